@@ -1,0 +1,126 @@
+"""What a provider offers, as frozen values: everything that is known of an architecture before it is built.
+
+A card of this kind is read, listed, compared and planned with; no part of it is Keras. Only ``builder`` leads to code,
+by name, and is followed when a model is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from torso.preprocessing import Preprocessing
+from torso.spec.options import Option, Options, Value
+from torso.weights import WeightsFile
+
+EMPTY: Mapping[str, Value] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A named set of values for an architecture.
+
+    Attributes:
+        tag: The name in YAML: ``imagenet``.
+        files: The files that hold them, one for each combination of options that was trained.
+        classes: Number of classes that the full network was trained to tell apart.
+        top1: Published top-1 accuracy of the full network with default options, in per cent, or None.
+        top5: Published top-5 accuracy, in per cent, or None.
+        license: Licence of the values themselves, or None where unknown.
+        source: Who published the values and the figures.
+    """
+
+    tag: str
+    files: tuple[WeightsFile, ...]
+    classes: int | None = None
+    top1: float | None = None
+    top5: float | None = None
+    license: str | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputRules:
+    """Which images an architecture takes.
+
+    Attributes:
+        default: Height and width where the user names none, in pixels.
+        minimum: The least height or width, in pixels.
+        divisor: Height and width must be multiples of this.
+        fixed: Only the default size is possible.
+        channels: Legal numbers of channels; empty for any.
+        weights_channels: Number of channels that the published weights expect.
+    """
+
+    default: tuple[int, int]
+    minimum: int = 1
+    divisor: int = 1
+    fixed: bool = False
+    channels: tuple[int, ...] = ()
+    weights_channels: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class License:
+    """Under which terms the parts may be used; None where unknown, never a guess."""
+
+    code: str | None = None
+    weights: str | None = None
+    data: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A graph that a provider can build.
+
+    Attributes:
+        name: The name in YAML. Letter case does not count when it is looked up; ``provider/name`` is always unique.
+        family: The group it is listed under: ``ResNet``.
+        builder: ``package.module:function``. It is called with ``input_shape=(height, width, channels)``, the options
+            by name and the arguments that the hooks add, and returns the headless functional Keras model, with values
+            of any kind: torso fills the weights.
+        options: What the user can set.
+        arguments: Fixed arguments of the builder.
+        weights: Published weights, the default first; empty where there are none.
+        input: Which images it takes.
+        preprocessing: What the weights expect of the pixels.
+        parameters: Number of parameters of the headless network with default options, or None.
+        paper: Reference and identifier of the publication.
+        license: Terms of code, weights and training data.
+        source: Where the card's figures come from.
+    """
+
+    name: str
+    family: str
+    builder: str
+    input: InputRules
+    preprocessing: Preprocessing
+    options: tuple[Option, ...] = ()
+    arguments: Mapping[str, Value] = EMPTY
+    weights: tuple[Weights, ...] = ()
+    parameters: int | None = None
+    paper: str | None = None
+    license: License = field(default_factory=License)
+    source: str = ""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Names of the published weights, the default first."""
+        return tuple(weights.tag for weights in self.weights)
+
+
+def matching_file(weights: Weights, options: Options, size: tuple[int, int]) -> tuple[WeightsFile | None, bool]:
+    """The file that fits these options, and whether it was trained at this very size.
+
+    A file trained at another size fits too, where none was trained at this one; the last of them in the card is taken.
+    """
+    fitting = [
+        file
+        for file in weights.files
+        if all(options.get(name) == value for name, value in file.when.items() if name != "size")
+    ]
+    for file in fitting:
+        if file.when.get("size") in (None, size[0] if size[0] == size[1] else -1):
+            return file, True
+    return (fitting[-1], False) if fitting else (None, False)

@@ -1,0 +1,1 @@
+"""torso's own plugins, registered through the same ``hookimpl`` as everyone's."""
