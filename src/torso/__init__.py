@@ -1,3 +1,83 @@
-"""Pretrained vision backbones from a name or a line of YAML."""
+"""Pretrained vision backbones from a name or a line of YAML: resolved through plugins, cut where you say, frozen for real.
+
+This is the door: everything public is here, and each name is fetched from its room when it is first used, so that
+importing torso costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torso.architecture import Architecture, InputRules, License, Weights
+    from torso.backbone import (
+        Backbone,
+        Backbones,
+        create_backbone,
+        get_base_model,
+        list_architectures,
+        load,
+        load_specs,
+        plan,
+    )
+    from torso.errors import (
+        ClashError,
+        CutError,
+        DiskError,
+        IntegrityError,
+        ManyErrors,
+        OptionError,
+        OutputExistsError,
+        PluginError,
+        SpecError,
+        TorsoError,
+        UnknownNameError,
+    )
+    from torso.freezing import FreezePlan, FreezePolicy
+    from torso.graph import Feature, Graph, Node, require_clean
+    from torso.hookspecs import hookimpl
+    from torso.planning import Plan
+    from torso.preprocessing import Preprocessing
+    from torso.registry import Registry
+    from torso.spec.options import Option, Options
+    from torso.truncation import Truncation
+    from torso.weights import ChannelAdapter, WeightsFile, WeightSource
 
 __version__ = "0.1.0"
+
+_ROOMS = {
+    "torso.architecture": ("Architecture", "InputRules", "License", "Weights"),
+    "torso.backbone": (
+        "Backbone", "Backbones", "create_backbone", "get_base_model", "list_architectures", "load", "load_specs", "plan",
+    ),
+    "torso.errors": (
+        "ClashError", "CutError", "DiskError", "IntegrityError", "ManyErrors", "OptionError", "OutputExistsError",
+        "PluginError", "SpecError", "TorsoError", "UnknownNameError",
+    ),
+    "torso.freezing": ("FreezePlan", "FreezePolicy"),
+    "torso.graph": ("Feature", "Graph", "Node", "require_clean"),
+    "torso.hookspecs": ("hookimpl",),
+    "torso.planning": ("Plan",),
+    "torso.preprocessing": ("Preprocessing",),
+    "torso.registry": ("Registry",),
+    "torso.spec.options": ("Option", "Options"),
+    "torso.truncation": ("Truncation",),
+    "torso.weights": ("ChannelAdapter", "WeightSource", "WeightsFile"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = sorted(_ROOM_OF)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:  # Any: whatever that name is
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'torso' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_ROOM_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from torso.preprocessing import Preprocessing
 from torso.spec.options import Option, Options, Value
 from torso.weights import WeightsFile
-
-EMPTY: Mapping[str, Value] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +94,7 @@ class Architecture:
     input: InputRules
     preprocessing: Preprocessing
     options: tuple[Option, ...] = ()
-    arguments: Mapping[str, Value] = EMPTY
+    arguments: Mapping[str, Value] = field(default_factory=dict)
     weights: tuple[Weights, ...] = ()
     parameters: int | None = None
     paper: str | None = None

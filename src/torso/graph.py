@@ -46,6 +46,25 @@ class Node:
         return self.shape[-1] if self.shape else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One output of a backbone.
+
+    Attributes:
+        node: The node that it is the output of.
+        stride: Input pixels per cell side, or None where it is no map of cells.
+        channels: Size of the last axis.
+        shape: Shape without the batch axis.
+        level: ``C1`` to ``C5``, where the output is one of those.
+    """
+
+    node: str
+    stride: int | None
+    channels: int | None
+    shape: Shape
+    level: str | None = None
+
+
 @dataclass(frozen=True)
 class Graph:
     """A headless network from one input to one end.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import keras
 
     from torso.backbone import Backbone
-    from torso.plan import Plan
+    from torso.planning import Plan
 
 hookspec = pluggy.HookspecMarker("torso")
 hookimpl = pluggy.HookimplMarker("torso")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from torso.spec.options import Option, Options, Value
@@ -28,7 +27,7 @@ class WeightsFile:
     address: str
     sha256: str | None = None
     md5: str | None = None
-    when: Mapping[str, Value] = MappingProxyType({})
+    when: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def file_name(self) -> str:

@@ -6,23 +6,47 @@ user wrote: only the option it is meant for decides its type.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 from torso.errors import Place, SpecError
+
+MAX_DEPTH = 20
+"""How deep lists and mappings may stand in each other; a spec needs seven levels."""
+
+MAX_TEXT = 4096
+"""Characters in one text, as in a path on Linux."""
+
+ILLEGAL_CHARACTER = re.compile("[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+"""What no text of a spec holds: control characters, halves of surrogate pairs, line breaks that no editor counts."""
+
+_MORE_THAN_TEXT = re.compile(r"[-+]?\.?[0-9][-+.0-9eE_]*|true|false|none|null|~|", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Scalar:
-    """One value as it was written; ``quoted`` text is never a number, a switch or nothing."""
+    """One value as it was written.
+
+    Attributes:
+        text: The characters, without quotes.
+        quoted: The text is text and nothing else. It is never set where the text could not be a number, a switch or
+            nothing anyway, so that ``edge`` and ``'edge'`` are equal, and ``1`` and ``'1'`` are not.
+        place: Where it stands.
+    """
 
     text: str
     quoted: bool = False
     place: Place = field(default=Place(), compare=False)
 
+    def __post_init__(self) -> None:
+        if self.quoted and not _MORE_THAN_TEXT.fullmatch(self.text):
+            object.__setattr__(self, "quoted", False)
+
     def __str__(self) -> str:
-        return repr(self.text)
+        return f"the text {self.text!r}" if self.text or self.quoted else "nothing"
 
 
 @dataclass(frozen=True)
@@ -60,39 +84,84 @@ class Table:
         return "a mapping"
 
 
-Node = Union[Scalar, Items, Table]
+Node = Scalar | Items | Table
+
+
+def child_path(path: str, key: str) -> str:
+    """The ``$``-path of what stands under a key."""
+    return f"{path}.{key}" if re.fullmatch(r"[\w/-]+", key) else f"{path}[{key!r}]"
+
+
+def check_text(text: str, place: Place) -> str:
+    """Return the text if a spec can hold it.
+
+    Raises:
+        SpecError: It is too long, or a character in it is not allowed.
+    """
+    if len(text) > MAX_TEXT:
+        raise SpecError(f"a text of {len(text)} characters is too long: {MAX_TEXT} are allowed", place=place)
+    illegal = ILLEGAL_CHARACTER.search(text)
+    if illegal:
+        raise SpecError(f"the character {illegal.group()!a} cannot stand in a spec", place=place)
+    return text
+
+
+def check_depth(depth: int, place: Place) -> None:
+    """Refuse a list or mapping that stands too deep; the outermost has depth 1."""
+    if depth > MAX_DEPTH:
+        raise SpecError(f"lists and mappings stand more than {MAX_DEPTH} deep in each other", place=place)
 
 
 def from_python(value: Any, path: str = "$") -> Node:
     """Turn a Python argument into the tree that the same YAML would give.
 
     Args:
-        value: None, a bool, number, string, or lists and mappings of them. ``Any``: whatever the caller passed.
+        value: None, a bool, number, string or path, or lists and mappings of them. ``Any``: whatever the caller passed.
         path: ``$``-path of the value, for errors.
 
     Raises:
-        SpecError: The value has a type that YAML cannot say.
+        SpecError: YAML cannot say this value.
     """
+    return _from_python(value, path, 1)
+
+
+def _from_python(value: Any, path: str, depth: int) -> Node:
+    from numbers import Integral, Real  # numbers of numpy are registered there
+
     place = Place(path)
     if value is None:
         return Scalar("none", place=place)
     if isinstance(value, bool):
         return Scalar("true" if value else "false", place=place)
-    if isinstance(value, (int, float)):
-        return Scalar(repr(value), place=place)
+    if isinstance(value, Integral):
+        number = int(value)
+        if number.bit_length() > 63:
+            raise SpecError("a whole number beyond 64 bits cannot stand in a spec", place=place)
+        return Scalar(str(number), place=place)
+    if isinstance(value, Real):
+        return Scalar(repr(float(value)), place=place)
+    if isinstance(value, os.PathLike):
+        value = os.fsdecode(value)
     if isinstance(value, str):
-        return Scalar(value, quoted=True, place=place)
-    if hasattr(value, "__fspath__"):
-        return Scalar(value.__fspath__(), quoted=True, place=place)
+        return Scalar(check_text(str.__str__(value), place), quoted=True, place=place)
+    check_depth(depth, place)
     if isinstance(value, Mapping):
-        return Table(
-            tuple((Scalar(str(key), True, place), from_python(item, f"{path}.{key}")) for key, item in value.items()),
-            place,
-        )
-    if isinstance(value, Sequence):
-        return Items(tuple(from_python(item, f"{path}[{index}]") for index, item in enumerate(value)), place)
+        return Table(tuple(_entry(key, item, path, depth) for key, item in value.items()), place)
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
+        items = (_from_python(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value))
+        return Items(tuple(items), place)
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     raise SpecError(
-        f"a value of type {type(value).__name__!r} cannot stand in a spec",
+        f"a value of type {name!r} cannot stand in a spec",
         place=place,
         notes=[("known", "text, numbers, true, false, none, lists and mappings of them")],
     )
+
+
+def _entry(key: Any, item: Any, path: str, depth: int) -> tuple[Scalar, Node]:
+    if not isinstance(key, str):
+        raise SpecError(f"a key must be text, not {key!r}", place=Place(path))
+    below = child_path(path, key)
+    place = Place(below)
+    return Scalar(check_text(str.__str__(key), place), place=place), _from_python(item, below, depth + 1)

@@ -1,7 +1,7 @@
 """Options: what a plugin lets the user set, and how the user's text becomes the value.
 
-The option decides the type of a scalar, from its text: ``no`` is the text ``'no'`` for a name and an error that says how
-to write it for a number. Nothing is guessed and nothing is rounded.
+The option decides the type of a scalar, from its text: ``no`` is the text ``'no'`` for a name, and for a switch an
+error that says to write ``false``. Nothing is guessed.
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isinf
 from types import MappingProxyType
 from typing import Any, Final, Union
 
-from torso.errors import OptionError, Place, SpecError, TorsoError, did_you_mean, known, raise_all
+from torso.errors import Note, OptionError, Place, SpecError, TorsoError, did_you_mean, known, raise_all
 from torso.spec.nodes import Items, Node, Scalar, Table
 
-Value = Union[None, bool, int, float, str, tuple["Value", ...]]
+Value = Union[None, bool, int, float, str, tuple["Value", ...]]  # noqa: UP007  # refers to itself, on Python 3.10
 Options = Mapping[str, Value]
 
 REQUIRED: Final = object()
 """The default of an option that must be given."""
 
 _INT = re.compile(r"[-+]?(0|[1-9](_?[0-9])*)")
-_FLOAT = re.compile(r"[-+]?(0|[1-9](_?[0-9])*)?(\.[0-9]+|\.)?([eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"[-+]?((0|[1-9](_?[0-9])*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_SWITCHES = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 _TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -33,7 +35,8 @@ class Option:
     Attributes:
         name: The key in YAML and the keyword in Python.
         type: ``bool``, ``int``, ``float`` or ``str``.
-        default: The value where the user says nothing; ``REQUIRED`` if one must be given.
+        default: The value where the user says nothing; ``REQUIRED`` if one must be given. Where it is None, the
+            user can write ``none`` too.
         many: The value is a list of that type.
         choices: The legal values, where they are few; empty for no such limit.
         minimum: The least legal number, inclusive.
@@ -66,83 +69,93 @@ class Option:
         Raises:
             OptionError: Wrong type, or outside the legal values; it says what to write.
         """
-        if self.many:
-            if not isinstance(node, Items):
-                raise self._wrong(node)
+        if self.default is None and _is_nothing(node):
+            return None
+        if not self.many:
+            return self._read_one(node)
+        if isinstance(node, Items):
             return tuple(self._read_one(item) for item in node)
-        return self._read_one(node)
+        fits = isinstance(node, Scalar) and self._parsed(node.text) is not None
+        raise self._wrong(node, f"[{node.text}]" if isinstance(node, Scalar) and fits else None)
 
     def _read_one(self, node: Node) -> Value:
         if not isinstance(node, Scalar):
             raise self._wrong(node)
-        if not node.quoted and node.text.casefold() in ("none", "null", "~", "") and self.default is None:
-            return None
         value = self._typed(node)
         if self.choices and value not in self.choices:
             legal = [_shown(choice) for choice in self.choices]
-            raise OptionError(
-                f"{self.name} cannot be {node.text!r}",
-                place=node.place,
-                notes=[*did_you_mean(node.text, [str(choice) for choice in self.choices]), known(legal)],
-            )
+            raise self._illegal(node, *did_you_mean(node.text, legal), known(legal))
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            self._check_range(value, node)
+            if self.minimum is not None and value < self.minimum:
+                raise self._illegal(node, known([f"{self.minimum:g} or more"]))
+            if self.maximum is not None and value > self.maximum:
+                raise self._illegal(node, known([f"{self.maximum:g} or less"]))
         return value
 
     def _typed(self, node: Scalar) -> Value:
+        if self.type is str and node.quoted:
+            return node.text
+        value = None if node.quoted else self._parsed(node.text)
+        if value is None:
+            raise self._wrong(node, self._instead(node))
+        return value
+
+    def _parsed(self, text: str) -> Value:
+        """The value of a text without quotes, or None where it has none of this type."""
+        if self.type is str:
+            return text or None
+        if self.type is bool:
+            return {"true": True, "false": False}.get(text)
+        if self.type is int and _INT.fullmatch(text) and len(text) < 40:
+            whole = int(text)
+            return whole if whole.bit_length() <= 63 else None
+        if self.type is float and _FLOAT.fullmatch(text):
+            number = float(text)
+            vanished = number == 0 and re.match(r"[-+.0_]*[1-9]", text)
+            return None if isinf(number) or vanished else number
+        return None
+
+    def _instead(self, node: Scalar) -> str | None:
+        """What to write for what the user seems to mean, or None."""
         text = node.text
         if self.type is str:
-            return text
+            return "'' for a text without characters"
         if node.quoted:
-            raise self._wrong(node, f"write {text} without quotes" if self._would_read(text) else None)
+            return f"{text} without quotes" if self._parsed(text) is not None else None
         if self.type is bool:
-            if text in ("true", "false"):
-                return text == "true"
-            meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.casefold())
-            raise self._wrong(node, f"write {meant or text.casefold()}" if meant or text.casefold() in ("true", "false") else None)
-        if self.type is int and _INT.fullmatch(text):
-            return int(text)
-        if self.type is float and _FLOAT.fullmatch(text) and re.search(r"[0-9]", text):
-            value = float(text)
-            if value in (float("inf"), float("-inf")):
-                raise self._wrong(node, "write a number below 1.8e308")
-            return value
-        if re.fullmatch(r"[-+]?0[0-9_]+", text):
-            raise self._wrong(node, f"write {text.replace('_', '').lstrip('+-0') or '0'}, without leading zeros")
-        raise self._wrong(node)
+            return _SWITCHES.get(text.casefold())
+        if (_INT if self.type is int else _FLOAT).fullmatch(text):
+            return "a number that fits in 64 bits"
+        bare = re.sub(r"^([-+]?)0[0_]*(?=[0-9])", r"\1", text)
+        if self._parsed(bare) is not None:
+            return f"{bare} without leading zeros"
+        if _FLOAT.fullmatch(text) and 1 <= abs(float(text)) < 2**53 and float(text).is_integer():
+            return f"{float(text):.0f}"
+        return None
 
-    def _would_read(self, text: str) -> bool:
-        try:
-            self._typed(Scalar(text))
-        except OptionError:
-            return False
-        return True
+    def _wrong(self, node: Node, instead: str | None = None) -> OptionError:
+        notes = [("fix", f"write {instead}")] if instead else []
+        return OptionError(f"{self.name} must be {self.type_words}, not {node}", place=node.place, notes=notes)
 
-    def _check_range(self, value: float, node: Scalar) -> None:
-        if self.minimum is not None and value < self.minimum:
-            legal = f"{self.minimum:g} or more"
-        elif self.maximum is not None and value > self.maximum:
-            legal = f"{self.maximum:g} or less"
-        else:
-            return
-        raise OptionError(f"{self.name} cannot be {node.text}", place=node.place, notes=[("known", legal)])
-
-    def _wrong(self, node: Node, fix: str | None = None) -> OptionError:
-        was = f"the text {node.text!r}" if isinstance(node, Scalar) else str(node)
-        return OptionError(
-            f"{self.name} must be {self.type_words}, not {was}",
-            place=node.place,
-            notes=[("fix", fix)] if fix else [],
-        )
+    def _illegal(self, node: Scalar, *notes: Note) -> OptionError:
+        return OptionError(f"{self.name} cannot be {node.text!r}", place=node.place, notes=notes)
 
 
-def read_options(owner: str, options: Iterable[Option], node: Node | None, *, place: Place | None = None) -> Options:
+def read_options(
+    owner: str,
+    options: Iterable[Option],
+    node: Node | None,
+    *,
+    main: str | None = None,
+    place: Place | None = None,
+) -> Options:
     """Turn a mapping of the user's into checked values, defaults filled in.
 
     Args:
         owner: Whose options these are, as an error names it: ``"architecture 'MobileNetV2'"``.
         options: What can be set.
         node: What the user wrote; None for nothing.
+        main: The option that a bare value, or a list, stands for; None where a mapping must be written.
         place: Where to point if a required option is missing and ``node`` is None.
 
     Returns:
@@ -151,20 +164,18 @@ def read_options(owner: str, options: Iterable[Option], node: Node | None, *, pl
     Raises:
         TorsoError: All that is wrong with the mapping, at once.
     """
+    if main is not None and isinstance(node, (Scalar, Items)):
+        node = Table(((Scalar(main, place=node.place), node),), node.place)
+    if node is not None and not isinstance(node, Table):
+        raise SpecError(f"the options of {owner} must be a mapping, not {node}", place=node.place)
     by_name = {option.name: option for option in options}
     errors: list[TorsoError] = []
     values: dict[str, Value] = {}
-    if node is not None and not isinstance(node, Table):
-        raise SpecError(f"the options of {owner} must be a mapping, not {node}", place=node.place)
     for key, item in node or ():
         option = by_name.get(key.text)
         if option is None:
-            suggestions = did_you_mean(key.text, by_name)
-            errors.append(
-                OptionError(
-                    f"{owner} has no option {key.text!r}", place=key.place, notes=[*suggestions, known(by_name)]
-                )
-            )
+            notes = [*did_you_mean(key.text, by_name), known(by_name)]
+            errors.append(OptionError(f"{owner} has no option {key.text!r}", place=key.place, notes=notes))
             continue
         try:
             values[option.name] = option.read(item)
@@ -173,12 +184,14 @@ def read_options(owner: str, options: Iterable[Option], node: Node | None, *, pl
     given = {key.text for key, _ in node or ()}
     for option in by_name.values():
         if option.required and option.name not in given:
-            where = node.place if node is not None else place
-            errors.append(
-                OptionError(f"{owner} needs the option {option.name!r}: {option.type_words}", place=where)
-            )
+            fact = f"{owner} needs the option {option.name!r}: {option.type_words}"
+            errors.append(OptionError(fact, place=place if node is None else node.place))
     raise_all(errors)
     return MappingProxyType({name: values.get(name, option.default) for name, option in by_name.items()})
+
+
+def _is_nothing(node: Node) -> bool:
+    return isinstance(node, Scalar) and not node.quoted and node.text.casefold() in ("none", "null", "~", "")
 
 
 def _shown(value: Value) -> str:

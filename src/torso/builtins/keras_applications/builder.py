@@ -1,0 +1,39 @@
+"""Build the architectures of ``keras.applications`` without their heads."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+    from torso.spec.options import Value
+
+
+def build(
+    *, constructor: str, input_shape: tuple[int, int, int], weights: str | None = None, **options: Value
+) -> keras.Model:
+    """Build the headless graph of one constructor of Keras; nothing is downloaded, and the values are random.
+
+    Args:
+        constructor: Its name in ``keras.applications``.
+        input_shape: Height and width in pixels, and number of channels.
+        weights: Tag of the weights that the graph is drawn for, where the constructor draws another one with weights
+            than without: EfficientNetB0 to B7 divide the pixels once more (keras/src/applications/efficientnet.py).
+        options: Passed on to the constructor.
+
+    Returns:
+        Functional model from images ``(N, H, W, C)`` to features.
+    """
+    import keras
+
+    from torso.keras_bridge.private import without_weights
+
+    if input_shape[2] != 3:
+        weights = None  # Keras draws the graph of the weights for three channels only
+    with without_weights() if weights else nullcontext():
+        model: keras.Model = getattr(keras.applications, constructor)(
+            input_shape=input_shape, include_top=False, weights=weights, **options
+        )
+    return model

@@ -1,0 +1,208 @@
+"""The one module that changes disks: what is written is staged beside its place and published by one rename.
+
+What stood there before stays until then, and a failure leaves it untouched.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torso.errors import DiskError, OutputExistsError
+
+_CHUNK = 1 << 20
+
+
+def hash_of(path: Path, algorithm: str = "sha256") -> str:
+    """The file's hash in hex.
+
+    Raises:
+        DiskError: The file cannot be read.
+    """
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    try:
+        with path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise disk_error(f"{str(path)!r} cannot be read", error) from error
+    return digest.hexdigest()
+
+
+def refuse_existing(place: Path, *, force: bool, marker: str) -> None:
+    """Refuse to write where something stands that would be lost.
+
+    Args:
+        place: Where a directory is to be published.
+        force: The user agreed to replace an earlier result there.
+        marker: A file that every earlier result has; what lacks it is never replaced.
+
+    Raises:
+        OutputExistsError: Something stands there, and it may not be replaced.
+    """
+    if not os.path.lexists(place):
+        return
+    ours = place.is_dir() and not place.is_symlink() and (place / marker).is_file()
+    if ours and force:
+        return
+    if ours:
+        raise OutputExistsError(
+            f"{str(place)!r} exists already",
+            notes=[("fix", "name another folder, or replace it with --force (Python: force=True)")],
+        )
+    raise OutputExistsError(
+        f"{str(place)!r} exists already, and nothing in it says that torso made it",
+        notes=[("fix", "name another folder; torso does not replace this one, with --force neither")],
+    )
+
+
+@contextmanager
+def staged_directory(place: Path, *, force: bool, marker: str) -> Iterator[Path]:
+    """Write a directory that appears at its place whole, or not at all.
+
+    Args:
+        place: Where it will be; its parents are made.
+        force: Replace an earlier result there.
+        marker: A file that every result has.
+
+    Yields:
+        An empty directory on the same disk, to be filled.
+
+    Raises:
+        OutputExistsError: Something stands there that may not be replaced.
+        DiskError: The disk refused, filled up or failed; what stood there before is untouched.
+    """
+    refuse_existing(place, force=force, marker=marker)
+    made = _make_parents(place)
+    stage = None
+    published = False
+    try:
+        stage = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".partial", dir=place.parent))
+        stage.chmod(0o777 & ~_umask())
+        yield stage
+        _sync_tree(stage)
+        _publish(stage, place)
+        published = True
+    except OSError as error:
+        if isinstance(error, (DiskError, OutputExistsError)):
+            raise
+        raise disk_error(f"{str(place)!r} could not be written", error) from error
+    finally:
+        if stage is not None:
+            shutil.rmtree(stage, ignore_errors=True)
+        if not published:
+            for folder in made:
+                _remove_if_empty(folder)
+
+
+def require_space(place: Path, size: int) -> None:
+    """Refuse early what the disk cannot hold.
+
+    Args:
+        place: Where something is to be written; the nearest parent that exists counts.
+        size: Bytes wanted.
+
+    Raises:
+        DiskError: There is less than that.
+    """
+    parent = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(parent).free
+    if free < size:
+        raise DiskError(
+            f"{str(place)!r} needs {size / 1e6:.1f} MB, and its disk has {free / 1e6:.1f} MB left",
+            notes=[("fix", "free some space, or name a folder on another disk")],
+        )
+
+
+@contextmanager
+def scratch_directory() -> Iterator[Path]:
+    """A temporary directory that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="torso-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def disk_error(fact: str, error: OSError) -> DiskError:
+    """What an operating system's error means to the user."""
+    fixes = {
+        errno.ENOSPC: "free some space, or name a folder on another disk",
+        errno.EDQUOT: "free some space within your quota, or name a folder on another disk",
+        errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+        errno.EACCES: "grant write access, or name another folder",
+        errno.EPERM: "grant write access, or name another folder",
+        errno.EROFS: "name a folder on a disk that can be written",
+    }
+    fix = fixes.get(error.errno or 0)
+    cause = error.strerror or str(error)
+    return DiskError(fact, notes=[("cause", cause), *([("fix", fix)] if fix else [])])
+
+
+def _make_parents(place: Path) -> list[Path]:
+    """Make the folders above a place; returns those that are new, the innermost first."""
+    new = [folder for folder in place.absolute().parents if not folder.exists()]
+    try:
+        place.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(f"{str(place.parent)!r} could not be made", error) from error
+    return new
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a folder if it is empty."""
+    try:
+        folder.rmdir()
+    except OSError:
+        return
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _publish(stage: Path, place: Path) -> None:
+    """Put the staged directory in its place; an earlier one goes to where the stage was, in the same instant."""
+    if not place.exists():
+        os.rename(stage, place)
+    elif not _exchange(stage, place):
+        aside = stage.with_suffix(".old")
+        os.rename(place, aside)
+        try:
+            os.rename(stage, place)
+        except OSError:
+            os.rename(aside, place)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+    handle = os.open(place.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two directories in one step where the system can: Linux, on most file systems."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    current_folder, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
+    return bool(rename(current_folder, os.fsencode(one), current_folder, os.fsencode(other), exchange) == 0)

@@ -1,0 +1,156 @@
+"""From a plan to a finished trunk: build, fill, cut, transform, freeze, in this order and with nothing random left over."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from torso.errors import PluginError, TorsoError
+from torso.freezing import FreezePlan
+from torso.graph import Feature, Graph
+from torso.keras_bridge.freeze import FreezeReport, freeze
+from torso.keras_bridge.loading import fill
+from torso.keras_bridge.reading import read_graph
+from torso.keras_bridge.surgery import cut
+from torso.planning import Plan
+from torso.plugins import PluginInfo
+from torso.registry import Registry
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trunk:
+    """A cut and frozen model, and what was done to make it.
+
+    Attributes:
+        model: Functional model from images ``(N, H, W, C)`` to features.
+        graph: The trunk as data.
+        features: What its outputs are.
+        frozen: What does not train.
+        dropped_nodes: How many nodes of the headless network the cut left out.
+        dropped_parameters: How many parameters they had.
+        weights_file: The local file that the values were read from, or None.
+    """
+
+    model: keras.Model
+    graph: Graph
+    features: tuple[Feature, ...]
+    frozen: FreezeReport
+    dropped_nodes: int
+    dropped_parameters: int
+    weights_file: str | None
+
+
+def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda step: None) -> Trunk:
+    """Carry out a plan.
+
+    Args:
+        plan: What to build.
+        registry: Where the plugins are.
+        progress: Told what is being done, a few words a step.
+
+    Raises:
+        TorsoError: The weights cannot be had, the cut is not in the graph, or a plugin failed.
+    """
+    card = plan.architecture.value
+    path = None
+    if plan.weights.source is not None:
+        progress("getting weights")
+        path = plan.weights.source.value.fetch(plan.weights.request)
+    progress(f"building {card.name}")
+    full = _build(plan)
+    graph = read_graph(full, card.name)
+    end = _select_cut(plan, graph)
+    if path is not None:
+        progress("reading weights")
+        fill(full, path)
+    progress(f"cutting at {end}")
+    trunk = cut(full, end, plan.name)
+    del full
+    kept = Graph(card.name, tuple(node for node in graph if node.name in graph.ancestors(end)))
+    trunk, kept = _before_freeze(trunk, kept, plan, registry)
+    progress("freezing")
+    with _blame(plan.freeze.contribution.plugin, f"freeze policy {plan.freeze.contribution.qualified!r}"):
+        selected = plan.freeze.contribution.value.select(kept, plan.freeze.options)
+    if not isinstance(selected, FreezePlan):
+        raise PluginError(
+            f"freeze policy {plan.freeze.contribution.qualified!r} returned {type(selected).__name__}, not a FreezePlan"
+        )
+    frozen = freeze(trunk, kept, selected, repr(plan.freeze.contribution.qualified))
+    last = kept.end
+    return Trunk(
+        model=trunk,
+        graph=kept,
+        features=(Feature(node=last.name, stride=last.stride, channels=last.channels, shape=last.shape),),
+        frozen=frozen,
+        dropped_nodes=sum(node.name not in kept for node in graph),
+        dropped_parameters=sum(node.parameters for node in graph if node.name not in kept),
+        weights_file=str(path) if path else None,
+    )
+
+
+def _build(plan: Plan) -> keras.Model:
+    card, plugin = plan.architecture.value, plan.architecture.plugin
+    with _blame(plugin, f"the builder of {plan.architecture.qualified!r}"):
+        module, _, function = card.builder.partition(":")
+        builder = getattr(importlib.import_module(module), function)
+        model = builder(input_shape=plan.input_shape, **plan.arguments)
+    if not isinstance(model, keras.Model):
+        raise PluginError(
+            f"the builder of {plan.architecture.qualified!r} returned {type(model).__name__}, not a keras.Model",
+            notes=[("plugin", str(plugin))],
+        )
+    return model
+
+
+def _select_cut(plan: Plan, graph: Graph) -> str:
+    strategy = plan.truncate.contribution
+    with _blame(strategy.plugin, f"truncation strategy {strategy.qualified!r}"):
+        end = strategy.value.select(graph, plan.truncate.options)
+    if not isinstance(end, str) or end not in graph:
+        raise PluginError(
+            f"truncation strategy {strategy.qualified!r} returned {end!r}, and that is no node of {graph.name}",
+            notes=[("plugin", str(strategy.plugin))],
+        )
+    return graph[end].name
+
+
+def _before_freeze(trunk: keras.Model, graph: Graph, plan: Plan, registry: Registry) -> tuple[keras.Model, Graph]:
+    """Let the plugins transform the trunk, each what the one before it made."""
+    for plugin, transform in registry.plugins.callers("torso_before_freeze"):
+        changed = transform(model=trunk, plan=plan)
+        if changed is None:
+            continue
+        if not isinstance(changed, keras.Model):
+            raise PluginError(
+                f"torso_before_freeze returned {type(changed).__name__}, not a keras.Model or None",
+                notes=[("plugin", str(plugin))],
+            )
+        names = [node.name for node in graph]
+        graph = read_graph(changed, graph.name, keep=names)
+        trunk = cut(changed, graph.end.name, plan.name, keep=names)
+    return trunk, graph
+
+
+@contextmanager
+def _blame(plugin: PluginInfo, what: str) -> Iterator[None]:
+    """Turn whatever a plugin's code raises into an error that names the plugin; torso's own errors pass."""
+    try:
+        yield
+    except TorsoError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"{what} failed: {_one_line(error)}", notes=[("plugin", str(plugin)), ("see", "--debug for its traceback")]
+        ) from error
+
+
+def _one_line(error: BaseException) -> str:
+    text: Any = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,140 @@
+"""The configuration that Keras writes of a functional model, read as a list of calls.
+
+``get_config()`` is public, stands in every saved model, and names bare ops as well as layers; it is therefore what torso
+reads graphs from and performs surgery on. This module knows the form of that dictionary.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Config = dict[str, Any]  # what Keras writes; its values are JSON
+
+History = list[Any]
+"""``[layer, node, output]``, as Keras refers to a tensor."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One output of one call: of which layer, at its how manieth call (from 0), and which output."""
+
+    layer: str
+    call: int
+    output: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer or op.
+
+    Attributes:
+        layer: Name of the layer or op.
+        number: 0 for the first call of that layer in this model.
+        inputs: The tensors it reads, in order.
+        shapes: Their shapes, batch axis included, in the same order.
+    """
+
+    layer: str
+    number: int
+    inputs: tuple[Tensor, ...]
+    shapes: tuple[tuple[int | None, ...], ...]
+
+
+class Calls:
+    """The calls of one functional model, from its configuration.
+
+    Attributes:
+        entries: The entry of each layer, by name, in the model's own order.
+        ordered: All calls in topological order; among those that could stand next, the model's own order decides.
+        inputs: The model's inputs.
+        outputs: The model's outputs.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.entries: dict[str, Config] = {entry["name"]: entry for entry in config["layers"]}
+        self.ordered = tuple(self._sorted())
+        self.inputs = [self._end(history) for history in _histories(config["input_layers"])]
+        self.outputs = [self._end(history) for history in _histories(config["output_layers"])]
+
+    def count(self, layer: str) -> int:
+        """How often a layer is called."""
+        return max(1, len(self.entries[layer]["inbound_nodes"]))
+
+    def history(self, tensor: Tensor) -> History:
+        """A reference to one of the model's ends, as Keras writes it there."""
+        return [tensor.layer, tensor.call + _first_call(self.entries[tensor.layer]), tensor.output]
+
+    def _end(self, history: History) -> Tensor:
+        layer, call, output = history
+        return Tensor(layer, call - _first_call(self.entries[layer]), output)
+
+    def _calls(self) -> Iterator[Call]:
+        for entry in self.entries.values():
+            if not entry["inbound_nodes"]:
+                yield Call(entry["name"], 0, (), ())
+            for number, node in enumerate(entry["inbound_nodes"]):
+                found: list[Config] = []
+                visit_tensors(node, found.append)
+                yield Call(
+                    entry["name"],
+                    number,
+                    tuple(Tensor(*tensor["keras_history"]) for tensor in found),
+                    tuple(tuple(tensor["shape"]) for tensor in found),
+                )
+
+    def _sorted(self) -> Iterator[Call]:
+        calls = list(self._calls())
+        position = {(call.layer, call.number): index for index, call in enumerate(calls)}
+        readers: dict[int, list[int]] = {}
+        waits = [0] * len(calls)
+        for index, call in enumerate(calls):
+            for source in {position[tensor.layer, tensor.call] for tensor in call.inputs}:
+                readers.setdefault(source, []).append(index)
+                waits[index] += 1
+        ready = [index for index, wait in enumerate(waits) if wait == 0]
+        while ready:
+            index = heapq.heappop(ready)
+            yield calls[index]
+            for reader in readers.get(index, ()):
+                waits[reader] -= 1
+                if waits[reader] == 0:
+                    heapq.heappush(ready, reader)
+
+
+def _first_call(entry: Config) -> int:
+    # Keras counts the calls of a functional model from 1 where it lists a model's ends, and from 0 among the arguments
+    # of calls.
+    return 1 if is_functional(entry) else 0
+
+
+def is_functional(entry: Config) -> bool:
+    """Whether a layer is itself a functional model."""
+    return "layers" in entry["config"] and "output_layers" in entry["config"]
+
+
+def is_sequential(entry: Config) -> bool:
+    """Whether a layer is itself a ``Sequential``."""
+    return "layers" in entry["config"] and "output_layers" not in entry["config"]
+
+
+def visit_tensors(value: Any, visit: Callable[[Config], None]) -> None:
+    """Visit, in order, the description of each tensor among the arguments of a call; the visitor may change it."""
+    if isinstance(value, dict):
+        if value.get("class_name") == "__keras_tensor__":
+            visit(value["config"])
+            return
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            visit_tensors(item, visit)
+
+
+def _histories(value: Any) -> Iterator[History]:
+    if isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str):
+        yield list(value)
+        return
+    for item in value.values() if isinstance(value, dict) else value:
+        yield from _histories(item)

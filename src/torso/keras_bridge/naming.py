@@ -1,0 +1,56 @@
+"""Canonical names: those that a layer has however much was built before it.
+
+Keras numbers unnamed layers by how many the process has made of their class. Their order of creation is all that such a
+number says, so torso counts again from zero within each model; names that an author gave stay as they are. The result is
+what Keras itself gives in a fresh process where the architecture is the first thing built.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+
+def automatic_stem(class_name: str) -> str:
+    """What Keras calls an unnamed layer of this class: ``GlobalAveragePooling2D`` gives ``global_average_pooling2d``."""
+    text = re.sub(r"\W+", "", class_name)
+    text = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", text)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", text).lower()
+
+
+def canonical_names(layers: Iterable[tuple[str, str]], *, keep: Collection[str] = ()) -> Mapping[str, str]:
+    """Rename what Keras numbered, and nothing else.
+
+    A name of the form that Keras makes, as ``conv2d_7`` of a ``Conv2D``, counts as numbered by Keras even where an author
+    wrote it.
+
+    Args:
+        layers: Name and class of each layer or op of one model, in any order.
+        keep: Names that are canonical already.
+
+    Returns:
+        The canonical name for each name, in the order of ``layers``.
+    """
+    stems = {name: _stem(name, class_name) for name, class_name in layers}
+    taken = {name for name, stem in stems.items() if stem is None} | set(keep)
+    renamed: dict[str, str] = {}
+    for name in sorted((name for name, stem in stems.items() if stem is not None), key=_number):
+        stem = stems[name]
+        if name in keep or stem is None:
+            continue
+        count = 0
+        while (new := f"{stem}_{count}" if count else stem) in taken:
+            count += 1
+        taken.add(new)
+        renamed[name] = new
+    return {name: renamed.get(name, name) for name in stems}
+
+
+def _stem(name: str, class_name: str) -> str | None:
+    stem = automatic_stem(class_name)
+    return stem if re.fullmatch(re.escape(stem) + r"(_[0-9]+)?", name) else None
+
+
+def _number(name: str) -> int:
+    match = re.search(r"_([0-9]+)$", name)
+    return int(match[1]) if match else 0

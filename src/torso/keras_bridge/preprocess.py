@@ -1,0 +1,47 @@
+"""The Keras layer that turns pixels into what a network expects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from torso.preprocessing import Preprocessing
+
+
+def preprocessing_layer(numbers: Preprocessing, channels: int = 3) -> keras.Model:
+    """A pure layer from RGB pixels of 0 to 255 to what the weights expect.
+
+    It holds the same operations in the same order as the code that the weights were published with, so that its result is
+    the same to the last bit, and it never writes to its input.
+
+    Args:
+        numbers: What is to be computed.
+        channels: Size of the last axis.
+
+    Returns:
+        A functional model without weights: ``(N, H, W, channels)`` of any dtype to float32 of the same shape.
+    """
+    pixels = keras.Input((None, None, channels), name="pixels")
+    values = pixels
+    if numbers.order == "BGR":
+        values = keras.ops.flip(values, axis=-1)
+    if numbers.divide != 1.0:
+        values = keras.ops.divide(values, numbers.divide)
+    if numbers.mean:
+        values = keras.ops.subtract(values, list(numbers.mean) if len(set(numbers.mean)) > 1 else numbers.mean[0])
+    if numbers.std:
+        values = keras.ops.divide(values, list(numbers.std))
+    if values is pixels:
+        values = keras.layers.Identity(name="identity")(pixels)
+    return keras.Model(pixels, values, name="preprocess")
+
+
+def preprocessing_from(manifest: Mapping[str, Any]) -> keras.Model:
+    """The layer that belongs to a saved backbone."""
+    numbers = manifest["preprocessing"]
+    return preprocessing_layer(
+        Preprocessing(**{**numbers, "mean": tuple(numbers["mean"]), "std": tuple(numbers["std"])}),
+        manifest["plan"]["input_shape"][2],
+    )

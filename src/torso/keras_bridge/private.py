@@ -1,0 +1,108 @@
+"""The only module that uses private names of Keras; each use has a public way to fall back to.
+
+| private name | used for | without it |
+|---|---|---|
+| ``keras.src.utils.file_utils.get_file`` | build the graph that belongs to published weights without fetching them | Keras fetches them itself; the graph is the same |
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+_FILE_UTILS = "keras.src.utils.file_utils"
+_lock = threading.Lock()
+_current = threading.local()  # .requests: the list that this thread's builder is recorded in
+_originals: list[Any] = []  # what is to be restored once the last thread is done
+_users = 0
+
+
+@dataclass(frozen=True)
+class WeightsRequest:
+    """A file that a builder wanted to download."""
+
+    fname: str
+    origin: str
+    cache_subdir: str
+    file_hash: str | None
+
+
+@contextmanager
+def without_weights() -> Iterator[list[WeightsRequest]]:
+    """Let builders of this thread draw their pretrained graph, but neither fetch nor load the weights.
+
+    Yields:
+        The downloads that were asked for, in order. It stays empty where Keras has moved ``get_file``: then Keras
+        fetches the file by itself, and only the loading is left out.
+    """
+    requests: list[WeightsRequest] = []
+    previous = getattr(_current, "requests", None)
+    _install()
+    _current.requests = requests
+    try:
+        yield requests
+    finally:
+        _current.requests = previous
+        _uninstall()
+
+
+def can_intercept() -> bool:
+    """Whether this Keras has the private name that keeps builders from downloading."""
+    return _file_utils() is not None
+
+
+def _file_utils() -> Any:
+    try:
+        module = importlib.import_module(_FILE_UTILS)
+    except ImportError:
+        return None
+    return module if callable(getattr(module, "get_file", None)) else None
+
+
+def _install() -> None:
+    global _users
+    with _lock:
+        _users += 1
+        if _users > 1:
+            return
+        load_weights = keras.Model.load_weights
+
+        def recorded_load(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if getattr(_current, "requests", None) is None:
+                return load_weights(self, *args, **kwargs)
+            return None
+
+        keras.Model.load_weights = recorded_load
+        _originals.append((keras.Model, "load_weights", load_weights))
+        module = _file_utils()
+        if module is None:
+            return
+        get_file = module.get_file
+
+        def recorded_get_file(
+            fname: Any = None, origin: Any = None, *args: Any, cache_subdir: str = "datasets", **kwargs: Any
+        ) -> Any:
+            requests = getattr(_current, "requests", None)
+            if requests is None:
+                return get_file(fname, origin, *args, cache_subdir=cache_subdir, **kwargs)
+            requests.append(WeightsRequest(fname, origin, cache_subdir, kwargs.get("file_hash")))
+            return fname
+
+        module.get_file = recorded_get_file
+        _originals.append((module, "get_file", get_file))
+
+
+def _uninstall() -> None:
+    global _users
+    with _lock:
+        _users -= 1
+        if _users == 0:
+            while _originals:
+                owner, name, original = _originals.pop()
+                setattr(owner, name, original)

@@ -1,0 +1,74 @@
+"""Write a model to disk and read it back; say in a manifest how it was made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from torso.errors import DiskError, IntegrityError
+from torso.files import hash_of
+from torso.graph import Graph
+from torso.keras_bridge.building import Trunk
+from torso.keras_bridge.reading import read_graph
+from torso.manifest import VERSION, Manifest, features_as_json, fingerprint
+from torso.planning import Plan
+
+
+def describe_trunk(trunk: Trunk, plan: Plan) -> Manifest:
+    """The manifest of a backbone, but for the files that saving adds."""
+    return {
+        "manifest": VERSION,
+        "name": plan.name,
+        "plan": plan.report(),
+        "made_with": {name: version(name) for name in ("torso", "keras", "tensorflow", "h5py")},
+        "weights_file": trunk.weights_file and {"path": trunk.weights_file, "sha256": hash_of(Path(trunk.weights_file))},
+        "graph": {"fingerprint": fingerprint(trunk.graph), "nodes": len(trunk.graph)},
+        "dropped": {"nodes": trunk.dropped_nodes, "parameters": trunk.dropped_parameters},
+        "features": features_as_json(trunk.features),
+        "frozen": asdict(trunk.frozen),
+        "preprocessing": asdict(plan.architecture.value.preprocessing),
+    }
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write a model as ``.keras``.
+
+    Raises:
+        DiskError: The disk refused or is full.
+    """
+    try:
+        model.save(path)
+    except OSError:
+        raise  # whoever staged the folder knows its final name
+    except RuntimeError as error:  # what HDF5 makes of a full disk
+        raise DiskError(f"{path.name} could not be written", notes=[("cause", str(error).split("\n")[0])]) from error
+
+
+def load_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph]:
+    """Read a model back.
+
+    Raises:
+        IntegrityError: It cannot be read, or its graph is not the one that was saved.
+    """
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever the first layer that it cannot make raises
+        raise IntegrityError(
+            f"{str(path)!r} cannot be loaded", notes=[("cause", str(error).strip().split("\n")[0])]
+        ) from error
+    names = _names(model)
+    graph = read_graph(model, manifest["plan"]["architecture"].rsplit("/", 1)[-1], keep=names)
+    if fingerprint(graph) != manifest["graph"]["fingerprint"]:
+        raise IntegrityError(
+            f"{str(path)!r} has another graph than the one that was saved",
+            notes=[("nodes expected", str(manifest["graph"]["nodes"])), ("nodes found", str(len(graph)))],
+        )
+    return model, graph
+
+
+def _names(model: Any) -> list[str]:
+    return [layer.name for layer in model.operations]

@@ -1,0 +1,333 @@
+"""The plan: a spec with every name resolved and every choice checked, made without TensorFlow and without network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from torso.architecture import Architecture, Weights, matching_file
+from torso.errors import OptionError, TorsoError, UnknownNameError, did_you_mean, known, raise_all
+from torso.freezing import FreezePolicy
+from torso.registry import Catalogue, Contribution, Registry
+from torso.spec.document import BackboneSpec, Choice, InputSpec
+from torso.spec.nodes import Node, Scalar, Table
+from torso.spec.options import Option, Options, read_options
+from torso.truncation import Truncation
+from torso.weights import WeightSource
+
+T = TypeVar("T", Truncation, FreezePolicy)
+InputShape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen(Generic[T]):
+    """A strategy or policy with its checked options."""
+
+    contribution: Contribution[T]
+    options: Options
+
+    def __str__(self) -> str:
+        """As the user would write it: ``pop 3``."""
+        value = self.contribution.value
+        words = [value.name]
+        words += [
+            f"{'' if name == value.main else name + '='}{setting}"
+            for name, setting in self.options.items()
+            if name == value.main or setting != _default(value.options, name)
+        ]
+        return " ".join(words)
+
+    def report(self) -> dict[str, Any]:
+        return {"name": self.contribution.qualified, "options": dict(self.options)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedWeights:
+    """Where the values will come from.
+
+    Attributes:
+        label: The tag, ``none``, or the name of the source that the user asked.
+        source: What brings the file; None for ``none``: the values are random.
+        request: What the source is asked with.
+    """
+
+    label: str
+    source: Contribution[WeightSource] | None = None
+    request: Options = field(default_factory=dict)
+
+    @property
+    def address(self) -> str | None:
+        """The file as the source is asked for it."""
+        return str(self.request[self.source.value.name]) if self.source else None
+
+    def report(self) -> dict[str, Any]:
+        return {"label": self.label, "source": self.source.qualified if self.source else None, **self.request}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What will be built, cut and frozen, down to the builder's arguments.
+
+    Attributes:
+        name: The backbone's name.
+        architecture: The card, and the plugin that offers it.
+        options: The architecture's options, defaults filled in.
+        arguments: What the builder is called with beside ``input_shape``.
+        input_shape: (height, width, channels) in pixels.
+        weights: Where the values will come from.
+        truncate: What chooses the cut.
+        freeze: What chooses what does not train.
+        warnings: What a user would want to know before building.
+    """
+
+    name: str
+    architecture: Contribution[Architecture]
+    options: Options
+    arguments: Options
+    input_shape: InputShape
+    weights: PlannedWeights
+    truncate: Chosen[Truncation]
+    freeze: Chosen[FreezePolicy]
+    warnings: tuple[str, ...] = ()
+
+    def report(self) -> dict[str, Any]:
+        """The plan as JSON can say it."""
+        return {
+            "name": self.name,
+            "architecture": self.architecture.qualified,
+            "provider": self.architecture.plugin.source,
+            "options": dict(self.options),
+            "builder": self.architecture.value.builder,
+            "arguments": dict(self.arguments),
+            "input_shape": list(self.input_shape),
+            "weights": self.weights.report(),
+            "truncate": self.truncate.report(),
+            "freeze": self.freeze.report(),
+            "warnings": list(self.warnings),
+        }
+
+
+def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
+    """Resolve and check one backbone.
+
+    Raises:
+        TorsoError: All that is wrong with the spec, at once.
+    """
+    errors: list[TorsoError] = []
+
+    def attempt(step: Callable[[], Any]) -> Any:  # Any: whatever the step returns, or None where it failed
+        try:
+            return step()
+        except TorsoError as error:
+            errors.extend(part.at(spec.place) for part in error.parts())
+            return None
+
+    truncate = attempt(lambda: _choose(registry.truncations, "truncation strategy", spec.truncate, "none"))
+    freeze = attempt(lambda: _choose(registry.freeze_policies, "freeze policy", spec.freeze, "all"))
+    card = attempt(lambda: _resolve(registry.architectures, spec.architecture))
+    if card is None:
+        raise_all(errors)
+    architecture: Architecture = card.value
+    owner = f"architecture {architecture.name!r}"
+    options = attempt(lambda: read_options(owner, architecture.options, spec.options, place=spec.place))
+    shape = attempt(lambda: _input_shape(architecture, spec.input))
+    label = attempt(lambda: _weights_label(architecture, spec.weights, registry))
+    if errors:
+        raise_all(errors)
+    place = spec.options.place if spec.options is not None else spec.place
+    try:
+        extra = registry.build_arguments(card, options, label, shape)
+    except TorsoError as error:
+        raise error.at(place) from error
+    warnings: list[str] = []
+    settled = {**options, **extra}
+    weights = attempt(lambda: _plan_weights(architecture, spec, registry, label, settled, shape, warnings))
+    raise_all(errors)
+    return Plan(
+        name=spec.name,
+        architecture=card,
+        options={name: settled[name] for name in options},
+        arguments={**architecture.arguments, **settled},
+        input_shape=shape,
+        weights=weights,
+        truncate=truncate,
+        freeze=freeze,
+        warnings=tuple(warnings),
+    )
+
+
+def make_plans(specs: Iterable[BackboneSpec], registry: Registry) -> dict[str, Plan]:
+    """Resolve and check several backbones.
+
+    Raises:
+        TorsoError: All that is wrong with all of them, at once.
+    """
+    plans: dict[str, Plan] = {}
+    errors: list[TorsoError] = []
+    for spec in specs:
+        try:
+            plans[spec.name] = make_plan(spec, registry)
+        except TorsoError as error:
+            errors.append(error)
+    raise_all(errors)
+    return plans
+
+
+def _resolve(catalogue: Catalogue[Any], name: Scalar) -> Any:
+    try:
+        return catalogue.resolve(name.text)
+    except TorsoError as error:
+        raise error.at(name.place) from error
+
+
+def _choose(catalogue: Catalogue[T], kind: str, choice: Choice | None, default: str) -> Chosen[T]:
+    if choice is None:
+        return Chosen(contribution=catalogue.resolve(default), options={})
+    contribution = _resolve(catalogue, Scalar(choice.name, place=choice.place))
+    value: T = contribution.value
+    node = choice.value
+    if node is not None and not isinstance(node, Table):
+        if value.main is None:
+            raise OptionError(
+                f"{kind} {value.name!r} takes no value",
+                place=node.place,
+                notes=[known(option.name for option in value.options)] if value.options else [],
+            )
+        node = Table(((Scalar(value.main, place=node.place), node),), node.place)
+    options = read_options(f"{kind} {value.name!r}", value.options, node, place=choice.place)
+    return Chosen(contribution=contribution, options=options)
+
+
+def _input_shape(architecture: Architecture, given: InputSpec) -> InputShape:
+    rules = architecture.input
+    size = given.size or rules.default
+    channels = given.channels or rules.weights_channels
+    notes: list[tuple[str, str]] = []
+    if rules.fixed and size != rules.default:
+        notes.append(("known", f"{_times(rules.default)} only"))
+    elif min(size) < rules.minimum:
+        notes.append(("known", f"{rules.minimum} pixels or more"))
+    elif any(side % rules.divisor for side in size):
+        notes.append(("known", f"multiples of {rules.divisor} pixels"))
+    if notes:
+        raise OptionError(f"{architecture.name} cannot take images of {_times(size)} pixels", place=given.place, notes=notes)
+    if rules.channels and channels not in rules.channels:
+        raise OptionError(
+            f"{architecture.name} cannot take images of {channels} channels",
+            place=given.place,
+            notes=[known(map(str, rules.channels))],
+        )
+    return (*size, channels)
+
+
+def _weights_label(architecture: Architecture, node: Node | None, registry: Registry) -> str:
+    """The tag, ``none``, or the name of the source that is asked."""
+    fixes = "write weights: none for random values, or weights: {file: PATH}"
+    if node is None:
+        if not architecture.tags:
+            raise OptionError(f"{architecture.name} has no published weights", notes=[("fix", fixes)])
+        return architecture.tags[0]
+    legal = [*architecture.tags, "none"]
+    if isinstance(node, Scalar):
+        if node.text in legal:
+            return node.text
+        raise UnknownNameError(
+            f"{architecture.name} has no weights {node.text!r}",
+            place=node.place,
+            notes=[*did_you_mean(node.text, legal), known(legal), ("fix", "a file is named as {file: PATH}")],
+        )
+    sources = {source.value.name: source for source in registry.weight_sources}
+    found = [key.text for key, _ in node if key.text in sources] if isinstance(node, Table) else []
+    if not found:
+        raise OptionError(
+            f"weights of {architecture.name} must be a tag, none or the mapping of a source",
+            place=node.place,
+            notes=[known([*legal, *(f"{{{name}: …}}" for name in sources)])],
+        )
+    return found[0]
+
+
+def _plan_weights(
+    architecture: Architecture,
+    spec: BackboneSpec,
+    registry: Registry,
+    label: str,
+    options: Options,
+    shape: InputShape,
+    warnings: list[str],
+) -> PlannedWeights:
+    if label == "none":
+        return PlannedWeights(label=label)
+    if isinstance(spec.weights, Table):
+        source = registry.weight_sources.resolve(label)
+        request = read_options(f"weight source {label!r}", source.value.options, spec.weights)
+        place = spec.weights.place
+        if request.get("sha256", "") is None:
+            warnings.append(f"{request[label]} is taken on trust: give its sha256 to have it checked")
+    else:
+        weights = next(weights for weights in architecture.weights if weights.tag == label)
+        source, request = _published(architecture, weights, registry, options, shape, warnings)
+        place = spec.weights.place if spec.weights is not None else spec.place
+        if shape[2] != architecture.input.weights_channels:
+            raise OptionError(
+                f"the {label} weights of {architecture.name} are for {architecture.input.weights_channels} channels, "
+                f"not {shape[2]}",
+                place=spec.input.place,
+                notes=[("fix", f"write channels: {architecture.input.weights_channels}, or weights: none")],
+            )
+    try:
+        source.value.check(request)
+    except TorsoError as error:
+        raise error.at(place) from error
+    return PlannedWeights(label=label, source=source, request=request)
+
+
+def _published(
+    architecture: Architecture,
+    weights: Weights,
+    registry: Registry,
+    options: Options,
+    shape: InputShape,
+    warnings: list[str],
+) -> tuple[Contribution[WeightSource], Options]:
+    """The source and the request for the published file that fits."""
+    file, exact = matching_file(weights, options, shape[:2])
+    if file is None:
+        trained = [" and ".join(f"{name} {value}" for name, value in file.when.items()) for file in weights.files]
+        raise OptionError(
+            f"there are no {weights.tag} weights of {architecture.name} with these options",
+            notes=[known(dict.fromkeys(trained)), ("fix", "choose one of these, or write weights: none")],
+        )
+    if not exact:
+        warnings.append(
+            f"no {weights.tag} weights were trained at {_times(shape[:2])} pixels; "
+            f"those for {file.when['size']}×{file.when['size']} are used"
+        )
+    if not (file.sha256 or file.md5):
+        warnings.append(f"{file.file_name} has no published hash: the download cannot be verified")
+    source = registry.weight_sources.resolve(file.source)
+    request = file.request
+    return source, {option.name: request.get(option.name) for option in source.value.options}
+
+
+def _default(options: Iterable[Option], name: str) -> Any:
+    return next(option.default for option in options if option.name == name)
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]}×{size[1]}"
+
+
+def summary(plan: Plan) -> Mapping[str, str]:
+    """The plan in a few lines for a person to read."""
+    card = plan.architecture
+    settings = ", ".join(f"{name} {value}" for name, value in plan.options.items())
+    height, width, channels = plan.input_shape
+    return {
+        "architecture": f"{card.qualified}{f' ({settings})' if settings else ''}, from {card.plugin.source}",
+        "input": f"{height}×{width} pixels, {channels} channel{'s' if channels > 1 else ''}",
+        "weights": plan.weights.label if plan.weights.source is None else f"{plan.weights.label}: {plan.weights.address}",
+        "cut": str(plan.truncate),
+        "freeze": str(plan.freeze),
+    }

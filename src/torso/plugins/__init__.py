@@ -1,0 +1,10 @@
+"""Find plugins, load each on its own, keep those that are fit, and say why the others are not.
+
+What the plugins offer is collected here and looked up in the registry.
+"""
+
+from torso.plugins.find import BUILTINS
+from torso.plugins.info import PluginInfo
+from torso.plugins.load import Plugins
+
+__all__ = ["BUILTINS", "PluginInfo", "Plugins"]

@@ -1,0 +1,54 @@
+"""What is known of one plugin, whether it is in use or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torso.errors import Note
+
+Origin = Literal["built-in", "entry point", "-p", "--plugins-dir"]
+Status = Literal["loaded", "set aside", "blocked"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginInfo:
+    """One plugin, as errors and ``torso plugins`` name it.
+
+    Attributes:
+        name: The provider's name: ``acme`` in ``acme/eyenet``.
+        origin: How it was found.
+        distribution: The installed distribution that it belongs to, or None where it belongs to none.
+        version: The version of that distribution.
+        location: Its file; before that is known, the module it is to be imported from.
+        hooks: The hooks that it implements, sorted.
+        status: ``"loaded"``: in use; ``"set aside"``: at fault, and none of its hooks is called; ``"blocked"``: the
+            user does not want it, and it was not imported.
+        reason: Why it is not in use, in one sentence; None where it is.
+        traceback: The traceback of its fault, for ``--debug``.
+    """
+
+    name: str
+    origin: Origin
+    distribution: str | None = None
+    version: str | None = None
+    location: str | None = None
+    hooks: tuple[str, ...] = ()
+    status: Status = "loaded"
+    reason: str | None = None
+    traceback: str | None = None
+
+    @property
+    def source(self) -> str:
+        """Where it comes from: ``torso-acme 0.2.0``, ``built-in``, or its file or module."""
+        if self.origin == "built-in":
+            return "built-in"
+        return f"{self.distribution} {self.version}" if self.distribution else str(self.location)
+
+    @property
+    def note(self) -> Note:
+        """The line of an error that mentions a plugin which is not in use."""
+        return (self.status, f"{self}: {self.reason}")
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} ({self.source})"

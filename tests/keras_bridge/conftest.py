@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import keras
+import pytest
+from networks import randomize
+
+
+@pytest.fixture
+def residual() -> keras.Model:
+    """Three convolutions and one shortcut; two layers without a name."""
+    inputs = keras.Input((8, 8, 3), name="image")
+    x = stem = keras.layers.Conv2D(4, 3, strides=2, padding="same", name="stem")(inputs)
+    x = keras.layers.Conv2D(4, 3, padding="same")(x)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    x = keras.layers.Dropout(0.5, name="drop")(x)
+    x = keras.layers.Add(name="join")([x, stem])
+    x = x + 1.0
+    x = keras.layers.MaxPooling2D(name="pool")(x)
+    model = keras.Model(inputs, keras.layers.Conv2D(6, 1)(x), name="residual")
+    randomize(model)
+    return model

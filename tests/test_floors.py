@@ -1,0 +1,171 @@
+"""Imports go down only: each module imports rooms of lower floors, and modules of its own room."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import torso
+
+ROOT = Path(torso.__file__).parent
+
+FLOORS = (
+    ("errors",),
+    ("files", "spec"),
+    ("graph", "weights"),  # one floor with the two above, as they are mutually unaware but for this order
+    ("truncation", "freezing", "preprocessing"),
+    ("architecture",),
+    ("hookspecs",),
+    ("builtins",),
+    ("plugins",),
+    ("registry",),
+    ("planning",),
+    ("keras_bridge",),
+    ("manifest",),
+    ("backbone",),
+    ("cli", "testing", "__init__"),
+    ("__main__",),
+)
+HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
+
+FROM_INSIDE_A_FUNCTION = {("builtins", "keras_bridge")}
+"""The one way up: a builder runs only when a model is needed, and by then every floor below the bridge is done."""
+
+
+def breaches(module: str, source: str, *, package: bool = False) -> list[str]:
+    """What a module imports against the rules, one sentence each; ``module`` is its dotted name."""
+    room = room_of(module)
+    if room not in HEIGHT:
+        return [f"{module} has no floor: give {room!r} one"]
+    found = []
+    for target, line, inside in imports(ast.parse(source), module if package else module.rpartition(".")[0]):
+        other = room_of(target)
+        excepted = inside and (room, other) in FROM_INSIDE_A_FUNCTION
+        if other == "__init__":
+            found.append(f"{module}:{line} imports the package root")
+        elif other not in HEIGHT:
+            found.append(f"{module}:{line} imports {target}, which has no floor")
+        elif other != room and HEIGHT[other] >= HEIGHT[room] and not excepted:
+            found.append(f"{module}:{line} imports {target}, which is not below it")
+    return found
+
+
+def room_of(module: str) -> str:
+    """``torso.spec.nodes`` is in the room ``spec``; the package itself is the door, ``__init__``."""
+    return [*module.split("."), "__init__"][1]
+
+
+def imports(tree: ast.AST, package: str, *, inside: bool = False) -> Iterator[tuple[str, int, bool]]:
+    """Modules of torso that run when this does: name, line, and whether within a function."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            yield from imports(ast.Module(body=node.orelse, type_ignores=[]), package, inside=inside)
+            continue
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            # "import torso.errors" binds the root, "import torso.errors as errors" does not
+            names = [alias.name if alias.asname else alias.name.partition(".")[0] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            names = [f"{above}.{node.module or ''}".strip(".")]  # not what is imported from it: that is in its room
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            names = [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+        for name in names:
+            if name.split(".")[0] == "torso":
+                yield name, node.lineno, inside
+        function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        yield from imports(node, package, inside=inside or function)
+
+
+def test_every_module_imports_lower_floors_only():
+    found = []
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        package = parts[-1] == "__init__"
+        found += breaches(".".join(parts[:-1] if package else parts), path.read_text("utf-8"), package=package)
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("torso.planning", "from torso.registry import Registry"),
+        ("torso.planning", "import torso.registry as registry"),
+        ("torso.spec.options", "from torso.spec.nodes import Node\nfrom .nodes import Node\nfrom . import nodes"),
+        ("torso.graph", "from torso.spec.nodes import Node\nfrom torso.errors import CutError"),
+        ("torso.hookspecs", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from torso.planning import Plan"),
+        ("torso.planning", "import torsobject\nfrom torsobject import x\nimport numpy"),
+        ("torso.builtins.builder", "def build():\n    from torso.keras_bridge.lean import lean"),
+        ("torso.__main__", "from torso.cli import main"),
+    ],
+)
+def test_a_lawful_import_is_no_breach(module, source):
+    assert breaches(module, source) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "breach"),
+    [
+        (
+            "torso.graph",
+            "\nfrom torso.planning import Plan",
+            "torso.graph:2 imports torso.planning, which is not below it",
+        ),
+        ("torso.graph", "from .planning import Plan", "torso.graph:1 imports torso.planning, which is not below it"),
+        ("torso.graph", "import torso.planning as plan", "torso.graph:1 imports torso.planning, which is not below it"),
+        (
+            "torso.graph",
+            "def f():\n    from torso.planning import x",
+            "torso.graph:2 imports torso.planning, which is not below it",
+        ),
+        (
+            "torso.graph",
+            "import_module('torso.planning')",
+            "torso.graph:1 imports torso.planning, which is not below it",
+        ),
+        (
+            "torso.graph",
+            "if TYPE_CHECKING:\n    pass\nelse:\n    from torso.planning import x",
+            "torso.graph:4 imports torso.planning, which is not below it",
+        ),
+        (
+            "torso.truncation",
+            "from torso.freezing import FreezePolicy",
+            "torso.truncation:1 imports torso.freezing, which is not below it",
+        ),
+        (
+            "torso.spec.nodes",
+            "from torso.graph import Graph",
+            "torso.spec.nodes:1 imports torso.graph, which is not below it",
+        ),
+        (
+            "torso.builtins.builder",
+            "from torso.keras_bridge import lean",
+            "torso.builtins.builder:1 imports torso.keras_bridge, which is not below it",
+        ),
+        (
+            "torso.registry",
+            "def f():\n    from torso.keras_bridge import lean",
+            "torso.registry:2 imports torso.keras_bridge, which is not below it",
+        ),
+        ("torso.planning", "from torso import errors", "torso.planning:1 imports the package root"),
+        ("torso.planning", "from . import errors", "torso.planning:1 imports the package root"),
+        ("torso.spec.nodes", "from .. import errors", "torso.spec.nodes:1 imports the package root"),
+        ("torso.planning", "import torso", "torso.planning:1 imports the package root"),
+        ("torso.planning", "import torso.errors", "torso.planning:1 imports the package root"),
+        ("torso.planning", "from torso.tools import x", "torso.planning:1 imports torso.tools, which has no floor"),
+        ("torso.tools", "", "torso.tools has no floor: give 'tools' one"),
+    ],
+)
+def test_an_unlawful_import_is_a_breach(module, source, breach):
+    assert breaches(module, source) == [breach]
+
+
+def test_a_package_counts_relative_imports_from_itself():
+    assert breaches("torso.spec", "from .nodes import Node\nfrom . import nodes", package=True) == []
+    assert breaches("torso.spec", "from ..planning import Plan", package=True) == [
+        "torso.spec:1 imports torso.planning, which is not below it"
+    ]

@@ -1,0 +1,33 @@
+"""Nothing that only names, lists or checks may import what takes seconds to import."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("tensorflow", "keras", "numpy", "h5py")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import torso",
+        "import torso.hookspecs",
+        "import torso.registry",
+        "from torso.registry import Registry\n"
+        "registry = Registry.load()\n"
+        "assert 'ResNet50' in [one.name for one in registry.architectures]\n"
+        "for kind in (registry.truncations, registry.freeze_policies, registry.weight_sources): list(kind)",
+    ],
+    ids=["door", "contract", "registry", "listing"],
+)
+def test_a_light_act_imports_nothing_heavy(code):
+    report = f"\nimport sys\nprint([name for name in {HEAVY} if name in sys.modules])"
+    environment = {**os.environ, "TORSO_DISABLE_PLUGIN_AUTOLOAD": "1"}  # what is installed here is not torso's matter
+    result = subprocess.run(
+        [sys.executable, "-c", code + report], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (result.stderr, result.stdout) == ("", "[]\n")
