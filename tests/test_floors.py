@@ -22,17 +22,13 @@ FLOORS = (
     ("builtins",),
     ("plugins",),
     ("registry",),
-    ("planning",),
+    ("planning", "manifest"),
     ("keras_bridge",),
-    ("manifest",),
     ("backbone",),
     ("cli", "testing", "__init__"),
     ("__main__",),
 )
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-
-FROM_INSIDE_A_FUNCTION = {("builtins", "keras_bridge")}
-"""The one way up: a builder runs only when a model is needed, and by then every floor below the bridge is done."""
 
 
 def breaches(module: str, source: str, *, package: bool = False) -> list[str]:
@@ -41,14 +37,13 @@ def breaches(module: str, source: str, *, package: bool = False) -> list[str]:
     if room not in HEIGHT:
         return [f"{module} has no floor: give {room!r} one"]
     found = []
-    for target, line, inside in imports(ast.parse(source), module if package else module.rpartition(".")[0]):
+    for target, line in imports(ast.parse(source), module if package else module.rpartition(".")[0]):
         other = room_of(target)
-        excepted = inside and (room, other) in FROM_INSIDE_A_FUNCTION
         if other == "__init__":
             found.append(f"{module}:{line} imports the package root")
         elif other not in HEIGHT:
             found.append(f"{module}:{line} imports {target}, which has no floor")
-        elif other != room and HEIGHT[other] >= HEIGHT[room] and not excepted:
+        elif other != room and HEIGHT[other] >= HEIGHT[room]:
             found.append(f"{module}:{line} imports {target}, which is not below it")
     return found
 
@@ -58,11 +53,11 @@ def room_of(module: str) -> str:
     return [*module.split("."), "__init__"][1]
 
 
-def imports(tree: ast.AST, package: str, *, inside: bool = False) -> Iterator[tuple[str, int, bool]]:
-    """Modules of torso that run when this does: name, line, and whether within a function."""
+def imports(tree: ast.AST, package: str) -> Iterator[tuple[str, int]]:
+    """Modules of torso that run when this does, or a function of it: name and line."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            yield from imports(ast.Module(body=node.orelse, type_ignores=[]), package, inside=inside)
+            yield from imports(ast.Module(body=node.orelse, type_ignores=[]), package)
             continue
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -75,9 +70,8 @@ def imports(tree: ast.AST, package: str, *, inside: bool = False) -> Iterator[tu
             names = [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
         for name in names:
             if name.split(".")[0] == "torso":
-                yield name, node.lineno, inside
-        function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        yield from imports(node, package, inside=inside or function)
+                yield name, node.lineno
+        yield from imports(node, package)
 
 
 def test_every_module_imports_lower_floors_only():
@@ -98,7 +92,6 @@ def test_every_module_imports_lower_floors_only():
         ("torso.graph", "from torso.spec.nodes import Node\nfrom torso.errors import CutError"),
         ("torso.hookspecs", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from torso.planning import Plan"),
         ("torso.planning", "import torsobject\nfrom torsobject import x\nimport numpy"),
-        ("torso.builtins.builder", "def build():\n    from torso.keras_bridge.lean import lean"),
         ("torso.__main__", "from torso.cli import main"),
     ],
 )

@@ -268,23 +268,15 @@ def test_a_folder_of_files_is_a_folder_of_plugins(load, tmp_path):
     assert str(tmp_path) not in sys.path
 
 
-def test_files_of_one_name_in_two_folders_do_not_share_a_module(load, tmp_path):
+def test_a_builder_of_a_single_file_is_found_by_reference_whatever_other_files_are_called(load, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "json.py").write_text(
-            f"{HEAD}\n@hookimpl\ndef torso_truncations(): return [cut('{folder}')]"
+            f"{HEAD}\n@hookimpl\ndef torso_truncations(): return [cut(__name__)]\ndef build(): return '{folder}'"
         )
-    (first,) = load(plugins_dirs=[tmp_path / "a"]).collect(KINDS)["torso_truncations"]
-    (second,) = load(plugins_dirs=[tmp_path / "b"]).collect(KINDS)["torso_truncations"]
-    assert [first[1].name, second[1].name] == ["a", "b"]
-
-
-def test_a_builder_of_a_single_file_can_be_found_by_reference(load, tmp_path):
-    (tmp_path / "eyes.py").write_text(
-        f"{HEAD}\n@hookimpl\ndef torso_truncations(): return [cut(__name__)]\ndef build(): return 'built'"
-    )
-    ((_, value),) = load(plugins_dirs=[tmp_path]).collect(KINDS)["torso_truncations"]
-    assert import_module(value.name).build() == "built"
+    ((_, first),) = load(plugins_dirs=[tmp_path / "a"]).collect(KINDS)["torso_truncations"]
+    ((_, second),) = load(plugins_dirs=[tmp_path / "b"]).collect(KINDS)["torso_truncations"]
+    assert [import_module(one.name).build() for one in (first, second)] == ["a", "b"]
 
 
 def test_a_file_that_fails_leaves_no_module_behind(load, tmp_path):
@@ -396,14 +388,16 @@ def test_an_optional_hook_may_be_unknown(load, tmp_path):
 
 
 def test_callers_come_sorted_by_name_and_call_one_plugin_each(load, tmp_path):
-    for name in ("zebra", "ape", "cow"):
-        (tmp_path / f"{name}.py").write_text(
+    late = tmp_path / "late"
+    late.mkdir()
+    for name, folder in (("zebra", tmp_path), ("ape", late), ("cow", late)):
+        (folder / f"{name}.py").write_text(
             f"{HEAD}\n@hookimpl(tryfirst={name == 'zebra'})\ndef torso_before_freeze(model): return model + ['{name}']"
         )
     (tmp_path / "bee.py").write_text(f"{HEAD}\n@hookimpl\ndef torso_truncations(): return ()")
     (tmp_path / "dog.py").write_text(f"{HEAD}\n@hookimpl\ndef torso_before_freeze(plan): pass")
     model, seen = [], []
-    for info, call in load(plugins_dirs=[tmp_path]).callers("torso_before_freeze"):
+    for info, call in load(plugins_dirs=[tmp_path, late]).callers("torso_before_freeze"):
         answer = call(model=model, plan=None)
         seen.append((info.name, answer))
         model = model if answer is None else answer

@@ -24,7 +24,6 @@ class Weights:
         classes: Number of classes that the full network was trained to tell apart.
         top1: Published top-1 accuracy of the full network with default options, in per cent, or None.
         top5: Published top-5 accuracy, in per cent, or None.
-        license: Licence of the values themselves, or None where unknown.
         source: Who published the values and the figures.
     """
 
@@ -33,7 +32,6 @@ class Weights:
     classes: int | None = None
     top1: float | None = None
     top5: float | None = None
-    license: str | None = None
     source: str = ""
 
 
@@ -75,8 +73,8 @@ class Architecture:
         name: The name in YAML. Letter case does not count when it is looked up; ``provider/name`` is always unique.
         family: The group it is listed under: ``ResNet``.
         builder: ``package.module:function``. It is called with ``input_shape=(height, width, channels)``, the options
-            by name and the arguments that the hooks add, and returns the headless functional Keras model, with values
-            of any kind: torso fills the weights.
+            by name and the arguments that the hooks add, and returns the headless functional Keras model. While it
+            runs, Keras neither downloads nor loads weights: torso fills them.
         options: What the user can set.
         arguments: Fixed arguments of the builder.
         weights: Published weights, the default first; empty where there are none.

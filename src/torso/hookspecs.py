@@ -105,7 +105,7 @@ def torso_weight_sources() -> Iterable[WeightSource]:
 
     When: once per registry.
     Yield: any number of ``WeightSource``.
-    Rules: ``fetch`` returns the path of a file whose hash it has verified, or raises; it never opens the file to parse it.
+    Rules: ``fetch`` verifies the hash where one is known, and never parses the file.
     Since: 0.1
     """
     return ()

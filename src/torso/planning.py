@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from torso.architecture import Architecture, Weights, matching_file
 from torso.errors import OptionError, TorsoError, UnknownNameError, did_you_mean, known, raise_all
 from torso.freezing import FreezePolicy
+from torso.preprocessing import Preprocessing
 from torso.registry import Catalogue, Contribution, Registry
 from torso.spec.document import BackboneSpec, Choice, InputSpec
 from torso.spec.nodes import Node, Scalar, Table
@@ -91,6 +92,12 @@ class Plan:
     freeze: Chosen[FreezePolicy]
     warnings: tuple[str, ...] = ()
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the pixels need: that of the card, or nothing for a number of channels that no weights were trained on."""
+        card = self.architecture.value
+        return card.preprocessing if self.input_shape[2] == card.input.weights_channels else Preprocessing()
+
     def report(self) -> dict[str, Any]:
         """The plan as JSON can say it."""
         return {
@@ -131,7 +138,9 @@ def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     architecture: Architecture = card.value
     owner = f"architecture {architecture.name!r}"
     options = attempt(lambda: read_options(owner, architecture.options, spec.options, place=spec.place))
-    shape = attempt(lambda: _input_shape(architecture, spec.input))
+    given = spec.input or InputSpec(place=spec.place)
+    shape = attempt(lambda: _input_shape(architecture, given))
+    attempt(lambda: _refuse_adapter(given, registry))
     label = attempt(lambda: _weights_label(architecture, spec.weights, registry))
     if errors:
         raise_all(errors)
@@ -141,6 +150,8 @@ def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     except TorsoError as error:
         raise error.at(place) from error
     warnings: list[str] = []
+    if shape[2] != architecture.input.weights_channels:
+        warnings.append(f"no weights were trained on {shape[2]} channels: the pixels are not preprocessed")
     settled = {**options, **extra}
     weights = attempt(lambda: _plan_weights(architecture, spec, registry, label, settled, shape, warnings))
     raise_all(errors)
@@ -203,22 +214,31 @@ def _input_shape(architecture: Architecture, given: InputSpec) -> InputShape:
     rules = architecture.input
     size = given.size or rules.default
     channels = given.channels or rules.weights_channels
-    notes: list[tuple[str, str]] = []
+    legal = None
     if rules.fixed and size != rules.default:
-        notes.append(("known", f"{_times(rules.default)} only"))
+        legal = f"{_times(rules.default)} only"
     elif min(size) < rules.minimum:
-        notes.append(("known", f"{rules.minimum} pixels or more"))
+        legal = f"{rules.minimum} pixels or more"
     elif any(side % rules.divisor for side in size):
-        notes.append(("known", f"multiples of {rules.divisor} pixels"))
-    if notes:
-        raise OptionError(f"{architecture.name} cannot take images of {_times(size)} pixels", place=given.place, notes=notes)
+        legal = f"multiples of {rules.divisor} pixels"
+    errors: list[TorsoError] = []
+    if legal:
+        fact = f"{architecture.name} cannot take images of {_times(size)} pixels"
+        errors.append(OptionError(fact, place=given.places.get("size", given.place), notes=[("known", legal)]))
     if rules.channels and channels not in rules.channels:
-        raise OptionError(
-            f"{architecture.name} cannot take images of {channels} channels",
-            place=given.place,
-            notes=[known(map(str, rules.channels))],
-        )
+        fact = f"{architecture.name} cannot take images of {channels} channels"
+        place = given.places.get("channels", given.place)
+        errors.append(OptionError(fact, place=place, notes=[known(map(str, rules.channels))]))
+    raise_all(errors)
     return (*size, channels)
+
+
+def _refuse_adapter(given: InputSpec, registry: Registry) -> None:
+    if given.adapt is None:
+        return
+    place = given.places.get("adapt", given.place)
+    adapter = _resolve(registry.channel_adapters, Scalar(given.adapt, place=place))
+    raise OptionError(f"this torso does not apply channel adapters yet, and so not {adapter.qualified!r}", place=place)
 
 
 def _weights_label(architecture: Architecture, node: Node | None, registry: Registry) -> str:
@@ -273,7 +293,7 @@ def _plan_weights(
             raise OptionError(
                 f"the {label} weights of {architecture.name} are for {architecture.input.weights_channels} channels, "
                 f"not {shape[2]}",
-                place=spec.input.place,
+                place=spec.input.places.get("channels") if spec.input else None,
                 notes=[("fix", f"write channels: {architecture.input.weights_channels}, or weights: none")],
             )
     try:

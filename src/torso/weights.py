@@ -21,6 +21,7 @@ class WeightsFile:
         md5: The hash that some publishers give instead.
         when: Options that this file was trained with, and ``size`` for its height and width; an option that is absent
             does not matter.
+        cached_as: Name of the file in Keras' cache, where that is not the last part of the address.
     """
 
     source: str
@@ -28,16 +29,17 @@ class WeightsFile:
     sha256: str | None = None
     md5: str | None = None
     when: Mapping[str, Value] = field(default_factory=dict)
+    cached_as: str | None = None
 
     @property
     def file_name(self) -> str:
-        """The last part of the address."""
-        return self.address.replace(":", "/").rsplit("/", 1)[-1]
+        """What the file is called on a disk."""
+        return self.cached_as or self.address.replace(":", "/").rsplit("/", 1)[-1]
 
     @property
     def request(self) -> dict[str, Value]:
         """The options that the source is asked with."""
-        return {self.source: self.address, "sha256": self.sha256, "md5": self.md5}
+        return {self.source: self.address, "sha256": self.sha256, "md5": self.md5, "cached_as": self.cached_as}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +51,8 @@ class WeightSource:
             option of its own, and the other options stand beside it.
         doc: One sentence for ``torso schema`` and the reference.
         options: What the user can set, ``name`` among them.
-        fetch: Takes the checked options; returns the path of a local file whose hash it has verified, or raises a
-            :class:`torso.TorsoError`.
+        fetch: Takes the checked options; returns the path of a local file, whose hash it has verified where one is known,
+            or raises a :class:`torso.TorsoError`.
         check: Does the same without network, for the plan: raises what can be known to be wrong already.
     """
 

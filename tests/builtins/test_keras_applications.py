@@ -32,11 +32,6 @@ SMALLEST = [
     min((card for card in CARDS.values() if card.family == family), key=lambda card: card.parameters or 0).name
     for family in dict.fromkeys(card.family for card in CARDS.values())
 ]
-NASNET_CACHE_NAMES = {  # where Keras keeps a download under another name than that in its address
-    "NASNet-mobile-no-top.h5": "nasnet_mobile_no_top.h5",
-    "NASNet-large-no-top.h5": "nasnet_large_no_top.h5",
-}
-
 each = pytest.mark.parametrize("name", CARDS)
 each_family = pytest.mark.parametrize("name", SMALLEST)
 
@@ -76,9 +71,9 @@ def default(name: str) -> tuple[WeightsRequest, dict[str, Any]]:
 
 
 def build(card: Architecture, channels: int = 3) -> dict[str, Any]:
-    """The graph that a card's own reference leads to."""
+    """The graph that a card's own reference leads to, called as torso calls every builder."""
     module, function = card.builder.split(":")
-    with shapes_only():
+    with shapes_only(), without_weights():
         model = getattr(importlib.import_module(module), function)(
             input_shape=(*card.input.default, channels), **card.arguments
         )
@@ -186,7 +181,7 @@ def test_weights_file_is_the_one_that_keras_requests(name):
     assert (file.source, file.address, file.md5 or file.sha256) == ("url", asked.origin, asked.file_hash)
     assert len(file.md5 or " " * 32) == 32
     assert len(file.sha256 or " " * 64) == 64
-    assert NASNET_CACHE_NAMES.get(file.file_name, file.file_name) == asked.fname
+    assert file.file_name == asked.fname
 
 
 MOBILENETS = [name for name in CARDS if CARDS[name].options]
@@ -247,7 +242,7 @@ def test_every_statement_names_its_source(name):
     assert card.source
     assert card.preprocessing.source
     assert ("accuracy" in weights.source) == (weights.top1 is not None)
-    assert ("licence" in weights.source) == (weights.license is not None) == (card.license.weights is not None)
+    assert ("licence" in weights.source) == (card.license.weights is not None)
 
 
 # Preprocessing

@@ -33,8 +33,12 @@ def torso_weight_sources() -> Iterable[WeightSource]:
         check=check_packaged,
     )
     url = Option(name="url", type=str, doc="Where the file is downloaded from.")
+    cached_as = Option(name="cached_as", type=str, default=None, doc="What it is called in the cache; the address' last part.")
     yield WeightSource(
-        name="url", doc="A download, kept in the folder that Keras itself uses.", options=(url, SHA256, MD5), fetch=download
+        name="url",
+        doc="A download, kept in the folder that Keras itself uses.",
+        options=(url, SHA256, MD5, cached_as),
+        fetch=download,
     )
 
 
@@ -69,7 +73,10 @@ def download(options: Options) -> Path:
     try:
         path = Path(
             keras.utils.get_file(
-                origin=url, cache_subdir="models", file_hash=options["sha256"] or options["md5"], hash_algorithm="auto"
+                fname=options["cached_as"],
+                origin=url,
+                cache_subdir="models",
+                file_hash=options["sha256"] or options["md5"],
             )
         )
     except ValueError as error:

@@ -10,11 +10,12 @@ from typing import Any
 
 import keras
 
-from torso.errors import PluginError, TorsoError
+from torso.errors import OptionError, PluginError, TorsoError
 from torso.freezing import FreezePlan
 from torso.graph import Feature, Graph
 from torso.keras_bridge.freeze import FreezeReport, freeze
 from torso.keras_bridge.loading import fill
+from torso.keras_bridge.private import without_weights
 from torso.keras_bridge.reading import read_graph
 from torso.keras_bridge.surgery import cut
 from torso.planning import Plan
@@ -97,10 +98,16 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
 
 def _build(plan: Plan) -> keras.Model:
     card, plugin = plan.architecture.value, plan.architecture.plugin
+    if keras.config.image_data_format() != "channels_last":
+        raise OptionError(
+            "Keras is set to channels_first, and torso builds for images (N, H, W, C)",
+            notes=[("fix", "call keras.config.set_image_data_format('channels_last')")],
+        )
     with _blame(plugin, f"the builder of {plan.architecture.qualified!r}"):
         module, _, function = card.builder.partition(":")
         builder = getattr(importlib.import_module(module), function)
-        model = builder(input_shape=plan.input_shape, **plan.arguments)
+        with without_weights():
+            model = builder(input_shape=plan.input_shape, **plan.arguments)
     if not isinstance(model, keras.Model):
         raise PluginError(
             f"the builder of {plan.architecture.qualified!r} returned {type(model).__name__}, not a keras.Model",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from torso.preprocessing import Preprocessing
 
@@ -17,7 +18,7 @@ def preprocessing_layer(numbers: Preprocessing, channels: int = 3) -> keras.Mode
     the same to the last bit, and it never writes to its input.
 
     Args:
-        numbers: What is to be computed.
+        numbers: What is to be computed; its mean and std have one value, or one for each channel.
         channels: Size of the last axis.
 
     Returns:
@@ -30,9 +31,9 @@ def preprocessing_layer(numbers: Preprocessing, channels: int = 3) -> keras.Mode
     if numbers.divide != 1.0:
         values = keras.ops.divide(values, numbers.divide)
     if numbers.mean:
-        values = keras.ops.subtract(values, list(numbers.mean) if len(set(numbers.mean)) > 1 else numbers.mean[0])
+        values = keras.ops.subtract(values, np.array(numbers.mean, "float32"))
     if numbers.std:
-        values = keras.ops.divide(values, list(numbers.std))
+        values = keras.ops.divide(values, np.array(numbers.std, "float32"))
     if values is pixels:
         values = keras.layers.Identity(name="identity")(pixels)
     return keras.Model(pixels, values, name="preprocess")

@@ -30,7 +30,7 @@ def describe_trunk(trunk: Trunk, plan: Plan) -> Manifest:
         "dropped": {"nodes": trunk.dropped_nodes, "parameters": trunk.dropped_parameters},
         "features": features_as_json(trunk.features),
         "frozen": asdict(trunk.frozen),
-        "preprocessing": asdict(plan.architecture.value.preprocessing),
+        "preprocessing": asdict(plan.preprocessing),
     }
 
 

@@ -80,8 +80,8 @@ def managed(plugin: object, name: str) -> tuple[pluggy.PluginManager, tuple[str,
             _check_implementation(hook, implementation)
         if len(implementations) > 1:
             raise Unfit(f"it implements the hook {hook!r} {len(implementations)} times")
-    for hook in HOOKS.keys() - callers.keys():
-        if callable(getattr(plugin, hook, None)):
+    for hook in HOOKS:
+        if hook not in callers and callable(getattr(plugin, hook, None)):
             raise Unfit(f"its function {hook!r} is not marked with @torso.hookimpl")
     if not callers:
         raise Unfit("nothing in it is marked with @torso.hookimpl")

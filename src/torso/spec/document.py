@@ -1,46 +1,61 @@
-"""A whole spec: which backbones a file declares, with what it extends and its defaults put in."""
+"""A whole spec: the backbones that a file declares, with what it extends and its defaults put in."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from torso.errors import Place, SpecError, TorsoError, raise_all
-from torso.spec.keys import BACKBONE, DEFAULTS, Choice, InputSpec, Readers, Values, check_names, read_keys
+from torso.spec.keys import (
+    BACKBONE,
+    DEFAULTS,
+    Choice,
+    InputSpec,
+    Readers,
+    Values,
+    check_backbone_name,
+    put_over,
+    read_keys,
+    read_mapping,
+    read_name,
+)
 from torso.spec.nodes import Node, Scalar, Table, from_python
 from torso.spec.options import Option
 from torso.spec.reader import read_file
 
+__all__ = ["BackboneSpec", "Choice", "InputSpec", "Spec", "backbone_from_python", "path_of", "read_spec"]
+
 VERSION: Final = 1
-"""The version of the spec's own shape."""
+"""The version of the shape of specs."""
 
 MAX_EXTENDS: Final = 8
-"""How many files may extend one another."""
+"""How many files may stand below a spec."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec:
-    """One backbone as declared; None where the user says nothing.
+    """One backbone as it was declared; None where nothing was said.
 
     Attributes:
         name: What the user calls it.
         architecture: Name of what is built.
         options: Options of the architecture, unchecked.
-        weights: A tag or ``none`` as a scalar, or a mapping for a weight source.
+        weights: A tag or ``none`` as a scalar, or a mapping for a weight source, unchecked.
         input: Which images it takes.
         truncate: Where it ends.
         freeze: What does not train.
-        place: Where it is declared.
+        place: Where it was declared.
     """
 
     name: str
     architecture: Scalar
     options: Table | None = None
     weights: Scalar | Table | None = None
-    input: InputSpec | None = None
+    input: InputSpec = field(default_factory=InputSpec)
     truncate: Choice | None = None
     freeze: Choice | None = None
     place: Place = field(default=Place(), compare=False)
@@ -51,8 +66,8 @@ class Spec:
     """What a file declares.
 
     Attributes:
-        backbones: By name, in the order of their declaration.
-        file: As the user named it.
+        backbones: By name, in the order in which they were declared.
+        file: The file as the user named it.
     """
 
     backbones: Mapping[str, BackboneSpec]
@@ -60,35 +75,124 @@ class Spec:
 
 
 def read_spec(path: str | os.PathLike[str]) -> Spec:
-    """Read a spec with all that it extends.
+    """Read a spec, with all that it extends.
 
-    A file's defaults and backbones are put over those of the file that it extends, key by key; defaults then hold for
-    each backbone that does not set the key itself. The parts of ``input`` count as keys here.
+    What a file says is put over what the file that it extends says, key by key. Defaults then hold for each backbone
+    that does not say otherwise. The parts of ``input`` count as keys of their own.
 
     Raises:
         TorsoError: All that is wrong with the spec, at once.
     """
     file = os.fspath(path)
-    errors: list[TorsoError] = []
-    whole = True
-    ...
+    nodes, errors = _read_chain(file)
+    whole = not errors
+    defaults: Values = {}
+    backbones: dict[str, Values] = {}
+    for node in nodes:
+        file_defaults, file_backbones = _read_one(node, errors)
+        defaults = put_over(defaults, file_defaults)
+        for name, values in file_backbones.items():
+            backbones[name] = put_over(backbones.get(name, {}), values)
+    errors += _twins(backbones)
+    if whole:
+        errors += [error for name, values in backbones.items() for error in _missing(name, values)]
+        if not backbones and not errors:
+            errors.append(SpecError("the spec declares no backbone", place=nodes[-1].place))
+    raise_all(errors)
+    declared = {name: BackboneSpec(name=name, **put_over(defaults, values)) for name, values in backbones.items()}
+    return Spec(backbones=MappingProxyType(declared), file=file)
 
 
-def backbone_from_python(name: str, **keys: Any) -> BackboneSpec:
+def backbone_from_python(name: str, /, **keys: Any) -> BackboneSpec:
     """Declare a backbone with Python values, by the rules of YAML.
 
     Args:
         name: What to call it.
-        **keys: The keys of a backbone and what would stand under them; None is ``none``. ``Any``: they are checked here.
+        **keys: The keys of a backbone, with what would stand under them; None is ``none``. ``Any``: checked here.
 
     Raises:
         TorsoError: All that is wrong with them, at once.
     """
     errors: list[TorsoError] = []
-    table = from_python(keys)
-    ...
+    node = from_python(keys)
+    values = _read_backbone(Scalar(name, place=node.place), node, errors)
+    raise_all([*errors, *_missing(name, values)])
+    return BackboneSpec(name=name, **values)
 
 
 def path_of(text: Scalar) -> Path:
-    """The file that a text in a spec names: a relative path starts at the spec that it stands in."""
+    """The file that a text in a spec names: a relative path starts at the folder of the spec that it stands in."""
     return Path(text.place.file or "").parent / text.text
+
+
+def _read_chain(file: str) -> tuple[list[Node], list[TorsoError]]:
+    """The tree of the file after those of the files that it extends, and what kept one from being read."""
+    nodes: list[Node] = []
+    seen: list[str] = []
+    place: Place | None = None
+    try:
+        while True:
+            nodes.insert(0, read_file(file, place=place))
+            seen.append(os.path.realpath(file))
+            extends = nodes[0].get("extends") if isinstance(nodes[0], Table) else None
+            if extends is None:
+                return nodes, []
+            name = read_name("extends", extends)
+            file, place = str(path_of(name)), name.place
+            if os.path.realpath(file) in seen:
+                raise SpecError(f"{name.text!r} extends itself", place=place)
+            if len(seen) > MAX_EXTENDS:
+                raise SpecError(f"a spec stands on {MAX_EXTENDS} others at most", place=place)
+    except TorsoError as error:
+        return nodes, [error]
+
+
+def _read_version(key: str, node: Node) -> int:
+    version = Option(name=key, type=int).read(node)
+    if version != VERSION:
+        raise SpecError(f"this torso reads version {VERSION}, not {version}", place=node.place)
+    return VERSION
+
+
+_SPEC: Final[Readers] = {
+    "version": _read_version,
+    "extends": lambda key, node: node,  # has been followed
+    "defaults": read_mapping,
+    "backbones": read_mapping,
+}
+
+
+def _read_one(node: Node, errors: list[TorsoError]) -> tuple[Values, dict[str, Values]]:
+    """The defaults and backbones of one file."""
+    spec = read_keys("a spec", node, _SPEC, errors) or {}
+    if isinstance(node, Table) and "version" not in spec:
+        notes = [("fix", f"write version: {VERSION}")]
+        errors.append(SpecError("the spec does not say its version", place=node.place, notes=notes))
+    defaults = read_keys("defaults", spec.get("defaults") or Table(()), DEFAULTS, errors)
+    backbones = {key.text: _read_backbone(key, below, errors) for key, below in spec.get("backbones") or ()}
+    return defaults or {}, backbones
+
+
+def _read_backbone(key: Scalar, node: Node, errors: list[TorsoError]) -> Values:
+    try:
+        check_backbone_name(key)
+    except SpecError as error:
+        errors.append(error)
+    values = read_keys(f"backbone {key.text!r}", node, BACKBONE, errors)
+    return {"architecture": None, "place": key.place} if values is None else {**values, "place": key.place}
+
+
+def _missing(name: str, values: Values) -> list[TorsoError]:
+    if "architecture" in values:
+        return []
+    notes = [("fix", "write architecture: NAME; `torso list` knows the names")]
+    return [SpecError(f"backbone {name!r} has no architecture", place=values["place"], notes=notes)]
+
+
+def _twins(backbones: Mapping[str, Values]) -> Iterator[TorsoError]:
+    first: dict[str, str] = {}
+    for name, values in backbones.items():
+        other = first.setdefault(name.casefold(), name)
+        if other != name:
+            fact = f"backbones {other!r} and {name!r} differ only in the case of letters"
+            yield SpecError(fact, place=values["place"])

@@ -5,8 +5,9 @@ Only the shape is checked here. Whether a name is known, and which options it ta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from torso.errors import Place, SpecError, TorsoError, did_you_mean, known, raise_all
@@ -18,6 +19,9 @@ Values = dict[str, Any]
 
 Readers = Mapping[str, Callable[[str, Node], Any]]
 """For each key that is known: what makes its value of the key's name and the node under it."""
+
+
+BACKBONE_NAME: Final = "[A-Za-z0-9_]([A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +58,8 @@ class InputSpec:
     places: Mapping[str, Place] = field(default_factory=dict, compare=False)
 
 
-def read_keys(owner: str, node: Node, readers: Readers, errors: list[TorsoError]) -> Values:
-    """Read a mapping key by key.
+def read_keys(owner: str, node: Node, readers: Readers, errors: list[TorsoError]) -> Values | None:
+    """Read a mapping key by key; None if it is something else.
 
     Args:
         owner: What the mapping is, as an error names it.
@@ -63,10 +67,10 @@ def read_keys(owner: str, node: Node, readers: Readers, errors: list[TorsoError]
         readers: What may stand there.
         errors: Takes up all that is wrong.
     """
-    values: Values = {}
     if not isinstance(node, Table):
         errors.append(SpecError(f"{owner} must be a mapping, not {node}", place=node.place))
-        return values
+        return None
+    values: Values = {}
     for key, value in node:
         if key.text not in readers:
             notes = [*did_you_mean(key.text, readers), known(readers)]
@@ -80,19 +84,46 @@ def read_keys(owner: str, node: Node, readers: Readers, errors: list[TorsoError]
     return values
 
 
-def _name(key: str, node: Node) -> Scalar:
+def put_over(below: Values, above: Values) -> Values:
+    """The values of both; where both have a key, that of ``above``. The parts of ``input`` count as keys."""
+    both = below | above
+    lower, upper = below.get("input"), above.get("input")
+    if lower and upper:
+        parts = {part: getattr(upper, part) for part in upper.places}
+        both["input"] = replace(lower, **parts, place=upper.place, places={**lower.places, **upper.places})
+    return both
+
+
+def check_backbone_name(key: Scalar) -> str:
+    """Return a name that can be a folder's on every system.
+
+    Raises:
+        SpecError: It cannot.
+    """
+    if re.fullmatch(BACKBONE_NAME, key.text):
+        return key.text
+    raise SpecError(
+        f"a backbone cannot be called {key.text!r}",
+        place=key.place,
+        notes=[("known", "1 to 100 letters, digits, '_', '-' and '.'; first no '-' or '.', last no '.'")],
+    )
+
+
+def read_name(key: str, node: Node) -> Scalar:
+    """The name of something, in quotes or not."""
     if isinstance(node, Scalar) and node.text:
         return Scalar(node.text, place=node.place)
     raise SpecError(f"{key} must be a name, not {node}", place=node.place)
 
 
-def _name_or_none(key: str, node: Scalar) -> Scalar:
+def _read_name_or_none(key: str, node: Scalar) -> Scalar:
     if node.text.casefold() in ("", "null", "~") and not node.quoted:
         raise SpecError(f"{key} must be a name, not {node}", place=node.place, notes=[("fix", "write none")])
-    return _name(key, node)
+    return read_name(key, node)
 
 
-def _mapping(key: str, node: Node) -> Table:
+def read_mapping(key: str, node: Node) -> Table:
+    """A mapping as it is."""
     if isinstance(node, Table):
         return node
     raise SpecError(f"{key} must be a mapping, not {node}", place=node.place)
@@ -100,7 +131,7 @@ def _mapping(key: str, node: Node) -> Table:
 
 def _weights(key: str, node: Node) -> Node:
     if isinstance(node, Scalar):
-        return _name_or_none(key, node)
+        return _read_name_or_none(key, node)
     if isinstance(node, Table) and len(node):
         return node
     raise SpecError(
@@ -112,7 +143,7 @@ def _weights(key: str, node: Node) -> Node:
 
 def _choice(key: str, node: Node) -> Choice:
     if isinstance(node, Scalar):
-        return Choice(name=_name_or_none(key, node).text, place=node.place)
+        return Choice(name=_read_name_or_none(key, node).text, place=node.place)
     if isinstance(node, Table) and len(node) == 1:
         name, value = node.entries[0]
         return Choice(name=name.text, value=value, place=name.place)
@@ -129,33 +160,29 @@ _CHANNELS = Option(name="channels", type=int, minimum=1)
 
 
 def _size(key: str, node: Node) -> tuple[int, int]:
-    if isinstance(node, Scalar):
-        side = node.text if node.text.isdigit() else "224"
-        raise SpecError(
-            f"{key} must be a list of height and width, not {node}",
-            place=node.place,
-            notes=[("fix", f"write [{side}, {side}]")],
-        )
-    numbers = cast("tuple[int, ...]", _SIZE.read(node))
-    if len(numbers) != 2:
-        raise SpecError(
-            f"{key} is height and width only, not {len(numbers)} numbers",
-            place=node.place,
-            notes=[("fix", "channels is a key of its own, as in {size: [224, 224], channels: 3}")],
-        )
-    return numbers[0], numbers[1]
-
-
-INPUT: Final[Readers] = {"size": _size, "channels": lambda key, node: _CHANNELS.read(node), "adapt": _name}
+    numbers = (node.text,) if isinstance(node, Scalar) else cast("tuple[int, ...]", _SIZE.read(node))
+    if isinstance(node, Items) and len(numbers) == 2:
+        return numbers
+    if len(numbers) == 1:
+        fix = f"write [{numbers[0]}, {numbers[0]}]"
+    else:
+        fix = "height and width only; channels is a key of its own, as in {size: [224, 224], channels: 3}"
+    was = f"a list of {len(numbers)}" if isinstance(node, Items) else node
+    raise SpecError(f"{key} must be a list of two whole numbers, not {was}", place=node.place, notes=[("fix", fix)])
 
 
 def _input(key: str, node: Node) -> InputSpec:
-    table = _mapping(key, node)
+    table = read_mapping(key, node)
     errors: list[TorsoError] = []
-    values = read_keys(key, table, INPUT, errors)
+    values = read_keys(key, table, INPUT, errors) or {}
     raise_all(errors)
     return InputSpec(**values, place=table.place, places={name.text: item.place for name, item in table})
 
 
+INPUT: Final[Readers] = {
+    "size": _size,
+    "channels": lambda key, node: _CHANNELS.read(node),
+    "adapt": lambda key, node: read_name(key, node).text,
+}
 DEFAULTS: Final[Readers] = {"weights": _weights, "input": _input, "truncate": _choice, "freeze": _choice}
-BACKBONE: Final[Readers] = {"architecture": _name, "options": _mapping, **DEFAULTS}
+BACKBONE: Final[Readers] = {"architecture": read_name, "options": read_mapping, **DEFAULTS}

@@ -60,7 +60,7 @@ class Items:
         return iter(self.items)
 
     def __str__(self) -> str:
-        return "a list"
+        return "a list" if self.items else "an empty list"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Table:
         return next((node for scalar, node in self.entries if scalar.text == key), None)
 
     def __str__(self) -> str:
-        return "a mapping"
+        return "a mapping" if self.entries else "an empty mapping"
 
 
 Node = Scalar | Items | Table

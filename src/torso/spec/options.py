@@ -68,15 +68,27 @@ class Option:
 
         Raises:
             OptionError: Wrong type, or outside the legal values; it says what to write.
+            ManyErrors: Several items of a list are wrong.
         """
         if self.default is None and _is_nothing(node):
             return None
         if not self.many:
             return self._read_one(node)
         if isinstance(node, Items):
-            return tuple(self._read_one(item) for item in node)
+            return self._read_items(node)
         fits = isinstance(node, Scalar) and self._parsed(node.text) is not None
         raise self._wrong(node, f"[{node.text}]" if isinstance(node, Scalar) and fits else None)
+
+    def _read_items(self, node: Items) -> tuple[Value, ...]:
+        values: list[Value] = []
+        errors: list[TorsoError] = []
+        for item in node:
+            try:
+                values.append(self._read_one(item))
+            except OptionError as error:
+                errors.append(error)
+        raise_all(errors)
+        return tuple(values)
 
     def _read_one(self, node: Node) -> Value:
         if not isinstance(node, Scalar):
@@ -179,7 +191,7 @@ def read_options(
             continue
         try:
             values[option.name] = option.read(item)
-        except OptionError as error:
+        except TorsoError as error:
             errors.append(error)
     given = {key.text for key, _ in node or ()}
     for option in by_name.values():

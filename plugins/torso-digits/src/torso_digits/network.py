@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import keras
 
-BLOCKS = 2
-"""Residual blocks in each stage."""
+BLOCKS = (1, 1, 2)
+"""How many residual blocks each stage has."""
 
-DROPOUT = 0.1
+DROPOUT = 0.05
 
 
 def build(*, input_shape: tuple[int, int, int], filters: tuple[int, ...], width: float) -> keras.Model:
@@ -24,8 +24,8 @@ def build(*, input_shape: tuple[int, int, int], filters: tuple[int, ...], width:
     images = keras.Input(input_shape)
     x = _convolution(images, filters[0], name="stem")
     x = keras.layers.ReLU(name="stem_out")(x)
-    for stage, channels in enumerate(filters, start=1):
-        for block in range(1, BLOCKS + 1):
+    for stage, (channels, blocks) in enumerate(zip(filters, BLOCKS, strict=True), start=1):
+        for block in range(1, blocks + 1):
             strides = 2 if stage > 1 and block == 1 else 1
             x = _residual_block(x, channels, strides=strides, name=f"stage{stage}_block{block}")
     return keras.Model(images, x, name="digitnet")

@@ -60,7 +60,6 @@ def _weights(row: _Row, family: _Row, catalogue: _Row) -> Weights:
         classes=1000,
         top1=row["top1"],
         top5=row["top5"],
-        license=family["weights_license"],
         source="; ".join(sources),
     )
 
@@ -72,6 +71,7 @@ def _file(row: _Row, folder: str) -> WeightsFile:
         sha256=row.get("sha256"),
         md5=row.get("md5"),
         when=row.get("when", {}),
+        cached_as=row.get("cached_as"),
     )
 
 

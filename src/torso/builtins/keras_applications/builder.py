@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 def build(
     *, constructor: str, input_shape: tuple[int, int, int], weights: str | None = None, **options: Value
 ) -> keras.Model:
-    """Build the headless graph of one constructor of Keras; nothing is downloaded, and the values are random.
+    """Build the headless graph of one constructor of Keras; torso lets no builder download or load anything.
 
     Args:
         constructor: Its name in ``keras.applications``.
@@ -28,12 +27,9 @@ def build(
     """
     import keras
 
-    from torso.keras_bridge.private import without_weights
-
     if input_shape[2] != 3:
         weights = None  # Keras draws the graph of the weights for three channels only
-    with without_weights() if weights else nullcontext():
-        model: keras.Model = getattr(keras.applications, constructor)(
-            input_shape=input_shape, include_top=False, weights=weights, **options
-        )
+    model: keras.Model = getattr(keras.applications, constructor)(
+        input_shape=input_shape, include_top=False, weights=weights, **options
+    )
     return model

@@ -1,0 +1,126 @@
+"""DigitNet for torso: a small residual network that reads handwritten digits, with weights, a cut and a freeze policy.
+
+Only hooks and frozen values stand here. torso imports this module to list what there is, so Keras has to wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torso import (
+    Architecture,
+    FreezePolicy,
+    InputRules,
+    License,
+    Option,
+    OptionError,
+    Preprocessing,
+    Truncation,
+    Weights,
+    WeightsFile,
+    hookimpl,
+)
+
+from torso_digits.stages import freeze_stages, select_stage
+
+FILTERS = (16, 24, 32)
+"""Channels of each stage at width 1."""
+
+DIGITNET = Architecture(
+    name="DigitNet",
+    family="Digits",
+    builder="torso_digits.network:build",
+    options=(
+        Option(
+            name="width",
+            type=float,
+            default=1.0,
+            minimum=0.25,
+            maximum=4.0,
+            doc="Multiplies the number of channels in every stage.",
+        ),
+    ),
+    weights=(
+        Weights(
+            tag="uci",
+            files=(
+                WeightsFile(
+                    source="resource",
+                    address="torso_digits:weights/digits-0.5.weights.h5",
+                    sha256="SHA05",
+                    when={"width": 0.5},
+                ),
+                WeightsFile(
+                    source="resource",
+                    address="torso_digits:weights/digits-1.0.weights.h5",
+                    sha256="SHA10",
+                    when={"width": 1.0},
+                ),
+            ),
+            classes=10,
+            top1=0.0,
+            source="torso-digits; top-1 measured by torso_digits.train on 450 held-out images",
+        ),
+    ),
+    input=InputRules(default=(8, 8), minimum=4, divisor=4, channels=(1,), weights_channels=1),
+    preprocessing=Preprocessing(divide=255.0, source="torso_digits.train"),
+    parameters=0,
+    license=License(code="Apache-2.0", weights="Apache-2.0", data="CC-BY-4.0"),
+    source="torso-digits; data: E. Alpaydin and C. Kaynak, UCI, doi:10.24432/C50P49",
+)
+
+
+@hookimpl
+def torso_architectures() -> Iterable[Architecture]:
+    """Offer DigitNet."""
+    yield DIGITNET
+
+
+@hookimpl
+def torso_build_arguments(
+    architecture: Architecture, options: Mapping[str, Any], weights: str
+) -> Mapping[str, Any] | None:
+    """Refuse a width that was not trained where weights are asked for, and turn the others into channels."""
+    if architecture.builder != DIGITNET.builder:
+        return None
+    width: float = options["width"]
+    trained = [file.when["width"] for named in architecture.weights if named.tag == weights for file in named.files]
+    if trained and width not in trained:
+        raise OptionError(
+            f"width {width} has no {weights} weights on {architecture.name}",
+            notes=[
+                ("known", ", ".join(map(str, trained))),
+                ("fix", "take a known value, or weights: none for random values"),
+            ],
+        )
+    return {"filters": filters_at(width)}
+
+
+@hookimpl
+def torso_truncations() -> Iterable[Truncation]:
+    """Offer a cut behind a stage."""
+    yield Truncation(
+        name="stage",
+        doc="End behind the last block of one stage.",
+        select=select_stage,
+        options=(Option(name="number", type=int, minimum=1, doc="The last stage kept; the first is 1."),),
+        main="number",
+    )
+
+
+@hookimpl
+def torso_freeze_policies() -> Iterable[FreezePolicy]:
+    """Offer to freeze the first stages only."""
+    yield FreezePolicy(
+        name="stages",
+        doc="The stem and the first stages do not train, the rest does; dropout is off.",
+        select=freeze_stages,
+        options=(Option(name="count", type=int, minimum=1, doc="How many stages do not train."),),
+        main="count",
+    )
+
+
+def filters_at(width: float) -> tuple[int, ...]:
+    """Channels of each stage at that width."""
+    return tuple(round(width * filters) for filters in FILTERS)

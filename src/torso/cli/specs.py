@@ -1,0 +1,27 @@
+"""The specs that a verb was given, and what of them it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torso.errors import Place, TorsoError, UnknownNameError, did_you_mean, known, raise_all
+from torso.planning import Plan, make_plans
+from torso.registry import Registry
+from torso.spec.document import read_spec
+
+
+def plans_of(path: str, names: Sequence[str], registry: Registry) -> dict[str, Plan]:
+    """Plan the named backbones of a spec; all where none is named.
+
+    Raises:
+        TorsoError: All that is wrong with the file, the names or those backbones, at once.
+    """
+    backbones = read_spec(path).backbones
+    raise_all([_unknown(name, backbones, path) for name in dict.fromkeys(names) if name not in backbones])
+    return make_plans([backbones[name] for name in dict.fromkeys(names or backbones)], registry)
+
+
+def _unknown(name: str, backbones: Iterable[str], path: str) -> TorsoError:
+    names = list(backbones)
+    notes = [*did_you_mean(name, names), known(names)]
+    return UnknownNameError(f"no backbone is called {name!r}", place=Place(file=path, path="$.backbones"), notes=notes)

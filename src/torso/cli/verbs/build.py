@@ -1,0 +1,133 @@
+"""``torso build``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from torso.backbone import build
+from torso.cli.completing import backbone_names
+from torso.cli.outcome import Outcome, errors_of
+from torso.cli.progress import Progress
+from torso.cli.session import Session, verb
+from torso.cli.specs import plans_of
+from torso.cli.text import counted, page_of, short, size_of, table, times
+from torso.errors import DiskError, TorsoError, raise_all
+from torso.files import refuse_existing
+from torso.manifest import MODEL, NAME
+from torso.planning import Plan
+from torso.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Built:
+    """What is told of a backbone on disk, while its model is let go."""
+
+    name: str
+    folder: Path
+    size: int
+    features: list[dict[str, Any]] = field(default_factory=list)  # Any: JSON
+    frozen: int
+    trainable: int
+    dropped: dict[str, int]
+
+
+@verb("build", example="torso build backbones.yaml edge -o backbones", codes=(0, 2, 3, 4, 5, 6, 7, 130, 143))
+@click.argument("spec", type=click.Path())
+@click.argument("name", nargs=-1, shell_complete=backbone_names)
+@click.option(
+    "-o", "--output", required=True, type=click.Path(), metavar="DIR", help="Folder for the backbones, each in its own."
+)
+@click.option("--force", is_flag=True, help="Replace backbones that were built there before.")
+def command(session: Session, spec: str, name: tuple[str, ...], output: str, force: bool) -> Outcome:
+    """Build the backbones of a SPEC: resolve, build, cut, freeze, and save to DIR/NAME.
+
+    Without NAME, all of them are built. Everything is checked first, and nothing is built if anything is wrong. Where
+    one backbone fails later, the others are built all the same. A folder appears whole or not at all; until then, what
+    stood there before stays.
+    """
+    registry = session.registry()
+    plans = plans_of(spec, name, registry)
+    _check_places([Path(output, name) for name in plans], force=force)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it once, at import
+    built: list[_Built] = []
+    errors: list[TorsoError] = []
+    with Progress(sys.stderr) as progress:
+        for plan in plans.values():
+            for warning in plan.warnings:
+                progress.say(f"{plan.name}: warning: {warning}")
+            try:
+                built.append(_build(plan, registry, Path(output, plan.name), force=force, progress=progress))
+            except Exception as error:  # noqa: BLE001  # one backbone's failure is not the others'
+                errors += errors_of(error)
+                progress.say(f"{plan.name}: failed")
+    return Outcome(
+        document={"built": [{**vars(one), "folder": str(one.folder)} for one in built]},
+        text=_text(built, session.out) if built else "",
+        errors=tuple(errors),
+        partly=bool(built),
+    )
+
+
+def _check_places(places: Sequence[Path], *, force: bool) -> None:
+    """Refuse before anything is built what would be refused when it is saved."""
+    errors: list[TorsoError] = []
+    for place in places:
+        try:
+            refuse_existing(place, force=force, marker=NAME)
+        except TorsoError as error:
+            errors.append(error)
+    if not errors:
+        parent = next(folder for folder in places[0].absolute().parents if os.path.lexists(folder))
+        if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+            cause = "no write access" if parent.is_dir() else "it is not a folder"
+            errors.append(DiskError(f"nothing can be written into {str(parent)!r}", notes=[("cause", cause)]))
+    raise_all(errors)
+
+
+def _build(plan: Plan, registry: Registry, place: Path, *, force: bool, progress: Progress) -> _Built:
+    progress.step(f"{plan.name}: starting TensorFlow")
+    backbone = build(plan, registry, progress=lambda step: progress.step(f"{plan.name}: {step}"))
+    progress.step(f"{plan.name}: saving")
+    backbone.save(place, force=force)
+    progress.say(f"{plan.name}: saved in {place}")
+    frozen = backbone.manifest["frozen"]
+    return _Built(
+        name=plan.name,
+        folder=place,
+        size=(place / MODEL).stat().st_size,
+        features=backbone.manifest["features"],
+        frozen=frozen["frozen"],
+        trainable=frozen["trainable"],
+        dropped=backbone.manifest["dropped"],
+    )
+
+
+def _text(built: Iterable[_Built], out: TextIO) -> str:
+    titles = {
+        "name": "<", "ends at": "<", "stride": ">", "shape": ">", "kept": ">", "dropped": "<", "trains": ">", "size": ">",
+    }
+    return table(titles, map(_row, built), out, page=page_of(out))
+
+
+def _row(one: _Built) -> tuple[str, ...]:
+    def joined(words: Iterable[object]) -> str:
+        return ", ".join(map(str, words))
+
+    dropped = one.dropped
+    return (
+        one.name,
+        joined(feature["node"] for feature in one.features),
+        joined(feature["stride"] or "-" for feature in one.features),
+        joined(times(feature["shape"]) for feature in one.features),
+        short(one.frozen + one.trainable),
+        f"{counted(dropped['nodes'], 'node')}, {short(dropped['parameters'])}" if dropped["nodes"] else "nothing",
+        short(one.trainable) if one.trainable else "nothing",
+        size_of(one.size),
+    )

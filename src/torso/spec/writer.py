@@ -1,0 +1,60 @@
+"""A spec as YAML again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from torso.spec.document import VERSION, BackboneSpec, Spec
+from torso.spec.keys import INPUT, Choice
+from torso.spec.nodes import Items, Node, Scalar, from_python
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*|[-+.][-+.0-9eE_]*[0-9][-+.0-9eE_]*|~|")
+
+
+def write_spec(spec: Spec) -> str:
+    """Write a spec such that reading the text gives an equal one.
+
+    Defaults and what was extended are written out in each backbone. A relative path stays as it is: write the text into
+    the folder where the path was read.
+    """
+    lines = [f"version: {VERSION}", "backbones:"]
+    for backbone in spec.backbones.values():
+        lines.append(f"  {backbone.name}:")
+        lines += [f"    {key}: {value}" for key, value in _keys(backbone)]
+    return "\n".join(lines) + "\n"
+
+
+def _keys(backbone: BackboneSpec) -> Iterator[tuple[str, str]]:
+    yield "architecture", _node(backbone.architecture)
+    for key, node in ("options", backbone.options), ("weights", backbone.weights):
+        if node is not None:
+            yield key, _node(node)
+    parts = {part: getattr(backbone.input, part) for part in INPUT}
+    given = {part: value for part, value in parts.items() if value is not None}
+    if given:
+        yield "input", _node(from_python(given))
+    for key, choice in ("truncate", backbone.truncate), ("freeze", backbone.freeze):
+        if choice is not None:
+            yield key, _choice(choice)
+
+
+def _choice(choice: Choice) -> str:
+    name = _scalar(Scalar(choice.name))
+    return name if choice.value is None else f"{{{name}: {_node(choice.value)}}}"
+
+
+def _node(node: Node) -> str:
+    """The node on one line."""
+    if isinstance(node, Scalar):
+        return _scalar(node)
+    if isinstance(node, Items):
+        return f"[{', '.join(map(_node, node))}]"
+    return f"{{{', '.join(f'{_scalar(key)}: {_node(value)}' for key, value in node)}}}"
+
+
+def _scalar(scalar: Scalar) -> str:
+    if not scalar.quoted and _PLAIN.fullmatch(scalar.text):
+        return scalar.text
+    return json.dumps(scalar.text, ensure_ascii=False)  # which YAML reads as the same text

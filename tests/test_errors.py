@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+
+from torso.errors import (
+    DiskError,
+    IntegrityError,
+    ManyErrors,
+    OptionError,
+    OutputExistsError,
+    Place,
+    SpecError,
+    TorsoError,
+    UnknownNameError,
+    did_you_mean,
+    known,
+    nearest,
+    raise_all,
+)
+
+
+def test_an_error_says_the_fact_the_place_and_its_notes() -> None:
+    error = UnknownNameError(
+        "layer 'x' is not in ResNet50",
+        place=Place("$.backbones.a.truncate.layer", "b.yaml", 9, 22),
+        notes=[("did you mean", "'y'"), ("see", "torso show ResNet50")],
+    )
+    assert str(error) == (
+        "layer 'x' is not in ResNet50 (at b.yaml:9:22, $.backbones.a.truncate.layer)\n"
+        "  did you mean: 'y'\n"
+        "  see: torso show ResNet50"
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [(Place("$.input"), "$.input"), (Place(file="b.yaml"), "b.yaml, $"), (Place("$", "b.yaml", 2, 1), "b.yaml:2:1, $")],
+)
+def test_a_place_says_what_is_known_of_it(place: Place, text: str) -> None:
+    assert str(place) == text
+
+
+def test_at_keeps_the_place_that_is_known_already() -> None:
+    error = SpecError("x", place=Place("$.a"))
+    assert error.at(Place("$")) is error
+    assert error.place == Place("$.a")
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin", "code"),
+    [
+        (SpecError, ValueError, 2), (UnknownNameError, LookupError, 2), (OptionError, ValueError, 2),
+        (OutputExistsError, FileExistsError, 2), (DiskError, OSError, 5), (IntegrityError, ValueError, 7),
+    ],
+)  # fmt: skip
+def test_every_error_is_also_a_builtin_and_has_an_exit_code(
+    kind: type[TorsoError], builtin: type[Exception], code: int
+) -> None:
+    error = kind("it's so", notes=[("fix", "do")])
+    assert isinstance(error, builtin)
+    assert error.exit_code == code
+    assert str(error) == "it's so\n  fix: do"
+
+
+def test_many_errors_are_flat_and_end_with_the_gravest_code() -> None:
+    inner = ManyErrors([SpecError("one"), IntegrityError("two")])
+    outer = ManyErrors([inner, OptionError("three")])
+    assert [error.fact for error in outer.errors] == ["one", "two", "three"]
+    assert outer.exit_code == 7
+    assert str(outer) == "one\ntwo\nthree"
+
+
+def test_raise_all_raises_nothing_the_one_or_all() -> None:
+    raise_all([])
+    one = SpecError("one")
+    with pytest.raises(SpecError) as caught:
+        raise_all([one])
+    assert caught.value is one
+    with pytest.raises(ManyErrors, match="one\ntwo"):
+        raise_all([one, OptionError("two")])
+
+
+def test_nearest_ignores_letter_case_and_puts_the_nearest_first() -> None:
+    assert nearest("resnet5O", ["VGG16", "ResNet101", "ResNet50"]) == ("ResNet50", "ResNet101")
+
+
+def test_did_you_mean_is_no_note_where_nothing_is_near() -> None:
+    assert did_you_mean("zzz", ["ResNet50"]) == ()
+
+
+def test_known_cuts_a_long_list_short() -> None:
+    assert known("abc", most=2) == ("known", "a, b, … and 1 more")
+    assert known([]) == ("known", "none")

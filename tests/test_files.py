@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import torso.files
+from torso.errors import DiskError, OutputExistsError
+from torso.files import hash_of, refuse_existing, require_space, staged_directory
+
+
+def write(stage: Path, text: str) -> None:
+    (stage / "mark").write_text(text)
+
+
+def test_hash_of_is_what_sha256sum_prints(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(b"torso" * 500_000)
+    printed = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
+    assert hash_of(path) == printed
+
+
+def test_hash_of_says_which_file_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DiskError) as caught:
+        hash_of(tmp_path / "none")
+    assert str(caught.value) == f"'{tmp_path}/none' cannot be read\n  cause: No such file or directory"
+
+
+def test_staged_directory_appears_whole_with_its_parents(tmp_path: Path) -> None:
+    place = tmp_path / "a" / "b"
+    with staged_directory(place, force=False, marker="mark") as stage:
+        write(stage, "new")
+        assert not place.exists()
+    assert (place / "mark").read_text() == "new"
+    assert os.listdir(place.parent) == ["b"]
+
+
+def test_staged_directory_leaves_nothing_behind_when_the_work_fails(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), staged_directory(tmp_path / "a" / "b", force=False, marker="mark") as stage:
+        write(stage, "half")
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == []
+
+
+def test_staged_directory_refuses_what_exists(tmp_path: Path) -> None:
+    place = tmp_path / "a"
+    place.mkdir()
+    write(place, "old")
+    with pytest.raises(OutputExistsError) as caught, staged_directory(place, force=False, marker="mark"):
+        pass
+    assert str(caught.value) == (
+        f"'{place}' exists already\n  fix: name another folder, or replace it with --force (Python: force=True)"
+    )
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_force_never_replaces_what_torso_did_not_make(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "a"
+    if kind == "folder":
+        place.mkdir()
+        (place / "photo").write_text("dear")
+    elif kind == "file":
+        place.write_text("dear")
+    else:
+        (tmp_path / "b").mkdir()
+        write(tmp_path / "b", "dear")
+        place.symlink_to(tmp_path / "b")
+    with pytest.raises(OutputExistsError, match="nothing in it says that torso made it"):
+        refuse_existing(place, force=True, marker="mark")
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_force_replaces_an_earlier_result_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool) -> None:
+    if not at_once:
+        monkeypatch.setattr(torso.files, "_exchange", lambda one, other: False)
+    place = tmp_path / "a"
+    place.mkdir()
+    write(place, "old")
+    (place / "more").write_text("old")
+    with staged_directory(place, force=True, marker="mark") as stage:
+        write(stage, "new")
+    assert os.listdir(place) == ["mark"]
+    assert (place / "mark").read_text() == "new"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="renameat2 is Linux' own")
+def test_exchange_swaps_two_directories_here(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, name)
+    assert torso.files._exchange(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a" / "mark").read_text() == "b"
+
+
+@pytest.mark.parametrize("call", ["mkdtemp", "rename", "fsync"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_failing_disk_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, exists: bool
+) -> None:
+    place = tmp_path / "a"
+    if exists:
+        place.mkdir()
+        write(place, "old")
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torso.files, "_exchange", lambda one, other: False)
+        patch.setattr(torso.files.tempfile if call == "mkdtemp" else os, call, fail)
+        with pytest.raises(DiskError) as caught, staged_directory(place, force=True, marker="mark") as stage:
+            write(stage, "new")
+    assert str(caught.value) == (
+        f"'{place}' could not be written\n"
+        "  cause: No space left on device\n"
+        "  fix: free some space, or name a folder on another disk"
+    )
+    assert os.listdir(tmp_path) == (["a"] if exists else [])
+    assert not exists or (place / "mark").read_text() == "old"
+
+
+def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with (
+        pytest.raises(DiskError, match=r"could not be made\n  cause: File exists"),
+        staged_directory(tmp_path / "file" / "a", force=False, marker="mark"),
+    ):
+        pass
+
+
+def test_require_space_says_what_is_needed_and_what_is_left(tmp_path: Path) -> None:
+    require_space(tmp_path / "not" / "yet", 1)
+    with pytest.raises(DiskError, match=r"needs 1000000000000\.0 MB, and its disk has [0-9.]+ MB left"):
+        require_space(tmp_path / "not" / "yet", 10**18)
