@@ -145,8 +145,8 @@ def load(folder: str | Path) -> Backbone:
     place = Path(folder)
     manifest = read_manifest(place)
 
-    from torso.keras_bridge.saving import load_model
     from torso.keras_bridge.preprocess import preprocessing_from
+    from torso.keras_bridge.saving import load_model
 
     model, graph = load_model(place / MODEL, manifest)
     return Backbone(

@@ -150,8 +150,12 @@ class Graph:
         return len(self.nodes) - 1 - self.position(name)
 
     def _suggestions(self, name: str) -> tuple[Note, ...]:
-        near = [f"{other!r}  ({describe(self[other])})" for other in nearest(name, self._index)]
-        return (("did you mean", ", ".join(near)),) if near else ()
+        near = nearest(name, self._index)
+        if not near:
+            return ()
+        best = f"{near[0]!r}  ({describe(self[near[0]])})"
+        others = " or ".join(map(repr, near[1:]))
+        return (("did you mean", f"{best}, or {others}" if others else best),)
 
 
 def describe(node: Node) -> str:

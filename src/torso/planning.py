@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from torso.architecture import Architecture, Weights, matching_file
-from torso.errors import OptionError, TorsoError, UnknownNameError, did_you_mean, known, raise_all
+from torso.errors import OptionError, Place, TorsoError, UnknownNameError, did_you_mean, known, raise_all
 from torso.freezing import FreezePolicy
 from torso.preprocessing import Preprocessing
 from torso.registry import Catalogue, Contribution, Registry
@@ -23,10 +23,11 @@ InputShape = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen(Generic[T]):
-    """A strategy or policy with its checked options."""
+    """A strategy or policy with its checked options, and where the user chose it."""
 
     contribution: Contribution[T]
     options: Options
+    place: Place | None = None
 
     def __str__(self) -> str:
         """As the user would write it: ``pop 3``."""
@@ -198,7 +199,12 @@ def _choose(catalogue: Catalogue[T], kind: str, choice: Choice | None, default: 
     contribution = _resolve(catalogue, Scalar(choice.name, place=choice.place))
     value: T = contribution.value
     node = choice.value
-    if node is not None and not isinstance(node, Table):
+    place = choice.place
+    if isinstance(node, Table):
+        main = node.get(value.main or "")
+        place = main.place if main is not None else place
+    elif node is not None:
+        place = node.place
         if value.main is None:
             raise OptionError(
                 f"{kind} {value.name!r} takes no value",
@@ -207,7 +213,7 @@ def _choose(catalogue: Catalogue[T], kind: str, choice: Choice | None, default: 
             )
         node = Table(((Scalar(value.main, place=node.place), node),), node.place)
     options = read_options(f"{kind} {value.name!r}", value.options, node, place=choice.place)
-    return Chosen(contribution=contribution, options=options)
+    return Chosen(contribution=contribution, options=options, place=place)
 
 
 def _input_shape(architecture: Architecture, given: InputSpec) -> InputShape:

@@ -37,7 +37,8 @@ def test_read_graph_gives_the_same_names_whatever_was_built_before(residual: ker
 
 def test_read_graph_flattens_nested_models_and_finds_their_end_by_their_own_name() -> None:
     inner_input = keras.Input((4, 4, 2))
-    inner = keras.Model(inner_input, keras.layers.ReLU(name="act")(keras.layers.Conv2D(2, 1, name="conv")(inner_input)), name="inner")
+    convolved = keras.layers.Conv2D(2, 1, name="conv")(inner_input)
+    inner = keras.Model(inner_input, keras.layers.ReLU(name="act")(convolved), name="inner")
     chain = keras.Sequential([keras.layers.Conv2D(3, 2, strides=2, name="down"), keras.layers.ReLU()], name="chain")
     inputs = keras.Input((4, 4, 2), name="image")
     graph = read_graph(keras.Model(inputs, chain(inner(inputs))), "Nested")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import h5py
 import keras
 import numpy as np
 
@@ -35,3 +39,20 @@ def assert_same_and_meaningful(actual: object, expected: object) -> None:
     assert np.isfinite(expected).all()
     assert expected.std() > 1e-6
     np.testing.assert_array_equal(actual, expected)
+
+
+def save_listed(model: keras.Model, path: Path) -> None:
+    """Write weights in the older format, as Keras' published files are: written by Keras, moved to the root by h5py."""
+    whole = path.with_name("whole.h5")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)  # "this format is considered legacy"
+        model.save(whole)
+        logging.disable(logging.NOTSET)
+    with h5py.File(whole) as source, h5py.File(path, "w") as target:
+        group = source["model_weights"]
+        for name in group:
+            group.copy(name, target)
+        for name, value in group.attrs.items():
+            target.attrs[name] = value
+    whole.unlink()

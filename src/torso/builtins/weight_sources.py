@@ -81,7 +81,7 @@ def download(options: Options) -> Path:
         )
     except ValueError as error:
         raise IntegrityError(f"the download of {url!r} is not the published file", notes=[("cause", str(error))]) from error
-    except Exception as error:  # noqa: BLE001  # urllib, ssl and http raise errors without a common base
+    except Exception as error:  # urllib, ssl and http raise errors without a common base
         raise DiskError(
             f"{url!r} could not be downloaded",
             notes=[

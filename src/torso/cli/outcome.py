@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from torso.errors import DiskError, Note, TorsoError
+from torso.errors import DiskError, Note, PluginError, TorsoError
 
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "done",
@@ -70,7 +70,7 @@ class Outcome:
         return {**self.document, "errors": [_as_json(error) for error in self.errors]} if self.errors else self.document
 
 
-def errors_of(error: Exception) -> tuple[TorsoError, ...]:
+def errors_of(error: Exception | SystemExit) -> tuple[TorsoError, ...]:
     """What an exception amounts to, as errors of torso."""
     if _is_memory(error):
         fix = "take smaller images, an earlier cut or a smaller architecture, or build one backbone at a time"
@@ -79,6 +79,8 @@ def errors_of(error: Exception) -> tuple[TorsoError, ...]:
         return error.parts()
     if isinstance(error, click.ClickException):
         return (_usage(error),)
+    if isinstance(error, SystemExit):
+        return (_caused(PluginError(f"a plugin tried to end the program, with exit code {error.code}"), error),)
     if isinstance(error, OSError):
         return (_caused(DiskError(f"the system refused: {error}"), error),)
     kind = f"{type(error).__name__}: {error}".split("\n")[0]
@@ -95,7 +97,7 @@ def _is_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _caused(error: TorsoError, cause: Exception) -> TorsoError:
+def _caused(error: TorsoError, cause: BaseException) -> TorsoError:
     error.__cause__ = cause
     return error
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from torso.cli.outcome import UsageError
 from torso.cli.text import is_lively, printable, write
 
 if TYPE_CHECKING:
@@ -12,10 +18,14 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Tells on a stream what is being done."""
+    """Tells on stderr what is being done."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
+        self._stream: TextIO = sys.stderr
+        with suppress(OSError, ValueError):  # where it stands on no file, nobody can be hushed
+            # a way of its own to stderr, which stays open while others are hushed
+            number = os.dup(sys.stderr.fileno())
+            self._stream = open(number, "w", encoding=sys.stderr.encoding, errors="backslashreplace")  # noqa: SIM115
         self._status: Status | None = None
 
     def __enter__(self) -> Progress:
@@ -30,6 +40,8 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._status is not None:
             self._status.stop()
+        if self._stream is not sys.stderr:
+            self._stream.close()
 
     def step(self, text: str) -> None:
         """What is being done now."""
@@ -46,3 +58,38 @@ class Progress:
             write(printable(text), self._stream)
         else:
             self._status.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def hush(self) -> Iterator[None]:
+        """Hold back what others write on stderr, C++ libraries too; it is shown after all if they fail."""
+        if self._stream is sys.stderr:
+            yield
+            return
+        number = sys.stderr.fileno()
+        with TemporaryFile() as held:
+            sys.stderr.flush()
+            os.dup2(held.fileno(), number)
+            try:
+                yield
+            except Exception:
+                held.seek(0)
+                self._stream.write(held.read().decode(errors="backslashreplace"))
+                raise
+            finally:
+                sys.stderr.flush()
+                os.dup2(self._stream.fileno(), number)
+
+
+def start_tensorflow(progress: Progress) -> None:
+    """Import it and have it look for its devices, without the lines it logs about that, unless the user set their level."""
+    progress.step("starting TensorFlow")
+    given = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # not enough: some lines are logged before it is read
+    try:
+        with nullcontext() if given else progress.hush():
+            import keras
+
+            keras.ops.zeros(())
+    except ImportError as error:
+        notes = [("cause", str(error).split("\n")[0]), ("fix", "install it anew: pip install --force-reinstall tensorflow")]
+        raise UsageError("TensorFlow cannot be imported", notes=notes) from error

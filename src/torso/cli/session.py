@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from torso.cli.outcome import EXIT_CODES, Outcome
+from torso.cli.outcome import EXIT_CODES, Outcome, errors_of
 from torso.cli.text import write
 
 if TYPE_CHECKING:
@@ -117,7 +117,10 @@ class Verb(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:  # Any: click's; it is the Outcome
         with redirect_stdout(sys.stderr):  # what plugins, builders and Keras print is no result
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except SystemExit as end:
+                raise errors_of(end)[0] from end
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Example"):

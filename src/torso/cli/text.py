@@ -14,7 +14,9 @@ from typing import Final, TextIO
 PAGE: Final = 80
 """Columns where nobody says how many there are."""
 
-_PLAIN: Final = str.maketrans({"×": "x", "…": "...", "─": "-", "“": '"', "”": '"'})
+_TIMES: Final = "\N{MULTIPLICATION SIGN}"
+_RULE: Final = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
+_PLAIN: Final = str.maketrans({_TIMES: "x", _RULE: "-", "…": "..."})
 _GAP: Final = "  "
 
 
@@ -24,9 +26,10 @@ def columns_of(stream: TextIO) -> int | None:
     if given.isdecimal() and int(given) > 0:
         return max(int(given), 20)
     try:
-        return max(os.get_terminal_size(stream.fileno()).columns, 20)
+        columns = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
         return None
+    return max(columns, 20) if columns else None  # 0: the terminal does not know
 
 
 def page_of(stream: TextIO) -> int:
@@ -57,6 +60,8 @@ def write(text: str, stream: TextIO) -> None:
 
 def printable(text: str) -> str:
     """The text without characters that would steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
 
 
@@ -82,7 +87,7 @@ def table(titles: Mapping[str, str], rows: Iterable[Sequence[str]], stream: Text
         )
         return _GAP.join(padded).rstrip()
 
-    rule = _GAP.join("─" * most for most in widths)
+    rule = _GAP.join(_RULE * most for most in widths)
     return "\n".join([bold(line(list(titles)), stream), rule, *(line([cell or "-" for cell in row]) for row in cells)])
 
 
@@ -134,8 +139,8 @@ def size_of(number: int) -> str:
 
 
 def times(sides: Iterable[int | None]) -> str:
-    """A shape as people write it: ``7×7×2048``, with ``?`` for a side of any length."""
-    return "×".join("?" if side is None else str(side) for side in sides)
+    """A shape with signs of multiplication in it, and ``?`` for a side of any length."""
+    return _TIMES.join("?" if side is None else str(side) for side in sides)
 
 
 def counted(number: int, noun: str) -> str:
@@ -145,7 +150,7 @@ def counted(number: int, noun: str) -> str:
 
 def _cells(text: str) -> int:
     """How many columns of a terminal a text takes."""
-    if text.isascii():
+    if max(text, default="") < "\u0300":  # before the first character that is not one column wide
         return len(text)
     from unicodedata import combining, east_asian_width
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from torso.errors import OptionError, PluginError, TorsoError
+from torso.errors import OptionError, Place, PluginError, TorsoError
 from torso.freezing import FreezePlan
 from torso.graph import Feature, Graph
 from torso.keras_bridge.freeze import FreezeReport, freeze
@@ -77,13 +77,14 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
     kept = Graph(card.name, tuple(node for node in graph if node.name in graph.ancestors(end)))
     trunk, kept = _before_freeze(trunk, kept, plan, registry)
     progress("freezing")
-    with _blame(plan.freeze.contribution.plugin, f"freeze policy {plan.freeze.contribution.qualified!r}"):
-        selected = plan.freeze.contribution.value.select(kept, plan.freeze.options)
+    policy = plan.freeze.contribution
+    with _blame(policy.plugin, f"freeze policy {policy.qualified!r}", plan.freeze.place):
+        selected = policy.value.select(kept, plan.freeze.options)
     if not isinstance(selected, FreezePlan):
         raise PluginError(
-            f"freeze policy {plan.freeze.contribution.qualified!r} returned {type(selected).__name__}, not a FreezePlan"
+            f"freeze policy {policy.qualified!r} returned {type(selected).__name__}, not a FreezePlan"
         )
-    frozen = freeze(trunk, kept, selected, repr(plan.freeze.contribution.qualified))
+    frozen = freeze(trunk, kept, selected, repr(policy.qualified))
     last = kept.end
     return Trunk(
         model=trunk,
@@ -118,7 +119,7 @@ def _build(plan: Plan) -> keras.Model:
 
 def _select_cut(plan: Plan, graph: Graph) -> str:
     strategy = plan.truncate.contribution
-    with _blame(strategy.plugin, f"truncation strategy {strategy.qualified!r}"):
+    with _blame(strategy.plugin, f"truncation strategy {strategy.qualified!r}", plan.truncate.place):
         end = strategy.value.select(graph, plan.truncate.options)
     if not isinstance(end, str) or end not in graph:
         raise PluginError(
@@ -146,11 +147,12 @@ def _before_freeze(trunk: keras.Model, graph: Graph, plan: Plan, registry: Regis
 
 
 @contextmanager
-def _blame(plugin: PluginInfo, what: str) -> Iterator[None]:
-    """Turn whatever a plugin's code raises into an error that names the plugin; torso's own errors pass."""
+def _blame(plugin: PluginInfo, what: str, place: Place | None = None) -> Iterator[None]:
+    """Turn whatever a plugin's code raises into an error that names the plugin; torso's own errors get the place."""
     try:
         yield
-    except TorsoError:
+    except TorsoError as error:
+        error.at(place)
         raise
     except Exception as error:
         raise PluginError(

@@ -41,7 +41,8 @@ def fill(model: keras.Model, path: Path) -> int:
             f"weights cannot be read from a file like {path.name!r}", notes=[("known", ".weights.h5, .h5")]
         )
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r") as opened:
+            file = opened.get("model_weights", opened)  # in a whole model that was saved the older way
             if "layer_names" in file.attrs or "layer_names0" in file.attrs:
                 return _fill_listed(model, file, path)
             return _fill_grouped(model, file, path)

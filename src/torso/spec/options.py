@@ -76,8 +76,8 @@ class Option:
             return self._read_one(node)
         if isinstance(node, Items):
             return self._read_items(node)
-        fits = isinstance(node, Scalar) and self._parsed(node.text) is not None
-        raise self._wrong(node, f"[{node.text}]" if isinstance(node, Scalar) and fits else None)
+        instead = f"[{node.text}]" if isinstance(node, Scalar) and self._parsed(node.text) is not None else None
+        raise _refusal(f"{self.name} must be {self.type_words}", node, instead)
 
     def _read_items(self, node: Items) -> tuple[Value, ...]:
         values: list[Value] = []
@@ -92,16 +92,16 @@ class Option:
 
     def _read_one(self, node: Node) -> Value:
         if not isinstance(node, Scalar):
-            raise self._wrong(node)
+            raise self._wrong(node, None)
         value = self._typed(node)
         if self.choices and value not in self.choices:
-            legal = [_shown(choice) for choice in self.choices]
+            legal = [_shown(choice) for choice in self.choices] + ["none"] * (self.default is None)
             raise self._illegal(node, *did_you_mean(node.text, legal), known(legal))
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             if self.minimum is not None and value < self.minimum:
-                raise self._illegal(node, known([f"{self.minimum:g} or more"]))
+                raise self._illegal(node, known([f"{self.minimum} or more"]))
             if self.maximum is not None and value > self.maximum:
-                raise self._illegal(node, known([f"{self.maximum:g} or less"]))
+                raise self._illegal(node, known([f"{self.maximum} or less"]))
         return value
 
     def _typed(self, node: Scalar) -> Value:
@@ -145,9 +145,9 @@ class Option:
             return f"{float(text):.0f}"
         return None
 
-    def _wrong(self, node: Node, instead: str | None = None) -> OptionError:
-        notes = [("fix", f"write {instead}")] if instead else []
-        return OptionError(f"{self.name} must be {self.type_words}, not {node}", place=node.place, notes=notes)
+    def _wrong(self, node: Node, instead: str | None) -> OptionError:
+        subject = f"an item of {self.name}" if self.many else self.name
+        return _refusal(f"{subject} must be {_TYPE_WORDS[self.type]}", node, instead)
 
     def _illegal(self, node: Scalar, *notes: Note) -> OptionError:
         return OptionError(f"{self.name} cannot be {node.text!r}", place=node.place, notes=notes)
@@ -200,6 +200,11 @@ def read_options(
             errors.append(OptionError(fact, place=place if node is None else node.place))
     raise_all(errors)
     return MappingProxyType({name: values.get(name, option.default) for name, option in by_name.items()})
+
+
+def _refusal(expected: str, node: Node, instead: str | None) -> OptionError:
+    notes = [("fix", f"write {instead}")] if instead else []
+    return OptionError(f"{expected}, not {node}", place=node.place, notes=notes)
 
 
 def _is_nothing(node: Node) -> bool:

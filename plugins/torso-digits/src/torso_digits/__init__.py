@@ -21,7 +21,6 @@ from torso import (
     WeightsFile,
     hookimpl,
 )
-
 from torso_digits.stages import freeze_stages, select_stage
 
 FILTERS = (16, 24, 32)
@@ -48,24 +47,24 @@ DIGITNET = Architecture(
                 WeightsFile(
                     source="resource",
                     address="torso_digits:weights/digits-0.5.weights.h5",
-                    sha256="SHA05",
+                    sha256="79809d16afa4ad3f3b50bc0299eee7a94896c0c358e1a94b0f7e404fbff10199",
                     when={"width": 0.5},
                 ),
                 WeightsFile(
                     source="resource",
                     address="torso_digits:weights/digits-1.0.weights.h5",
-                    sha256="SHA10",
+                    sha256="3a49d3c85ada43d5ee0a82f7b918134fbbcc6e980ddcd75f0c14882d74473ce6",
                     when={"width": 1.0},
                 ),
             ),
             classes=10,
-            top1=0.0,
-            source="torso-digits; top-1 measured by torso_digits.train on 450 held-out images",
+            top1=100.0,
+            source="torso-digits; top-1 measured by torso_digits.train on 449 held-out images of the same writers",
         ),
     ),
     input=InputRules(default=(8, 8), minimum=4, divisor=4, channels=(1,), weights_channels=1),
     preprocessing=Preprocessing(divide=255.0, source="torso_digits.train"),
-    parameters=0,
+    parameters=50_224,
     license=License(code="Apache-2.0", weights="Apache-2.0", data="CC-BY-4.0"),
     source="torso-digits; data: E. Alpaydin and C. Kaynak, UCI, doi:10.24432/C50P49",
 )

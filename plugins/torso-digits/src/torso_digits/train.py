@@ -29,7 +29,7 @@ EVERY_FOURTH = slice(3, None, 4)
 """The images held out from the weights that are shipped; people who wrote them wrote training images too."""
 
 LAST_QUARTER = slice(-450, None)
-"""A harder test: the images come person by person, so that most of these hands are new."""
+"""A harder test: one hand's images stand close together in the data set, so that most of these hands are new."""
 
 
 class Digits(NamedTuple):
@@ -50,6 +50,7 @@ def split(held_out: slice = EVERY_FOURTH) -> tuple[Digits, Digits]:
 
 def train(digits: Digits, width: float) -> tuple[keras.Model, keras.Model]:
     """The headless network and its head, trained together on slightly turned, moved and scaled images."""
+    keras.utils.clear_session()  # what was trained before must not matter
     keras.utils.set_random_seed(0)
     trunk = build(input_shape=digits.images.shape[1:], filters=filters_at(width), width=width)
     head = build_head(trunk.output_shape[1:])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,7 +13,7 @@ import click
 from torso.backbone import build
 from torso.cli.completing import backbone_names
 from torso.cli.outcome import Outcome, errors_of
-from torso.cli.progress import Progress
+from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.session import Session, verb
 from torso.cli.specs import plans_of
 from torso.cli.text import counted, page_of, short, size_of, table, times
@@ -32,7 +31,7 @@ class _Built:
     name: str
     folder: Path
     size: int
-    features: list[dict[str, Any]] = field(default_factory=list)  # Any: JSON
+    features: list[dict[str, Any]]  # Any: JSON
     frozen: int
     trainable: int
     dropped: dict[str, int]
@@ -55,16 +54,16 @@ def command(session: Session, spec: str, name: tuple[str, ...], output: str, for
     registry = session.registry()
     plans = plans_of(spec, name, registry)
     _check_places([Path(output, name) for name in plans], force=force)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it once, at import
     built: list[_Built] = []
     errors: list[TorsoError] = []
-    with Progress(sys.stderr) as progress:
+    with Progress() as progress:
+        start_tensorflow(progress)
         for plan in plans.values():
             for warning in plan.warnings:
                 progress.say(f"{plan.name}: warning: {warning}")
             try:
                 built.append(_build(plan, registry, Path(output, plan.name), force=force, progress=progress))
-            except Exception as error:  # noqa: BLE001  # one backbone's failure is not the others'
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # one backbone's failure is not the others'
                 errors += errors_of(error)
                 progress.say(f"{plan.name}: failed")
     return Outcome(
@@ -83,7 +82,7 @@ def _check_places(places: Sequence[Path], *, force: bool) -> None:
             refuse_existing(place, force=force, marker=NAME)
         except TorsoError as error:
             errors.append(error)
-    if not errors:
+    if places and not errors:
         parent = next(folder for folder in places[0].absolute().parents if os.path.lexists(folder))
         if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
             cause = "no write access" if parent.is_dir() else "it is not a folder"
@@ -92,7 +91,6 @@ def _check_places(places: Sequence[Path], *, force: bool) -> None:
 
 
 def _build(plan: Plan, registry: Registry, place: Path, *, force: bool, progress: Progress) -> _Built:
-    progress.step(f"{plan.name}: starting TensorFlow")
     backbone = build(plan, registry, progress=lambda step: progress.step(f"{plan.name}: {step}"))
     progress.step(f"{plan.name}: saving")
     backbone.save(place, force=force)
@@ -111,7 +109,15 @@ def _build(plan: Plan, registry: Registry, place: Path, *, force: bool, progress
 
 def _text(built: Iterable[_Built], out: TextIO) -> str:
     titles = {
-        "name": "<", "ends at": "<", "stride": ">", "shape": ">", "kept": ">", "dropped": "<", "trains": ">", "size": ">",
+        "name": "<",
+        "ends at": "<",
+        "stride": ">",
+        "shape": ">",
+        "kept": ">",
+        "dropped": "<",
+        "frozen": ">",
+        "trains": ">",
+        "size": ">",
     }
     return table(titles, map(_row, built), out, page=page_of(out))
 
@@ -127,7 +133,8 @@ def _row(one: _Built) -> tuple[str, ...]:
         joined(feature["stride"] or "-" for feature in one.features),
         joined(times(feature["shape"]) for feature in one.features),
         short(one.frozen + one.trainable),
-        f"{counted(dropped['nodes'], 'node')}, {short(dropped['parameters'])}" if dropped["nodes"] else "nothing",
-        short(one.trainable) if one.trainable else "nothing",
+        f"{counted(dropped['nodes'], 'node')}, {short(dropped['parameters'])}" if dropped["nodes"] else "",
+        short(one.frozen),
+        short(one.trainable),
         size_of(one.size),
     )

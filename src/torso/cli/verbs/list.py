@@ -19,17 +19,13 @@ from torso.registry import Catalogue, Contribution
 Card = Contribution[Architecture]
 
 
-class _Count(click.ParamType):
+def _count(text: str) -> int:
     """A number of parameters: ``5M``, ``1.5G``, ``25_000_000``."""
-
-    name = "count"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # Any: click's
-        match = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)([kMGB]?)", str(value).strip(), re.IGNORECASE)
-        if match is None:
-            self.fail(f"{value!r} is no number of parameters; write it as 5M or 25_000_000", param, ctx)
-        number, letter = match.groups()
-        return round(float(number) * {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}[letter.lower()])
+    match = re.fullmatch(r"([0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?)([kMGB]?)", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no number of parameters; write it as 5M or 25_000_000")
+    number, letter = match.groups()
+    return round(float(number) * {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}[letter.lower()])
 
 
 @verb("list", example="torso list 'mobilenet*' --max-params 5M --weights imagenet", codes=(0, 2, 4))
@@ -37,8 +33,8 @@ class _Count(click.ParamType):
 @click.option("--provider", metavar="NAME", help="Only those of this plugin.")
 @click.option("--family", metavar="NAME", help="Only those of this family.")
 @click.option("--weights", metavar="TAG", help="Only those with these published weights.")
-@click.option("--min-params", type=_Count(), metavar="COUNT", help="Only those with so many parameters or more.")
-@click.option("--max-params", type=_Count(), metavar="COUNT", help="Only those with so many parameters or fewer.")
+@click.option("--min-params", type=_count, metavar="COUNT", help="Only those with so many parameters or more.")
+@click.option("--max-params", type=_count, metavar="COUNT", help="Only those with so many parameters or fewer.")
 def command(
     session: Session,
     pattern: tuple[str, ...],
@@ -130,7 +126,5 @@ def _as_json(contribution: Card) -> dict[str, Any]:  # Any: JSON
         "source": contribution.plugin.source,
         "parameters": card.parameters,
         "input": list(card.input.default),
-        "weights": [
-            {"tag": weights.tag, "top1": weights.top1, "top5": weights.top5} for weights in card.weights
-        ],
+        "weights": [{"tag": weights.tag, "top1": weights.top1, "top5": weights.top5} for weights in card.weights],
     }

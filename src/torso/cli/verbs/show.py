@@ -122,8 +122,11 @@ def _as_json(contribution: Contribution[Architecture]) -> dict[str, Any]:  # Any
     return {
         "qualified": contribution.qualified,
         "provider": {
-            "name": plugin.name, "distribution": plugin.distribution, "version": plugin.version,
-            "origin": plugin.origin, "location": plugin.location,
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "origin": plugin.origin,
+            "location": plugin.location,
         },
         **document,
     }

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import importlib
+import threading
+from pathlib import Path
+
+import keras
+import pytest
+
+from torso.keras_bridge import private
+from torso.keras_bridge.private import can_intercept, without_weights
+
+
+def efficientnet() -> keras.Model:
+    return keras.applications.EfficientNetB0(weights="imagenet", include_top=False, input_shape=(32, 32, 3))
+
+
+def test_this_keras_has_the_private_name_that_keeps_builders_from_downloading() -> None:
+    assert can_intercept()  # if this fails, the way below is taken: Keras has moved get_file
+
+
+def test_without_weights_draws_the_pretrained_graph_and_records_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("urllib.request.urlopen", None)
+    with without_weights() as requests:
+        model = efficientnet()
+    assert [type(layer).__name__ for layer in model.layers].count("Rescaling") == 2  # one without weights
+    assert [request.fname for request in requests] == ["efficientnetb0_notop.h5"]
+
+
+def test_without_weights_leaves_no_trace() -> None:
+    file_utils = importlib.import_module(private._FILE_UTILS)
+    before = (file_utils.get_file, keras.Model.load_weights)
+    during = []
+
+    def fail() -> None:
+        during.append((file_utils.get_file, keras.Model.load_weights))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), without_weights():
+        fail()
+    assert during != [before]
+    assert (file_utils.get_file, keras.Model.load_weights) == before
+
+
+def test_without_weights_concerns_its_own_thread_only(residual: keras.Model, tmp_path: Path) -> None:
+    path = tmp_path / "w.weights.h5"
+    residual.save_weights(path)
+    copy = keras.models.clone_model(residual)
+    loaded = []
+
+    def load() -> None:
+        copy.load_weights(path)
+        loaded.append(bool((copy.weights[0].numpy() == residual.weights[0].numpy()).all()))
+
+    with without_weights():
+        thread = threading.Thread(target=load)
+        thread.start()
+        thread.join()
+    assert loaded == [True]
+
+
+def test_without_the_private_name_keras_fetches_the_file_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = []
+
+    def get_file(fname: str, *args: object, **kwargs: object) -> str:
+        fetched.append(fname)
+        return fname
+
+    monkeypatch.setattr(importlib.import_module(private._FILE_UTILS), "get_file", get_file)
+    monkeypatch.setattr(private, "_FILE_UTILS", "keras.src.utils.moved_away")
+    assert not can_intercept()
+    with without_weights() as requests:
+        model = efficientnet()  # load_weights is public, and left out in this way too: there is no such file
+    assert fetched == ["efficientnetb0_notop.h5"]
+    assert requests == []
+    assert model.output_shape == (None, 1, 1, 1280)

@@ -1,0 +1,251 @@
+"""The whole way, on the real architectures: what Keras computes is what a backbone computes, to the last bit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from networks import assert_same_and_meaningful, images, randomize, save_listed
+
+import torso
+from torso.builtins.keras_applications import torso_architectures
+from torso.keras_bridge.naming import canonical_names
+from torso.keras_bridge.private import without_weights
+from torso.keras_bridge.reading import read_graph
+
+CARDS = {card.name: card for card in torso_architectures()}
+SMALLEST = {card.family: card for card in sorted(CARDS.values(), key=lambda card: -(card.parameters or 0))}
+SIZE = 96  # more than the greatest minimum, 75
+
+
+@pytest.fixture(scope="module")
+def registry() -> torso.Registry:
+    return torso.Registry.load(discover=False)
+
+
+def keras_own(name: str) -> keras.Model:
+    """The headless model as Keras builds it for its published weights, with values of our own."""
+    tag = "imagenet" if name.startswith("EfficientNetB") else None  # the others' graph is the same without
+    with without_weights():
+        model = getattr(keras.applications, name)(weights=tag, include_top=False, input_shape=(SIZE, SIZE, 3))
+    randomize(model)
+    return model
+
+
+def activation(model: keras.Model, node: str, pixels: np.ndarray) -> Any:
+    """What Keras' own model computes at a node, without any of torso's surgery."""
+    operations = {operation.name: operation for operation in model.operations}
+    names = canonical_names((operation.name, type(operation).__name__) for operation in model.operations)
+    outer, _, inner = node.partition("/")
+    operation = next(operations[name] for name, canonical in names.items() if canonical == outer)
+    if not inner:
+        return keras.Model(model.input, operation.output)(pixels)
+    fed = keras.Model(model.input, operation.input)(pixels)
+    return keras.Model(operation.inputs, operation.get_layer(inner).output)(fed)
+
+
+@pytest.mark.parametrize("family", SMALLEST)
+def test_a_cut_by_name_and_one_by_pop_compute_what_keras_computes_there(
+    family: str, tmp_path: Path, registry: torso.Registry
+) -> None:
+    name = SMALLEST[family].name
+    full = keras_own(name)
+    save_listed(full, tmp_path / "w.h5")
+    nodes = [node.name for node in read_graph(full, name)]
+    clean = [node.name for node in read_graph(full, name).clean[1:-1]]
+    pixels = images((SIZE, SIZE, 3))
+    count = len(nodes) - 1 - nodes.index(clean[-1])
+    for cut, truncate in ((clean[len(clean) // 3], {"layer": clean[len(clean) // 3]}), (clean[-1], {"pop": count})):
+        backbone = torso.create_backbone(
+            name, weights={"file": tmp_path / "w.h5"}, input={"size": [SIZE, SIZE]}, truncate=truncate, registry=registry
+        )
+        assert [node.name for node in backbone.graph] == nodes[: nodes.index(cut) + 1]
+        assert_same_and_meaningful(backbone.model(pixels), activation(full, cut, pixels))
+        assert backbone.model.trainable_weights == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", SMALLEST)
+def test_an_uncut_backbone_computes_what_keras_computes(family: str, tmp_path: Path, registry: torso.Registry) -> None:
+    name = SMALLEST[family].name
+    full = keras_own(name)
+    save_listed(full, tmp_path / "w.h5")
+    spec: dict[str, Any] = {"weights": {"file": tmp_path / "w.h5"}, "input": {"size": [SIZE, SIZE]}}
+    pixels = images((SIZE, SIZE, 3))
+    assert_same_and_meaningful(torso.create_backbone(name, registry=registry, **spec).model(pixels), full(pixels))
+
+
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "ConvNeXtTiny", pytest.param("NASNetMobile", marks=pytest.mark.slow)])
+def test_names_are_the_same_in_the_first_and_the_second_build_and_in_a_fresh_process(
+    name: str, registry: torso.Registry
+) -> None:
+    spec: dict[str, Any] = {"weights": "none", "input": {"size": [SIZE, SIZE]}}
+    first, second = (torso.create_backbone(name, registry=registry, **spec) for _ in range(2))
+    code = f"import torso; print([n.name for n in torso.create_backbone({name!r}, **{spec!r}).graph])"
+    fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert str([node.name for node in first.graph]) == fresh.stdout.strip()
+    assert [node.name for node in second.graph] == [node.name for node in first.graph]
+    assert [layer.name for layer in second.model.layers] == [layer.name for layer in first.model.layers]
+
+
+def test_names_are_those_that_keras_gives_in_a_fresh_process(registry: torso.Registry) -> None:
+    code = (
+        "import keras; m = keras.applications.InceptionV3(weights=None, include_top=False, input_shape=(96, 96, 3));"
+        "print([layer.name for layer in m.layers])"
+    )
+    fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    keras.layers.Conv2D(1, 1)
+    backbone = torso.create_backbone("InceptionV3", weights="none", input={"size": [96, 96]}, registry=registry)
+    assert str([layer.name for layer in backbone.model.layers]) == fresh.stdout.strip()
+
+
+def test_a_saved_backbone_loads_with_plain_keras_where_torso_is_not_installed(
+    tmp_path: Path, registry: torso.Registry
+) -> None:
+    backbone = torso.create_backbone(
+        "ConvNeXtTiny", weights="none", input={"size": [64, 64]}, truncate={"layer": "add_3"}, registry=registry
+    )
+    folder = backbone.save(tmp_path / "edge")
+    pixels = images((64, 64, 3))
+    np.save(tmp_path / "pixels.npy", pixels)
+    code = (
+        "import sys; sys.modules['torso'] = None\n"
+        "import keras, numpy\n"
+        f"model = keras.models.load_model({str(folder / 'model.keras')!r})\n"
+        f"pixels = numpy.load({str(tmp_path / 'pixels.npy')!r})\n"
+        f"numpy.save({str(tmp_path / 'features.npy')!r}, model(pixels, training=True))\n"
+        "print(type(model).__name__, len(model.trainable_weights))"
+    )
+    plain = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert plain.stdout == "Functional 0\n"
+    assert_same_and_meaningful(np.load(tmp_path / "features.npy"), backbone.model(pixels))
+
+
+def test_load_gives_back_what_was_saved(tmp_path: Path, registry: torso.Registry) -> None:
+    backbone = torso.create_backbone(
+        "MobileNetV2", options={"alpha": 0.35}, weights="none", input={"size": [64, 64]}, registry=registry,
+        truncate={"layer": "block_6_expand_relu"}, name="edge",
+    )  # fmt: skip
+    loaded = torso.load(backbone.save(tmp_path / "edge"))
+    assert loaded.name == "edge"
+    assert loaded.features == backbone.features
+    assert loaded.graph.nodes == backbone.graph.nodes
+    pixels = images((64, 64, 3))
+    assert_same_and_meaningful(loaded.model(loaded.preprocess(pixels)), backbone.model(backbone.preprocess(pixels)))
+    assert {key: loaded.manifest[key] for key in backbone.manifest} == json.loads(json.dumps(backbone.manifest))
+
+
+def test_features_say_where_the_backbone_ends(registry: torso.Registry) -> None:
+    backbone = torso.create_backbone("MobileNetV2", options={"alpha": 0.35}, weights="none", truncate={"pop": 3}, registry=registry)
+    assert backbone.features == (
+        torso.Feature(node="block_16_project_BN", stride=32, channels=112, shape=(7, 7, 112)),
+    )
+    assert backbone.model.output_shape == (None, 7, 7, 112)
+
+
+def test_a_frozen_efficientnet_no_longer_drops_paths(registry: torso.Registry) -> None:
+    backbone = torso.create_backbone("EfficientNetB0", weights="none", input={"size": [64, 64]}, registry=registry)
+    randomize(backbone.model)
+    pixels = images((64, 64, 3))
+    assert_same_and_meaningful(backbone.model(pixels, training=True), backbone.model(pixels, training=False))
+    assert len(backbone.manifest["frozen"]["silenced"]) == 9  # as many as Keras 3.15 draws, headless
+
+
+def test_the_same_file_gives_the_same_bytes_of_weights_twice(tmp_path: Path, registry: torso.Registry) -> None:
+    full = keras_own("MobileNet")
+    save_listed(full, tmp_path / "w.h5")
+    spec: dict[str, Any] = {"weights": {"file": tmp_path / "w.h5"}, "input": {"size": [SIZE, SIZE]}, "registry": registry}
+    one, two = (torso.create_backbone("MobileNet", truncate={"pop": 12}, **spec) for _ in range(2))
+    assert [weight.path for weight in one.model.weights] == [weight.path for weight in two.model.weights]
+    assert [weight.numpy().tobytes() for weight in one.model.weights] == [
+        weight.numpy().tobytes() for weight in two.model.weights
+    ]
+
+
+def test_get_base_model_does_the_five_steps_in_one_call() -> None:
+    model = torso.get_base_model(
+        "mobilenetv2", 0.35, "block_12_add", weights="none", input={"size": [96, 96]}
+    )
+    assert isinstance(model, keras.Model)
+    assert model.output_shape == (None, 6, 6, 32)
+    assert not model.trainable
+    popped = torso.get_base_model("VGG16", pop_layers=1, weights="none", input={"size": [32, 32]})
+    assert popped.layers[-1].name == "block5_conv3"
+
+
+def test_get_base_model_refuses_two_cuts() -> None:
+    with pytest.raises(torso.OptionError) as caught:
+        torso.get_base_model("VGG16", training_layer="block1_pool", pop_layers=2)
+    assert str(caught.value) == (
+        "training_layer 'block1_pool' and pop_layers 2 are two cuts, and a backbone ends at one node\n"
+        "  fix: give one of the two"
+    )
+
+
+def test_get_base_model_refuses_an_alpha_that_the_network_does_not_have() -> None:
+    with pytest.raises(torso.OptionError, match="architecture 'VGG16' has no option 'alpha'"):
+        torso.get_base_model("VGG16", alpha=0.5)
+
+
+def test_load_specs_plans_all_and_builds_each_once(tmp_path: Path, registry: torso.Registry) -> None:
+    spec = tmp_path / "b.yaml"
+    spec.write_text(
+        "version: 1\n"
+        "defaults: {weights: none, input: {size: [32, 32]}}\n"
+        "backbones:\n"
+        "  one: {architecture: VGG16, truncate: {layer: block1_pool}}\n"
+        "  two: {architecture: ResNet50}\n"
+    )
+    backbones = torso.load_specs(spec, registry=registry)
+    assert list(backbones) == ["one", "two"]
+    assert backbones["one"] is backbones["one"]
+    assert backbones["one"].model.name == "one"
+    assert "two" not in backbones._built
+
+
+def test_a_layer_that_is_not_there_is_placed_in_the_spec(
+    tmp_path: Path, registry: torso.Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = tmp_path / "b.yaml"
+    spec.write_text(
+        "version: 1\nbackbones:\n  one:\n    architecture: VGG16\n    weights: none\n"
+        "    truncate: {layer: block1_pol}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(torso.UnknownNameError) as caught:
+        torso.load_specs("b.yaml", registry=registry)["one"]
+    assert str(caught.value) == (
+        "node 'block1_pol' is not in VGG16 (at b.yaml:6:23, $.backbones.one.truncate.layer)\n"
+        "  did you mean: 'block1_pool'  (MaxPooling2D, stride 2, 64 channels), or 'block5_pool' or 'block4_pool'\n"
+        "  see: torso show VGG16"
+    )
+
+
+def test_load_refuses_a_model_that_is_not_the_one_that_was_saved(tmp_path: Path, registry: torso.Registry) -> None:
+    backbone = torso.create_backbone("VGG16", weights="none", truncate={"layer": "block1_conv1"}, registry=registry)
+    folder = backbone.save(tmp_path / "one")
+    data = bytearray((folder / "model.keras").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "model.keras").write_bytes(data)
+    with pytest.raises(torso.IntegrityError, match="is not the model that was saved with its manifest\n  sha256 expected"):
+        torso.load(folder)
+    (folder / "model.keras").unlink()
+    with pytest.raises(torso.IntegrityError, match=r"model\.keras' is missing"):
+        torso.load(folder)
+
+
+def test_load_refuses_a_folder_without_a_backbone(tmp_path: Path) -> None:
+    with pytest.raises(torso.OptionError, match=r"holds no saved backbone: it has no manifest\.json"):
+        torso.load(tmp_path)
+
+
+def test_a_list_of_architectures_is_sorted_as_people_sort(registry: torso.Registry) -> None:
+    assert torso.list_architectures("resnet*", registry=registry) == (
+        "ResNet50", "ResNet50V2", "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2",
+    )  # fmt: skip
