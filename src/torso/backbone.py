@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from torso.manifest import MODEL, NAME, Manifest, features_of, read_manifest, wr
 from torso.planning import Plan, make_plan, make_plans
 from torso.registry import Registry
 from torso.spec.document import backbone_from_python, read_spec
+from torso.spec.keys import BACKBONE_NAME
 
 if TYPE_CHECKING:
     import keras
@@ -111,8 +113,14 @@ def plan(architecture: str, *, registry: Registry | None = None, name: str | Non
     Raises:
         TorsoError: All that is wrong, at once.
     """
-    name = name or architecture.rsplit("/", 1)[-1]
+    name = name or _default_name(architecture)
     return make_plan(backbone_from_python(name, architecture=architecture, **spec), registry or Registry.load())
+
+
+def _default_name(architecture: str) -> str:
+    """The architecture's own name, where a backbone can have it: what cannot is refused as an architecture."""
+    bare = str(architecture).rsplit("/", 1)[-1]
+    return bare if re.fullmatch(BACKBONE_NAME, bare) else "backbone"
 
 
 def build(plan: Plan, registry: Registry, *, progress: Callable[[str], None] = lambda step: None) -> Backbone:

@@ -169,7 +169,8 @@ backbones:
         "backbone 'four' must be a mapping, not nothing (at spec.yaml:13:8, $.backbones.four)",
         "size must be a list of two whole numbers, not a list of 1 (at spec.yaml:14:41, $.backbones.five.input.size)\n"
         "  fix: write [96, 96]",
-        "truncate must be a name, or a mapping with one key, not one of 0 keys (at spec.yaml:14:58, $.backbones.five.truncate)\n"
+        "truncate must be a name, or a mapping with one key, not one of 0 keys "
+        "(at spec.yaml:14:58, $.backbones.five.truncate)\n"
         "  fix: put the options under the name, as in {pop: {count: 1, unit: block}}",
         "backbones 'edge' and 'Edge' differ only in the case of letters (at spec.yaml:11:3, $.backbones.Edge)",
         "backbone 'edge' has no architecture (at spec.yaml:6:3, $.backbones.edge)\n"
@@ -216,17 +217,29 @@ def test_a_backbone_can_have_the_name_of_a_folder(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "a\\b", "-a", ".a", "a.", "a b", "caf\u00e9", "a\n", "a\0", "a" * 101, "a:b", "\u0663"]
+    "name",
+    ["", ".", "..", "a/b", "a\\b", "-a", ".a", "a.", "a b", "caf\u00e9", "a\n", "a\0", "a" * 101, "a:b", "\u0663"],
 )
 def test_a_backbone_cannot_have_a_name_that_folders_cannot(name):
-    with pytest.raises(SpecError, match="^a backbone cannot be called "):
+    with pytest.raises(SpecError, match=r"^a backbone cannot be called "):
         backbone_from_python(name, architecture="X")
 
 
 def test_a_misspelt_key_is_refused_wherever_it_stands_and_the_right_one_is_suggested(spec_file):
     """Each key of an example, with each letter left out or each two letters swapped."""
     lines = (EXAMPLES / "three.yaml").read_text("utf-8").splitlines()
-    keys = {"version", "defaults", "backbones", "architecture", "options", "weights", "input", "truncate", "freeze", "size"}
+    keys = {
+        "version",
+        "defaults",
+        "backbones",
+        "architecture",
+        "options",
+        "weights",
+        "input",
+        "truncate",
+        "freeze",
+        "size",
+    }
     right = tried = 0
     for number, line in enumerate(lines):
         for key in keys & set(line.replace("{", " ").replace(":", " ").split()):
@@ -234,7 +247,11 @@ def test_a_misspelt_key_is_refused_wherever_it_stands_and_the_right_one_is_sugge
             swapped = [key[:at] + key[at + 1] + key[at] + key[at + 2 :] for at in range(len(key) - 1)]
             for wrong in {*cut, *swapped} - {key}:
                 text = "\n".join([*lines[:number], line.replace(f"{key}:", f"{wrong}:", 1), *lines[number + 1 :]])
-                found = [error for error in messages(spec_file(text)) if f"no key {wrong!r} (at spec.yaml:{number + 1}:" in error]
+                found = [
+                    error
+                    for error in messages(spec_file(text))
+                    if f"no key {wrong!r} (at spec.yaml:{number + 1}:" in error
+                ]
                 assert len(found) == 1, (wrong, number)
                 right += f"did you mean: {key!r}" in found[0]
                 tried += 1

@@ -104,9 +104,10 @@ def test_the_option_decides_what_a_text_means(text):
         with pytest.raises(OptionError) as caught:
             field.read(value)
         fix = f"\n  fix: write {expected.fix}" if expected.fix else ""
-        assert str(caught.value) == f"x must be {words}, not {value} (at a.yaml:1:4, $.x)".replace(
-            "1:4", f"1:{value.place.column}"
-        ) + fix
+        assert (
+            str(caught.value)
+            == f"x must be {words}, not {value} (at a.yaml:1:4, $.x)".replace("1:4", f"1:{value.place.column}") + fix
+        )
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,7 @@ def test_the_option_decides_what_a_text_means(text):
         (Option(name="counts", type=int, many=True, default=None), "none", None),
         (Option(name="alpha", type=float, choices=(0.35, 0.5)), "3.5e-1", 0.35),
         (Option(name="count", type=int, minimum=1, maximum=3), "3", 3),
+        (Option(name="budget", type=float, maximum=2_000_000), "2e6", 2e6),
         (Option(name="stop", type=bool, minimum=2), "true", True),
     ],
 )
@@ -155,11 +157,10 @@ def test_option_reads_lists_and_legal_values(option, text, expected):
             "blocks",
             "unit cannot be 'blocks' (at a.yaml:1:4, $.x)\n  did you mean: 'block'\n  known: node, block",
         ),
-        (Option(name="count", type=int, minimum=1), "0", "count cannot be '0' (at a.yaml:1:4, $.x)\n  known: 1 or more"),
         (
-            Option(name="budget", type=float, maximum=2_000_000),
-            "2e6",
-            None,
+            Option(name="count", type=int, minimum=1),
+            "0",
+            "count cannot be '0' (at a.yaml:1:4, $.x)\n  known: 1 or more",
         ),
         (
             Option(name="budget", type=float, maximum=2_000_000),
@@ -169,9 +170,6 @@ def test_option_reads_lists_and_legal_values(option, text, expected):
     ],
 )
 def test_option_says_what_is_legal(option, text, expected):
-    if expected is None:
-        option.read(node(text))
-        return
     with pytest.raises(TorsoError) as caught:
         option.read(node(text))
     assert str(caught.value) == expected
@@ -212,7 +210,7 @@ def test_read_options_says_all_that_is_wrong_at_once():
     assert str(caught.value) == (
         "strategy 'pop' has no option 'alhpa' (at a.yaml:1:5, $.x.alhpa)\n  did you mean: 'alpha'\n  known: alpha, count\n"
         "alpha must be a number, not the text 'x' (at a.yaml:1:22, $.x.alpha)\n"
-        "strategy 'pop' has no option 'beta' (at a.yaml:1:25, $.x.beta)\n  did you mean: 'alpha'\n  known: alpha, count\n"
+        "strategy 'pop' has no option 'beta' (at a.yaml:1:25, $.x.beta)\n  known: alpha, count\n"
         "strategy 'pop' needs the option 'count': a whole number (at a.yaml:1:4, $.x)"
     )
 

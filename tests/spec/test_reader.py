@@ -80,7 +80,10 @@ WRITTEN_OUT = "\n  fix: write it out, use defaults: or extends:, or put the text
         ("%YAML 1.1\n---\na: 1", "a spec has no directives (at a.yaml:1:1, $)\n  fix: leave out this line"),
         ("# x\n%FOO bar\n---\na: 1", "a spec has no directives (at a.yaml:2:1, $)\n  fix: leave out this line"),
         ("a: 1\n---\nb: 2", "a spec has one document, not several (at a.yaml:2:1, $)"),
-        ("a: 1\n...\nb: 2", "not YAML: expected '<document start>', but found '<block mapping start>' (at a.yaml:3:1, $)"),
+        (
+            "a: 1\n...\nb: 2",
+            "not YAML: expected '<document start>', but found '<block mapping start>' (at a.yaml:3:1, $)",
+        ),
         ("", "the spec is empty (at a.yaml:1:1, $)"),
         ("\ufeff# only words\n\n", "the spec is empty (at a.yaml:1:1, $)"),
         ("a:\n  b: 1\n  c: 2\n  b: 3", "the key 'b' stands twice, on line 2 and on line 4 (at a.yaml:4:3, $.a.b)"),
@@ -132,7 +135,10 @@ def test_read_yaml_says_what_is_wrong_and_where(text, expected):
             "the byte 0xff at offset 0 is not UTF-8 (at a.yaml:1:1, $)\n  fix: save the file as UTF-8",
         ),
         ("a: 1".encode("utf-16-be"), "the character '\\x00' at offset 0 cannot stand in a spec (at a.yaml:1:1, $)"),
-        (b"\xef\xbb\xbfa: 1\n\xc3\xa9b\x00", "the character '\\x00' at offset 11 cannot stand in a spec (at a.yaml:2:3, $)"),
+        (
+            b"\xef\xbb\xbfa: 1\n\xc3\xa9b\x00",
+            "the character '\\x00' at offset 11 cannot stand in a spec (at a.yaml:2:3, $)",
+        ),
         ("a: \u2028b".encode(), "the character '\\u2028' at offset 3 cannot stand in a spec (at a.yaml:1:4, $)"),
         (b"a: \xef\xbb\xbfb", "the character '\\ufeff' at offset 3 cannot stand in a spec (at a.yaml:1:4, $)"),
         (b"#" * (MAX_BYTES + 1), "a spec has 524288 bytes at most (at a.yaml, $)"),
@@ -159,7 +165,9 @@ def test_read_yaml_names_all_keys_that_stand_twice():
 
 def test_read_yaml_takes_twenty_levels_and_thirty_thousand_nodes():
     read("[" * 20 + "]" * 20)
-    assert message("[" * 21).startswith("lists and mappings stand more than 20 deep in each other (at a.yaml:1:21, $[0]")
+    assert message("[" * 21).startswith(
+        "lists and mappings stand more than 20 deep in each other (at a.yaml:1:21, $[0]"
+    )
     read("[" + "1," * 29_999 + "]")
     assert message("[" + "1," * 30_000 + "]") == (
         "a spec has 30000 keys and values at most (at a.yaml:1:60000, $[29999])"
@@ -249,7 +257,10 @@ def test_read_file_suggests_its_neighbours_when_there_is_no_such_file(spec_file)
     assert str(error) == (
         "there is no file 'specs/a.yaml' (at b.yaml:2:10, $.extends)\n  cause: there is no folder 'specs'"
     )
-    assert str(failure("notes.txt/a.yaml")) == "there is no file 'notes.txt/a.yaml'\n  cause: there is no folder 'notes.txt'"
+    assert (
+        str(failure("notes.txt/a.yaml"))
+        == "there is no file 'notes.txt/a.yaml'\n  cause: there is no folder 'notes.txt'"
+    )
 
 
 def test_read_file_refuses_what_is_not_a_regular_file(spec_file):

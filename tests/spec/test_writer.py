@@ -30,7 +30,9 @@ def test_an_example_is_equal_when_written_and_read_again(example, tmp_path):
 
 def test_write_spec_writes_as_a_user_would():
     spec = read_spec(Path(__file__).parent / "examples" / "smaller.yaml")
-    assert write_spec(spec) == """\
+    assert (
+        write_spec(spec)
+        == """\
 version: 1
 backbones:
   edge:
@@ -57,15 +59,58 @@ backbones:
     input: {size: [224, 224], channels: 1, adapt: sum}
     freeze: none
 """
+    )
 
 
-SPECIAL = ["", "~", "null", "none", "true", "no", "1", "1.10", "-.5", "+1e-3", "0644", "1_000", "0x1F", "12:30", "---", "..."]
-SPECIAL += ["- a", "? a", "a: b", "a #b", "#", "&a", "*a", "!a", "%a", "@", "`", "|", ">", "<<", "=", " a ", "'", '"', "\\", "\n"]
+SPECIAL = [
+    "",
+    "~",
+    "null",
+    "none",
+    "true",
+    "no",
+    "1",
+    "1.10",
+    "-.5",
+    "+1e-3",
+    "0644",
+    "1_000",
+    "0x1F",
+    "12:30",
+    "---",
+    "...",
+]
+SPECIAL += [
+    "- a",
+    "? a",
+    "a: b",
+    "a #b",
+    "#",
+    "&a",
+    "*a",
+    "!a",
+    "%a",
+    "@",
+    "`",
+    "|",
+    ">",
+    "<<",
+    "=",
+    " a ",
+    "'",
+    '"',
+    "\\",
+    "\n",
+]
 CHARACTERS = st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\t\n\r")
-texts = st.sampled_from(SPECIAL) | st.text(CHARACTERS, max_size=20).filter(lambda text: not ILLEGAL_CHARACTER.search(text))
+texts = st.sampled_from(SPECIAL) | st.text(CHARACTERS, max_size=20).filter(
+    lambda text: not ILLEGAL_CHARACTER.search(text)
+)
 names = texts.filter(lambda text: text.casefold() not in ("", "~", "null"))
 numbers = st.integers(-(2**62), 2**62).map(str) | st.floats(allow_nan=False).map(repr)
-scalars = st.builds(Scalar, texts, st.just(True)) | numbers.map(Scalar) | st.sampled_from(["none", "true", "~"]).map(Scalar)
+scalars = (
+    st.builds(Scalar, texts, st.just(True)) | numbers.map(Scalar) | st.sampled_from(["none", "true", "~"]).map(Scalar)
+)
 
 
 def tables(values: st.SearchStrategy[Node]) -> st.SearchStrategy[Table]:
@@ -75,7 +120,9 @@ def tables(values: st.SearchStrategy[Node]) -> st.SearchStrategy[Table]:
 
 
 nodes: st.SearchStrategy[Node] = st.recursive(
-    scalars, lambda below: st.lists(below, max_size=3).map(lambda items: Items(tuple(items))) | tables(below), max_leaves=6
+    scalars,
+    lambda below: st.lists(below, max_size=3).map(lambda items: Items(tuple(items))) | tables(below),
+    max_leaves=6,
 )
 sides = st.integers(1, 2**62)
 choices = st.builds(Choice, name=names) | st.builds(
@@ -101,7 +148,9 @@ specs = st.lists(backbones, min_size=1, max_size=3, unique_by=lambda backbone: b
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(spec=specs)
 def test_any_spec_is_equal_when_written_and_read_again(spec, tmp_path):
     assert read_back(write_spec(spec), tmp_path) == spec

@@ -93,7 +93,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, stop) or signal.SIG_DFL  # None: not of Python
     try:
         yield
     finally:

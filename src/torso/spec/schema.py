@@ -113,7 +113,7 @@ def json_schema(
                 **_table(
                     {"architecture": {"enum": [card.name for card in cards]}, "options": {"type": "object"}, **backbone}
                 ),
-                "allOf": _conditions(cards),
+                "allOf": _conditions(cards) or [True],
             },
         },
     }

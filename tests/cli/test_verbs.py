@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import jsonschema
+import pytest
+import yaml
+
+
+def names(result):
+    return [line.split()[0] for line in result.out.strip().split("\n")[2:]]
+
+
+def test_list_shows_every_architecture_in_eighty_columns(torso):
+    result = torso("list", plugins=False)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.split("\n")[0].split() == [
+        "name", "family", "parameters", "input", "weights", "top-1", "provider",
+    ]  # fmt: skip
+    assert names(result).index("ResNet50") < names(result).index("ResNet101")
+    assert "ResNet50           ResNet                23.6M  224×224  imagenet   74.9  keras" in result.out
+    assert len(names(result)) == 40
+    assert max(map(len, result.out.split("\n"))) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["RESNET50*"], ["ResNet50", "ResNet50V2"]),
+        (["vgg*", "tiny/T*"], ["TinyNet", "VGG16", "VGG19"]),
+        (["--provider", "tiny", "tiny*"], ["TinyNet"]),
+        (["--family", "nasnet"], ["NASNetLarge", "NASNetMobile"]),
+        (["--weights", "imagenet", "*net", "-p", "no:tiny"], ["MobileNet"]),
+        (["--max-params", "1k"], ["FailNet", "HungryNet", "SlowNet", "TinyNet"]),
+        (["--min-params", "196_000_000"], ["ConvNeXtLarge", "ConvNeXtXLarge"]),
+        (["--min-params", "2.2M", "--max-params", "2.3m"], ["MobileNetV2"]),
+    ],
+)
+def test_list_keeps_what_patterns_and_limits_ask_for(torso, words, expected):
+    assert names(torso("list", *words)) == expected
+
+
+def test_list_as_json_has_exact_numbers(torso):
+    assert torso("list", "vgg16", "--json").json == {
+        "architectures": [
+            {
+                "name": "VGG16",
+                "qualified": "keras/VGG16",
+                "family": "VGG",
+                "provider": "keras",
+                "source": "built-in",
+                "parameters": 14714688,
+                "input": [224, 224],
+                "weights": [{"tag": "imagenet", "top1": 71.3, "top5": 90.1}],
+            }
+        ]
+    }
+
+
+def test_list_in_forty_columns_is_a_paragraph_for_each(torso, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert torso("list", "vgg16").out.split("\n") == [
+        "VGG16",
+        "  family VGG, parameters 14.7M, input",
+        "  224×224, weights imagenet, top-1 71.3,",
+        "  provider keras",
+        "",
+    ]
+
+
+def test_show_says_unknown_where_the_card_says_nothing(torso):
+    lines = torso("show", "tinynet").out.split("\n")
+    assert lines[:2] == ["TinyNet", "  family              Tiny"]
+    assert "  licence of weights  unknown" in lines
+    assert "  width  a whole number; 1 or more; 64 or less; 4 by default. Channels inside." in lines
+    assert lines[-3:] == ["weights", "  none are published", ""]
+
+
+def test_show_lists_the_files_of_the_weights_with_what_they_were_trained_with(torso):
+    result = torso("show", "keras/MobileNetV2")
+    assert "weights imagenet (default)\n  classes  1,000\n  top-1    71.3 %\n" in result.out
+    assert "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96_no_top.h5    0.35    96\n" in result.out
+    card = torso("show", "mobilenetv2", "--json").json
+    assert card["qualified"] == "keras/MobileNetV2"
+    assert card["weights"][0]["files"][0]["when"] == {"alpha": 0.35, "size": 96}
+    assert card["options"][0]["default"] == 1.0
+
+
+def test_check_counts_what_is_right_and_tells_everything_that_is_wrong(torso, spec, tmp_path):
+    (tmp_path / "bad.yaml").write_text("version: 1\nbackbones:\n  a: {architecture: Tinynet, freeze: al}\n  b: 3\n")
+    result = torso("check", "tiny.yaml", "bad.yaml", "nix.yaml")
+    assert (result.code, result.out) == (2, "tiny.yaml: ok, 2 backbones\n")
+    assert result.err.count("error: ") >= 2
+    found = torso("check", "tiny.yaml", "bad.yaml", "nix.yaml", "--json")
+    assert (found.code, found.err) == (2, result.err)
+    assert found.json["files"] == [
+        {"file": "tiny.yaml", "ok": True, "backbones": ["whole", "stem"]},
+        {"file": "bad.yaml", "ok": False},
+        {"file": "nix.yaml", "ok": False},
+    ]
+    places = {error["place"] and error["place"]["file"] for error in found.json["errors"]}
+    assert places == {"bad.yaml", None}
+
+
+def test_plan_tells_what_would_be_built(torso, spec):
+    result = torso("plan", "tiny.yaml", "stem")
+    lines = result.out.split("\n")
+    assert lines[0] == "stem"
+    assert lines[1] == "  architecture  tiny/TinyNet (width 8), from"
+    assert "                input_shape=(8, 8, 3), width=8" in lines
+    assert lines[-5:] == ["  input         8×8 pixels, 3 channels", "  weights       none", "  cut           layer stem",
+                          "  freeze        none", ""]  # fmt: skip
+    assert (result.code, result.err) == (0, "")
+
+
+def test_plan_as_json_is_every_plan(torso, spec):
+    plans = torso("plan", "--json", "tiny.yaml").json["plans"]
+    assert [plan["name"] for plan in plans] == ["whole", "stem"]
+    assert plans[1]["truncate"] == {"name": "truncations/layer", "options": {"name": "stem", "allow_partial": False}}
+
+
+def test_plan_of_keras_weights_names_file_and_warns(torso, tmp_path):
+    (tmp_path / "edge.yaml").write_text(
+        "version: 1\nbackbones: {edge: {architecture: MobileNetV2, options: {alpha: 0.35}, input: {size: [64, 64]}}}\n"
+    )
+    text = torso("plan", "edge.yaml").out
+    assert "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5\n" in text
+    assert "  warning       no imagenet weights were trained at 64×64 pixels;" in text
+
+
+def test_plugins_gives_the_reasons_and_ends_well(torso, tmp_path):
+    (tmp_path / "broken.py").write_text("import nothing_of_this_name\n")
+    result = torso("plugins", "--plugins-dir", ".", "-p", "no:mobilenet-alpha")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.endswith(
+        "\n\nmobilenet-alpha  blocked: it is blocked with -p no:mobilenet-alpha\n"
+        "broken           set aside: it cannot be imported: ModuleNotFoundError: No\n"
+        "                 module named 'nothing_of_this_name'\n"
+    )
+    assert "tiny             -             --plugins-dir  loaded     architectures, truncations\n" in result.out
+
+
+def test_debug_shows_why_a_plugin_is_set_aside(torso, tmp_path):
+    (tmp_path / "broken.py").write_text("import nothing_of_this_name\n")
+    result = torso("--debug", "list", "--plugins-dir", ".")
+    assert result.code == 0
+    assert "ModuleNotFoundError: No module named 'nothing_of_this_name'" in result.err
+    assert "Traceback" not in torso("list", "--plugins-dir", ".").err
+
+
+def test_what_a_plugin_prints_is_no_result(torso, tmp_path):
+    (tmp_path / "loud.py").write_text(
+        "import torso\nprint('hello')\n@torso.hookimpl\ndef torso_truncations(): return []\n"
+    )
+    result = torso("list", "vgg16", "--plugins-dir", ".", "--json")
+    assert [card["name"] for card in result.json["architectures"]] == ["VGG16"]
+    assert result.err == "hello\n"
+
+
+def test_a_plugin_that_ends_the_program_is_named_as_the_fault(torso, tmp_path):
+    (tmp_path / "quits.py").write_text(
+        "import torso\n@torso.hookimpl\ndef torso_build_arguments(architecture, options): raise SystemExit(0)\n"
+    )
+    (tmp_path / "a.yaml").write_text("version: 1\nbackbones: {a: {architecture: VGG16}}\n")
+    result = torso("plan", "a.yaml", "--plugins-dir", ".")
+    assert (result.code, result.out) == (4, "")
+
+
+def test_schema_accepts_what_torso_accepts_and_knows_the_plugins(torso, spec):
+    result = torso("schema")
+    schema = json.loads(result.out)
+    assert schema == torso("schema", "--json").json
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load(spec.read_text()), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"version": 1, "backbones": {"a": {"architecture": "TinyNett"}}}, schema)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_the_script_of_a_shell(torso, shell):
+    if shell == "bash" and not shutil.which("bash"):
+        pytest.skip("click asks bash for its version")
+    result = torso("completion", shell)
+    assert (result.code, result.err) == (0, "")
+    assert f"_TORSO_COMPLETE={shell}_complete" in result.out
+    assert torso("completion", shell, "--json").json["script"] + "\n" == result.out
+
+
+def test_shared_options_act_before_and_behind_the_verb(torso):
+    before = torso("-p", "no:tiny", "--json", "list", "*Net")
+    assert before == torso("list", "*Net", "--json", "-p", "no:tiny")
+    assert [card["name"] for card in before.json["architectures"]] == ["MobileNet"]

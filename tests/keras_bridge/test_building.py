@@ -1,0 +1,189 @@
+"""What happens between the plan and the trunk, with plugins of every temper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import pytest
+
+import torso
+from torso.keras_bridge.building import build_trunk
+from torso.plugins import BUILTINS, Plugins
+from torso.registry import Registry
+
+Run = Callable[..., Any]
+
+PLUGIN = """
+import torso
+
+def build(*, input_shape, depth=2):
+    import keras
+    inputs = keras.Input(input_shape, name="image")
+    x = inputs
+    for index in range(depth):
+        x = keras.layers.Conv2D(2, 3, padding="same", name=f"conv{{index}}")(x)
+    return {returned}
+
+@torso.hookimpl
+def torso_architectures():
+    yield torso.Architecture(
+        name="Tiny", family="Tiny", builder=f"{{__name__}}:build", input=torso.InputRules(default=(8, 8), minimum=4),
+        preprocessing=torso.Preprocessing(), options=(torso.Option(name="depth", type=int, default=2),),
+    )
+
+{more}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Any) -> Run:
+    """Plan and build ``Tiny`` with a plugin file that has some lines of its own."""
+
+    def run(more: str = "", returned: str = "keras.Model(inputs, x)", **spec: Any) -> Any:
+        (tmp_path / "acme.py").write_text(PLUGIN.format(more=more, returned=returned))
+        registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
+        assert not registry.plugins.absent, registry.plugins.absent[0].reason
+        plan = torso.plan("Tiny", registry=registry, **{"weights": "none", **spec})
+        return build_trunk(plan, registry)
+
+    return run
+
+
+def failure(run: Run, *args: Any, **spec: Any) -> str:
+    with pytest.raises(torso.PluginError) as caught:
+        run(*args, **spec)
+    first, *notes = str(caught.value).split("\n")
+    return "\n".join([first, *(note for note in notes if "plugin: " not in note and "see: " not in note)])
+
+
+def test_a_plugin_file_is_built_with_the_options_of_the_spec(run: Run) -> None:
+    trunk = run(options={"depth": 3})
+    assert [node.name for node in trunk.graph] == ["image", "conv0", "conv1", "conv2"]
+    assert (trunk.dropped_nodes, trunk.dropped_parameters) == (0, 0)
+
+
+def test_what_the_cut_dropped_is_counted(run: Run) -> None:
+    trunk = run(truncate={"pop": 1})
+    assert (trunk.dropped_nodes, trunk.dropped_parameters) == (1, 3 * 3 * 2 * 2 + 2)
+    assert trunk.model.count_params() == 3 * 3 * 3 * 2 + 2
+
+
+def test_the_steps_are_told_in_order(run: Run, tmp_path: Any) -> None:
+    (tmp_path / "acme.py").write_text(PLUGIN.format(more="", returned="keras.Model(inputs, x)"))
+    registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
+    steps: list[str] = []
+    build_trunk(torso.plan("Tiny", weights="none", registry=registry), registry, progress=steps.append)
+    assert steps == ["building Tiny", "cutting at conv1", "freezing"]
+
+
+def test_a_builder_that_fails_is_blamed(run: Run) -> None:
+    assert failure(run, returned="1 / 0") == "the builder of 'acme/Tiny' failed: ZeroDivisionError: division by zero"
+
+
+def test_a_builder_that_returns_no_model_is_blamed(run: Run) -> None:
+    assert failure(run, returned="x") == "the builder of 'acme/Tiny' returned KerasTensor, not a keras.Model"
+
+
+def test_a_builder_loads_no_weights_by_itself(run: Run) -> None:
+    trunk = run(returned="[m := keras.Model(inputs, x), m.load_weights('nowhere.weights.h5')][0]")
+    assert trunk.weights_file is None
+
+
+STRATEGY = """
+@torso.hookimpl
+def torso_truncations():
+    yield torso.Truncation(name="mine", doc="", select=lambda graph, options: {0})
+"""
+
+
+@pytest.mark.parametrize(
+    ("selected", "fact"),
+    [
+        ("'conv7'", "truncation strategy 'acme/mine' returned 'conv7', and that is no node of Tiny"),
+        ("None", "truncation strategy 'acme/mine' returned None, and that is no node of Tiny"),
+        ("1 / 0", "truncation strategy 'acme/mine' failed: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_strategy_that_fails_is_blamed(run: Run, selected: str, fact: str) -> None:
+    assert failure(run, STRATEGY.replace("{0}", selected), truncate="mine") == fact
+
+
+def test_a_strategy_of_a_plugin_chooses_the_cut(run: Run) -> None:
+    assert run(STRATEGY.replace("{0}", "graph.clean[1].name"), truncate="acme/mine").graph.end.name == "conv0"
+
+
+POLICY = """
+@torso.hookimpl
+def torso_freeze_policies():
+    yield torso.FreezePolicy(name="mine", doc="", select=lambda graph, options: {0})
+"""
+
+
+@pytest.mark.parametrize(
+    ("selected", "fact"),
+    [
+        ("['conv0']", "freeze policy 'acme/mine' returned list, not a FreezePlan"),
+        (
+            "torso.FreezePlan(weights=frozenset({'conv9'}))",
+            "freeze policy 'acme/mine' selected 'conv9', and that is not in the trunk\n  did you mean: 'conv1', 'conv0'",
+        ),
+        ("graph.nodes[9]", "freeze policy 'acme/mine' failed: IndexError: tuple index out of range"),
+    ],
+)
+def test_a_policy_that_fails_is_blamed(run: Run, selected: str, fact: str) -> None:
+    assert failure(run, POLICY.replace("{0}", selected), freeze="mine") == fact
+
+
+BEFORE = """
+@torso.hookimpl
+def torso_before_freeze(model, plan):
+    import keras
+    return {0}
+"""
+
+
+def test_before_freeze_comes_between_the_cut_and_the_freeze(run: Run) -> None:
+    grown = "keras.Model(model.input, keras.layers.Conv2D(5, 1)(model.output))"
+    for _ in range(2):  # the name of what the plugin adds does not drift either
+        trunk = run(BEFORE.replace("{0}", grown), truncate={"pop": 1})
+        assert [node.name for node in trunk.graph] == ["image", "conv0", "conv2d"]
+        assert [layer.name for layer in trunk.model.layers] == ["image", "conv0", "conv2d"]
+        assert trunk.model.trainable_weights == []
+        assert trunk.features[0].channels == 5
+
+
+def test_before_freeze_may_leave_the_trunk_as_it_is(run: Run) -> None:
+    assert [node.name for node in run(BEFORE.replace("{0}", "None")).graph] == ["image", "conv0", "conv1"]
+
+
+def test_before_freeze_that_returns_no_model_is_blamed(run: Run) -> None:
+    assert failure(run, BEFORE.replace("{0}", "model.output")) == (
+        "torso_before_freeze returned KerasTensor, not a keras.Model or None"
+    )
+
+
+def test_an_observer_sees_the_finished_backbone(run: Run, tmp_path: Any) -> None:
+    more = "@torso.hookimpl\ndef torso_backbone_built(backbone):\n    print(backbone.name, backbone.model.trainable)"
+    (tmp_path / "acme.py").write_text(PLUGIN.format(more=more, returned="keras.Model(inputs, x)"))
+    registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        torso.create_backbone("Tiny", weights="none", name="edge", registry=registry)
+    assert out.getvalue() == "edge False\n"
+
+
+def test_channels_first_is_refused(run: Run) -> None:
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(torso.OptionError) as caught:
+            run()
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert str(caught.value) == (
+        "Keras is set to channels_first, and torso builds for images (N, H, W, C)\n"
+        "  fix: call keras.config.set_image_data_format('channels_last')"
+    )
