@@ -193,8 +193,7 @@ backbones:
         ),
         (
             "version: '1'\nbackbones: {a: {architecture: X}}",
-            "version must be a whole number, not the text '1' (at spec.yaml:1:10, $.version)\n"
-            "  fix: write 1 without quotes",
+            "version must be a whole number, not the text '1' (at spec.yaml:1:10, $.version)\n  fix: write 1 without quotes",
         ),
         (
             "version: 1\nbackbones: {a: {architecture: X, input: [1, 2]}}",
@@ -248,9 +247,7 @@ def test_a_misspelt_key_is_refused_wherever_it_stands_and_the_right_one_is_sugge
             for wrong in {*cut, *swapped} - {key}:
                 text = "\n".join([*lines[:number], line.replace(f"{key}:", f"{wrong}:", 1), *lines[number + 1 :]])
                 found = [
-                    error
-                    for error in messages(spec_file(text))
-                    if f"no key {wrong!r} (at spec.yaml:{number + 1}:" in error
+                    error for error in messages(spec_file(text)) if f"no key {wrong!r} (at spec.yaml:{number + 1}:" in error
                 ]
                 assert len(found) == 1, (wrong, number)
                 right += f"did you mean: {key!r}" in found[0]

@@ -16,9 +16,7 @@ from torso.spec.document import backbone_from_python, read_spec
 from torso.spec.reader import read_yaml
 
 EXAMPLES = [path.read_bytes() for path in sorted((Path(__file__).parent / "examples").glob("*.yaml"))]
-WORDS = (
-    r"""[ ] { } , : ? - # & * ! | > ' " % @ ` < << ~ = \x \u \U \ud800 \UFFFFFFFF --- ... &a *a !!int !<x> ! %YAML"""
-)
+WORDS = r"""[ ] { } , : ? - # & * ! | > ' " % @ ` < << ~ = \x \u \U \ud800 \UFFFFFFFF --- ... &a *a !!int !<x> ! %YAML"""
 SPACES = (
     ": ",
     "- ",
@@ -106,9 +104,7 @@ keywords = st.sampled_from(["architecture", "options", "weights", "input", "trun
 
 
 @settings(max_examples=300, deadline=None)
-@given(
-    keys=st.dictionaries(keywords, values | st.fixed_dictionaries({}, optional={"size": values, "channels": values}))
-)
+@given(keys=st.dictionaries(keywords, values | st.fixed_dictionaries({}, optional={"size": values, "channels": values})))
 def test_only_errors_of_torso_escape_from_any_python_value(keys):
     errors = errors_of(lambda: backbone_from_python("edge", **keys))
     assert all(error.place is not None for error in errors)

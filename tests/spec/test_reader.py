@@ -165,13 +165,9 @@ def test_read_yaml_names_all_keys_that_stand_twice():
 
 def test_read_yaml_takes_twenty_levels_and_thirty_thousand_nodes():
     read("[" * 20 + "]" * 20)
-    assert message("[" * 21).startswith(
-        "lists and mappings stand more than 20 deep in each other (at a.yaml:1:21, $[0]"
-    )
+    assert message("[" * 21).startswith("lists and mappings stand more than 20 deep in each other (at a.yaml:1:21, $[0]")
     read("[" + "1," * 29_999 + "]")
-    assert message("[" + "1," * 30_000 + "]") == (
-        "a spec has 30000 keys and values at most (at a.yaml:1:60000, $[29999])"
-    )
+    assert message("[" + "1," * 30_000 + "]") == ("a spec has 30000 keys and values at most (at a.yaml:1:60000, $[29999])")
 
 
 TAGS = (
@@ -254,13 +250,8 @@ def test_read_file_suggests_its_neighbours_when_there_is_no_such_file(spec_file)
         "there is no file 'backbone.yaml'\n  did you mean: 'backbones.yaml'\n  known: backbones.yaml, other.yml"
     )
     error = failure("specs/a.yaml", Place("$.extends", "b.yaml", 2, 10))
-    assert str(error) == (
-        "there is no file 'specs/a.yaml' (at b.yaml:2:10, $.extends)\n  cause: there is no folder 'specs'"
-    )
-    assert (
-        str(failure("notes.txt/a.yaml"))
-        == "there is no file 'notes.txt/a.yaml'\n  cause: there is no folder 'notes.txt'"
-    )
+    assert str(error) == ("there is no file 'specs/a.yaml' (at b.yaml:2:10, $.extends)\n  cause: there is no folder 'specs'")
+    assert str(failure("notes.txt/a.yaml")) == "there is no file 'notes.txt/a.yaml'\n  cause: there is no folder 'notes.txt'"
 
 
 def test_read_file_refuses_what_is_not_a_regular_file(spec_file):

@@ -121,24 +121,15 @@ GOOD = [
     mobilenet("options: {alpha: 1}").replace("Mob", "keras/Mob"),
     *(mobilenet(f"weights: {weights}") for weights in ("imagenet", "none", "{file: a.h5}", "{url: 'x', sha256: none}")),
     *(mobilenet(f"input: {{{parts}}}") for parts in ("", "size: [96, 1_024]", "channels: 1, adapt: sum")),
-    *(
-        mobilenet(f"truncate: {choice}")
-        for choice in ("none", "{none: {}}", "{pop: 3}", "{pop: {count: 3, unit: block}}")
-    ),
+    *(mobilenet(f"truncate: {choice}") for choice in ("none", "{none: {}}", "{pop: 3}", "{pop: {count: 3, unit: block}}")),
     *(
         mobilenet(f"truncate: {choice}")
         for choice in ("{levels: [C3, C4]}", "acme/budget", "{acme/budget: {params: 2_000}}")
     ),
-    *(
-        mobilenet(f"freeze: {choice}")
-        for choice in ("all", "{through: C2}", "{through: {node: 1.10}}", "{through: no}")
-    ),
+    *(mobilenet(f"freeze: {choice}") for choice in ("all", "{through: C2}", "{through: {node: 1.10}}", "{through: no}")),
     *(eyenet(f"depth: {depth}") for depth in ("1", "152", "+3")),
     *(eyenet(f"depth: 1, rate: {rate}") for rate in ("none", "~", "0.5", "1", "1e-3", "1_0.5")),
-    *(
-        eyenet(f"depth: 1, {option}")
-        for option in ("wide: true", "label: no", "label: 1.10", "label: ''", "label: null")
-    ),
+    *(eyenet(f"depth: 1, {option}") for option in ("wide: true", "label: no", "label: 1.10", "label: ''", "label: null")),
 ]
 
 BAD = [
@@ -169,16 +160,10 @@ BAD = [
     *(mobilenet(f"weights: {weights}") for weights in ("{sha256: x}", "{file: a, md5: x}", "{file: [a]}")),
     *(mobilenet(f"input: {value}") for value in ("224", "[224, 224]", "{size: 224}", "{size: [224]}")),
     *(mobilenet(f"input: {value}") for value in ("{size: [224, 224, 3]}", "{size: [0, 1]}", "{size: [1.5, 1]}")),
-    *(
-        mobilenet(f"input: {value}")
-        for value in ("{channels: '3'}", "{channels: 0}", "{adapt: product}", "{sise: [1, 1]}")
-    ),
+    *(mobilenet(f"input: {value}") for value in ("{channels: '3'}", "{channels: 0}", "{adapt: product}", "{sise: [1, 1]}")),
     *(mobilenet(f"truncate: {choice}") for choice in ("pop", "null", "{}", "pip", "[pop, 3]", "{pip: 3}", "{none: 3}")),
     *(mobilenet(f"truncate: {choice}") for choice in ("{pop: 3, levels: [C3]}", "{pop: 0}", "{pop: x}", "{pop: [3]}")),
-    *(
-        mobilenet(f"truncate: {choice}")
-        for choice in ("{pop: {unit: block}}", "{pop: {count: 3, unit: blocks}}", "{pop: }")
-    ),
+    *(mobilenet(f"truncate: {choice}") for choice in ("{pop: {unit: block}}", "{pop: {count: 3, unit: blocks}}", "{pop: }")),
     *(mobilenet(f"truncate: {choice}") for choice in ("{levels: C3}", "{levels: [[C3]]}", "{acme/budget: 2_000}")),
     *(mobilenet(f"freeze: {choice}") for choice in ("through", "{through: [C2]}", "{through: {level: C2}}", "pop")),
     *(eyenet(options) for options in ("", "wide: true", "depth: 0", "depth: 153", "depth: 1.5", "depth: '3'")),

@@ -103,14 +103,10 @@ SPECIAL += [
     "\n",
 ]
 CHARACTERS = st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\t\n\r")
-texts = st.sampled_from(SPECIAL) | st.text(CHARACTERS, max_size=20).filter(
-    lambda text: not ILLEGAL_CHARACTER.search(text)
-)
+texts = st.sampled_from(SPECIAL) | st.text(CHARACTERS, max_size=20).filter(lambda text: not ILLEGAL_CHARACTER.search(text))
 names = texts.filter(lambda text: text.casefold() not in ("", "~", "null"))
 numbers = st.integers(-(2**62), 2**62).map(str) | st.floats(allow_nan=False).map(repr)
-scalars = (
-    st.builds(Scalar, texts, st.just(True)) | numbers.map(Scalar) | st.sampled_from(["none", "true", "~"]).map(Scalar)
-)
+scalars = st.builds(Scalar, texts, st.just(True)) | numbers.map(Scalar) | st.sampled_from(["none", "true", "~"]).map(Scalar)
 
 
 def tables(values: st.SearchStrategy[Node]) -> st.SearchStrategy[Table]:
@@ -148,9 +144,7 @@ specs = st.lists(backbones, min_size=1, max_size=3, unique_by=lambda backbone: b
 )
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(spec=specs)
 def test_any_spec_is_equal_when_written_and_read_again(spec, tmp_path):
     assert read_back(write_spec(spec), tmp_path) == spec

@@ -1,0 +1,66 @@
+"""The example spec does what its comments say, and the example in the README what it prints."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from torso import Backbones, Registry, load_specs
+from torso_digits import DIGITNET
+
+ENDS = {
+    "whole": "stage3_block2_out",
+    "named": "stage1_block1_out",
+    "popped": "stage3_block1_out",
+    "staged": "stage2_block1_out",
+    "narrow": "stage3_block2_out",
+    "tunable": "stage3_block2_out",
+}
+
+
+@pytest.fixture(scope="module")
+def backbones(registry: Registry) -> Backbones:
+    return load_specs(str(files("torso_digits") / "digits.yaml"), registry=registry)
+
+
+def test_the_example_declares_these_backbones(backbones: Backbones) -> None:
+    assert list(backbones) == list(ENDS)
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_backbone_of_the_example_is_planned_without_warnings(backbones: Backbones, name: str) -> None:
+    plan = backbones.plans[name]
+    assert plan.weights.label == "uci"
+    assert plan.warnings == ()
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_backbone_of_the_example_ends_where_it_says(backbones: Backbones, name: str) -> None:
+    assert [feature.node for feature in backbones[name].features] == [ENDS[name]]
+
+
+@pytest.mark.parametrize("name", ENDS.keys() - {"tunable"})
+def test_a_backbone_of_the_example_is_frozen(backbones: Backbones, name: str) -> None:
+    assert backbones[name].model.trainable_weights == []
+
+
+def test_tunable_trains_stages_2_and_3_only(backbones: Backbones) -> None:
+    trained = {weight.path.split("/")[-2] for weight in backbones["tunable"].model.trainable_weights}
+    parts = {name.partition("_")[0] for name in trained}
+    assert parts == {"stage2", "stage3"}
+    still = backbones["whole"].graph.ancestors("stage1_block1_out")
+    assert not trained & still
+
+
+def test_narrow_is_the_network_of_half_the_width(backbones: Backbones) -> None:
+    assert DIGITNET.parameters is not None
+    assert 4 * backbones["narrow"].model.count_params() == pytest.approx(DIGITNET.parameters, rel=0.05)
+
+
+def test_the_example_in_the_readme_reads_a_seven(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall("```python\n(.*?)```", readme, re.DOTALL)
+    exec(example, {})
+    assert capsys.readouterr().out == "7\n"

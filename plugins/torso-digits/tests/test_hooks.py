@@ -1,0 +1,94 @@
+"""The hooks, without Keras: what they select and what they refuse."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from torso import CutError, FreezePlan, Graph, Node, OptionError, Registry, plan
+from torso_digits.stages import freeze_stages, select_stage
+
+
+def chain(*names: str) -> Graph:
+    """A graph in which each node reads the one before it."""
+    before: list[tuple[str, ...]] = [(), *((name,) for name in names)]
+    nodes = (Node(name=name, kind="ReLU", inputs=inputs) for name, inputs in zip(names, before, strict=False))
+    return Graph("Chain", tuple(nodes))
+
+
+CHAIN = chain("images", "stage1_block1_out", "stage2_block1_out", "stage2_block2_out", "top")
+
+
+def test_the_plugin_imports_neither_keras_nor_tensorflow() -> None:
+    script = "import sys, torso_digits; print({'keras', 'tensorflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(("weights", "width", "filters"), [("uci", 0.5, (8, 12, 16)), ("none", 0.75, (12, 18, 24))])
+def test_the_plan_turns_the_width_into_filters(
+    registry: Registry, weights: str, width: float, filters: tuple[int, ...]
+) -> None:
+    planned = plan("digits/DigitNet", options={"width": width}, weights=weights, registry=registry)
+    assert planned.arguments == {"width": width, "filters": filters}
+
+
+def test_other_architectures_get_no_arguments(registry: Registry) -> None:
+    assert "filters" not in plan("ResNet50", weights="none", registry=registry).arguments
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        (
+            {"options": {"width": 0.75}},
+            "width 0.75 has no uci weights on DigitNet (at $.options)\n"
+            "  known: 0.5, 1.0\n"
+            "  fix: take a known value, or weights: none for random values",
+        ),
+        (
+            {"options": {"width": 0.2}, "weights": "none"},
+            "width cannot be '0.2' (at $.options.width)\n  known: 0.25 or more",
+        ),
+        (
+            {"options": {"width": 5}, "weights": "none"},
+            "width cannot be '5' (at $.options.width)\n  known: 4 or less",
+        ),
+        (
+            {"input": {"size": [8, 10]}},
+            "DigitNet cannot take images of 8×10 pixels (at $.input.size)\n  known: multiples of 4 pixels",
+        ),
+        (
+            {"input": {"channels": 3}},
+            "DigitNet cannot take images of 3 channels (at $.input.channels)\n  known: 1",
+        ),
+    ],
+)
+def test_the_plan_refuses(registry: Registry, spec: dict[str, Any], text: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        plan("digits/DigitNet", registry=registry, **spec)
+    assert str(caught.value).split("\n  raised by")[0] == text
+
+
+def test_stage_selects_the_last_block_of_the_stage() -> None:
+    assert select_stage(CHAIN, {"number": 2}) == "stage2_block2_out"
+
+
+def test_stages_freezes_all_that_leads_to_the_end_of_the_stage() -> None:
+    assert freeze_stages(CHAIN, {"count": 1}) == FreezePlan(weights=frozenset({"images", "stage1_block1_out"}))
+
+
+def test_a_stage_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(CutError) as caught:
+        select_stage(CHAIN, {"number": 3})
+    assert str(caught.value) == (
+        "stage 3 is not in Chain\n  known: 1 (ends at 'stage1_block1_out'), 2 (ends at 'stage2_block2_out')"
+    )
+
+
+def test_a_network_of_other_names_has_no_stages() -> None:
+    with pytest.raises(CutError) as caught:
+        freeze_stages(chain("images", "conv"), {"count": 1})
+    assert str(caught.value) == "stage 1 is not in Chain\n  known: no stages"
