@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -254,6 +255,17 @@ def test_a_misspelt_key_is_refused_wherever_it_stands_and_the_right_one_is_sugge
                 tried += 1
     assert tried > 100
     assert right == tried
+
+
+def test_five_hundred_backbones_are_read_within_a_second(spec_file):
+    lines = (EXAMPLES / "three.yaml").read_text("utf-8").splitlines(keepends=True)
+    edge = "".join(lines[4:10])
+    path = spec_file("".join(lines[:4]) + "".join(edge.replace("edge", f"edge_{number}") for number in range(500)))
+    began = time.process_time()
+    spec = read_spec(path)
+    assert time.process_time() - began < 1
+    assert len(spec.backbones) == 500
+    assert spec.backbones["edge_499"].truncate == Choice(name="layer", value=Scalar("block_13_expand_relu"))
 
 
 def test_extends_refuses_a_circle(spec_file):

@@ -26,6 +26,7 @@ ARCHITECTURES = {
                 Option(name="wide", type=bool, default=False),
                 Option(name="rate", type=float, default=None, minimum=0),
                 Option(name="label", type=str, default="eye"),
+                Option(name="stages", type=int, many=True, default=(2, 2)),
             ),
             tags=("fundus",),
         ),
@@ -129,7 +130,10 @@ GOOD = [
     *(mobilenet(f"freeze: {choice}") for choice in ("all", "{through: C2}", "{through: {node: 1.10}}", "{through: no}")),
     *(eyenet(f"depth: {depth}") for depth in ("1", "152", "+3")),
     *(eyenet(f"depth: 1, rate: {rate}") for rate in ("none", "~", "0.5", "1", "1e-3", "1_0.5")),
-    *(eyenet(f"depth: 1, {option}") for option in ("wide: true", "label: no", "label: 1.10", "label: ''", "label: null")),
+    *(
+        eyenet(f"depth: 1, {option}")
+        for option in ("wide: true", "stages: [3]", "label: no", "label: 1.10", "label: ''", "label: null")
+    ),
 ]
 
 BAD = [
@@ -167,7 +171,10 @@ BAD = [
     *(mobilenet(f"truncate: {choice}") for choice in ("{levels: C3}", "{levels: [[C3]]}", "{acme/budget: 2_000}")),
     *(mobilenet(f"freeze: {choice}") for choice in ("through", "{through: [C2]}", "{through: {level: C2}}", "pop")),
     *(eyenet(options) for options in ("", "wide: true", "depth: 0", "depth: 153", "depth: 1.5", "depth: '3'")),
-    *(eyenet(f"depth: 1, {option}") for option in ("wide: 1", "wide: 'true'", "rate: -1", "rate: x", "label: [a]")),
+    *(
+        eyenet(f"depth: 1, {option}")
+        for option in ("wide: 1", "stages: 3", "wide: 'true'", "rate: -1", "rate: x", "label: [a]")
+    ),
 ]
 
 BAD_FOR_TORSO_ALONE = [

@@ -5,8 +5,7 @@ Only hooks and frozen values stand here. torso imports this module to list what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from torso import (
     Architecture,
@@ -15,6 +14,7 @@ from torso import (
     License,
     Option,
     OptionError,
+    Options,
     Preprocessing,
     Truncation,
     Weights,
@@ -77,13 +77,12 @@ def torso_architectures() -> Iterable[Architecture]:
 
 
 @hookimpl
-def torso_build_arguments(
-    architecture: Architecture, options: Mapping[str, Any], weights: str
-) -> Mapping[str, Any] | None:
+def torso_build_arguments(architecture: Architecture, options: Options, weights: str) -> Options | None:
     """Refuse a width that was not trained where weights are asked for, and turn the others into channels."""
     if architecture.builder != DIGITNET.builder:
         return None
-    width: float = options["width"]
+    width = options["width"]
+    assert isinstance(width, float)
     trained = [file.when["width"] for named in architecture.weights if named.tag == weights for file in named.files]
     if trained and width not in trained:
         raise OptionError(

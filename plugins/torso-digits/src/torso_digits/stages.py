@@ -6,23 +6,22 @@ A graph is plain data, so that all of this runs and is tested without Keras.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from torso import CutError, FreezePlan, Graph
+from torso import CutError, FreezePlan, Graph, Options
 
 
-def select_stage(graph: Graph, options: Mapping[str, Any]) -> str:
+def select_stage(graph: Graph, options: Options) -> str:
     """The node that ends the stage of that number."""
     return _end_of_stage(graph, options["number"])
 
 
-def freeze_stages(graph: Graph, options: Mapping[str, Any]) -> FreezePlan:
+def freeze_stages(graph: Graph, options: Options) -> FreezePlan:
     """All nodes that the end of the last frozen stage is computed from."""
     return FreezePlan(weights=graph.ancestors(_end_of_stage(graph, options["count"])))
 
 
-def _end_of_stage(graph: Graph, stage: int) -> str:
+def _end_of_stage(graph: Graph, stage: object) -> str:
+    assert isinstance(stage, int)
     ends: dict[int, str] = {}
     for node in graph:
         block = re.fullmatch(r"stage([0-9]+)_block[0-9]+_out", node.name)

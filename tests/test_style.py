@@ -1,0 +1,54 @@
+"""The rules of the house that tools can hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import torso
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("command", [["ruff", "check", "."], ["mypy"]])
+def test_ruff_and_mypy_find_nothing(command: list[str]) -> None:
+    found = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_the_door_has_these_names() -> None:
+    """Adding a public name is a decision, and shows here."""
+    assert torso.__all__ == [
+        "Architecture", "Backbone", "Backbones", "ChannelAdapter", "ClashError", "CutError", "DiskError", "Feature",
+        "FreezePlan", "FreezePolicy", "Graph", "InputRules", "IntegrityError", "License", "ManyErrors", "Node", "Option",
+        "OptionError", "Options", "OutputExistsError", "Plan", "PluginError", "Preprocessing", "Registry", "SpecError",
+        "TorsoError", "Truncation", "UnknownNameError", "WeightSource", "Weights", "WeightsFile", "create_backbone",
+        "get_base_model", "hookimpl", "list_architectures", "load", "load_specs", "plan", "require_clean",
+    ]  # fmt: skip
+
+
+def test_every_name_of_the_door_leads_somewhere() -> None:
+    for name in torso.__all__:
+        assert getattr(torso, name).__module__.startswith("torso.") or name in ("hookimpl", "Options")
+
+
+def test_a_name_that_is_not_at_the_door_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'torso' has no attribute 'getattr_me'"):
+        torso.getattr_me  # noqa: B018
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "plugins").iterdir()), ids=lambda folder: folder.name)
+def test_every_plugin_folder_is_a_distribution_of_its_own(folder: Path) -> None:
+    for needed in ("pyproject.toml", "README.md", "src", "tests/test_conformance.py"):
+        assert (folder / needed).exists(), f"{folder.name} has no {needed}"
+    project = (folder / "pyproject.toml").read_text()
+    assert '"torso>=0.1,<0.2"' in project
+    assert "[project.entry-points.torso]" in project
+    for path in folder.glob("src/**/*.py"):
+        for line in path.read_text().splitlines():
+            assert "torso." not in line.split("#")[0] or not line.strip().startswith(("from torso.", "import torso.")), (
+                f"{path} imports more of torso than its door: {line}"
+            )
