@@ -142,10 +142,10 @@ def test_load_gives_back_what_was_saved(tmp_path: Path, registry: torso.Registry
 
 
 def test_features_say_where_the_backbone_ends(registry: torso.Registry) -> None:
-    backbone = torso.create_backbone("MobileNetV2", options={"alpha": 0.35}, weights="none", truncate={"pop": 3}, registry=registry)
-    assert backbone.features == (
-        torso.Feature(node="block_16_project_BN", stride=32, channels=112, shape=(7, 7, 112)),
+    backbone = torso.create_backbone(
+        "MobileNetV2", options={"alpha": 0.35}, weights="none", truncate={"pop": 3}, registry=registry
     )
+    assert backbone.features == (torso.Feature(node="block_16_project_BN", stride=32, channels=112, shape=(7, 7, 112)),)
     assert backbone.model.output_shape == (None, 7, 7, 112)
 
 
@@ -169,9 +169,7 @@ def test_the_same_file_gives_the_same_bytes_of_weights_twice(tmp_path: Path, reg
 
 
 def test_get_base_model_does_the_five_steps_in_one_call() -> None:
-    model = torso.get_base_model(
-        "mobilenetv2", 0.35, "block_12_add", weights="none", input={"size": [96, 96]}
-    )
+    model = torso.get_base_model("mobilenetv2", 0.35, "block_12_add", weights="none", input={"size": [96, 96]})
     assert isinstance(model, keras.Model)
     assert model.output_shape == (None, 6, 6, 32)
     assert not model.trainable
@@ -214,8 +212,7 @@ def test_a_layer_that_is_not_there_is_placed_in_the_spec(
 ) -> None:
     spec = tmp_path / "b.yaml"
     spec.write_text(
-        "version: 1\nbackbones:\n  one:\n    architecture: VGG16\n    weights: none\n"
-        "    truncate: {layer: block1_pol}\n"
+        "version: 1\nbackbones:\n  one:\n    architecture: VGG16\n    weights: none\n    truncate: {layer: block1_pol}\n"
     )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(torso.UnknownNameError) as caught:

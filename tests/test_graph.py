@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torso.errors import CutError, UnknownNameError
 from torso.graph import Graph, Node, require_clean

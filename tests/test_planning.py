@@ -75,7 +75,9 @@ def test_an_alpha_without_weights_is_refused_before_anything_is_built(registry: 
     )
     plan = torso.plan("MobileNetV3Small", options={"alpha": 1}, registry=registry)
     assert repr(plan.arguments["alpha"]) == "1.0"
-    assert torso.plan("MobileNetV3Small", options={"alpha": 0.35}, weights="none", registry=registry).arguments["alpha"] == 0.35
+    assert (
+        torso.plan("MobileNetV3Small", options={"alpha": 0.35}, weights="none", registry=registry).arguments["alpha"] == 0.35
+    )
 
 
 def test_a_size_that_was_not_trained_is_warned_of(registry: torso.Registry) -> None:

@@ -65,13 +65,11 @@ def test_a_plugin_is_named_with_distribution_and_version(load):
         ("exits", "plugin 'exit' (torso-exit 1.0): it cannot be imported: SystemExit: 3"),
         (
             "stale",
-            "plugin 'stale' (torso-stale 1.0): it cannot be imported: "
-            "ModuleNotFoundError: No module named 'torso_stale'",
+            "plugin 'stale' (torso-stale 1.0): it cannot be imported: ModuleNotFoundError: No module named 'torso_stale'",
         ),
         (
             "misspelt_hook",
-            "plugin 'typo' (torso-typo 1.0): torso has no hook 'torso_architecture'; "
-            "did you mean 'torso_architectures'?",
+            "plugin 'typo' (torso-typo 1.0): torso has no hook 'torso_architecture'; did you mean 'torso_architectures'?",
         ),
         (
             "unknown_argument",
@@ -85,8 +83,7 @@ def test_a_plugin_is_named_with_distribution_and_version(load):
         ),
         (
             "wrong_type",
-            "plugin 'text' (torso-text 1.0): its hook 'torso_architectures' yields a value of type str, "
-            "not Architecture",
+            "plugin 'text' (torso-text 1.0): its hook 'torso_architectures' yields a value of type str, not Architecture",
         ),
         (
             "half_way",
@@ -181,11 +178,7 @@ def test_a_builtin_plugin_can_be_blocked(load):
 def test_blocking_a_plugin_that_is_not_there_is_an_error(load):
     with pytest.raises(UnknownNameError) as caught:
         load("good", "clash", plugins=["no:acne"])
-    assert str(caught.value) == (
-        "there is no plugin to block with -p no:acne\n"
-        "  did you mean: 'acme'\n"
-        "  known: acme, beta"
-    )
+    assert str(caught.value) == ("there is no plugin to block with -p no:acne\n  did you mean: 'acme'\n  known: acme, beta")
 
 
 def test_a_plugin_can_be_blocked_where_discovery_is_off(load):
@@ -235,8 +228,7 @@ def test_a_named_plugin_that_cannot_be_imported_is_an_error(load):
     with pytest.raises(PluginError) as caught:
         load(plugins=["in_home.eyes"])
     assert str(caught.value) == (
-        "plugin 'eyes' (in_home.eyes) cannot be used: it cannot be imported: "
-        "ModuleNotFoundError: No module named 'in_home'"
+        "plugin 'eyes' (in_home.eyes) cannot be used: it cannot be imported: ModuleNotFoundError: No module named 'in_home'"
     )
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
@@ -260,9 +252,7 @@ def test_a_folder_of_files_is_a_folder_of_plugins(load, tmp_path):
     (tmp_path / "folder.py").mkdir()
     plugins = load(plugins_dirs=[tmp_path, str(tmp_path)])
     assert list(plugins) == [
-        PluginInfo(
-            name=name, origin="--plugins-dir", location=str(tmp_path / f"{name}.py"), hooks=("torso_truncations",)
-        )
+        PluginInfo(name=name, origin="--plugins-dir", location=str(tmp_path / f"{name}.py"), hooks=("torso_truncations",))
         for name in ("ears", "eyes")
     ]
     assert str(tmp_path) not in sys.path
@@ -324,8 +314,7 @@ def test_a_missing_folder_is_an_error(load, tmp_path):
             "its hook 'torso_truncations' is a wrapper; torso calls plugins one at a time and wraps none",
         ),
         (
-            "@hookimpl\ndef torso_truncations(): return ()\n"
-            "@hookimpl(specname='torso_truncations')\ndef more(): return ()",
+            "@hookimpl\ndef torso_truncations(): return ()\n@hookimpl(specname='torso_truncations')\ndef more(): return ()",
             "it implements the hook 'torso_truncations' 2 times",
         ),
         (
@@ -353,8 +342,7 @@ def test_a_missing_folder_is_an_error(load, tmp_path):
         *(
             (
                 f"@hookimpl\ndef torso_truncations(): return [cut({name!r})]",
-                f"a name that its hook 'torso_truncations' yields is {name!r}; "
-                "a name is text without '/' and spaces",
+                f"a name that its hook 'torso_truncations' yields is {name!r}; a name is text without '/' and spaces",
             )
             for name in ("", "a/b", "a b", "a\nb", 7, None)
         ),

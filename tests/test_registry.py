@@ -6,8 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torso.errors import ClashError, OptionError, PluginError, UnknownNameError
 from torso.plugins import PluginInfo

@@ -8,51 +8,87 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from torso.architecture import Architecture, InputRules, License, Weights
+if TYPE_CHECKING:  # each name as itself: that is how a type checker is told that it is public
+    from torso.architecture import (
+        Architecture as Architecture,
+        InputRules as InputRules,
+        License as License,
+        Weights as Weights,
+    )
     from torso.backbone import (
-        Backbone,
-        Backbones,
-        create_backbone,
-        get_base_model,
-        list_architectures,
-        load,
-        load_specs,
-        plan,
+        Backbone as Backbone,
+        Backbones as Backbones,
+        create_backbone as create_backbone,
+        get_base_model as get_base_model,
+        list_architectures as list_architectures,
+        load as load,
+        load_specs as load_specs,
+        plan as plan,
     )
     from torso.errors import (
-        ClashError,
-        CutError,
-        DiskError,
-        IntegrityError,
-        ManyErrors,
-        OptionError,
-        OutputExistsError,
-        PluginError,
-        SpecError,
-        TorsoError,
-        UnknownNameError,
+        ClashError as ClashError,
+        CutError as CutError,
+        DiskError as DiskError,
+        IntegrityError as IntegrityError,
+        ManyErrors as ManyErrors,
+        OptionError as OptionError,
+        OutputExistsError as OutputExistsError,
+        PluginError as PluginError,
+        SpecError as SpecError,
+        TorsoError as TorsoError,
+        UnknownNameError as UnknownNameError,
     )
-    from torso.freezing import FreezePlan, FreezePolicy
-    from torso.graph import Feature, Graph, Node, require_clean
-    from torso.hookspecs import hookimpl
-    from torso.planning import Plan
-    from torso.preprocessing import Preprocessing
-    from torso.registry import Registry
-    from torso.spec.options import Option, Options
-    from torso.truncation import Truncation
-    from torso.weights import ChannelAdapter, WeightsFile, WeightSource
+    from torso.freezing import (
+        FreezePlan as FreezePlan,
+        FreezePolicy as FreezePolicy,
+    )
+    from torso.graph import (
+        Feature as Feature,
+        Graph as Graph,
+        Node as Node,
+        require_clean as require_clean,
+    )
+    from torso.hookspecs import hookimpl as hookimpl
+    from torso.planning import Plan as Plan
+    from torso.preprocessing import Preprocessing as Preprocessing
+    from torso.registry import Registry as Registry
+    from torso.spec.options import (
+        Option as Option,
+        Options as Options,
+    )
+    from torso.truncation import Truncation as Truncation
+    from torso.weights import (
+        ChannelAdapter as ChannelAdapter,
+        WeightsFile as WeightsFile,
+        WeightSource as WeightSource,
+    )
 
 __version__ = "0.1.0"
 
 _ROOMS = {
     "torso.architecture": ("Architecture", "InputRules", "License", "Weights"),
     "torso.backbone": (
-        "Backbone", "Backbones", "create_backbone", "get_base_model", "list_architectures", "load", "load_specs", "plan",
+        "Backbone",
+        "Backbones",
+        "create_backbone",
+        "get_base_model",
+        "list_architectures",
+        "load",
+        "load_specs",
+        "plan",
     ),
     "torso.errors": (
-        "ClashError", "CutError", "DiskError", "IntegrityError", "ManyErrors", "OptionError", "OutputExistsError",
-        "PluginError", "SpecError", "TorsoError", "UnknownNameError",
+        "ClashError",
+        "CutError",
+        "DiskError",
+        "IntegrityError",
+        "ManyErrors",
+        "OptionError",
+        "OutputExistsError",
+        "PluginError",
+        "SpecError",
+        "TorsoError",
+        "UnknownNameError",
     ),
     "torso.freezing": ("FreezePlan", "FreezePolicy"),
     "torso.graph": ("Feature", "Graph", "Node", "require_clean"),

@@ -28,7 +28,7 @@ TENSORFLOW = [sys.executable, "-c", "import tensorflow"]
 DIGITS = Path(__file__).parents[2] / "plugins/torso-digits/src/torso_digits/digits.yaml"
 ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 
-MANY = '''
+MANY = """
 import torso
 
 CARDS = tuple(
@@ -42,7 +42,7 @@ CARDS = tuple(
 @torso.hookimpl
 def torso_architectures():
     return CARDS
-'''
+"""
 
 
 def wall(command: list[str]) -> float:

@@ -47,9 +47,7 @@ class Result:
 
 
 @pytest.fixture
-def torso(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Result]:
+def torso(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """Run a command line in an empty folder, where torso knows its own plugins and the fixture's only."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORSO_DISABLE_PLUGIN_AUTOLOAD", "1")

@@ -30,6 +30,17 @@ def test_table_wider_than_the_page_becomes_paragraphs_that_lose_nothing(out):
     assert table(TITLES, ROWS, out, page=14) == "one\n  size 1\nseventeen\n  size 17\nnone\n"
 
 
+def test_table_goes_on_below_where_the_last_text_is_too_long(out):
+    rows = [("one", "a text of some words that go on"), ("two", "short")]
+    assert table({"name": "<", "text": "<"}, rows, out, page=26).split("\n") == [
+        "name  text",
+        "────  ────────────────────",
+        "one   a text of some words",
+        "      that go on",
+        "two   short",
+    ]
+
+
 def test_table_counts_the_columns_of_wide_characters(out):
     lines = table(TITLES, [("眼", "1"), ("eye", "2")], out, page=None).split("\n")
     assert lines[2:] == ["眼       1", "eye      2"]

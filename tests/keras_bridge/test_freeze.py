@@ -48,7 +48,9 @@ def test_freeze_some_moves_the_others_only(residual: keras.Model) -> None:
     freeze(residual, read_graph(residual, "Residual"), FreezePlan(weights=frozenset({"stem", "norm"})), "'some'")
     before = {weight.path: np.array(weight) for weight in residual.weights}
     fit(residual)
-    moved = {path for path, old in before.items() if not np.array_equal(old, next(w for w in residual.weights if w.path == path))}
+    moved = {
+        path for path, old in before.items() if not np.array_equal(old, next(w for w in residual.weights if w.path == path))
+    }
     assert moved == {path for path in before if not path.startswith(("stem/", "norm/"))}
 
 

@@ -47,9 +47,7 @@ def test_fill_gives_a_copy_the_same_features(normalised: keras.Model, tmp_path: 
 
 @each_format
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-def test_fill_refuses_a_truncated_file(
-    residual: keras.Model, tmp_path: Path, save: Saver, name: str, share: float
-) -> None:
+def test_fill_refuses_a_truncated_file(residual: keras.Model, tmp_path: Path, save: Saver, name: str, share: float) -> None:
     path = tmp_path / name
     save(residual, path)
     data = path.read_bytes()

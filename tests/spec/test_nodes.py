@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import UserDict
+from functools import reduce
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -24,6 +25,8 @@ from torso.spec.reader import read_yaml
         ("0.35", "'0.35'"),
         ("none", "'none'"),
         ("", "''"),
+        ("x" * 4096, "x" * 4096),
+        (reduce(lambda below, _: [below], range(19), {}), "[" * 19 + "{}" + "]" * 19),
         (PurePosixPath("a/b.h5"), "a/b.h5"),
         (np.int64(96), "96"),
         (np.float64(0.35), "0.35"),
@@ -79,6 +82,10 @@ def endless() -> list[object]:
         ("a\0b", "the character '\\x00' cannot stand in a spec (at $.x)"),
         ({"\ud800": 1}, "the character '\\ud800' cannot stand in a spec (at $.x['\\ud800'])"),
         ("x" * 4097, "a text of 4097 characters is too long: 4096 are allowed (at $.x)"),
+        (
+            reduce(lambda below, _: {"a": below}, range(21), {}),
+            f"lists and mappings stand more than 20 deep in each other (at $.x{'.a' * 20})",
+        ),
         (endless(), f"lists and mappings stand more than 20 deep in each other (at $.x{'[0]' * 20})"),
     ],
 )

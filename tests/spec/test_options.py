@@ -66,6 +66,7 @@ LITERALS: dict[str, tuple[object, object, object, object, object, object]] = {
     "123e456": (NO, NO, LARGE, TEXT, LARGE, TEXT),
     "1e-999": (NO, NO, LARGE, TEXT, LARGE, TEXT),
     "0e9": (NO, NO, 0.0, TEXT, 0.0, TEXT),
+    "9223372036854775807": (NO, 2**63 - 1, 2.0**63, TEXT, 2.0**63, TEXT),
     "9223372036854775808": (NO, LARGE, 2.0**63, TEXT, 2.0**63, TEXT),
     "9" * 4000: (NO, LARGE, LARGE, TEXT, LARGE, TEXT),
     "0644": (NO, BARE_644, BARE_644, TEXT, BARE_644, TEXT),

@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from torso.errors import DiskError, ManyErrors, Place, SpecError, TorsoError, UnknownNameError
-from torso.spec.nodes import Items, Scalar, Table
+from torso.spec.nodes import Items, Scalar, Table, from_python
 from torso.spec.reader import MAX_BYTES, read_file, read_yaml
 
 
@@ -166,6 +167,9 @@ def test_read_yaml_names_all_keys_that_stand_twice():
 def test_read_yaml_takes_twenty_levels_and_thirty_thousand_nodes():
     read("[" * 20 + "]" * 20)
     assert message("[" * 21).startswith("lists and mappings stand more than 20 deep in each other (at a.yaml:1:21, $[0]")
+    deep = "{a: " * 20 + "1" + "}" * 20
+    assert read(deep) == from_python(yaml.safe_load(deep))
+    assert message("{a: " * 21).startswith("lists and mappings stand more than 20 deep in each other (at a.yaml:1:81, $.a")
     read("[" + "1," * 29_999 + "]")
     assert message("[" + "1," * 30_000 + "]") == ("a spec has 30000 keys and values at most (at a.yaml:1:60000, $[29999])")
 
@@ -272,6 +276,11 @@ def test_read_file_reads_no_more_than_a_spec_can_have(spec_file):
     name = spec_file("")
     os.truncate(name, 2**40)
     assert str(failure(name)) == "a spec has 524288 bytes at most (at spec.yaml, $)"
+
+
+def test_read_file_reads_as_much_as_a_spec_can_have(spec_file):
+    spec_file("a: 1\n#" + "x" * (MAX_BYTES - 6))
+    assert read_file("spec.yaml") == from_python({"a": 1})
 
 
 def test_read_file_names_the_file_as_it_was_named(spec_file):

@@ -3,8 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from torso.spec.document import BackboneSpec, Choice, InputSpec, Spec, read_spec
 from torso.spec.nodes import ILLEGAL_CHARACTER, Items, Node, Scalar, Table

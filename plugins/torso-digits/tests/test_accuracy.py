@@ -38,7 +38,7 @@ def measured(file: WeightsFile, registry: Registry) -> float:
 def test_the_readme_states_accuracy_size_and_hash_of_each_file(file: WeightsFile, registry: Registry) -> None:
     content = (PACKAGE / "weights" / file.file_name).read_bytes()
     assert sha256(content).hexdigest() == file.sha256
-    row = f"| {file.when['width']} | `{file.file_name}` | {len(content)} | {measured(file, registry):.2f} % |"
+    row = f"| {file.when['width']} | `{file.file_name}` | {len(content):,} | {measured(file, registry):.2f} % |"
     assert [line for line in README.split("\n") if line.startswith(row) and line.endswith(f"| `{file.sha256}` |")]
 
 

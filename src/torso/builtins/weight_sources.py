@@ -33,7 +33,9 @@ def torso_weight_sources() -> Iterable[WeightSource]:
         check=check_packaged,
     )
     url = Option(name="url", type=str, doc="Where the file is downloaded from.")
-    cached_as = Option(name="cached_as", type=str, default=None, doc="What it is called in the cache; the address' last part.")
+    cached_as = Option(
+        name="cached_as", type=str, default=None, doc="What it is called in the cache; the address' last part."
+    )
     yield WeightSource(
         name="url",
         doc="A download, kept in the folder that Keras itself uses.",

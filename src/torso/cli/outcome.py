@@ -90,9 +90,11 @@ def errors_of(error: Exception | SystemExit) -> tuple[TorsoError, ...]:
 
 def _is_memory(error: BaseException | None) -> bool:
     """Whether memory ran out somewhere at the root of an exception; TensorFlow has a class of its own for it."""
-    while error is not None:
+    seen: list[BaseException] = []  # causes may run in a circle
+    while error is not None and error not in seen:
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             return True
+        seen.append(error)
         error = error.__cause__
     return False
 

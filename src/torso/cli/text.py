@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TextIO
 
 PAGE: Final = 80
@@ -18,6 +18,7 @@ _TIMES: Final = "\N{MULTIPLICATION SIGN}"
 _RULE: Final = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
 _PLAIN: Final = str.maketrans({_TIMES: "x", _RULE: "-", "…": "..."})
 _GAP: Final = "  "
+_LEAST_ROOM: Final = 20  # for a text that is broken over lines
 
 
 def columns_of(stream: TextIO) -> int | None:
@@ -54,7 +55,8 @@ def write(text: str, stream: TextIO) -> None:
         text.encode(encoding)
     except UnicodeEncodeError:
         text = text.translate(_PLAIN).encode(encoding, "backslashreplace").decode(encoding)
-    stream.write(f"{text}\n")
+    # line by line: where Python does not buffer (PYTHONUNBUFFERED), it does not notice that only half of a text fitted
+    stream.writelines(f"{line}\n" for line in text.split("\n"))
     stream.flush()
 
 
@@ -66,7 +68,8 @@ def printable(text: str) -> str:
 
 
 def table(titles: Mapping[str, str], rows: Iterable[Sequence[str]], stream: TextIO, *, page: int | None) -> str:
-    """Rows under titles; where they are wider than the page, a paragraph for each row.
+    """Rows under titles; where they are wider than the page, texts in the last column go on below, or every row is a
+    paragraph.
 
     Args:
         titles: Title of each column, and ``"<"`` or ``">"`` for the side that its cells keep to.
@@ -76,9 +79,14 @@ def table(titles: Mapping[str, str], rows: Iterable[Sequence[str]], stream: Text
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(_cells, column)) for column in zip(titles, *cells, strict=True)]
-    if page is not None and sum(widths) + len(_GAP) * (len(widths) - 1) > page:
-        return "\n".join(_paragraph(list(titles), row, stream, page) for row in cells)
     sides = list(titles.values())
+    filled = [[cell or "-" for cell in row] for row in cells]
+    if page is not None and sum(widths) + len(_GAP) * (len(widths) - 1) > page:
+        room = page - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1)
+        if room < _LEAST_ROOM or sides[-1] != "<":
+            return "\n".join(_paragraph(list(titles), row, stream, page) for row in cells)
+        filled = [line for row in filled for line in _broken(row, room)]
+        widths[-1] = room
 
     def line(row: Sequence[str]) -> str:
         padded = (
@@ -88,12 +96,19 @@ def table(titles: Mapping[str, str], rows: Iterable[Sequence[str]], stream: Text
         return _GAP.join(padded).rstrip()
 
     rule = _GAP.join(_RULE * most for most in widths)
-    return "\n".join([bold(line(list(titles)), stream), rule, *(line([cell or "-" for cell in row]) for row in cells)])
+    return "\n".join([bold(line(list(titles)), stream), rule, *map(line, filled)])
 
 
 def _paragraph(titles: Sequence[str], row: Sequence[str], stream: TextIO, page: int) -> str:
     words = ", ".join(f"{title} {cell}" for title, cell in zip(titles[1:], row[1:], strict=True) if cell)
     return f"{bold(row[0], stream)}\n{wrapped(words, page, '  ')}"
+
+
+def _broken(row: Sequence[str], room: int) -> Iterator[list[str]]:
+    first, *others = wrapped(row[-1], room).split("\n")
+    yield [*row[:-1], first]
+    for part in others:
+        yield [""] * (len(row) - 1) + [part]
 
 
 def facts(pairs: Iterable[tuple[str, str]], stream: TextIO, *, indent: str = "") -> str:

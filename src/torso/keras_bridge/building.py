@@ -81,9 +81,7 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
     with _blame(policy.plugin, f"freeze policy {policy.qualified!r}", plan.freeze.place):
         selected = policy.value.select(kept, plan.freeze.options)
     if not isinstance(selected, FreezePlan):
-        raise PluginError(
-            f"freeze policy {policy.qualified!r} returned {type(selected).__name__}, not a FreezePlan"
-        )
+        raise PluginError(f"freeze policy {policy.qualified!r} returned {type(selected).__name__}, not a FreezePlan")
     frozen = freeze(trunk, kept, selected, repr(policy.qualified))
     last = kept.end
     return Trunk(

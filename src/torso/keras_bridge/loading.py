@@ -37,9 +37,7 @@ def fill(model: keras.Model, path: Path) -> int:
         IntegrityError: The file is damaged, or was written from another model.
     """
     if not path.name.endswith((".h5", ".hdf5")):
-        raise OptionError(
-            f"weights cannot be read from a file like {path.name!r}", notes=[("known", ".weights.h5, .h5")]
-        )
+        raise OptionError(f"weights cannot be read from a file like {path.name!r}", notes=[("known", ".weights.h5, .h5")])
     try:
         with h5py.File(path, "r") as opened:
             file = opened.get("model_weights", opened)  # in a whole model that was saved the older way
@@ -56,8 +54,7 @@ def fill(model: keras.Model, path: Path) -> int:
 def _fill_listed(model: keras.Model, file: h5py.File, path: Path) -> int:
     """The older format: the layers that have weights, in the order of the model's layers."""
     stored = [
-        (layer, [file[layer][name] for name in _names(file[layer], "weight_names")])
-        for layer in _names(file, "layer_names")
+        (layer, [file[layer][name] for name in _names(file[layer], "weight_names")]) for layer in _names(file, "layer_names")
     ]
     stored = [(layer, arrays) for layer, arrays in stored if arrays]
     wanted = [(layer.name, layer.trainable_weights + layer.non_trainable_weights) for layer in model.layers]

@@ -76,9 +76,7 @@ class _Reader:
         self.shapes: dict[str, Shape] = {}
         self.strides: dict[str, Fraction | None] = {}
 
-    def read(
-        self, model: keras.Model, *, prefix: str, feeds: Mapping[str, str], keep: Collection[str] = ()
-    ) -> list[str]:
+    def read(self, model: keras.Model, *, prefix: str, feeds: Mapping[str, str], keep: Collection[str] = ()) -> list[str]:
         """Draft the nodes of one functional model.
 
         Args:

@@ -29,6 +29,8 @@ _WRITTEN_OUT = "write it out, use defaults: or extends:, or put the text in quot
 def read_tree(text: str, *, file: str) -> Node:
     """Read the one document of a text.
 
+    The path of an error is that of the list or mapping around it, where the parser had not got further yet.
+
     Raises:
         SpecError: This is not YAML, or not the part of YAML that specs are written in.
         ManyErrors: Several keys stand twice.
@@ -42,10 +44,9 @@ def read_tree(text: str, *, file: str) -> Node:
     except MarkedYAMLError as error:
         notes = [("cause", error.context)] if error.context else []
         raise SpecError(f"not YAML: {error.problem}", place=tree.place(error.problem_mark), notes=notes) from None
-    except (ValueError, OverflowError) as error:
-        if isinstance(error, SpecError):
-            raise
-        # chr() of an escape such as "\UFFFFFFFF"
+    except SpecError:
+        raise
+    except (ValueError, OverflowError):  # chr() of an escape such as "\UFFFFFFFF"
         raise SpecError("not YAML: no character has this number", place=tree.place(parser.get_mark())) from None
     raise_all(tree.doubles)
     return root

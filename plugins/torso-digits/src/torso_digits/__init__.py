@@ -59,7 +59,8 @@ DIGITNET = Architecture(
             ),
             classes=10,
             top1=100.0,
-            source="torso-digits; top-1 measured by torso_digits.train on 449 held-out images of the same writers",
+            source="torso-digits; top-1 measured on 449 held-out images by the writers of the training images; "
+            "97.33 trained without the last 450 images and measured on those",
         ),
     ),
     input=InputRules(default=(8, 8), minimum=4, divisor=4, channels=(1,), weights_channels=1),
@@ -79,7 +80,7 @@ def torso_architectures() -> Iterable[Architecture]:
 @hookimpl
 def torso_build_arguments(architecture: Architecture, options: Options, weights: str) -> Options | None:
     """Refuse a width that was not trained where weights are asked for, and turn the others into channels."""
-    if architecture.builder != DIGITNET.builder:
+    if architecture != DIGITNET:
         return None
     width = options["width"]
     assert isinstance(width, float)

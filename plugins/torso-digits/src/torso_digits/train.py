@@ -6,7 +6,7 @@ All that is random is seeded, so that the same machine with the same versions wr
 
 from __future__ import annotations
 
-import sys
+import argparse
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,14 +22,13 @@ from torso_digits.network import build, build_head
 EPOCHS = 60
 BATCH = 32
 
-
-Array = np.ndarray[Any, Any]
-
 EVERY_FOURTH = slice(3, None, 4)
 """The images held out from the weights that are shipped; people who wrote them wrote training images too."""
 
 LAST_QUARTER = slice(-450, None)
-"""A harder test: one hand's images stand close together in the data set, so that most of these hands are new."""
+"""A harder test: one hand's images stand close together in the data set, so that most of these hands are probably new."""
+
+Array = np.ndarray[Any, Any]
 
 
 class Digits(NamedTuple):
@@ -103,4 +102,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the files go; it is made")
+    main(parser.parse_args().folder)

@@ -85,8 +85,8 @@ def _check_places(places: Sequence[Path], *, force: bool) -> None:
     if places and not errors:
         parent = next(folder for folder in places[0].absolute().parents if os.path.lexists(folder))
         if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
-            cause = "no write access" if parent.is_dir() else "it is not a folder"
-            errors.append(DiskError(f"nothing can be written into {str(parent)!r}", notes=[("cause", cause)]))
+            cause = f"{str(parent)!r} {'cannot be written' if parent.is_dir() else 'is not a folder'}"
+            errors.append(DiskError(f"nothing can be saved in {str(places[0].parent)!r}", notes=[("cause", cause)]))
     raise_all(errors)
 
 

@@ -10,7 +10,7 @@ from torso.cli.session import Session, verb
 
 
 @verb("completion", example='eval "$(torso completion bash)"      # in ~/.bashrc', codes=(0, 2))
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, session: Session, shell: str) -> Outcome:
     """Print the script that makes a SHELL complete verbs, options, architectures, backbones and plugins.
@@ -20,5 +20,5 @@ def command(context: click.Context, session: Session, shell: str) -> Outcome:
     root = context.find_root()
     complete = get_completion_class(shell)
     assert complete is not None  # one of the three that click knows
-    script = complete(root.command, {}, "torso", "_TORSO_COMPLETE").source()
-    return Outcome(document={"shell": shell, "script": script}, text=script.rstrip())
+    script = complete(root.command, {}, "torso", "_TORSO_COMPLETE").source().rstrip()
+    return Outcome(document={"shell": shell, "script": script}, text=script)

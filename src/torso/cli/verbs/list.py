@@ -97,8 +97,8 @@ def _within(cards: Sequence[Card], least: int | None, most: int | None) -> Seque
 
 
 def _text(cards: Iterable[Card], out: TextIO) -> str:
-    titles = dict.fromkeys(("name", "family", "parameters", "input", "weights", "top-1", "provider"), "<")
-    titles |= {"parameters": ">", "input": ">", "top-1": ">"}
+    titles = dict.fromkeys(("name", "family", "params", "input", "weights", "top-1", "provider"), "<")
+    titles |= {"params": ">", "input": ">", "top-1": ">"}
     return table(titles, (_row(card) for card in cards), out, page=columns_of(out))
 
 

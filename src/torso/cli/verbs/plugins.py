@@ -20,7 +20,7 @@ def command(session: Session) -> Outcome:
     was named with -p.
     """
     plugins = list(session.registry().plugins)
-    titles = dict.fromkeys(("name", "distribution", "origin", "status", "hooks"), "<")
+    titles = dict.fromkeys(("name", "from", "status", "hooks"), "<")
     parts = [table(titles, map(_row, plugins), session.out, page=page_of(session.out))]
     absent = [(info.name, f"{info.status}: {info.reason}") for info in plugins if info.reason]
     if absent:
@@ -31,4 +31,4 @@ def command(session: Session) -> Outcome:
 def _row(info: PluginInfo) -> tuple[str, ...]:
     distribution = " ".join(filter(None, (info.distribution, info.version)))
     hooks = ", ".join(hook.removeprefix(_PREFIX) for hook in info.hooks)
-    return (info.name, distribution, info.origin, info.status, hooks)
+    return (info.name, distribution or info.origin, info.status, hooks)

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from torso.cli import main
+
+PARTLY = """\
+version: 1
+defaults: {weights: none}
+backbones:
+  fail: {architecture: FailNet}
+  whole: {architecture: TinyNet}
+  hungry: {architecture: HungryNet}
+"""
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_build_saves_each_backbone_and_ends_with_a_table(torso, spec, tmp_path):
+    result = torso("build", "tiny.yaml", "-o", "deep/out")
+    assert result.code == 0
+    assert re.sub(r"[0-9.]+ kB", "9.9 kB", re.sub("─+", "─", result.out)).split("\n") == [
+        "name   ends at  stride  shape  kept  dropped       frozen  trains     size",
+        "─  ─  ─  ─  ─  ─  ─  ─  ─",
+        "whole  drop          2  4×4×4   280  -                280       0  9.9 kB",
+        "stem   stem          1  8×8×8   224  5 nodes, 656       0     224  9.9 kB",
+        "",
+    ]
+    assert result.err.split("\n") == [
+        "starting TensorFlow",
+        "whole: building TinyNet",
+        "a builder that talks",
+        "whole: cutting at drop",
+        "whole: freezing",
+        "whole: saving",
+        f"whole: saved in {Path('deep', 'out', 'whole')}",
+        "stem: building TinyNet",
+        "a builder that talks",
+        "stem: cutting at stem",
+        "stem: freezing",
+        "stem: saving",
+        f"stem: saved in {Path('deep', 'out', 'stem')}",
+        "",
+    ]
+    assert sorted(content(tmp_path / "deep")) == [
+        "out/stem/manifest.json", "out/stem/model.keras", "out/whole/manifest.json", "out/whole/model.keras",
+    ]  # fmt: skip
+
+
+def test_build_as_json_tells_the_same(torso, spec, tmp_path):
+    (built,) = torso("build", "tiny.yaml", "stem", "-o", "out", "--json").json["built"]
+    assert built == {
+        "name": "stem",
+        "folder": str(Path("out", "stem")),
+        "size": (tmp_path / "out" / "stem" / "model.keras").stat().st_size,
+        "features": [{"node": "stem", "stride": 1, "channels": 8, "shape": [8, 8, 8], "level": None}],
+        "frozen": 0,
+        "trainable": 224,
+        "dropped": {"nodes": 5, "parameters": 656},
+    }
+
+
+def test_build_in_forty_columns_is_a_paragraph_for_each(torso, spec, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = torso("build", "tiny.yaml", "stem", "-o", "out").out.split("\n")
+    assert lines[:3] == ["stem", "  ends at stem, stride 1, shape 8×8×8,", "  kept 224, dropped 5 nodes, 656, frozen"]
+    assert max(map(len, lines)) <= 40
+
+
+def test_build_builds_the_others_where_some_fail(torso, tmp_path):
+    (tmp_path / "partly.yaml").write_text(PARTLY)
+    result = torso("build", "partly.yaml", "-o", "out")
+    assert result.code == 3
+    assert [line.split()[0] for line in result.out.strip().split("\n")[2:]] == ["whole"]
+    assert os.listdir(tmp_path / "out") == ["whole"]
+    facts = [line for line in result.errors.split("\n") if line.startswith("error: ")]
+    assert facts == [
+        "error: the builder of 'tiny/FailNet' failed: RuntimeError: no such kernel",
+        "error: the memory is full",
+    ]
+
+
+def test_build_ends_with_the_gravest_code_where_all_fail(torso, tmp_path):
+    (tmp_path / "partly.yaml").write_text(PARTLY)
+    result = torso("build", "partly.yaml", "fail", "hungry", "-o", "out", "--json")
+    assert (result.code, result.json["built"]) == (6, [])
+    assert [error["exit_code"] for error in result.json["errors"]] == [4, 6]
+
+
+def test_build_plans_everything_before_it_builds_anything(torso, spec, tmp_path):
+    spec.write_text(spec.read_text() + "  bad: {architecture: TinyNet, options: {width: 65}}\n")
+    result = torso("build", "tiny.yaml", "-o", "out")
+    assert (result.code, result.out, "starting" in result.err) == (2, "", False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_build_refuses_all_outputs_that_stand_there_before_it_builds_anything(torso, spec, tmp_path):
+    assert torso("build", "tiny.yaml", "-o", "out").code == 0
+    before = content(tmp_path)
+    result = torso("build", "tiny.yaml", "-o", "out")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        "error: 'out/whole' exists already\n"
+        "  fix: name another folder, or replace it with --force (Python: force=True)\n"
+        "error: 'out/stem' exists already\n"
+        "  fix: name another folder, or replace it with --force (Python: force=True)\n"
+    )
+    assert content(tmp_path) == before
+    assert torso("build", "tiny.yaml", "-o", "out", "--force").code == 0
+
+
+def test_debug_shows_the_traceback_of_a_builder(torso, tmp_path):
+    (tmp_path / "partly.yaml").write_text(PARTLY)
+    with_it = torso("--debug", "build", "partly.yaml", "fail", "-o", "out")
+    assert 'raise RuntimeError("no such kernel")\nRuntimeError: no such kernel\nerror: the builder' in with_it.err
+    assert "Traceback" not in torso("build", "partly.yaml", "fail", "-o", "out").err
+
+
+def test_a_defect_says_how_to_report_it(torso, monkeypatch):
+    monkeypatch.setattr("torso.cli.verbs.list._text", lambda cards, out: {}["columns"])
+    result = torso("list")
+    assert (result.code, result.out) == (70, "")
+    assert result.err == (
+        "error: torso has a defect: KeyError: 'columns'\n"
+        "  fix: please report it, with the command and the traceback that --debug prints\n"
+    )
+    assert "Traceback (most recent call last):" in torso("list", "--debug").err
+
+
+def test_on_a_terminal_one_line_tells_of_the_progress(spec, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TERM", "xterm")
+    plugins = str(Path(__file__).parents[1] / "fixtures" / "plugin_folder")
+    leader, follower = pty.openpty()
+    monkeypatch.setattr(sys, "stderr", os.fdopen(follower, "w"))
+    with pytest.raises(SystemExit) as end:
+        main(["--plugins-dir", plugins, "build", "tiny.yaml", "stem", "-o", "out", "--json"], "torso")
+    sys.stderr.close()
+    shown = b""
+    try:
+        while chunk := os.read(leader, 4096):
+            shown += chunk
+    except OSError:  # the other end is closed
+        os.close(leader)
+    assert end.value.code == 0
+    assert b"\r\x1b[2K" in shown  # the line is written over
+    assert re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown).endswith(b"stem: saved in out/stem\r\n") or b"saved in" in shown
+
+
+def test_manifest_stands_beside_the_model_and_can_be_read(torso, spec, tmp_path):
+    torso("build", "tiny.yaml", "whole", "-o", "out")
+    manifest = json.loads((tmp_path / "out" / "whole" / "manifest.json").read_text())
+    assert manifest["plan"]["architecture"] == "tiny/TinyNet"
