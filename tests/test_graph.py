@@ -88,7 +88,7 @@ def test_an_unknown_node_is_answered_with_the_nearest_and_what_they_are() -> Non
     with pytest.raises(UnknownNameError) as caught:
         RESIDUAL["jion"]
     assert str(caught.value) == (
-        "node 'jion' is not in Net\n  did you mean: 'join'  (Add, stride 2, 16 channels)\n  see: torso show Net"
+        "node 'jion' is not in Net\n  did you mean: 'join'  (Add, stride 2, 16 channels)\n  clean cuts: join, stem"
     )
 
 

@@ -99,6 +99,13 @@ class Architecture:
     license: License = field(default_factory=License)
     source: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("name", "family", "builder"):
+            if not (isinstance(getattr(self, name), str) and getattr(self, name)):
+                raise TypeError(f"the {name} of an architecture must be text, not {getattr(self, name)!r}")
+        if not isinstance(self.input, InputRules) or not isinstance(self.preprocessing, Preprocessing):
+            raise TypeError(f"architecture {self.name!r} needs InputRules and Preprocessing")
+
     @property
     def tags(self) -> tuple[str, ...]:
         """Names of the published weights, the default first."""

@@ -102,7 +102,7 @@ class Graph:
         if index is None:
             raise UnknownNameError(
                 f"node {name!r} is not in {self.name}",
-                notes=[*self._suggestions(name), ("see", f"torso show {self.name}")],
+                notes=[*self._suggestions(name), ("clean cuts", self._last_clean())],
             )
         return self.nodes[index]
 
@@ -148,6 +148,10 @@ class Graph:
     def pop_count(self, name: str) -> int:
         """How many nodes stand behind this one in topological order."""
         return len(self.nodes) - 1 - self.position(name)
+
+    def _last_clean(self, most: int = 6) -> str:
+        names = [node.name for node in reversed(self.clean) if node.inputs]
+        return ", ".join(names[:most]) + (f", … and {len(names) - most} before them" if len(names) > most else "")
 
     def _suggestions(self, name: str) -> tuple[Note, ...]:
         near = nearest(name, self._index)

@@ -6,7 +6,8 @@ file into a folder given with ``--plugins-dir``. The entry point's name is the p
 
 Most hooks are plural nouns that yield frozen values; torso collects them once, before a spec is resolved. The order of
 plugins never matters. A plugin that misspells a hook, asks for an argument that a hook does not have, or yields a value of
-another type is set aside whole, with the reason kept.
+another type is set aside whole, with the reason kept. A plugin has one function for a hook, without default values for its
+arguments, and no hook wrappers. A single file writes its builder as ``f"{__name__}:build"``.
 
 Importing a plugin must import neither TensorFlow nor Keras: its builder and its transformations import them inside.
 """

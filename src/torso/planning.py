@@ -52,11 +52,13 @@ class PlannedWeights:
         label: The tag, ``none``, or the name of the source that the user asked.
         source: What brings the file; None for ``none``: the values are random.
         request: What the source is asked with.
+        place: Where the user chose them, or the backbone's own place.
     """
 
     label: str
     source: Contribution[WeightSource] | None = None
     request: Options = field(default_factory=dict)
+    place: Place | None = None
 
     @property
     def address(self) -> str | None:
@@ -149,7 +151,8 @@ def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     try:
         extra = registry.build_arguments(card, options, label, shape)
     except TorsoError as error:
-        raise error.at(place) from error
+        error.at(place)
+        raise
     warnings: list[str] = []
     if shape[2] != architecture.input.weights_channels:
         warnings.append(f"no weights were trained on {shape[2]} channels: the pixels are not preprocessed")
@@ -190,7 +193,8 @@ def _resolve(catalogue: Catalogue[Any], name: Scalar) -> Any:
     try:
         return catalogue.resolve(name.text)
     except TorsoError as error:
-        raise error.at(name.place) from error
+        error.at(name.place)
+        raise
 
 
 def _choose(catalogue: Catalogue[T], kind: str, choice: Choice | None, default: str) -> Chosen[T]:
@@ -211,8 +215,7 @@ def _choose(catalogue: Catalogue[T], kind: str, choice: Choice | None, default: 
                 place=node.place,
                 notes=[known(option.name for option in value.options)] if value.options else [],
             )
-        node = Table(((Scalar(value.main, place=node.place), node),), node.place)
-    options = read_options(f"{kind} {value.name!r}", value.options, node, place=choice.place)
+    options = read_options(f"{kind} {value.name!r}", value.options, node, main=value.main, place=choice.place)
     return Chosen(contribution=contribution, options=options, place=place)
 
 
@@ -305,8 +308,9 @@ def _plan_weights(
     try:
         source.value.check(request)
     except TorsoError as error:
-        raise error.at(place) from error
-    return PlannedWeights(label=label, source=source, request=request)
+        error.at(place)
+        raise
+    return PlannedWeights(label=label, source=source, request=request, place=place)
 
 
 def _published(

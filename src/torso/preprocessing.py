@@ -34,8 +34,8 @@ class Preprocessing:
 
     def __str__(self) -> str:
         if self.built_in:
-            return "RGB 0..255, scaled inside the network"
-        words = [f"{self.order} 0..255"]
+            return "0..255, scaled inside the network"
+        words = ["0..255" if self.order == "RGB" else f"0..255 as {self.order}"]
         if self.divide != 1.0:
             words.append(f"divided by {self.divide:g}")
         if self.mean:

@@ -130,8 +130,7 @@ def test_hook_leaves_the_alpha_of_another_builder_alone():
         (
             "MobileNet",
             {"alpha": 0.35},
-            f"alpha 0.35 has no imagenet weights on MobileNet\n"
-            f"  did you mean: 0.25\n  known: 0.25, 0.5, 0.75, 1.0\n{FIX}",
+            f"alpha 0.35 has no imagenet weights on MobileNet\n  did you mean: 0.25\n  known: 0.25, 0.5, 0.75, 1.0\n{FIX}",
         ),
         (
             "MobileNetV3Large",

@@ -388,6 +388,13 @@ CASES = [
         "the builder of 'tiny/FailNet' failed: RuntimeError: no such kernel",
     ),
     (
+        "a builder that ends the program",
+        BUILD,
+        one(architecture="QuitNet"),
+        4,
+        "the builder of 'tiny/QuitNet' failed: SystemExit: 0\n",
+    ),
+    (
         "a builder that takes all memory",
         BUILD,
         one(architecture="HungryNet"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 
@@ -65,9 +66,19 @@ def test_facts_on_a_narrow_page_stand_one_below_the_other(out, monkeypatch):
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(None, ""), (0, "0"), (999, "999"), (1000, "1.0k"), (999_949, "999.9k"), (999_960, "1.0M"), (23_587_712, "23.6M")],
+    [
+        (None, ""),
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.0k"),
+        (99_949, "99.9k"),
+        (99_951, "100k"),
+        (999_499, "999k"),
+        (999_500, "1.0M"),
+        (23_587_712, "23.6M"),
+    ],
 )
-def test_short_says_a_count_in_six_characters_at_most(number, text):
+def test_short_says_a_count_in_five_characters_at_most(number, text):
     assert short(number) == text
 
 
@@ -91,3 +102,11 @@ def test_write_finds_plainer_characters_for_a_poor_encoding():
 def test_columns_come_from_the_environment_where_there_is_no_terminal(out, monkeypatch, given, columns):
     monkeypatch.setenv("COLUMNS", given)
     assert columns_of(out) == columns
+
+
+@pytest.mark.parametrize(("told", "columns"), [(132, 132), (3, 20), (0, None)])
+def test_columns_are_those_of_the_terminal_where_it_knows_them(monkeypatch, tmp_path, told, columns):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr("os.get_terminal_size", lambda number: os.terminal_size((told, 24)))
+    with open(tmp_path / "terminal", "w") as stream:
+        assert columns_of(stream) == columns

@@ -95,6 +95,7 @@ def test_read_spec_keeps_the_place_of_each_part_also_where_it_was_extended():
     assert pyramid.architecture.place == Place("$.backbones.pyramid.architecture", below, 12, 19)
     assert pyramid.freeze is not None
     assert pyramid.freeze.place == Place("$.backbones.pyramid.freeze.through", below, 14, 14)
+    assert pyramid.input is not None
     assert pyramid.input.places == {
         "size": Place("$.defaults.input.size", below, 3, 17),
         "channels": Place("$.defaults.input.channels", above, 4, 21),
@@ -118,7 +119,7 @@ def test_read_spec_says_all_that_is_wrong_at_once(spec_file):
     text = """\
 version: 2
 backbone: 3
-defaults: {architecture: X, freeze: {a: 1, b: 2}}
+defaults: {options: X, freeze: {a: 1, b: 2}}
 backbones:
   a/b: {architecture: X}
   edge:
@@ -136,9 +137,9 @@ backbones:
         "a spec has no key 'backbone' (at spec.yaml:2:1, $.backbone)\n"
         "  did you mean: 'backbones'\n"
         "  known: version, extends, defaults, backbones",
-        "defaults has no key 'architecture' (at spec.yaml:3:12, $.defaults.architecture)\n"
-        "  known: weights, input, truncate, freeze",
-        "freeze must be a name, or a mapping with one key, not one of 2 keys (at spec.yaml:3:37, $.defaults.freeze)\n"
+        "defaults has no key 'options' (at spec.yaml:3:12, $.defaults.options)\n"
+        "  known: architecture, weights, input, truncate, freeze",
+        "freeze must be a name, or a mapping with one key, not one of 2 keys (at spec.yaml:3:32, $.defaults.freeze)\n"
         "  fix: put the options under the name, as in {pop: {count: 1, unit: block}}",
         "a backbone cannot be called 'a/b' (at spec.yaml:5:3, $.backbones.a/b)\n"
         "  known: 1 to 100 letters, digits, '_', '-' and '.'; first no '-' or '.', last no '.'",

@@ -92,7 +92,7 @@ def torso_takes(path: str) -> bool:
                 read_options(source.name, source.options, backbone.weights)
             elif isinstance(backbone.weights, Scalar) and backbone.weights.text not in (*card.tags, "none"):
                 return False
-            if backbone.input.adapt is not None:
+            if backbone.input is not None and backbone.input.adapt is not None:
                 ADAPTERS[backbone.input.adapt]
     except (TorsoError, KeyError, StopIteration):
         return False
@@ -116,6 +116,7 @@ GOOD = [
     "version: 1\nbackbones: {edge: {architecture: ResNet50}}",
     "version: 1\nbackbones: {edge: {architecture: ResNet50, options: {}}, 'v1.5': {architecture: MobileNetV2}}",
     "version: 1\ndefaults: {freeze: none, weights: imagenet}\nbackbones: {edge: {architecture: ResNet50}}",
+    "version: 1\ndefaults: {architecture: ResNet50}\nbackbones: {edge: {}}",
     "version: 1\nextends: base.yaml",
     "version: 1\nextends: base.yaml\nbackbones: {base: {freeze: none}}",
     mobilenet("options: {alpha: 0.35}"),
@@ -149,7 +150,7 @@ BAD = [
     "version: 1\nextends: [base.yaml]",
     "version: 1\nextends: ''",
     "version: 1\ndefaults:\nbackbones: {edge: {architecture: ResNet50}}",
-    "version: 1\ndefaults: {architecture: ResNet50}\nbackbones: {edge: {}}",
+    "version: 1\ndefaults: {weights: none}\nbackbones: {edge: {}}",
     "version: 1\ndefaults: {freeze: some}\nbackbones: {edge: {architecture: ResNet50}}",
     "version: 1\nbackbones: {edge: }",
     "version: 1\nbackbones: {edge: {freeze: all}}",

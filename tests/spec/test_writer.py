@@ -129,7 +129,8 @@ backbones = st.builds(
     architecture=texts.filter(bool).map(Scalar),
     options=st.none() | tables(nodes),
     weights=st.none() | names.map(Scalar) | tables(nodes).filter(len),
-    input=st.builds(
+    input=st.none()
+    | st.builds(
         InputSpec,
         size=st.none() | st.tuples(sides, sides),
         channels=st.none() | sides,

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from torso import Registry, WeightsFile, create_backbone
 from torso_digits import DIGITNET
 from torso_digits.network import build_head
 from torso_digits.train import split
-
-from torso import Registry, WeightsFile, create_backbone
 
 PACKAGE = Path(str(files("torso_digits")))
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

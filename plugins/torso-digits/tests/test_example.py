@@ -7,9 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from torso_digits import DIGITNET
 
 from torso import Backbones, Registry, load_specs
+from torso_digits import DIGITNET
 
 ENDS = {
     "whole": "stage3_block2_out",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from torso_digits.stages import freeze_stages, select_stage
 
 from torso import CutError, FreezePlan, Graph, Node, OptionError, Registry, plan
+from torso_digits.stages import freeze_stages, select_stage
 
 
 def chain(*names: str) -> Graph:

@@ -20,7 +20,7 @@ MD5 = Option(name="md5", type=str, default=None, doc="The file's MD5 in hex, whe
 @hookimpl
 def torso_weight_sources() -> Iterable[WeightSource]:
     """Offer the sources that every user has."""
-    path = Option(name="file", type=str, doc="Path of the file, relative to the spec that names it.")
+    path = Option(name="file", type=Path, doc="Path of the file, relative to the spec that names it.")
     yield WeightSource(
         name="file", doc="A weights file on this machine.", options=(path, SHA256), fetch=local_file, check=check_local
     )

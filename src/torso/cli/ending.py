@@ -53,7 +53,7 @@ def run(act: Callable[[], Any], *, as_json: bool, debug: bool) -> int:
 
 def _report(outcome: Outcome, *, as_json: bool, debug: bool) -> int:
     errors = outcome.errors
-    text = json.dumps(outcome.as_json(), indent=2, default=repr) if as_json else outcome.text
+    text = json.dumps(outcome.as_json(), indent=2, default=str) if as_json else outcome.text
     try:
         if text:
             write(text, sys.stdout)

@@ -27,14 +27,12 @@ class Session:
         plugin: What ``-p`` named.
         plugins_dir: Folders of single files.
         debug: Tracebacks are wanted.
-        json: Results are wanted as JSON.
         out: Where the result will be written; while a verb runs, ``sys.stdout`` is something else.
     """
 
     plugin: list[str] = field(default_factory=list)
     plugins_dir: list[str] = field(default_factory=list)
     debug: bool = False
-    json: bool = False
     out: TextIO = field(default_factory=lambda: sys.stdout)
 
     def registry(self) -> Registry:
@@ -93,8 +91,7 @@ def shared_options() -> list[click.Parameter]:
             ["--json"],
             is_flag=True,
             help="Write one JSON document to stdout, errors included.",
-            expose_value=False,
-            callback=_keep,
+            expose_value=False,  # how a run ends is looked up before click has read the words, which may be wrong
         ),
         click.Option(
             ["--debug"],

@@ -1,7 +1,7 @@
 """Results as text: tables, lists of facts, numbers in few characters, and a stream that takes them.
 
-Tables are written here and not by rich, whose import takes as long as all the rest of ``torso list``, and which lays out
-ten thousand rows in many seconds.
+Tables are written here and not by rich: its import would add a third to the time of ``torso list``, and it takes seconds
+over ten thousand rows.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ def short(number: int | None) -> str:
     if number is None:
         return ""
     for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if number >= size * 0.99995:
-            return f"{number / size:.1f}{letter}"
+        if number >= size * 0.9995:
+            return f"{number / size:.{0 if number >= size * 99.95 else 1}f}{letter}"
     return str(number)
 
 

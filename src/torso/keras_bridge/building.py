@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from torso.errors import OptionError, Place, PluginError, TorsoError
+from torso.errors import CutError, OptionError, Place, PluginError, TorsoError
 from torso.freezing import FreezePlan
 from torso.graph import Feature, Graph
 from torso.keras_bridge.freeze import FreezeReport, freeze
@@ -63,14 +63,17 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
     path = None
     if plan.weights.source is not None:
         progress("getting weights")
-        path = plan.weights.source.value.fetch(plan.weights.request)
+        source = plan.weights.source
+        with _blame(source.plugin, f"weight source {source.qualified!r}", plan.weights.place):
+            path = source.value.fetch(plan.weights.request)
     progress(f"building {card.name}")
     full = _build(plan)
     graph = read_graph(full, card.name)
     end = _select_cut(plan, graph)
     if path is not None:
         progress("reading weights")
-        fill(full, path)
+        with _placed(plan.weights.place):
+            fill(full, path)
     progress(f"cutting at {end}")
     trunk = cut(full, end, plan.name)
     del full
@@ -124,6 +127,8 @@ def _select_cut(plan: Plan, graph: Graph) -> str:
             f"truncation strategy {strategy.qualified!r} returned {end!r}, and that is no node of {graph.name}",
             notes=[("plugin", str(strategy.plugin))],
         )
+    if not graph[end].inputs:
+        raise CutError(f"a cut at {end!r} would leave nothing of {graph.name}: that is its input", place=plan.truncate.place)
     return graph[end].name
 
 
@@ -145,14 +150,24 @@ def _before_freeze(trunk: keras.Model, graph: Graph, plan: Plan, registry: Regis
 
 
 @contextmanager
-def _blame(plugin: PluginInfo, what: str, place: Place | None = None) -> Iterator[None]:
-    """Turn whatever a plugin's code raises into an error that names the plugin; torso's own errors get the place."""
+def _placed(place: Place | None) -> Iterator[None]:
+    """Give torso's own errors the place of the words that led to them."""
     try:
         yield
     except TorsoError as error:
         error.at(place)
         raise
-    except Exception as error:
+
+
+@contextmanager
+def _blame(plugin: PluginInfo, what: str, place: Place | None = None) -> Iterator[None]:
+    """Turn whatever a plugin's code raises into an error that names the plugin; torso's own errors get the place."""
+    try:
+        with _placed(place):
+            yield
+    except TorsoError:
+        raise
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"{what} failed: {_one_line(error)}", notes=[("plugin", str(plugin)), ("see", "--debug for its traceback")]
         ) from error

@@ -59,7 +59,7 @@ def copy_values(source: keras.Model, target: keras.Model, names: Mapping[str, st
             inner = functional(original, original.name)
             copy_values(inner, functional(layer, layer.name), layer_names(inner.get_config()))
             continue
-        for old, new in zip(original.variables, layer.variables, strict=True):
+        for old, new in zip(original.weights, layer.weights, strict=True):  # random generators start anew
             new.assign(old)
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # it computes with what it derived from its values, not with them

@@ -21,11 +21,7 @@ FAULTS: Final = (Exception, SystemExit)
 """What is a plugin's own fault; KeyboardInterrupt is the user."""
 
 HOOKS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        name: tuple(inspect.signature(hook).parameters)
-        for name, hook in vars(hookspecs).items()
-        if name.startswith("torso_")
-    }
+    {name: tuple(inspect.signature(hook).parameters) for name, hook in vars(hookspecs).items() if name.startswith("torso_")}
 )
 """The hooks that torso calls, and the names of their arguments."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ from torso.spec.keys import (
     read_mapping,
     read_name,
 )
-from torso.spec.nodes import Node, Scalar, Table, from_python
+from torso.spec.nodes import Node, Scalar, Table, from_python, path_of
 from torso.spec.options import Option
 from torso.spec.reader import read_file
 
@@ -55,7 +54,7 @@ class BackboneSpec:
     architecture: Scalar
     options: Table | None = None
     weights: Scalar | Table | None = None
-    input: InputSpec = field(default_factory=InputSpec)
+    input: InputSpec | None = None
     truncate: Choice | None = None
     freeze: Choice | None = None
     place: Place = field(default=Place(), compare=False)
@@ -95,7 +94,7 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
             backbones[name] = put_over(backbones.get(name, {}), values)
     errors += _twins(backbones)
     if whole:
-        errors += [error for name, values in backbones.items() for error in _missing(name, values)]
+        errors += [error for name, values in backbones.items() for error in _missing(name, put_over(defaults, values))]
         if not backbones and not errors:
             errors.append(SpecError("the spec declares no backbone", place=nodes[-1].place))
     raise_all(errors)
@@ -118,11 +117,6 @@ def backbone_from_python(name: str, /, **keys: Any) -> BackboneSpec:
     values = _read_backbone(Scalar(name, place=node.place), node, errors)
     raise_all([*errors, *_missing(name, values)])
     return BackboneSpec(name=name, **values)
-
-
-def path_of(text: Scalar) -> Path:
-    """The file that a text in a spec names: a relative path starts at the folder of the spec that it stands in."""
-    return Path(text.place.file or "").parent / text.text
 
 
 def _read_chain(file: str) -> tuple[list[Node], list[TorsoError]]:

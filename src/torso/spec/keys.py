@@ -184,5 +184,11 @@ INPUT: Final[Readers] = {
     "channels": lambda key, node: _CHANNELS.read(node),
     "adapt": lambda key, node: read_name(key, node).text,
 }
-DEFAULTS: Final[Readers] = {"weights": _weights, "input": _input, "truncate": _choice, "freeze": _choice}
+DEFAULTS: Final[Readers] = {
+    "architecture": read_name,
+    "weights": _weights,
+    "input": _input,
+    "truncate": _choice,
+    "freeze": _choice,
+}
 BACKBONE: Final[Readers] = {"architecture": read_name, "options": read_mapping, **DEFAULTS}

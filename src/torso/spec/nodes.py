@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torso.errors import Place, SpecError
@@ -90,6 +91,11 @@ Node = Scalar | Items | Table
 def child_path(path: str, key: str) -> str:
     """The ``$``-path of what stands under a key."""
     return f"{path}.{key}" if re.fullmatch(r"[\w/-]+", key) else f"{path}[{key!r}]"
+
+
+def path_of(text: Scalar) -> Path:
+    """The file that a text in a spec names: a relative path starts at the folder of the spec that it stands in."""
+    return Path(text.place.file or "").parent / text.text
 
 
 def check_text(text: str, place: Place) -> str:

@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isinf
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Union
 
 from torso.errors import Note, OptionError, Place, SpecError, TorsoError, did_you_mean, known, raise_all
-from torso.spec.nodes import Items, Node, Scalar, Table
+from torso.spec.nodes import Items, Node, Scalar, Table, path_of
 
 Value = Union[None, bool, int, float, str, tuple["Value", ...]]  # noqa: UP007  # refers to itself, on Python 3.10
 Options = Mapping[str, Value]
@@ -25,7 +26,7 @@ REQUIRED: Final = object()
 _INT = re.compile(r"[-+]?(0|[1-9](_?[0-9])*)")
 _FLOAT = re.compile(r"[-+]?((0|[1-9](_?[0-9])*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _SWITCHES = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
-_TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,8 @@ class Option:
 
     Attributes:
         name: The key in YAML and the keyword in Python.
-        type: ``bool``, ``int``, ``float`` or ``str``.
+        type: ``bool``, ``int``, ``float``, ``str``, or ``Path``: the text of a path, which starts at the folder of the
+            spec that it stands in.
         default: The value where the user says nothing; ``REQUIRED`` if one must be given. Where it is None, the
             user can write ``none`` too.
         many: The value is a list of that type.
@@ -45,7 +47,7 @@ class Option:
     """
 
     name: str
-    type: type[bool] | type[int] | type[float] | type[str]
+    type: type[bool] | type[int] | type[float] | type[str] | type[Path]
     default: Any = REQUIRED  # a Value, or REQUIRED
     many: bool = False
     choices: tuple[Value, ...] = ()
@@ -105,6 +107,8 @@ class Option:
         return value
 
     def _typed(self, node: Scalar) -> Value:
+        if self.type is Path and node.text:
+            return str(path_of(node))
         if self.type is str and node.quoted:
             return node.text
         value = None if node.quoted else self._parsed(node.text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torso.spec.document import VERSION
@@ -73,6 +74,7 @@ def json_schema(
     cards = tuple(architectures)
     size = {"type": "array", "items": _option(_SIDE), "minItems": 2, "maxItems": 2, "description": "Height and width."}
     defaults = {
+        "architecture": {"enum": [card.name for card in cards]},
         "weights": _weights(cards, weight_sources),
         "input": _table({"size": size, "channels": _option(_SIDE), "adapt": _names(channel_adapters)}),
         "truncate": _choice(truncations),
@@ -105,14 +107,14 @@ def json_schema(
         "if": {"required": ["extends"]},
         "else": {
             "required": ["backbones"],
-            "properties": {"backbones": {"minProperties": 1, "additionalProperties": {"required": ["architecture"]}}},
+            "properties": {"backbones": {"minProperties": 1}},
+            "if": {"properties": {"defaults": {"required": ["architecture"]}}, "required": ["defaults"]},
+            "else": {"properties": {"backbones": {"additionalProperties": {"required": ["architecture"]}}}},
         },
         "$defs": {
             **defaults,
             "backbone": {
-                **_table(
-                    {"architecture": {"enum": [card.name for card in cards]}, "options": {"type": "object"}, **backbone}
-                ),
+                **_table({**backbone, "options": {"type": "object"}}),
                 "allOf": _conditions(cards) or [True],
             },
         },
@@ -179,6 +181,8 @@ def _option(option: Option) -> Schema:
 def _type(option: Option) -> Schema:
     if option.type is bool:
         return {"type": "boolean"}
+    if option.type is Path:
+        return {"type": "string"}
     if option.type is str:
         return {"type": ["string", "number", "boolean", "null"]}  # 1.10, no and null are texts where a text is due
     number: Schema = {"type": "integer" if option.type is int else "number"}

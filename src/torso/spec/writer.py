@@ -31,10 +31,9 @@ def _keys(backbone: BackboneSpec) -> Iterator[tuple[str, str]]:
     for key, node in ("options", backbone.options), ("weights", backbone.weights):
         if node is not None:
             yield key, _node(node)
-    parts = {part: getattr(backbone.input, part) for part in INPUT}
-    given = {part: value for part, value in parts.items() if value is not None}
-    if given:
-        yield "input", _node(from_python(given))
+    if backbone.input is not None:
+        parts = {part: getattr(backbone.input, part) for part in INPUT}
+        yield "input", _node(from_python({part: value for part, value in parts.items() if value is not None}))
     for key, choice in ("truncate", backbone.truncate), ("freeze", backbone.freeze):
         if choice is not None:
             yield key, _choice(choice)

@@ -16,7 +16,7 @@ from torso.cli.outcome import Outcome, errors_of
 from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.session import Session, verb
 from torso.cli.specs import plans_of
-from torso.cli.text import counted, page_of, short, size_of, table, times
+from torso.cli.text import page_of, short, size_of, table, times
 from torso.errors import DiskError, TorsoError, raise_all
 from torso.files import refuse_existing
 from torso.manifest import MODEL, NAME
@@ -49,7 +49,8 @@ def command(session: Session, spec: str, name: tuple[str, ...], output: str, for
 
     Without NAME, all of them are built. Everything is checked first, and nothing is built if anything is wrong. Where
     one backbone fails later, the others are built all the same. A folder appears whole or not at all; until then, what
-    stood there before stays.
+    stood there before stays. The table at the end counts parameters: those that are frozen, those that train, and those
+    dropped by the cut, in so many nodes.
     """
     registry = session.registry()
     plans = plans_of(spec, name, registry)
@@ -113,10 +114,9 @@ def _text(built: Iterable[_Built], out: TextIO) -> str:
         "ends at": "<",
         "stride": ">",
         "shape": ">",
-        "kept": ">",
-        "dropped": "<",
         "frozen": ">",
         "trains": ">",
+        "dropped": ">",
         "size": ">",
     }
     return table(titles, map(_row, built), out, page=page_of(out))
@@ -132,9 +132,8 @@ def _row(one: _Built) -> tuple[str, ...]:
         joined(feature["node"] for feature in one.features),
         joined(feature["stride"] or "-" for feature in one.features),
         joined(times(feature["shape"]) for feature in one.features),
-        short(one.frozen + one.trainable),
-        f"{counted(dropped['nodes'], 'node')}, {short(dropped['parameters'])}" if dropped["nodes"] else "",
         short(one.frozen),
         short(one.trainable),
+        f"{short(dropped['parameters'])} in {dropped['nodes']}" if dropped["nodes"] else "",
         size_of(one.size),
     )

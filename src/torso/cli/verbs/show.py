@@ -67,7 +67,8 @@ def _input_words(rules: InputRules) -> str:
         if rules.divisor > 1:
             words.append(f"multiples of {rules.divisor}")
     legal = " or ".join(map(str, rules.channels)) or "any number of"
-    words.append(f"{legal} channels, {rules.weights_channels} with published weights")
+    noun = "channel" if rules.channels == (1,) else "channels"
+    words.append(f"{legal} {noun}, {rules.weights_channels} with published weights")
     return "; ".join(words)
 
 
