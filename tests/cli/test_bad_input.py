@@ -392,7 +392,7 @@ CASES = [
         BUILD,
         one(architecture="QuitNet"),
         4,
-        "the builder of 'tiny/QuitNet' failed: SystemExit: 0\n",
+        "the builder of 'tiny/QuitNet' failed: SystemExit: 0",
     ),
     (
         "a builder that takes all memory",

@@ -29,10 +29,10 @@ def test_build_saves_each_backbone_and_ends_with_a_table(torso, spec, tmp_path):
     result = torso("build", "tiny.yaml", "-o", "deep/out")
     assert result.code == 0
     assert re.sub(r"[0-9.]+ kB", "9.9 kB", re.sub("─+", "─", result.out)).split("\n") == [
-        "name   ends at  stride  shape  frozen  trains   dropped     size",
+        "name   ends at  stride  shape  kept  frozen  dropped     size",
         "─  ─  ─  ─  ─  ─  ─  ─",
-        "whole  drop          2  4×4×4     280       0         -  9.9 kB",
-        "stem   stem          1  8×8×8       0     224  656 in 5  9.9 kB",
+        "whole  drop          2  4×4×4   280     280        0  9.9 kB",
+        "stem   stem          1  8×8×8   224       0      656  9.9 kB",
         "",
     ]
     assert result.err.split("\n") == [
@@ -72,7 +72,7 @@ def test_build_as_json_tells_the_same(torso, spec, tmp_path):
 def test_build_in_forty_columns_is_a_paragraph_for_each(torso, spec, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     lines = torso("build", "tiny.yaml", "stem", "-o", "out").out.split("\n")
-    assert lines[:3] == ["stem", "  ends at stem, stride 1, shape 8×8×8,", "  frozen 0, trains 224, dropped 656 in"]
+    assert lines[:3] == ["stem", "  ends at stem, stride 1, shape 8×8×8,", "  kept 224, frozen 0, dropped 656, size"]
     assert max(map(len, lines)) <= 40
 
 

@@ -109,13 +109,14 @@ def _build(plan: Plan, registry: Registry, place: Path, *, force: bool, progress
 
 
 def _text(built: Iterable[_Built], out: TextIO) -> str:
+    """A table; ``kept``, ``frozen`` and ``dropped`` count parameters."""
     titles = {
         "name": "<",
         "ends at": "<",
         "stride": ">",
         "shape": ">",
+        "kept": ">",
         "frozen": ">",
-        "trains": ">",
         "dropped": ">",
         "size": ">",
     }
@@ -126,14 +127,13 @@ def _row(one: _Built) -> tuple[str, ...]:
     def joined(words: Iterable[object]) -> str:
         return ", ".join(map(str, words))
 
-    dropped = one.dropped
     return (
         one.name,
         joined(feature["node"] for feature in one.features),
         joined(feature["stride"] or "-" for feature in one.features),
         joined(times(feature["shape"]) for feature in one.features),
+        short(one.frozen + one.trainable),
         short(one.frozen),
-        short(one.trainable),
-        f"{short(dropped['parameters'])} in {dropped['nodes']}" if dropped["nodes"] else "",
+        short(one.dropped["parameters"]),
         size_of(one.size),
     )
