@@ -7,9 +7,12 @@ import re
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 
 from torso.cli import main
+
+keras.ops.zeros(())  # by now TensorFlow has logged what it logs at its start
 
 PARTLY = """\
 version: 1
