@@ -56,7 +56,10 @@ def check_local(options: Options) -> None:
 def packaged_file(options: Options) -> Path:
     """The file inside the package, once its hash is right; the package is not imported."""
     package, _, inside = str(options["resource"]).partition(":")
-    found = find_spec(package)
+    try:
+        found = find_spec(package)
+    except (ImportError, ValueError):  # a package inside one that is not there; no name at all
+        found = None
     roots = list(found.submodule_search_locations or ()) if found else []
     if not roots:
         raise OptionError(f"the weights come with the package {package!r}, and that is not installed")

@@ -26,8 +26,7 @@ numpy.save(sys.argv[3], model(numpy.load(sys.argv[2]), training=True))
 _LISTING = """
 import sys
 from torso.registry import Registry
-for card in Registry.load().architectures.search({name!r}):
-    assert card.value.builder
+assert Registry.load().architectures.resolve({name!r}).value.builder
 print([name for name in ("keras", "tensorflow") if name in sys.modules])
 """
 

@@ -1,0 +1,6 @@
+"""The plan: made from a spec without TensorFlow and without network, and all that a build is given."""
+
+from torso.planning.plan import Chosen, Plan, PlannedWeights, summary
+from torso.planning.resolve import make_plan, make_plans
+
+__all__ = ["Chosen", "Plan", "PlannedWeights", "make_plan", "make_plans", "summary"]
