@@ -256,6 +256,54 @@ def test_load_refuses_a_model_that_is_not_the_one_that_was_saved(tmp_path: Path,
         torso.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda manifest: manifest.pop("files"), "does not say what a manifest says"),
+        (lambda manifest: manifest.pop("name"), "does not say what a manifest says"),
+        (lambda manifest: manifest.update(plan=None), "does not say what a manifest says"),
+        (lambda manifest: manifest["preprocessing"].update(foo=1), "does not say what a manifest says"),
+        (lambda manifest: manifest["features"][0].update(stride=8), "features expected"),
+        (lambda manifest: manifest["frozen"].update(trainable=7), "parameters that train expected: 7"),
+        (lambda manifest: manifest.update(manifest=2), "a manifest of version 2, and this torso reads version 1"),
+    ],
+)
+def test_load_refuses_a_manifest_that_was_edited(tmp_path: Path, registry: torso.Registry, spoil: Any, message: str) -> None:
+    spec: dict[str, Any] = {"weights": "none", "truncate": {"layer": "block1_conv1"}, "input": {"size": [32, 32]}}
+    folder = torso.create_backbone("VGG16", registry=registry, **spec).save(tmp_path / "one")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    spoil(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(torso.IntegrityError, match=message):
+        torso.load(folder)
+
+
+def test_a_backbone_that_was_thawed_is_saved_as_it_is(tmp_path: Path, registry: torso.Registry) -> None:
+    spec: dict[str, Any] = {"weights": "none", "truncate": {"layer": "block1_conv1"}, "input": {"size": [32, 32]}}
+    backbone = torso.create_backbone("VGG16", registry=registry, **spec)
+    backbone.model.trainable = True
+    loaded = torso.load(backbone.save(tmp_path / "one"))
+    assert len(loaded.model.trainable_weights) == 2
+    assert loaded.manifest["frozen"]["trainable"] == 3 * 3 * 3 * 64 + 64
+
+
+def test_force_replaces_a_backbone_and_nothing_else(tmp_path: Path, registry: torso.Registry) -> None:
+    spec: dict[str, Any] = {"weights": "none", "truncate": {"layer": "block1_conv1"}, "input": {"size": [32, 32]}}
+    backbone = torso.create_backbone("VGG16", registry=registry, **spec)
+    backbone.save(backbone.save(tmp_path / "one"), force=True)
+    (tmp_path / "one" / "thesis.tex").write_text("years")
+    with pytest.raises(torso.OutputExistsError, match="not a backbone that torso saved, or not that alone"):
+        backbone.save(tmp_path / "one", force=True)
+    assert (tmp_path / "one" / "thesis.tex").read_text() == "years"
+
+
+@pytest.mark.parametrize("key", ["weights", "truncate", "freeze", "options"])
+def test_none_of_python_is_refused_rather_than_guessed_at(key: str, registry: torso.Registry) -> None:
+    with pytest.raises(torso.SpecError) as caught:
+        torso.plan("VGG16", registry=registry, **{key: None})
+    assert str(caught.value) == f"{key} is None (at $.{key})\n  fix: leave it out, or write 'none'"
+
+
 def test_load_refuses_a_folder_without_a_backbone(tmp_path: Path) -> None:
     with pytest.raises(torso.OptionError, match=r"holds no saved backbone: it has no manifest\.json"):
         torso.load(tmp_path)

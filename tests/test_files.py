@@ -13,6 +13,10 @@ from torso.errors import DiskError, OutputExistsError
 from torso.files import hash_of, refuse_existing, require_space, staged_directory
 
 
+def ours(folder: Path) -> bool:
+    return (folder / "mark").is_file()
+
+
 def write(stage: Path, text: str) -> None:
     (stage / "mark").write_text(text)
 
@@ -32,7 +36,7 @@ def test_hash_of_says_which_file_cannot_be_read(tmp_path: Path) -> None:
 
 def test_staged_directory_appears_whole_with_its_parents(tmp_path: Path) -> None:
     place = tmp_path / "a" / "b"
-    with staged_directory(place, force=False, marker="mark") as stage:
+    with staged_directory(place, force=False, ours=ours) as stage:
         write(stage, "new")
         assert not place.exists()
     assert (place / "mark").read_text() == "new"
@@ -40,7 +44,7 @@ def test_staged_directory_appears_whole_with_its_parents(tmp_path: Path) -> None
 
 
 def test_staged_directory_leaves_nothing_behind_when_the_work_fails(tmp_path: Path) -> None:
-    with pytest.raises(TypeError), staged_directory(tmp_path / "a" / "b", force=False, marker="mark") as stage:
+    with pytest.raises(TypeError), staged_directory(tmp_path / "a" / "b", force=False, ours=ours) as stage:
         write(stage, 0)  # type: ignore[arg-type]
     assert os.listdir(tmp_path) == []
 
@@ -49,7 +53,7 @@ def test_staged_directory_refuses_what_exists(tmp_path: Path) -> None:
     place = tmp_path / "a"
     place.mkdir()
     write(place, "old")
-    with pytest.raises(OutputExistsError) as caught, staged_directory(place, force=False, marker="mark"):
+    with pytest.raises(OutputExistsError) as caught, staged_directory(place, force=False, ours=ours):
         pass
     assert str(caught.value) == (
         f"'{place}' exists already\n  fix: name another folder, or replace it with --force (Python: force=True)"
@@ -68,8 +72,8 @@ def test_force_never_replaces_what_torso_did_not_make(tmp_path: Path, kind: str)
         (tmp_path / "b").mkdir()
         write(tmp_path / "b", "dear")
         place.symlink_to(tmp_path / "b")
-    with pytest.raises(OutputExistsError, match="nothing in it says that torso made it"):
-        refuse_existing(place, force=True, marker="mark")
+    with pytest.raises(OutputExistsError, match="it is not a backbone that torso saved"):
+        refuse_existing(place, force=True, ours=ours)
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -80,7 +84,7 @@ def test_force_replaces_an_earlier_result_whole(tmp_path: Path, monkeypatch: pyt
     place.mkdir()
     write(place, "old")
     (place / "more").write_text("old")
-    with staged_directory(place, force=True, marker="mark") as stage:
+    with staged_directory(place, force=True, ours=ours) as stage:
         write(stage, "new")
     assert os.listdir(place) == ["mark"]
     assert (place / "mark").read_text() == "new"
@@ -112,7 +116,7 @@ def test_a_failing_disk_leaves_what_was_there(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torso.files, "_exchange", lambda one, other: False)
         patch.setattr(torso.files.tempfile if call == "mkdtemp" else os, call, fail)
-        with pytest.raises(DiskError) as caught, staged_directory(place, force=True, marker="mark") as stage:
+        with pytest.raises(DiskError) as caught, staged_directory(place, force=True, ours=ours) as stage:
             write(stage, "new")
     assert str(caught.value) == (
         f"'{place}' could not be written\n"
@@ -127,7 +131,7 @@ def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with (
         pytest.raises(DiskError, match=r"could not be made\n  cause: File exists"),
-        staged_directory(tmp_path / "file" / "a", force=False, marker="mark"),
+        staged_directory(tmp_path / "file" / "a", force=False, ours=ours),
     ):
         pass
 

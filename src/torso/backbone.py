@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torso.errors import OptionError
+from torso.errors import OptionError, Place, SpecError
 from torso.files import require_space, staged_directory
 from torso.graph import Feature, Graph
-from torso.manifest import MODEL, NAME, Manifest, features_of, read_manifest, write_manifest
+from torso.manifest import MODEL, NAME, Manifest, features_of, is_saved_backbone, read_manifest, understood, write_manifest
 from torso.planning import Plan, make_plan, make_plans
 from torso.registry import Registry
 from torso.spec.document import backbone_from_python, read_spec
@@ -57,13 +57,15 @@ class Backbone:
             OutputExistsError: Something stands there that may not be replaced.
             DiskError: The disk refused or is full; what stood there before is untouched.
         """
+        from torso.keras_bridge.freeze import counts
         from torso.keras_bridge.saving import save_model
 
         place = Path(folder)
         require_space(place, sum(node.parameters for node in self.graph) * 4)
-        with staged_directory(place, force=force, marker=NAME) as stage:
+        with staged_directory(place, force=force, ours=is_saved_backbone) as stage:
             save_model(self.model, stage / MODEL)
-            write_manifest(self.manifest, stage)
+            frozen = {**self.manifest["frozen"], **counts(self.model)}  # the flags may have changed since
+            write_manifest({**self.manifest, "frozen": frozen}, stage)
         return place
 
 
@@ -113,7 +115,10 @@ def plan(architecture: str, *, registry: Registry | None = None, name: str | Non
     Raises:
         TorsoError: All that is wrong, at once.
     """
-    name = name or _default_name(architecture)
+    for key, value in {"architecture": architecture, **spec}.items():
+        if value is None:
+            raise SpecError(f"{key} is None", place=Place(f"$.{key}"), notes=[("fix", "leave it out, or write 'none'")])
+    name = str(name) if name is not None else _default_name(architecture)
     return make_plan(backbone_from_python(name, architecture=architecture, **spec), registry or Registry.load())
 
 
@@ -156,15 +161,16 @@ def load(folder: str | Path) -> Backbone:
     from torso.keras_bridge.preprocess import preprocessing_from
     from torso.keras_bridge.saving import load_model
 
-    model, graph = load_model(place / MODEL, manifest)
-    return Backbone(
-        name=manifest["name"],
-        model=model,
-        preprocess=preprocessing_from(manifest),
-        features=features_of(manifest),
-        graph=graph,
-        manifest=manifest,
-    )
+    with understood(place / NAME):
+        model, graph = load_model(place / MODEL, manifest)
+        return Backbone(
+            name=manifest["name"],
+            model=model,
+            preprocess=preprocessing_from(manifest),
+            features=features_of(manifest),
+            graph=graph,
+            manifest=manifest,
+        )
 
 
 def load_specs(path: str | Path, *, registry: Registry | None = None) -> Backbones:
@@ -204,7 +210,7 @@ def get_base_model(
             notes=[("fix", "give one of the two")],
         )
     if alpha is not None:
-        spec["options"] = {**spec.get("options", {}), "alpha": alpha}
+        spec["options"] = {**(spec.get("options") or {}), "alpha": alpha}
     truncate: Any = "none"
     if training_layer is not None:
         truncate = {"layer": training_layer}

@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,41 +37,41 @@ def hash_of(path: Path, algorithm: str = "sha256") -> str:
     return digest.hexdigest()
 
 
-def refuse_existing(place: Path, *, force: bool, marker: str) -> None:
+def refuse_existing(place: Path, *, force: bool, ours: Callable[[Path], bool]) -> None:
     """Refuse to write where something stands that would be lost.
 
     Args:
         place: Where a directory is to be published.
         force: The user agreed to replace an earlier result there.
-        marker: A file that every earlier result has; what lacks it is never replaced.
+        ours: Whether a folder is an earlier result and nothing else; what is not is never replaced.
 
     Raises:
         OutputExistsError: Something stands there, and it may not be replaced.
     """
     if not os.path.lexists(place):
         return
-    ours = place.is_dir() and not place.is_symlink() and (place / marker).is_file()
-    if ours and force:
+    replaceable = place.is_dir() and not place.is_symlink() and ours(place)
+    if replaceable and force:
         return
-    if ours:
+    if replaceable:
         raise OutputExistsError(
             f"{str(place)!r} exists already",
             notes=[("fix", "name another folder, or replace it with --force (Python: force=True)")],
         )
     raise OutputExistsError(
-        f"{str(place)!r} exists already, and nothing in it says that torso made it",
+        f"{str(place)!r} exists already, and it is not a backbone that torso saved, or not that alone",
         notes=[("fix", "name another folder; torso does not replace this one, with --force neither")],
     )
 
 
 @contextmanager
-def staged_directory(place: Path, *, force: bool, marker: str) -> Iterator[Path]:
+def staged_directory(place: Path, *, force: bool, ours: Callable[[Path], bool]) -> Iterator[Path]:
     """Write a directory that appears at its place whole, or not at all.
 
     Args:
         place: Where it will be; its parents are made.
         force: Replace an earlier result there.
-        marker: A file that every result has.
+        ours: Whether a folder is an earlier result and nothing else.
 
     Yields:
         An empty directory on the same disk, to be filled.
@@ -80,7 +80,7 @@ def staged_directory(place: Path, *, force: bool, marker: str) -> Iterator[Path]
         OutputExistsError: Something stands there that may not be replaced.
         DiskError: The disk refused, filled up or failed; what stood there before is untouched.
     """
-    refuse_existing(place, force=force, marker=marker)
+    refuse_existing(place, force=force, ours=ours)
     made = _make_parents(place)
     stage = None
     published = False

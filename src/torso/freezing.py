@@ -16,8 +16,8 @@ class FreezePlan:
 
     Attributes:
         weights: Names of the nodes whose weights do not train.
-        norm: Names of the normalisation nodes that keep their stored statistics while the rest trains. A node in
-            ``weights`` keeps them in any case: Keras runs a frozen BatchNormalization in inference mode.
+        norm: Names of the BatchNormalization nodes that are frozen with their stored statistics while the rest trains.
+            A node in ``weights`` keeps its statistics in any case: Keras runs a frozen one in inference mode.
         stochastic: ``"off"`` makes every dropout and stochastic depth pass its input through, in training too.
     """
 

@@ -27,6 +27,7 @@ class Node:
         shape: Output shape without the batch axis; None for an axis of any size.
         stride: Input pixels per cell side, or None where the output is no map of cells.
         parameters: Number of values in the node's weights; those of a layer called several times count at each call.
+        outputs: How many tensors it gives; a backbone cannot end at a node with several.
         is_op: A bare op: it has no weights, and Keras' ``get_layer`` cannot reach it.
         alias: Other names by which a user may call the node, as the last node of a nested model by that model's name.
     """
@@ -37,6 +38,7 @@ class Node:
     shape: Shape = ()
     stride: int | None = None
     parameters: int = 0
+    outputs: int = 1
     is_op: bool = False
     alias: tuple[str, ...] = ()
 
@@ -63,6 +65,11 @@ class Feature:
     channels: int | None
     shape: Shape
     level: str | None = None
+
+    @classmethod
+    def at(cls, node: Node) -> Feature:
+        """The output of a node."""
+        return cls(node=node.name, stride=node.stride, channels=node.channels, shape=node.shape)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -35,12 +36,31 @@ def features_as_json(features: tuple[Feature, ...]) -> list[dict[str, Any]]:
     return [{**asdict(feature), "shape": list(feature.shape)} for feature in features]
 
 
+def is_saved_backbone(folder: Path) -> bool:
+    """Whether a folder holds what torso saves, and nothing besides."""
+    try:
+        manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        return {path.name for path in folder.iterdir()} == {NAME, MODEL} and isinstance(manifest["manifest"], int)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write it beside the model, with the model's size and hash."""
     model = folder / MODEL
     files = {MODEL: {"bytes": model.stat().st_size, "sha256": hash_of(model)}}
     text = json.dumps({**manifest, "files": files}, indent=2, ensure_ascii=False, sort_keys=True)
     (folder / NAME).write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Turn what a manifest with missing or odd values leads to into an error that says so."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise IntegrityError(f"{str(path)!r} does not say what a manifest says", notes=[("cause", cause)]) from error
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -55,7 +75,7 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise OptionError(f"{str(folder)!r} holds no saved backbone: it has no {NAME}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise IntegrityError(f"{str(path)!r} cannot be read", notes=[("cause", str(error))]) from error
     if not isinstance(manifest, dict) or manifest.get("manifest") != VERSION:
         version = manifest.get("manifest") if isinstance(manifest, dict) else None
@@ -63,8 +83,9 @@ def read_manifest(folder: Path) -> Manifest:
             f"{str(path)!r} is a manifest of version {version}, and this torso reads version {VERSION}",
             notes=[("fix", "use the torso that saved it, or build the backbone again")],
         )
-    expected = manifest["files"][MODEL]
     model = folder / MODEL
+    with understood(path):
+        expected = {fact: manifest["files"][MODEL][fact] for fact in ("bytes", "sha256")}
     if not model.is_file():
         raise IntegrityError(f"{str(model)!r} is missing")
     for fact, found in (("bytes", model.stat().st_size), ("sha256", hash_of(model))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +18,7 @@ import pytest
 from networks import randomize, save_listed
 
 import torso
-from torso.builtins.weight_sources import download, local_file, packaged_file
+from torso.builtins.weight_sources import check_download, download, local_file, packaged_file
 from torso.plugins import BUILTINS, Plugins
 
 
@@ -102,8 +103,31 @@ def test_a_local_file_is_held_against_both_hashes(tmp_path: Path) -> None:
     right = {name: hashlib.new(name, b"values").hexdigest() for name in ("sha256", "md5")}
     assert local_file({"file": str(path), **right}) == path
     for name in right:
-        with pytest.raises(torso.IntegrityError, match=f"{name} expected: 00\n  {name} found: {right[name]}"):
-            local_file({"file": str(path), **right, name: "00"})
+        wrong = "0" * len(right[name])
+        with pytest.raises(torso.IntegrityError, match=f"{name} expected: {wrong}\n  {name} found: {right[name]}"):
+            local_file({"file": str(path), **right, name: wrong})
+
+
+@pytest.mark.parametrize(("name", "length"), [("sha256", 64), ("md5", 32)])
+def test_a_hash_that_cannot_be_one_is_refused(tmp_path: Path, name: str, length: int) -> None:
+    (tmp_path / "w.h5").write_bytes(b"values")
+    with pytest.raises(torso.OptionError) as caught:
+        local_file({"file": str(tmp_path / "w.h5"), name: "zz"})
+    assert str(caught.value) == f"{name} cannot be 'zz'\n  known: {length} hexadecimal digits"
+
+
+def test_what_is_no_address_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(torso.OptionError, match=r"'ftp://x/w\.h5' is no address of a download"):
+        check_download({"url": "ftp://x/w.h5"})
+
+
+def test_a_package_inside_a_package_is_found_without_importing_the_outer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    with pytest.raises(torso.OptionError):
+        packaged_file({"resource": "this.inner:w.h5"})
+    assert "this" not in sys.modules
+    found = packaged_file({"resource": "torso.builtins.keras_applications:catalogue.json"})
+    assert found.name == "catalogue.json"
 
 
 PLUGIN = """

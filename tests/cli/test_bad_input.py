@@ -423,7 +423,7 @@ CASES = [
         ("build", "bad.yaml", "-o", "foreign", "--force"),
         one(),
         2,
-        "'foreign/a' exists already, and nothing in it says that torso made it",
+        "'foreign/a' exists already, and it is not a backbone that torso saved, or not that alone",
     ),
 ]
 
@@ -452,7 +452,8 @@ def weights(tmp_path_factory):
 def places(tmp_path):
     """A folder that torso made, as far as anyone can see, and one that it did not."""
     (tmp_path / "standing" / "a").mkdir(parents=True)
-    (tmp_path / "standing" / "a" / "manifest.json").write_text("{}")
+    (tmp_path / "standing" / "a" / "manifest.json").write_text('{"manifest": 1}')
+    (tmp_path / "standing" / "a" / "model.keras").touch()
     (tmp_path / "foreign" / "a").mkdir(parents=True)
     (tmp_path / "foreign" / "a" / "thesis.txt").write_text("years")
 

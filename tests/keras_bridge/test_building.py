@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import pytest
+from networks import assert_same_and_meaningful, images
 
 import torso
 from torso.keras_bridge.building import build_trunk
@@ -84,6 +85,58 @@ def test_a_builder_that_fails_is_blamed(run: Run) -> None:
 
 def test_a_builder_that_returns_no_model_is_blamed(run: Run) -> None:
     assert failure(run, returned="x") == "the builder of 'acme/Tiny' returned KerasTensor, not a keras.Model"
+
+
+def test_a_builder_that_ignores_the_input_shape_is_blamed(run: Run) -> None:
+    returned = "keras.Model(a := keras.Input((None, None, 3)), keras.layers.Conv2D(1, 1)(a))"
+    assert failure(run, returned=returned) == (
+        "the builder of 'acme/Tiny' returned a model for images [(None, None, 3)], not [(8, 8, 3)]\n"
+        "  fix: let it take its input_shape"
+    )
+
+
+SPLIT = "keras.Model(inputs, keras.layers.Conv2D(2, 1, name='end')(keras.ops.split(x, [1], axis=-1)[1]))"
+
+
+def test_a_cut_at_a_node_with_several_outputs_is_refused(run: Run) -> None:
+    with pytest.raises(torso.CutError) as caught:
+        run(returned=SPLIT, truncate={"layer": "split"})
+    assert str(caught.value) == ("'split' of Tiny has 2 outputs, and a backbone ends at one (at $.truncate.layer)")
+
+
+def test_the_whole_network_ends_at_the_output_that_it_ends_at(run: Run) -> None:
+    trunk = run(returned="keras.Model(inputs, keras.ops.split(x, [1], axis=-1)[1] * 2.0)")
+    full = trunk.model.get_layer("conv1").output
+    pixels = images((8, 8, 3))
+    expected = keras.Model(trunk.model.input, full)(pixels).numpy()[..., 1:] * 2.0
+    assert_same_and_meaningful(trunk.model(pixels), expected)
+
+
+SHARED = "keras.Model(inputs, (same := keras.layers.Conv2D(2, 1, name='same'))(same(x)))"
+
+
+def test_a_cut_at_one_call_of_a_shared_layer_saves_and_loads(run: Run, tmp_path: Any) -> None:
+    trunk = run(returned=SHARED, truncate={"layer": "same:0"})
+    assert [node.name for node in trunk.graph] == ["image", "conv0", "conv1", "same"]
+    assert (trunk.dropped_nodes, trunk.dropped_parameters) == (1, 0)
+    registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
+    plan: dict[str, Any] = {"weights": "none", "registry": registry}
+    saved = torso.create_backbone("Tiny", truncate={"layer": "same:0"}, **plan).save(tmp_path / "saved")
+    assert torso.load(saved).features[0].node == "same"
+
+
+def test_a_custom_layer_cannot_be_saved_as_what_plain_keras_loads(run: Run, tmp_path: Any) -> None:
+    own = "(type('Own', (keras.layers.Layer,), {'call': lambda self, values: values * 2.0}))()(x)"
+    run(returned=f"keras.Model(inputs, {own})")
+    registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
+    backbone = torso.create_backbone("Tiny", weights="none", registry=registry)
+    with pytest.raises(torso.PluginError) as caught:
+        backbone.save(tmp_path / "saved")
+    assert str(caught.value) == (
+        "the saved model would not load with plain Keras: it has layers of the class Own\n"
+        "  fix: build the network of Keras' own layers and ops"
+    )
+    assert not (tmp_path / "saved").exists()
 
 
 def test_a_builder_loads_no_weights_by_itself(run: Run) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from networks import images
 
-from torso.errors import PluginError
+from torso.errors import OptionError, PluginError
 from torso.freezing import FreezePlan
 from torso.keras_bridge.freeze import FreezeReport, freeze
 from torso.keras_bridge.reading import read_graph
@@ -73,6 +73,43 @@ def test_freeze_reaches_a_shared_layer_by_any_of_its_calls() -> None:
     model = keras.Model(inputs, shared(shared(inputs)))
     freeze(model, read_graph(model, "Shared"), FreezePlan(weights=frozenset({"shared:1"})), "'some'")
     assert model.trainable_weights == []
+
+
+def test_freeze_silences_what_inherits_from_dropout() -> None:
+    @keras.saving.register_keras_serializable("tests")
+    class Harder(keras.layers.Dropout):
+        pass
+
+    inputs = keras.Input((4, 4, 2))
+    model = keras.Model(inputs, Harder(0.5, name="harder")(inputs))
+    report = freeze(model, read_graph(model, "Net"), FreezePlan(), "'all'")
+    assert report.silenced == {"harder": 0.5}
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.RandomFlip(name="random"),
+        keras.layers.TimeDistributed(keras.layers.Dropout(0.5), name="random"),
+    ],
+)
+def test_freeze_refuses_what_it_cannot_silence(layer: keras.Layer) -> None:
+    inputs = keras.Input((4, 4, 2))
+    model = keras.Model(inputs, layer(inputs))
+    graph = read_graph(model, "Net")
+    with pytest.raises(OptionError) as caught:
+        freeze(model, graph, FreezePlan(), "'all'")
+    assert str(caught.value) == (
+        f"'random' is a {type(layer).__name__} that draws random numbers in training, and torso cannot turn that off\n"
+        "  fix: leave it out of the network, or choose a freeze policy that leaves random layers on"
+    )
+    freeze(model, graph, FreezePlan(stochastic="on"), "'none'")
+
+
+def test_freeze_nothing_wakes_what_came_frozen(residual: keras.Model) -> None:
+    residual.trainable = False
+    report = freeze(residual, read_graph(residual, "Residual"), FreezePlan(stochastic="on"), "'none'")
+    assert report.trainable == residual.count_params() - 2 * 4
 
 
 def test_freeze_blames_a_policy_that_selects_what_is_not_there(residual: keras.Model) -> None:

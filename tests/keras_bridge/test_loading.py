@@ -113,6 +113,42 @@ def test_fill_refuses_values_that_have_no_place(residual: keras.Model, tmp_path:
         fill(residual, path)
 
 
+def test_fill_reads_the_newer_format_under_the_older_name(residual: keras.Model, tmp_path: Path) -> None:
+    residual.save_weights(tmp_path / "w.weights.h5")
+    (tmp_path / "w.weights.h5").rename(tmp_path / "w.h5")
+    copy = keras.models.clone_model(residual)
+    assert fill(copy, tmp_path / "w.h5") == len(residual.weights)
+    np.testing.assert_array_equal(copy.layers[-1].kernel, residual.layers[-1].kernel)
+
+
+@each_format
+def test_fill_refuses_values_that_are_not_finite(residual: keras.Model, tmp_path: Path, save: Saver, name: str) -> None:
+    residual.layers[-1].kernel.assign(residual.layers[-1].kernel * np.nan)
+    save(residual, tmp_path / name)
+    with pytest.raises(IntegrityError, match="that are not finite"):
+        fill(keras.models.clone_model(residual), tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file: file.create_dataset("model_weights", data=3),
+        lambda file: file.attrs.__setitem__("layer_names", 3),
+        lambda file: file["conv2d_1"].attrs.__setitem__("weight_names", ["nowhere"]),
+    ],
+)
+def test_fill_refuses_odd_content(residual: keras.Model, tmp_path: Path, spoil: Callable[[h5py.File], None]) -> None:
+    model = keras.models.clone_model(residual)
+    path = tmp_path / "w.h5"
+    save_listed(residual, path)
+    with h5py.File(path, "a") as file:
+        if "conv2d_1" not in file:
+            file.move(next(name for name in file if name.startswith("conv2d")), "conv2d_1")
+        spoil(file)
+    with pytest.raises(IntegrityError):
+        fill(model, path)
+
+
 def test_fill_refuses_a_format_that_it_does_not_know(residual: keras.Model, tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         fill(residual, tmp_path / "w.pt")

@@ -140,7 +140,7 @@ backbones:
         "defaults has no key 'options' (at spec.yaml:3:12, $.defaults.options)\n"
         "  known: architecture, weights, input, truncate, freeze",
         "freeze must be a name, or a mapping with one key, not one of 2 keys (at spec.yaml:3:32, $.defaults.freeze)\n"
-        "  fix: put the options under the name, as in {pop: {count: 1, unit: block}}",
+        "  fix: put the options under the name, as in {pop: {count: 1, allow_partial: true}}",
         "a backbone cannot be called 'a/b' (at spec.yaml:5:3, $.backbones.a/b)\n"
         "  known: 1 to 100 letters, digits, '_', '-' and '.'; first no '-' or '.', last no '.'",
         "backbone 'edge' has no key 'architecure' (at spec.yaml:7:5, $.backbones.edge.architecure)\n"
@@ -160,7 +160,7 @@ backbones:
         "channels must be a whole number, not the text '3' (at spec.yaml:11:68, $.backbones.Edge.input.channels)\n"
         "  fix: write 3 without quotes",
         "truncate must be a name, or a mapping with one key, not a list (at spec.yaml:11:84, $.backbones.Edge.truncate)\n"
-        "  fix: put the options under the name, as in {pop: {count: 1, unit: block}}",
+        "  fix: put the options under the name, as in {pop: {count: 1, allow_partial: true}}",
         "architecture must be a name, not the text '' (at spec.yaml:12:25, $.backbones.three.architecture)",
         "size cannot be '0' (at spec.yaml:12:44, $.backbones.three.input.size[0])\n  known: 1 or more",
         "an item of size must be a whole number, not the text '1.0' (at spec.yaml:12:47, $.backbones.three.input.size[1])\n"
@@ -173,7 +173,7 @@ backbones:
         "  fix: write [96, 96]",
         "truncate must be a name, or a mapping with one key, not one of 0 keys "
         "(at spec.yaml:14:58, $.backbones.five.truncate)\n"
-        "  fix: put the options under the name, as in {pop: {count: 1, unit: block}}",
+        "  fix: put the options under the name, as in {pop: {count: 1, allow_partial: true}}",
         "backbones 'edge' and 'Edge' differ only in the case of letters (at spec.yaml:11:3, $.backbones.Edge)",
         "backbone 'edge' has no architecture (at spec.yaml:6:3, $.backbones.edge)\n"
         "  fix: write architecture: NAME; `torso list` knows the names",
@@ -304,7 +304,7 @@ def test_extends_says_why_a_file_is_not_read_beside_what_else_is_wrong(value, ex
     assert messages(path) == [
         expected,
         "freeze must be a name, or a mapping with one key, not an empty list (at spec.yaml:3:28, $.backbones.edge.freeze)\n"
-        "  fix: put the options under the name, as in {pop: {count: 1, unit: block}}",
+        "  fix: put the options under the name, as in {pop: {count: 1, allow_partial: true}}",
     ]
 
 

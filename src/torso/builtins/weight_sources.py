@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -41,6 +42,7 @@ def torso_weight_sources() -> Iterable[WeightSource]:
         doc="A download, kept in the folder that Keras itself uses.",
         options=(url, SHA256, MD5, cached_as),
         fetch=download,
+        check=check_download,
     )
 
 
@@ -56,14 +58,12 @@ def check_local(options: Options) -> None:
 def packaged_file(options: Options) -> Path:
     """The file inside the package, once its hash is right; the package is not imported."""
     package, _, inside = str(options["resource"]).partition(":")
-    try:
-        found = find_spec(package)
-    except (ImportError, ValueError):  # a package inside one that is not there; no name at all
-        found = None
+    top, *below = package.split(".")
+    found = find_spec(top) if top else None  # of a name with dots, Python would import the first part
     roots = list(found.submodule_search_locations or ()) if found else []
     if not roots:
         raise OptionError(f"the weights come with the package {package!r}, and that is not installed")
-    return _verified(Path(roots[0], inside), options)
+    return _verified(Path(roots[0], *below, inside), options)
 
 
 def check_packaged(options: Options) -> None:
@@ -81,7 +81,7 @@ def download(options: Options) -> Path:
                 fname=options["cached_as"],
                 origin=url,
                 cache_subdir="models",
-                file_hash=options["sha256"] or options["md5"],
+                file_hash=str(options["sha256"] or options["md5"] or "").lower() or None,
             )
         )
     except ValueError as error:
@@ -94,11 +94,25 @@ def download(options: Options) -> Path:
                 ("fix", "connect, or name a local file with weights: {file: PATH}, or write weights: none"),
             ],
         ) from error
-    return path
+    return _verified(path, options)
+
+
+def check_download(options: Options) -> None:
+    _check_hashes(options)
+    if not str(options["url"]).startswith(("https://", "http://")):
+        raise OptionError(f"{options['url']!r} is no address of a download", notes=[("known", "https://…, http://…")])
+
+
+def _check_hashes(options: Options) -> None:
+    for name, length in (("sha256", 64), ("md5", 32)):
+        value = options.get(name)
+        if value is not None and not re.fullmatch(f"[0-9a-fA-F]{{{length}}}", str(value)):
+            raise OptionError(f"{name} cannot be {value!r}", notes=[("known", f"{length} hexadecimal digits")])
 
 
 def _verified(path: Path, options: Options) -> Path:
     """The path, once it is a readable regular file with the hash that was promised."""
+    _check_hashes(options)
     try:
         mode = path.stat().st_mode
     except OSError as error:

@@ -75,9 +75,12 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
         with _placed(plan.weights.place):
             fill(full, path)
     progress(f"cutting at {end}")
-    trunk = cut(full, end, plan.name)
+    with _blame(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}"):
+        trunk = cut(full, None if end == graph.end.name else end, plan.name)
+    dropped = full.count_params() - trunk.count_params()
     del full
-    kept = Graph(card.name, tuple(node for node in graph if node.name in graph.ancestors(end)))
+    kept = read_graph(trunk, card.name, keep=[node.name for node in graph])
+    dropped_nodes = len(graph) - len(kept)
     trunk, kept = _before_freeze(trunk, kept, plan, registry)
     progress("freezing")
     policy = plan.freeze.contribution
@@ -86,14 +89,13 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
     if not isinstance(selected, FreezePlan):
         raise PluginError(f"freeze policy {policy.qualified!r} returned {type(selected).__name__}, not a FreezePlan")
     frozen = freeze(trunk, kept, selected, repr(policy.qualified))
-    last = kept.end
     return Trunk(
         model=trunk,
         graph=kept,
-        features=(Feature(node=last.name, stride=last.stride, channels=last.channels, shape=last.shape),),
+        features=(Feature.at(kept.end),),
         frozen=frozen,
-        dropped_nodes=sum(node.name not in kept for node in graph),
-        dropped_parameters=sum(node.parameters for node in graph if node.name not in kept),
+        dropped_nodes=dropped_nodes,
+        dropped_parameters=dropped,
         weights_file=str(path) if path else None,
     )
 
@@ -115,6 +117,12 @@ def _build(plan: Plan) -> keras.Model:
             f"the builder of {plan.architecture.qualified!r} returned {type(model).__name__}, not a keras.Model",
             notes=[("plugin", str(plugin))],
         )
+    shapes = [tuple(tensor.shape[1:]) for tensor in getattr(model, "inputs", None) or ()]
+    if shapes and shapes != [plan.input_shape]:
+        raise PluginError(
+            f"the builder of {plan.architecture.qualified!r} returned a model for images {shapes}, not {[plan.input_shape]}",
+            notes=[("plugin", str(plugin)), ("fix", "let it take its input_shape")],
+        )
     return model
 
 
@@ -129,6 +137,11 @@ def _select_cut(plan: Plan, graph: Graph) -> str:
         )
     if not graph[end].inputs:
         raise CutError(f"a cut at {end!r} would leave nothing of {graph.name}: that is its input", place=plan.truncate.place)
+    if graph[end].outputs > 1 and end != graph.end.name:
+        raise CutError(
+            f"{end!r} of {graph.name} has {graph[end].outputs} outputs, and a backbone ends at one",
+            place=plan.truncate.place,
+        )
     return graph[end].name
 
 
@@ -145,7 +158,7 @@ def _before_freeze(trunk: keras.Model, graph: Graph, plan: Plan, registry: Regis
             )
         names = [node.name for node in graph]
         graph = read_graph(changed, graph.name, keep=names)
-        trunk = cut(changed, graph.end.name, plan.name, keep=names)
+        trunk = cut(changed, None, plan.name, keep=names)
     return trunk, graph
 
 

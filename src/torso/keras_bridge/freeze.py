@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from torso.errors import PluginError, did_you_mean
+from torso.errors import OptionError, PluginError, did_you_mean
 from torso.freezing import FreezePlan
 from torso.graph import Graph
 
@@ -62,20 +62,35 @@ def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> F
     selected = {_layer_of(name) for name in plan.weights}
     normalised = selected | {_layer_of(name) for name in plan.norm}
     silenced: dict[str, float] = {}
-    if all(node.name in plan.weights for node in graph):
-        model.trainable = False
+    everything = all(node.name in plan.weights for node in graph)
+    model.trainable = not everything
     for name, layer in _leaves(model):
-        if name in selected or (name in normalised and isinstance(layer, keras.layers.BatchNormalization)):
-            layer.trainable = False
-        attribute = _STOCHASTIC.get(type(layer).__name__)
-        if plan.stochastic == "off" and attribute and getattr(layer, attribute) > 0:
-            silenced[name] = float(getattr(layer, attribute))
-            setattr(layer, attribute, 0.0)
-    trains = {id(weight) for weight in model.trainable_weights}
-    counts = {True: 0, False: 0}
-    for weight in model.weights:
-        counts[id(weight) in trains] += math.prod(weight.shape)
-    return FreezeReport(frozen=counts[False], trainable=counts[True], silenced=silenced)
+        frozen = name in selected or (name in normalised and isinstance(layer, keras.layers.BatchNormalization))
+        layer.trainable = not (everything or frozen)
+        if plan.stochastic == "off":
+            silenced |= _silence(name, layer)
+    return FreezeReport(**counts(model), silenced=silenced)
+
+
+def counts(model: keras.Model) -> dict[str, int]:
+    """Number of parameters that do not train, and of those that do."""
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return {"frozen": sum(math.prod(weight.shape) for weight in model.weights) - trainable, "trainable": trainable}
+
+
+def _silence(name: str, layer: Any) -> dict[str, float]:
+    """Turn off what a layer draws at random; what it was set to, by its name."""
+    attribute = next((_STOCHASTIC[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in _STOCHASTIC), None)
+    if attribute is not None:
+        before = float(getattr(layer, attribute))
+        setattr(layer, attribute, 0.0)
+        return {name: before} if before else {}
+    if len(layer.variables) > len(layer.weights):  # the state of a random generator is a variable, and no weight
+        raise OptionError(
+            f"{name!r} is a {type(layer).__name__} that draws random numbers in training, and torso cannot turn that off",
+            notes=[("fix", "leave it out of the network, or choose a freeze policy that leaves random layers on")],
+        )
+    return {}
 
 
 def _layer_of(node: str) -> str:
@@ -86,6 +101,7 @@ def _layer_of(node: str) -> str:
 def _leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for layer in model.layers:
         if isinstance(layer, keras.Model):
+            layer.trainable = model.trainable
             yield from _leaves(layer, f"{prefix}{layer.name}/")
         else:
             yield prefix + layer.name, layer

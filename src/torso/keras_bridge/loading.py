@@ -14,7 +14,7 @@ import h5py
 import keras
 import numpy as np
 
-from torso.errors import IntegrityError, Note, OptionError
+from torso.errors import IntegrityError, Note, OptionError, TorsoError
 from torso.files import scratch_directory
 
 Pair = tuple[str, Any, Any]
@@ -44,7 +44,9 @@ def fill(model: keras.Model, path: Path) -> int:
             if "layer_names" in file.attrs or "layer_names0" in file.attrs:
                 return _fill_listed(model, file, path)
             return _fill_grouped(model, file, path)
-    except (OSError, RuntimeError, KeyError) as error:  # what h5py raises on a damaged file
+    except TorsoError:
+        raise
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:  # of h5py, on odd content
         raise IntegrityError(
             f"the weights file {str(path)!r} is damaged: it cannot be read as HDF5",
             notes=[("cause", str(error).split("\n")[0]), ("fix", "copy or download it again")],
@@ -92,7 +94,9 @@ def _fill_grouped(model: keras.Model, file: h5py.File, path: Path) -> int:
             ]
             if problems:
                 raise _of_another(path, _causes(problems))
-        model.load_weights(path)
+        named = folder / "values.weights.h5"  # Keras chooses its reader by the name, whatever is in the file
+        named.symlink_to(path.resolve())
+        model.load_weights(named)
         model.save_weights(template)
         with h5py.File(template, "r") as filled:
             _require_equal(((name, array, stored[name]) for name, array in _arrays(filled).items()), path)
@@ -110,7 +114,10 @@ def _assign(model: keras.Model, pairs: Sequence[Pair], path: Path) -> None:
 
 def _require_equal(pairs: Iterator[Pair], path: Path) -> None:
     for name, ours, theirs in pairs:
-        if not np.array_equal(ours[()], theirs[()].astype(ours.dtype), equal_nan=True):
+        values = theirs[()].astype(ours.dtype)
+        if not np.isfinite(values).all():
+            raise IntegrityError(f"the weights file {str(path)!r} holds values of {name!r} that are not finite")
+        if not np.array_equal(ours[()], values):
             raise IntegrityError(f"the value of {name!r} is not the one in {str(path)!r} after loading")
 
 

@@ -68,6 +68,10 @@ def node_name(prefix: str, layer: str, number: int, count: int) -> str:
     return f"{prefix}{layer}:{number}" if count > 1 else prefix + layer
 
 
+_NO_LONGER_A_GRID = ("Flatten", "Reshape", "Permute", "GetItem", "Resizing", "Resize", "Slice")
+"""Layers and ops behind which the pixels of a cell are not told by strides alone."""
+
+
 class _Reader:
     """Walks a model and the models nested in it, in topological order, and drafts the nodes."""
 
@@ -136,6 +140,7 @@ class _Reader:
             "kind": entry["class_name"],
             "inputs": tuple(dict.fromkeys(inputs)),
             "parameters": sum(math.prod(weight.shape) for weight in getattr(layer, "weights", ())),
+            "outputs": _output_count(layer),
             "is_op": not isinstance(layer, keras.Layer),
             "alias": (),
         }
@@ -148,13 +153,20 @@ class _Reader:
         return Node(**draft, shape=shape, stride=int(stride) if is_map and stride is not None else None)
 
 
+def _output_count(layer: Any) -> int:
+    try:
+        return len(keras.tree.flatten(layer.output))
+    except (AttributeError, ValueError):  # called several times: then Keras tells no output
+        return 1
+
+
 def _stride(entry: Config, inputs: list[Fraction | None]) -> Fraction | None:
     """Input pixels per cell of this output, or None where it is no map of cells any more."""
     if not inputs:
         return Fraction(1)
     maps = [stride for stride in inputs if stride is not None]
     kind, config = entry["class_name"], entry["config"]
-    if not maps or kind.startswith("Global") or kind in ("Flatten", "Reshape", "Permute"):
+    if not maps or kind.startswith("Global") or kind in _NO_LONGER_A_GRID:
         return None
     factor = Fraction(1)
     if kind.startswith("UpSampling"):

@@ -9,11 +9,13 @@ from typing import Any
 
 import keras
 
-from torso.errors import DiskError, IntegrityError
+from torso.errors import DiskError, IntegrityError, PluginError
 from torso.files import hash_of
-from torso.graph import Graph
+from torso.graph import Feature, Graph
 from torso.keras_bridge.building import Trunk
+from torso.keras_bridge.freeze import counts
 from torso.keras_bridge.reading import read_graph
+from torso.keras_bridge.surgery import custom_classes
 from torso.manifest import VERSION, Manifest, features_as_json, fingerprint
 from torso.planning import Plan
 
@@ -40,6 +42,12 @@ def save_model(model: keras.Model, path: Path) -> None:
     Raises:
         DiskError: The disk refused or is full.
     """
+    foreign = sorted({kind.__name__ for kind in custom_classes(model).values()})
+    if foreign:
+        raise PluginError(
+            f"the saved model would not load with plain Keras: it has layers of the class {', '.join(foreign)}",
+            notes=[("fix", "build the network of Keras' own layers and ops")],
+        )
     try:
         model.save(path)
     except OSError:
@@ -67,6 +75,17 @@ def load_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph]:
             f"{str(path)!r} has another graph than the one that was saved",
             notes=[("nodes expected", str(manifest["graph"]["nodes"])), ("nodes found", str(len(graph)))],
         )
+    features = features_as_json((Feature.at(graph.end),))
+    found = counts(model)
+    for fact, saved, read in (
+        ("features", manifest["features"], features),
+        ("parameters that train", manifest["frozen"]["trainable"], found["trainable"]),
+    ):
+        if saved != read:
+            raise IntegrityError(
+                f"{str(path)!r} is not what its manifest says",
+                notes=[(f"{fact} expected", str(saved)), (f"{fact} found", str(read))],
+            )
     return model, graph
 
 

@@ -19,12 +19,12 @@ from torso.keras_bridge.naming import canonical_names
 from torso.keras_bridge.reading import functional, layer_names, node_name
 
 
-def cut(model: keras.Model, end: str, name: str, *, keep: Collection[str] = ()) -> keras.Model:
+def cut(model: keras.Model, end: str | None, name: str, *, keep: Collection[str] = ()) -> keras.Model:
     """A model of its own that ends at one node, with canonical names and the same values.
 
     Args:
         model: Functional model from images ``(N, H, W, C)``.
-        end: Canonical name of the last node kept, ``outer/inner`` inside a nested model.
+        end: Canonical name of the last node kept, ``outer/inner`` inside a nested model; None to keep the whole model.
         name: What errors and the new model are called.
         keep: Layer names of the model that are canonical already.
 
@@ -35,9 +35,9 @@ def cut(model: keras.Model, end: str, name: str, *, keep: Collection[str] = ()) 
         CutError: The end lies inside a model that is called more than once.
     """
     plain = functional(model, name)
-    config, names = _pruned(plain.get_config(), end.split("/"), keep)
+    config, names = _pruned(plain.get_config(), end.split("/") if end else [], keep)
     config["name"] = name.rsplit("/", 1)[-1]
-    trunk: keras.Model = type(plain).from_config(config, custom_objects=_custom_classes(plain))
+    trunk: keras.Model = type(plain).from_config(config, custom_objects=custom_classes(plain))
     copy_values(plain, trunk, names)
     return trunk
 
@@ -158,12 +158,12 @@ def _renumbered(kept: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
     return numbers
 
 
-def _custom_classes(model: keras.Model) -> dict[str, type]:
+def custom_classes(model: keras.Model) -> dict[str, type]:
     """The classes of a model's layers that Keras could not find by their name alone."""
     classes: dict[str, type] = {}
     for layer in model.operations:
         if isinstance(layer, keras.Model):
-            classes |= _custom_classes(functional(layer, layer.name))
+            classes |= custom_classes(functional(layer, layer.name))
         kind = type(layer)
         if not kind.__module__.startswith("keras."):
             classes |= {kind.__name__: kind, keras.saving.get_registered_name(kind): kind}

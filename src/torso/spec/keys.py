@@ -151,7 +151,7 @@ def _choice(key: str, node: Node) -> Choice:
     raise SpecError(
         f"{key} must be a name, or a mapping with one key, not {was}",
         place=node.place,
-        notes=[("fix", "put the options under the name, as in {pop: {count: 1, unit: block}}")],
+        notes=[("fix", "put the options under the name, as in {pop: {count: 1, allow_partial: true}}")],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from torso.errors import TorsoError
 from torso.registry import Registry
 from torso.testing.checks import CHECKS, Subject
 
@@ -60,7 +61,7 @@ def check_architecture(
     for check in CHECKS:
         try:
             check(subject)
-        except AssertionError as error:
+        except (AssertionError, TorsoError) as error:
             failed.append(f"{check.__name__}: {error}")
     if failed:
         raise AssertionError("\n".join(failed))

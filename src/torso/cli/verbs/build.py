@@ -19,7 +19,7 @@ from torso.cli.specs import plans_of
 from torso.cli.text import page_of, short, size_of, table, times
 from torso.errors import DiskError, TorsoError, raise_all
 from torso.files import refuse_existing
-from torso.manifest import MODEL, NAME
+from torso.manifest import MODEL, is_saved_backbone
 from torso.planning import Plan
 from torso.registry import Registry
 
@@ -80,7 +80,7 @@ def _check_places(places: Sequence[Path], *, force: bool) -> None:
     errors: list[TorsoError] = []
     for place in places:
         try:
-            refuse_existing(place, force=force, marker=NAME)
+            refuse_existing(place, force=force, ours=is_saved_backbone)
         except TorsoError as error:
             errors.append(error)
     if places and not errors:
