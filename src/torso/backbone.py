@@ -55,6 +55,7 @@ class Backbone:
 
         Raises:
             OutputExistsError: Something stands there that may not be replaced.
+            PluginError: The model has layers of a class that plain Keras does not know.
             DiskError: The disk refused or is full; what stood there before is untouched.
         """
         from torso.keras_bridge.freeze import counts

@@ -88,7 +88,8 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
         selected = policy.value.select(kept, plan.freeze.options)
     if not isinstance(selected, FreezePlan):
         raise PluginError(f"freeze policy {policy.qualified!r} returned {type(selected).__name__}, not a FreezePlan")
-    frozen = freeze(trunk, kept, selected, repr(policy.qualified))
+    with _placed(plan.freeze.place):
+        frozen = freeze(trunk, kept, selected, repr(policy.qualified))
     return Trunk(
         model=trunk,
         graph=kept,

@@ -52,6 +52,7 @@ def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> F
 
     Raises:
         PluginError: The policy selected a node that the trunk does not have.
+        OptionError: What is random is to be off, and a layer draws random numbers that torso cannot turn off.
     """
     for name in sorted(plan.weights | plan.norm):
         if name not in graph:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -40,7 +39,8 @@ def save_model(model: keras.Model, path: Path) -> None:
     """Write a model as ``.keras``.
 
     Raises:
-        DiskError: The disk refused or is full.
+        PluginError: It has layers of a class that plain Keras does not know.
+        DiskError: The disk is full; an ``OSError`` passes, for whoever staged the folder knows its final name.
     """
     foreign = sorted({kind.__name__ for kind in custom_classes(model).values()})
     if foreign:
@@ -50,8 +50,6 @@ def save_model(model: keras.Model, path: Path) -> None:
         )
     try:
         model.save(path)
-    except OSError:
-        raise  # whoever staged the folder knows its final name
     except RuntimeError as error:  # what HDF5 makes of a full disk
         raise DiskError(f"{path.name} could not be written", notes=[("cause", str(error).split("\n")[0])]) from error
 
@@ -60,7 +58,7 @@ def load_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph]:
     """Read a model back.
 
     Raises:
-        IntegrityError: It cannot be read, or its graph is not the one that was saved.
+        IntegrityError: It cannot be read, or its graph, features or freezing are not what the manifest says.
     """
     try:
         model = keras.models.load_model(path, compile=False)
@@ -68,7 +66,7 @@ def load_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph]:
         raise IntegrityError(
             f"{str(path)!r} cannot be loaded", notes=[("cause", str(error).strip().split("\n")[0])]
         ) from error
-    names = _names(model)
+    names = [layer.name for layer in model.operations]
     graph = read_graph(model, manifest["plan"]["architecture"].rsplit("/", 1)[-1], keep=names)
     if fingerprint(graph) != manifest["graph"]["fingerprint"]:
         raise IntegrityError(
@@ -87,7 +85,3 @@ def load_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph]:
                 notes=[(f"{fact} expected", str(saved)), (f"{fact} found", str(read))],
             )
     return model, graph
-
-
-def _names(model: Any) -> list[str]:
-    return [layer.name for layer in model.operations]
