@@ -1,0 +1,66 @@
+"""What to say of a node name that a graph does not have: what may be meant, and why the name is not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from torso.errors import Note, UnknownNameError, nearest
+from torso.graph.node import Node, describe
+
+_MOST_CLEAN = 6
+
+
+def unknown_node(name: str, network: str, nodes: Sequence[Node], clean: Sequence[Node]) -> UnknownNameError:
+    """The error for a name that is not in a network."""
+    notes = [*_suggestions(name, network, nodes), ("clean cuts", _last_clean(clean))]
+    return UnknownNameError(f"node {name!r} is not in {network}", notes=notes)
+
+
+def _suggestions(name: str, network: str, nodes: Sequence[Node]) -> Iterator[Note]:
+    names = {spelling: node for node in reversed(nodes) for spelling in (*node.alias, node.name)}
+    calls = [node.name for node in nodes if node.layer == name]
+    if calls:
+        yield "cause", f"the layer {name!r} is called {len(calls)} times"
+        yield "did you mean", " or ".join(map(repr, calls))
+        return
+    automatic = _automatic(name, names)
+    if automatic:
+        stem, count = automatic
+        last = f"{stem}_{count - 1}" if count > 1 else stem
+        number = int(name.rsplit("_", 1)[1]) % count
+        yield (
+            "cause",
+            f"Keras numbers {stem!r} on from whatever the process built before; torso counts in {network} alone, "
+            f"{stem!r} to {last!r}",
+        )
+        yield "did you mean", f"{f'{stem}_{number}' if number else stem!r}, if only {network} was built before"
+        return
+    near = [spelling for spelling in names if _plain(spelling) == _plain(name)] or nearest(name, names)
+    if near:
+        best = f"{near[0]!r}  ({describe(names[near[0]])})"
+        others = " or ".join(map(repr, near[1:3]))
+        yield "did you mean", f"{best}, or {others}" if others else best
+
+
+def _automatic(name: str, names: dict[str, Node]) -> tuple[str, int] | None:
+    """The stem of a name that Keras makes, and how many such names there are here."""
+    match = re.fullmatch(r"(.+)_[0-9]+", name)
+    stem = match[1] if match else ""
+    if stem not in names or stem.replace("_", "") != names[stem].kind.lower():
+        return None
+    count = 1
+    while f"{stem}_{count}" in names:
+        count += 1
+    return stem, count
+
+
+def _plain(name: str) -> str:
+    """Without what Keras 3 writes in another way than older ones: ``conv1/relu``, ``Conv_1.bn``."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def _last_clean(clean: Sequence[Node]) -> str:
+    names = [node.name for node in reversed(clean) if node.inputs]
+    more = f", … and {len(names) - _MOST_CLEAN} before them" if len(names) > _MOST_CLEAN else ""
+    return ", ".join(names[:_MOST_CLEAN]) + more

@@ -1,0 +1,182 @@
+"""The graph of a network, and the clean nodes in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from torso.graph.blocks import LEVELS, block_outputs, infer_levels
+from torso.graph.missing import unknown_node
+from torso.graph.node import Node, Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One output of a backbone.
+
+    Attributes:
+        name: What the output is called: its level where it was chosen by level, its node otherwise.
+        node: The node that it is the output of.
+        stride: Input pixels from one cell to the next, or None where it is no map of cells.
+        channels: Size of the last axis.
+        shape: Shape without the batch axis.
+        level: ``C1`` to ``C5``, where the output is one of those.
+    """
+
+    name: str
+    node: str
+    stride: int | None
+    channels: int | None
+    shape: Shape
+    level: str | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A headless network from its input to its ends.
+
+    Attributes:
+        name: Architecture, as errors say it.
+        nodes: All nodes in topological order: the input first. Every one leads to an end.
+        ends: Names of the nodes whose outputs are the network's; the last node where nothing is said.
+        known_levels: The node of each level, where that is known; inferred where None.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    ends: tuple[str, ...] = ()
+    known_levels: Mapping[str, str] | None = None
+    _index: dict[str, int] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.ends:
+            object.__setattr__(self, "ends", (self.nodes[-1].name,))
+        for index, node in enumerate(self.nodes):
+            for name in (node.name, *node.alias):
+                self._index.setdefault(name, index)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._index
+
+    def __getitem__(self, name: str) -> Node:
+        """The node of that name.
+
+        Raises:
+            UnknownNameError: There is none; the nearest names are suggested.
+        """
+        index = self._index.get(name)
+        if index is None:
+            raise unknown_node(name, self.name, self.nodes, self.clean)
+        return self.nodes[index]
+
+    @property
+    def end(self) -> Node:
+        """The last of the nodes whose outputs are the network's."""
+        return self[self.ends[-1]]
+
+    @cached_property
+    def clean(self) -> tuple[Node, ...]:
+        """The nodes that every path from the input to an end passes through, in order.
+
+        In a topological order, an edge that jumps over a node is a path around it, and there is no other way around; one
+        sweep over the edges therefore finds all of them. An output of the network counts as an edge behind the last node.
+        """
+        furthest = self.last_readers()
+        clean: list[Node] = []
+        reach = max(index for index, node in enumerate(self.nodes) if not node.inputs)  # the last input, where several
+        for index, node in enumerate(self.nodes):
+            if reach <= index:
+                clean.append(node)
+            reach = max(reach, furthest[index])
+        return tuple(clean)
+
+    @cached_property
+    def blocks(self) -> tuple[Node, ...]:
+        """The clean nodes that end a block, in order."""
+        return block_outputs(self.clean)
+
+    @cached_property
+    def levels(self) -> Mapping[str, str]:
+        """The node of each level that the network has, by ``C1`` to ``C5`` and ``C1@expansion`` to ``C5@expansion``."""
+        return infer_levels(self.clean) if self.known_levels is None else self.known_levels
+
+    def with_levels(self, declared: Mapping[str, str]) -> Graph:
+        """The same graph with declared levels beside the inferred ones.
+
+        A declared level holds where its node is there and has the level's stride, and is clean or the only one: with other
+        options than the default ones a network may have other nodes.
+        """
+        clean = {node.name for node in self.clean}
+        levels = infer_levels(self.clean)
+        for level, name in declared.items():
+            stride = LEVELS.get(level.partition("@")[0])
+            if name in self and self[name].stride == stride and (level not in levels or self[name].name in clean):
+                levels[level] = self[name].name
+        return replace(self, known_levels=dict(sorted(levels.items())))
+
+    def last_readers(self) -> list[int]:
+        """For each node, the position of the last node that reads it; behind the last node for what the network gives."""
+        last = [0] * len(self.nodes)
+        for index, node in enumerate(self.nodes):
+            for name in node.inputs:
+                last[self._index[name]] = index
+        for name in self.ends:
+            last[self._index[name]] = len(self.nodes)
+        return last
+
+    def ancestors(self, *names: str) -> frozenset[str]:
+        """The nodes that these nodes are computed from, themselves included."""
+        kept: set[str] = set()
+        todo = [self[name].name for name in names]
+        while todo:
+            name = todo.pop()
+            if name not in kept:
+                kept.add(name)
+                todo.extend(self.nodes[self._index[name]].inputs)
+        return frozenset(kept)
+
+    def kept(self, *names: str) -> Graph:
+        """The part that these nodes are computed from, which ends at them."""
+        kept = self.ancestors(*names)
+        return Graph(
+            self.name,
+            tuple(node for node in self.nodes if node.name in kept),
+            ends=tuple(self[name].name for name in names),
+            known_levels={level: name for level, name in self.levels.items() if name in kept},
+        )
+
+    def readers(self, name: str) -> tuple[Node, ...]:
+        """The nodes that read this one's output."""
+        name = self[name].name
+        return tuple(node for node in self.nodes if name in node.inputs)
+
+    def position(self, name: str) -> int:
+        """Where the node stands in topological order; the input is 0."""
+        return self._index[self[name].name]
+
+    def pop_count(self, name: str) -> int:
+        """How many nodes stand behind this one in topological order."""
+        return len(self.nodes) - 1 - self.position(name)
+
+    def level_of(self, name: str) -> str | None:
+        """The level that this node is, if it is one."""
+        return next((level for level, node in self.levels.items() if node == name), None)
+
+    def feature(self, name: str, node: str) -> Feature:
+        """The output of a node as a backbone's feature of that name."""
+        found = self[node]
+        return Feature(
+            name=name,
+            node=found.name,
+            stride=found.stride,
+            channels=found.channels,
+            shape=found.shape,
+            level=self.level_of(found.name),
+        )
