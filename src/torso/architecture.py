@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from torso.graph import EXPANSION, LEVELS
 from torso.preprocessing import Preprocessing
 from torso.spec.options import Option, Options, Value
 from torso.weights import WeightsFile
@@ -81,6 +82,8 @@ class Architecture:
         input: Which images it takes.
         preprocessing: What the weights expect of the pixels.
         parameters: Number of parameters of the headless network with default options, or None.
+        levels: The node of each level (``C1`` to ``C5``, ``C4@expansion``) with default options. What is left out is
+            inferred from the graph; a node that is declared need not be a clean cut.
         paper: Reference and identifier of the publication.
         license: Terms of code, weights and training data.
         source: Where the card's figures come from.
@@ -95,6 +98,7 @@ class Architecture:
     arguments: Mapping[str, Value] = field(default_factory=dict)
     weights: tuple[Weights, ...] = ()
     parameters: int | None = None
+    levels: Mapping[str, str] = field(default_factory=dict)
     paper: str | None = None
     license: License = field(default_factory=License)
     source: str = ""
@@ -105,6 +109,9 @@ class Architecture:
                 raise TypeError(f"the {name} of an architecture must be text, not {getattr(self, name)!r}")
         if not isinstance(self.input, InputRules) or not isinstance(self.preprocessing, Preprocessing):
             raise TypeError(f"architecture {self.name!r} needs InputRules and Preprocessing")
+        unknown = [level for level in self.levels if level.removesuffix(EXPANSION) not in LEVELS]
+        if unknown:
+            raise TypeError(f"architecture {self.name!r} declares a level {unknown[0]!r}; known: {', '.join(LEVELS)}")
 
     @property
     def tags(self) -> tuple[str, ...]:

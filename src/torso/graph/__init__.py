@@ -4,13 +4,14 @@ A graph is a value without Keras objects, so that a truncation strategy or a fre
 TensorFlow. Reading one off a Keras model is the work of the Keras bridge.
 """
 
-from torso.graph.blocks import LEVELS
+from torso.graph.blocks import EXPANSION, LEVELS
 from torso.graph.cost import Cost, clean_costs, cost_of
 from torso.graph.cuts import Branch, branches_lost, clean_around, require_clean
 from torso.graph.network import Feature, Graph
 from torso.graph.node import Node, Shape, describe
 
 __all__ = [
+    "EXPANSION",
     "LEVELS",
     "Branch",
     "Cost",

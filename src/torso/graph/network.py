@@ -121,6 +121,10 @@ class Graph:
                 levels[level] = self[name].name
         return replace(self, known_levels=dict(sorted(levels.items())))
 
+    def knowing(self, levels: Mapping[str, str]) -> Graph:
+        """The same graph with the levels of the network that it was cut from."""
+        return replace(self, known_levels={level: name for level, name in levels.items() if name in self})
+
     def last_readers(self) -> list[int]:
         """For each node, the position of the last node that reads it; behind the last node for what the network gives."""
         last = [0] * len(self.nodes)
@@ -145,12 +149,8 @@ class Graph:
     def kept(self, *names: str) -> Graph:
         """The part that these nodes are computed from, which ends at them."""
         kept = self.ancestors(*names)
-        return Graph(
-            self.name,
-            tuple(node for node in self.nodes if node.name in kept),
-            ends=tuple(self[name].name for name in names),
-            known_levels={level: name for level, name in self.levels.items() if name in kept},
-        )
+        nodes = tuple(node for node in self.nodes if node.name in kept)
+        return Graph(self.name, nodes, ends=tuple(self[name].name for name in names)).knowing(self.levels)
 
     def readers(self, name: str) -> tuple[Node, ...]:
         """The nodes that read this one's output."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +12,16 @@ import keras
 
 from torso.errors import CutError, OptionError, Place, PluginError, TorsoError
 from torso.freezing import FreezePlan
-from torso.graph import Feature, Graph
+from torso.graph import Feature, Graph, Node, clean_around, describe
 from torso.keras_bridge.freeze import FreezeReport, freeze
 from torso.keras_bridge.loading import fill
 from torso.keras_bridge.private import without_weights
-from torso.keras_bridge.reading import read_graph
+from torso.keras_bridge.reading import features_of, read_graph
 from torso.keras_bridge.surgery import cut
 from torso.planning import Plan
 from torso.plugins import PluginInfo
 from torso.registry import Registry
+from torso.truncation import Cut
 
 Progress = Callable[[str], None]
 
@@ -68,18 +69,18 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
             path = source.value.fetch(plan.weights.request)
     progress(f"building {card.name}")
     full = _build(plan)
-    graph = read_graph(full, card.name)
-    end = _select_cut(plan, graph)
+    graph = read_graph(full, card.name).with_levels(card.levels)
+    ends = _select_cut(plan, graph)
     if path is not None:
         progress("reading weights")
         with _placed(plan.weights.place):
             fill(full, path)
-    progress(f"cutting at {end}")
+    progress(f"cutting at {ends if isinstance(ends, str) else ', '.join(ends.values())}")
     with _blame(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}"):
-        trunk = cut(full, None if end == graph.end.name else end, plan.name)
+        trunk = cut(full, None if (ends,) == graph.ends else ends, plan.name)
     dropped = full.count_params() - trunk.count_params()
     del full
-    kept = read_graph(trunk, card.name, keep=[node.name for node in graph])
+    kept = read_graph(trunk, card.name, keep=[node.name for node in graph]).knowing(graph.levels)
     dropped_nodes = len(graph) - len(kept)
     trunk, kept = _before_freeze(trunk, kept, plan, registry)
     progress("freezing")
@@ -93,7 +94,7 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
     return Trunk(
         model=trunk,
         graph=kept,
-        features=(Feature.at(kept.end),),
+        features=features_of(trunk, kept),
         frozen=frozen,
         dropped_nodes=dropped_nodes,
         dropped_parameters=dropped,
@@ -127,23 +128,42 @@ def _build(plan: Plan) -> keras.Model:
     return model
 
 
-def _select_cut(plan: Plan, graph: Graph) -> str:
+def _select_cut(plan: Plan, graph: Graph) -> Cut:
+    """What the strategy selects, with every name canonical and every node one that a backbone can end at."""
     strategy = plan.truncate.contribution
     with _blame(strategy.plugin, f"truncation strategy {strategy.qualified!r}", plan.truncate.place):
-        end = strategy.value.select(graph, plan.truncate.options)
-    if not isinstance(end, str) or end not in graph:
+        selected: Cut = strategy.value.select(graph, plan.truncate.options)
+    several = dict(selected) if isinstance(selected, Mapping) else {"": selected}
+    unknown = [end for end in several.values() if not isinstance(end, str) or end not in graph]
+    if unknown or not several or len(set(several.values())) < len(several):
         raise PluginError(
-            f"truncation strategy {strategy.qualified!r} returned {end!r}, and that is no node of {graph.name}",
-            notes=[("plugin", str(strategy.plugin))],
+            f"truncation strategy {strategy.qualified!r} returned {selected!r}, and that is no cut of {graph.name}",
+            notes=[("plugin", str(strategy.plugin)), ("fix", "return one node's name, or different ones by their labels")],
         )
-    if not graph[end].inputs:
-        raise CutError(f"a cut at {end!r} would leave nothing of {graph.name}: that is its input", place=plan.truncate.place)
-    if graph[end].outputs > 1 and end != graph.end.name:
+    ends = {label: graph[end] for label, end in several.items()}
+    with _placed(plan.truncate.place):
+        for node in ends.values():
+            _refuse_end(node, graph)
+    return {label: node.name for label, node in ends.items()} if isinstance(selected, Mapping) else ends[""].name
+
+
+def _refuse_end(node: Node, graph: Graph) -> None:
+    """Refuse a node that no backbone can end at; the network's own ends are its provider's business."""
+    if not node.inputs:
         raise CutError(
-            f"{end!r} of {graph.name} has {graph[end].outputs} outputs, and a backbone ends at one",
-            place=plan.truncate.place,
+            f"a cut at {node.name!r} would leave nothing of {graph.name}: that is its input",
+            notes=[("fix", "name a node behind it, or write truncate: none")],
         )
-    return graph[end].name
+    if node.name in graph.ends:
+        return
+    if node.outputs > 1:
+        raise CutError(f"{node.name!r} of {graph.name} has {node.outputs} outputs, and a backbone ends at one")
+    if len(node.shape) < 2:
+        around = zip(("clean before", "clean after"), clean_around(graph, node.name), strict=True)
+        raise CutError(
+            f"{node.name!r} of {graph.name} is no map of cells any more: it gives {node.channels} values for a whole image",
+            notes=[(label, f"{clean.name!r}  ({describe(clean)})") for label, clean in around if clean is not None],
+        )
 
 
 def _before_freeze(trunk: keras.Model, graph: Graph, plan: Plan, registry: Registry) -> tuple[keras.Model, Graph]:
@@ -158,7 +178,7 @@ def _before_freeze(trunk: keras.Model, graph: Graph, plan: Plan, registry: Regis
                 notes=[("plugin", str(plugin))],
             )
         names = [node.name for node in graph]
-        graph = read_graph(changed, graph.name, keep=names)
+        graph = read_graph(changed, graph.name, keep=names).knowing(graph.levels)
         trunk = cut(changed, None, plan.name, keep=names)
     return trunk, graph
 

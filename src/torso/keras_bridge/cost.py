@@ -46,14 +46,13 @@ _PER_VALUE = {
 
 
 def cost_of_call(
-    entry: Config, layer: Any, arguments: Config, inputs: Sequence[Shape], output: Shape
+    entry: Config, layer: Any, inputs: Sequence[Shape], output: Shape
 ) -> tuple[int | None, int | None]:
     """MACs and FLOPs of one call for one image.
 
     Args:
         entry: Configuration of the layer or op.
         layer: The live layer, for the shapes of its weights.
-        arguments: What Keras writes of this call's arguments.
         inputs: Shape of each distinct input, without the batch axis.
         output: Shape of the output.
     """
@@ -64,7 +63,7 @@ def cost_of_call(
         return None, None
     values = _size(output)
     weights = [tuple(weight.shape) for weight in getattr(layer, "weights", ())]
-    macs = _macs(entry, weights, arguments, inputs, output)
+    macs = _macs(entry, weights, inputs, output)
     if macs is None:
         return None, None
     if macs:
@@ -81,7 +80,7 @@ def cost_of_call(
 
 
 def _macs(
-    entry: Config, weights: Sequence[tuple[int, ...]], arguments: Config, inputs: Sequence[Shape], output: Shape
+    entry: Config, weights: Sequence[tuple[int, ...]], inputs: Sequence[Shape], output: Shape
 ) -> int | None:
     kind, config = entry["class_name"], entry["config"]
     kernels = [shape for shape in weights if len(shape) > 1]
@@ -104,13 +103,13 @@ def _macs(
 
 
 def _einsum(equation: str, shapes: Sequence[Shape]) -> int | None:
-    """The product of the sides of all indices; the first is that of the batch."""
+    """The product of the sides of all indices but the batch's; None where an ellipsis stands for some."""
     terms = equation.split("->")[0].replace(" ", "").split(",")
+    if "." in equation or len(terms) != len(shapes):
+        return None
     sides: dict[str, int] = {}
-    for position, (term, shape) in enumerate(zip(terms, shapes, strict=False)):
-        letters = term[1:] if len(term) == len(shape) + 1 and (position == 0 or len(shapes) == len(terms)) else term
-        if len(letters) != len(shape):
-            return None  # with an ellipsis
+    for term, shape in zip(terms, shapes, strict=True):
+        letters = term[len(term) - len(shape) :]  # an activation's shape lacks the batch
         sides.update({letter: side for letter, side in zip(letters, shape, strict=True) if side is not None})
     return math.prod(sides.values())
 

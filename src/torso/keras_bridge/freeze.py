@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,8 +59,8 @@ def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> F
                 f"freeze policy {policy} selected {name!r}, and that is not in the trunk",
                 notes=did_you_mean(name, [node.name for node in graph]),
             )
-    selected = {_layer_of(name) for name in plan.weights}
-    normalised = selected | {_layer_of(name) for name in plan.norm}
+    selected = {graph[name].weights_of for name in plan.weights}
+    normalised = selected | {graph[name].weights_of for name in plan.norm}
     silenced: dict[str, float] = {}
     everything = all(node.name in plan.weights for node in graph)
     model.trainable = not everything
@@ -92,11 +91,6 @@ def _silence(name: str, layer: Any) -> dict[str, float]:
             notes=[("fix", "leave it out of the network, or choose a freeze policy that leaves random layers on")],
         )
     return {}
-
-
-def _layer_of(node: str) -> str:
-    """The layer that a node is a call of: ``shared`` for ``shared:1``."""
-    return re.sub(r":[0-9]+(?=/|$)", "", node)
 
 
 def _leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:

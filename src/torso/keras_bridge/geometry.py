@@ -43,7 +43,6 @@ class Axis:
 Grid = tuple[Axis, Axis]
 """Height and width."""
 
-_KEEP_SIDES = ("kernel_size", "pool_size")
 _SCATTER = ("Flatten", "Permute", "Reshape", "Resize", "Resizing", "RepeatVector", "Transpose")
 """Layers and ops behind which no rule here tells the pixels of a cell."""
 
@@ -85,7 +84,7 @@ def window_of(entry: Config) -> tuple[int, int] | None:
 
 def sees_all(entry: Config, grids: Sequence[Grid | None], grid: Grid | None, inputs: Sequence[bool]) -> bool:
     """Whether a cell of the output depends on every pixel, by other ways than windows."""
-    return any(inputs) or entry["class_name"] in _OVER_ALL_CELLS or (grid is None and any(grids))
+    return any(inputs) or entry["class_name"] in _OVER_ALL_CELLS or (grid is None and any(before is not None for before in grids))
 
 
 def _behind(entry: Config, axis: Axis, which: int, cells: int | None) -> Axis | None:

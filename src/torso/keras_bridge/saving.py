@@ -10,10 +10,10 @@ import keras
 
 from torso.errors import DiskError, IntegrityError, PluginError
 from torso.files import hash_of
-from torso.graph import Feature, Graph
+from torso.graph import Graph
 from torso.keras_bridge.building import Trunk
 from torso.keras_bridge.freeze import counts
-from torso.keras_bridge.reading import read_graph
+from torso.keras_bridge.reading import features_of, read_graph
 from torso.keras_bridge.surgery import custom_classes
 from torso.manifest import VERSION, Manifest, features_as_json, fingerprint
 from torso.planning import Plan
@@ -27,7 +27,11 @@ def describe_trunk(trunk: Trunk, plan: Plan) -> Manifest:
         "plan": plan.report(),
         "made_with": {name: version(name) for name in ("torso", "keras", "tensorflow", "h5py")},
         "weights_file": trunk.weights_file and {"path": trunk.weights_file, "sha256": hash_of(Path(trunk.weights_file))},
-        "graph": {"fingerprint": fingerprint(trunk.graph), "nodes": len(trunk.graph)},
+        "graph": {
+            "fingerprint": fingerprint(trunk.graph),
+            "nodes": len(trunk.graph),
+            "levels": dict(trunk.graph.levels),
+        },
         "dropped": {"nodes": trunk.dropped_nodes, "parameters": trunk.dropped_parameters},
         "features": features_as_json(trunk.features),
         "frozen": asdict(trunk.frozen),
@@ -68,12 +72,13 @@ def load_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph]:
         ) from error
     names = [layer.name for layer in model.operations]
     graph = read_graph(model, manifest["plan"]["architecture"].rsplit("/", 1)[-1], keep=names)
+    graph = graph.knowing(manifest["graph"]["levels"])
     if fingerprint(graph) != manifest["graph"]["fingerprint"]:
         raise IntegrityError(
             f"{str(path)!r} has another graph than the one that was saved",
             notes=[("nodes expected", str(manifest["graph"]["nodes"])), ("nodes found", str(len(graph)))],
         )
-    features = features_as_json((Feature.at(graph.end),))
+    features = features_as_json(features_of(model, graph))
     found = counts(model)
     for fact, saved, read in (
         ("features", manifest["features"], features),

@@ -17,14 +17,16 @@ from torso.errors import CutError
 from torso.keras_bridge.config import Calls, Config, Tensor, is_functional, is_sequential, visit_tensors
 from torso.keras_bridge.naming import canonical_names
 from torso.keras_bridge.reading import functional, layer_names, node_name
+from torso.truncation import Cut
 
 
-def cut(model: keras.Model, end: str | None, name: str, *, keep: Collection[str] = ()) -> keras.Model:
-    """A model of its own that ends at one node, with canonical names and the same values.
+def cut(model: keras.Model, ends: Cut | None, name: str, *, keep: Collection[str] = ()) -> keras.Model:
+    """A model of its own that ends at some nodes, with canonical names and the same values.
 
     Args:
         model: Functional model from images ``(N, H, W, C)``.
-        end: Canonical name of the last node kept, ``outer/inner`` inside a nested model; None to keep the whole model.
+        ends: Canonical name of the node to end at, ``outer/inner`` inside a nested model; several by the names of the
+            model's outputs, which is then a dictionary; None to keep the whole model.
         name: What errors and the new model are called.
         keep: Layer names of the model that are canonical already.
 
@@ -32,10 +34,10 @@ def cut(model: keras.Model, end: str | None, name: str, *, keep: Collection[str]
         The trunk; nothing of ``model`` stays alive through it.
 
     Raises:
-        CutError: The end lies inside a model that is called more than once.
+        CutError: An end lies inside a model that is called more than once, or is one of several and inside one.
     """
     plain = functional(model, name)
-    config, names = _pruned(plain.get_config(), end.split("/") if end else [], keep)
+    config, names = _pruned(plain.get_config(), ends, keep)
     config["name"] = name.rsplit("/", 1)[-1]
     trunk: keras.Model = type(plain).from_config(config, custom_objects=custom_classes(plain))
     copy_values(plain, trunk, names)
@@ -57,7 +59,7 @@ def copy_values(source: keras.Model, target: keras.Model, names: Mapping[str, st
         original = theirs[layer.name]
         if isinstance(layer, keras.Model):
             inner = functional(original, original.name)
-            copy_values(inner, functional(layer, layer.name), layer_names(inner.get_config()))
+            copy_values(inner, functional(layer, layer.name), layer_names(inner.get_config()["layers"]))
             continue
         for old, new in zip(original.weights, layer.weights, strict=True):  # random generators start anew
             new.assign(old)
@@ -65,18 +67,28 @@ def copy_values(source: keras.Model, target: keras.Model, names: Mapping[str, st
             layer.finalize_state()  # it computes with what it derived from its values, not with them
 
 
-def _pruned(config: Config, path: Sequence[str], keep: Collection[str] = ()) -> tuple[Config, Mapping[str, str]]:
-    """The configuration of the part that ends at a node, and the canonical name for each layer of the whole.
+def _pruned(config: Config, ends: Cut | None, keep: Collection[str] = ()) -> tuple[Config, Mapping[str, str]]:
+    """The configuration of the part that ends at some nodes, and the canonical name for each layer of the whole.
 
     Args:
         config: Configuration of a functional model.
-        path: The end, one part for each level of nesting; empty to keep everything and only rename.
+        ends: Where to end; None to keep everything and only rename.
         keep: Layer names that are canonical already.
     """
     calls = Calls(config)
-    names = layer_names(config, keep)
-    ends = [_find(calls, names, path[0])] if path else calls.outputs
-    kept = _needed(calls, ends)
+    names = layer_names(config["layers"], keep)
+    paths: Mapping[str, list[str]] = {}
+    if ends is not None:
+        paths = {label: path.split("/") for label, path in ({"": ends} if isinstance(ends, str) else ends).items()}
+    found = {label: _find(calls, names, path[0]) for label, path in paths.items()} or dict(enumerate(calls.outputs))
+    inside = {found[label].layer: path for label, path in paths.items() if len(path) > 1}
+    if inside and len(paths) > 1:
+        raise CutError(
+            f"{'/'.join(next(iter(inside.values())))!r} lies inside a nested model, and a backbone of several outputs "
+            "cannot end there",
+            notes=[("fix", "end at that node alone, or let the builder not nest its models")],
+        )
+    kept = _needed(calls, found.values())
     number_of = _renumbered(kept)
 
     def rewire(tensor: Config) -> None:
@@ -92,21 +104,26 @@ def _pruned(config: Config, path: Sequence[str], keep: Collection[str] = ()) -> 
         numbers = [number for number in range(calls.count(name)) if (name, number) in kept]
         if not numbers:
             continue
-        inner_path = path[1:] if path and name == ends[0].layer else ()
-        if inner_path and len(numbers) > 1:
+        path = inside.get(name, [])
+        if path and len(numbers) > 1:
             raise CutError(
                 f"{'/'.join(path)!r} lies inside a model that is called {len(numbers)} times",
                 notes=[("fix", "cut behind one of its calls, or in front of the first")],
             )
-        new = _shortened(entry, inner_path)
+        new = _shortened(entry, path[1:])
         new["name"] = new["config"]["name"] = names[name]
         new["inbound_nodes"] = [node for number, node in enumerate(new["inbound_nodes"]) if number in numbers]
         visit_tensors(new["inbound_nodes"], rewire)
         entries.append(new)
+    outputs: Any = _unpacked([end(tensor) for tensor in found.values()])
+    if isinstance(ends, Mapping):
+        outputs = {label: end(tensor) for label, tensor in found.items()}
+    elif ends is None and isinstance(config["output_layers"], dict):
+        outputs = dict(zip(config["output_layers"], map(end, calls.outputs), strict=True))
     return config | {
         "layers": entries,
         "input_layers": _unpacked([end(tensor) for tensor in calls.inputs if (tensor.layer, tensor.call) in kept]),
-        "output_layers": _unpacked([end(tensor) for tensor in ends]),
+        "output_layers": outputs,
     }, names
 
 
@@ -114,7 +131,7 @@ def _shortened(entry: Config, path: Sequence[str]) -> Config:
     """A copy of one layer's entry; if it is a model, with canonical names inside and ending at ``path``."""
     entry = copy.deepcopy(entry)
     if is_functional(entry):
-        entry["config"] = _pruned(entry["config"], path)[0]
+        entry["config"] = _pruned(entry["config"], "/".join(path) or None)[0]
     elif is_sequential(entry):
         inner = entry["config"]["layers"]
         names = canonical_names((layer["config"]["name"], layer["class_name"]) for layer in inner)

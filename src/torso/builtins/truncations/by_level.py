@@ -1,0 +1,51 @@
+"""Where the resolution is what matters: ``level``, ``levels`` and ``stride``."""
+
+from __future__ import annotations
+
+from torso.errors import CutError, Note, UnknownNameError
+from torso.graph import EXPANSION, LEVELS, Graph, describe
+from torso.spec.options import Options
+from torso.truncation import Cut
+
+LEVEL_NAMES = (*LEVELS, *(level + EXPANSION for level in LEVELS))
+
+
+def select_level(graph: Graph, options: Options) -> str:
+    """The node of that level; a level that the card declares need not be a clean cut."""
+    return _node_of(graph, str(options["name"]))
+
+
+def select_levels(graph: Graph, options: Options) -> Cut:
+    """The node of each level, by its name, in the order asked for."""
+    names = options["names"]
+    assert isinstance(names, tuple)
+    twice = [str(name) for name in names if names.count(name) > 1]
+    if twice:
+        raise CutError(f"{twice[0]} is named twice, and a backbone gives each level once")
+    if not names:
+        raise CutError("levels names no level", notes=_levels(graph))
+    return {str(name): _node_of(graph, str(name)) for name in names}
+
+
+def select_stride(graph: Graph, options: Options) -> str:
+    """The level of that stride, or the last block output where the stride is that of no level."""
+    stride = options["pixels"]
+    by_stride = {node.stride: node.name for node in graph.blocks}
+    by_stride |= {LEVELS[level]: name for level, name in graph.levels.items() if level in LEVELS}
+    if stride in by_stride:
+        return by_stride[stride]
+    notes = [(f"stride {pixels}", f"{name!r}  ({describe(graph[name])})") for pixels, name in sorted(by_stride.items())]
+    raise CutError(f"{graph.name} has no block that ends at stride {stride}", notes=notes)
+
+
+def _node_of(graph: Graph, level: str) -> str:
+    if level not in graph.levels:
+        raise UnknownNameError(f"{graph.name} has no level {level}", notes=_levels(graph))
+    return graph.levels[level]
+
+
+def _levels(graph: Graph) -> list[Note]:
+    """The table of what is there."""
+    if not graph.levels:
+        return [("cause", "no block of it ends at stride 2, 4, 8, 16 or 32"), ("fix", "name a node under layer:")]
+    return [(level, f"{name!r}  ({describe(graph[name])})") for level, name in graph.levels.items()]
