@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # each name as itself: that is how a type checker is told tha
         load as load,
         load_specs as load_specs,
         plan as plan,
+        read_graph as read_graph,
     )
     from torso.errors import (
         ClashError as ClashError,
@@ -43,9 +44,14 @@ if TYPE_CHECKING:  # each name as itself: that is how a type checker is told tha
         FreezePolicy as FreezePolicy,
     )
     from torso.graph import (
+        Branch as Branch,
+        Cost as Cost,
         Feature as Feature,
         Graph as Graph,
         Node as Node,
+        branches_lost as branches_lost,
+        clean_costs as clean_costs,
+        cost_of as cost_of,
         require_clean as require_clean,
     )
     from torso.hookspecs import hookimpl as hookimpl
@@ -76,6 +82,7 @@ _ROOMS = {
         "load",
         "load_specs",
         "plan",
+        "read_graph",
     ),
     "torso.errors": (
         "ClashError",
@@ -91,7 +98,17 @@ _ROOMS = {
         "UnknownNameError",
     ),
     "torso.freezing": ("FreezePlan", "FreezePolicy"),
-    "torso.graph": ("Feature", "Graph", "Node", "require_clean"),
+    "torso.graph": (
+        "Branch",
+        "Cost",
+        "Feature",
+        "Graph",
+        "Node",
+        "branches_lost",
+        "clean_costs",
+        "cost_of",
+        "require_clean",
+    ),
     "torso.hookspecs": ("hookimpl",),
     "torso.planning": ("Plan",),
     "torso.preprocessing": ("Preprocessing",),

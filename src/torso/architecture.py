@@ -82,8 +82,8 @@ class Architecture:
         input: Which images it takes.
         preprocessing: What the weights expect of the pixels.
         parameters: Number of parameters of the headless network with default options, or None.
-        levels: The node of each level (``C1`` to ``C5``, ``C4@expansion``) with default options. What is left out is
-            inferred from the graph; a node that is declared need not be a clean cut.
+        levels: The node of each level (``C1`` to ``C5``, ``C4@expansion``) with default options. What is left out, or
+            not in the graph that other options lead to, is inferred; a node that is declared need not be a clean cut.
         paper: Reference and identifier of the publication.
         license: Terms of code, weights and training data.
         source: Where the card's figures come from.

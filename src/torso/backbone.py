@@ -123,6 +123,23 @@ def plan(architecture: str, *, registry: Registry | None = None, name: str | Non
     return make_plan(backbone_from_python(name, architecture=architecture, **spec), registry or Registry.load())
 
 
+def read_graph(architecture: str, *, registry: Registry | None = None, **spec: Any) -> Graph:
+    """The whole headless network as data: nodes, costs, levels and clean cuts. No weights are fetched or made.
+
+    Args:
+        architecture: Its name.
+        registry: The plugins; those that are installed, by default.
+        **spec: ``options`` and ``input``, as for :func:`create_backbone`.
+
+    Raises:
+        TorsoError: What is wrong with the request, or with the builder.
+    """
+    planned = plan(architecture, registry=registry, weights="none", **spec)
+    from torso.keras_bridge.building import headless_graph
+
+    return headless_graph(planned)
+
+
 def _default_name(architecture: str) -> str:
     """The architecture's own name, where a backbone can have it: what cannot is refused as an architecture."""
     bare = str(architecture).rsplit("/", 1)[-1]

@@ -12,6 +12,7 @@ arXiv:1612.03144); ``C4@expansion`` is the last clean node at that stride, where
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 from torso.graph.node import Node
@@ -25,8 +26,29 @@ _GATES: Final = frozenset({"Multiply"})
 _WEIGHTED: Final = frozenset({"Conv2D", "Dense", "EinsumDense"})
 _PADDING: Final = frozenset({"ZeroPadding2D", "Cropping2D", "Pad"})
 _ACTIVATIONS: Final = frozenset(
-    "Activation CELU ELU Elu GELU Gelu HardSigmoid HardSilu LeakyReLU LeakyRelu Mish PReLU ReLU Relu Relu6 Selu Sigmoid "
-    "Silu Softplus Swish Tanh".split()
+    (
+        "Activation",
+        "CELU",
+        "ELU",
+        "Elu",
+        "GELU",
+        "Gelu",
+        "HardSigmoid",
+        "HardSilu",
+        "LeakyReLU",
+        "LeakyRelu",
+        "Mish",
+        "PReLU",
+        "ReLU",
+        "Relu",
+        "Relu6",
+        "Selu",
+        "Sigmoid",
+        "Silu",
+        "Softplus",
+        "Swish",
+        "Tanh",
+    )
 )
 
 
@@ -62,7 +84,7 @@ def block_outputs(clean: Sequence[Node]) -> tuple[Node, ...]:
             found.append(block)
         block = None
 
-    for before, node in zip(clean, clean[1:], strict=False):
+    for before, node in pairwise(clean):
         if node.stride is None:
             continue
         kind = role(node)

@@ -47,7 +47,7 @@ def _automatic(name: str, names: dict[str, Node]) -> tuple[str, int] | None:
     """The stem of a name that Keras makes, and how many such names there are here."""
     match = re.fullmatch(r"(.+)_[0-9]+", name)
     stem = match[1] if match else ""
-    if stem not in names or stem.replace("_", "") != names[stem].kind.lower():
+    if stem not in names or not names[stem].is_numbered:
         return None
     count = 1
     while f"{stem}_{count}" in names:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from torso.graph.blocks import LEVELS, block_outputs, infer_levels
+from torso.graph.blocks import EXPANSION, LEVELS, block_outputs, infer_levels
 from torso.graph.missing import unknown_node
 from torso.graph.node import Node, Shape
 
@@ -107,17 +107,19 @@ class Graph:
         """The node of each level that the network has, by ``C1`` to ``C5`` and ``C1@expansion`` to ``C5@expansion``."""
         return infer_levels(self.clean) if self.known_levels is None else self.known_levels
 
-    def with_levels(self, declared: Mapping[str, str]) -> Graph:
-        """The same graph with declared levels beside the inferred ones.
+    def with_levels(self, declared: Mapping[str, str], *, as_declared: bool = True) -> Graph:
+        """The same graph with declared levels before the inferred ones.
 
-        A declared level holds where its node is there and has the level's stride, and is clean or the only one: with other
-        options than the default ones a network may have other nodes.
+        Args:
+            declared: The node of each level; one that is not here, or not at the level's stride, does not count.
+            as_declared: The network has the options that the levels were declared for. Where it has others, a name that
+                Keras numbers may have gone to another node, and does not count either.
         """
-        clean = {node.name for node in self.clean}
         levels = infer_levels(self.clean)
         for level, name in declared.items():
-            stride = LEVELS.get(level.partition("@")[0])
-            if name in self and self[name].stride == stride and (level not in levels or self[name].name in clean):
+            if name not in self or self[name].stride != LEVELS.get(level.removesuffix(EXPANSION)):
+                continue
+            if as_declared or not self[name].is_numbered:
                 levels[level] = self[name].name
         return replace(self, known_levels=dict(sorted(levels.items())))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 Shape = tuple[int | None, ...]
@@ -69,6 +70,12 @@ class Node:
     def weights_of(self) -> str:
         """Name of the layer that has the weights: calls of one layer share them."""
         return self.layer or self.name
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the name is one that Keras makes by counting, as ``conv2d_7``: another option may shift the count."""
+        stem = re.sub(r"_[0-9]+$", "", self.name.rsplit("/", 1)[-1])
+        return stem.replace("_", "") == re.sub(r"\W|_", "", self.kind).lower()
 
 
 def describe(node: Node) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from torso.freezing import FreezePlan
 from torso.graph import Feature, Graph, Node, clean_around, describe
 from torso.keras_bridge.freeze import FreezeReport, freeze
 from torso.keras_bridge.loading import fill
-from torso.keras_bridge.private import without_weights
+from torso.keras_bridge.private import without_values, without_weights
 from torso.keras_bridge.reading import features_of, read_graph
 from torso.keras_bridge.surgery import cut
 from torso.planning import Plan
@@ -69,7 +69,7 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
             path = source.value.fetch(plan.weights.request)
     progress(f"building {card.name}")
     full = _build(plan)
-    graph = read_graph(full, card.name).with_levels(card.levels)
+    graph = _read(full, plan)
     ends = _select_cut(plan, graph)
     if path is not None:
         progress("reading weights")
@@ -100,6 +100,25 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
         dropped_parameters=dropped,
         weights_file=str(path) if path else None,
     )
+
+
+def headless_graph(plan: Plan) -> Graph:
+    """The graph of the whole headless network, read off a model without values wherever its builder allows that.
+
+    Raises:
+        TorsoError: The builder failed, or its model has no graph.
+    """
+    with suppress(Exception), without_values() as lean:  # as a builder may want to compute with its values
+        if lean:
+            return _read(_build(plan), plan)
+    return _read(_build(plan), plan)
+
+
+def _read(full: keras.Model, plan: Plan) -> Graph:
+    card = plan.architecture.value
+    with _blame(plan.architecture.plugin, f"reading the graph of {plan.architecture.qualified!r}"):
+        as_declared = all(plan.options[option.name] == option.default for option in card.options)
+        return read_graph(full, card.name).with_levels(card.levels, as_declared=as_declared)
 
 
 def _build(plan: Plan) -> keras.Model:

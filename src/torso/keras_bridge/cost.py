@@ -30,10 +30,41 @@ from torso.keras_bridge.config import Config
 from torso.keras_bridge.geometry import window_of
 
 _FREE = frozenset(
-    "InputLayer Flatten Reshape Permute Concatenate Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D "
-    "GaussianDropout GaussianNoise AlphaDropout ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D Cropping2D Cropping3D "
-    "UpSampling1D UpSampling2D RepeatVector Identity GetItem Transpose Squeeze ExpandDims Split Pad BroadcastTo Cast "
-    "Stack Unstack Slice".split()
+    (
+        "InputLayer",
+        "Flatten",
+        "Reshape",
+        "Permute",
+        "Concatenate",
+        "Dropout",
+        "SpatialDropout1D",
+        "SpatialDropout2D",
+        "SpatialDropout3D",
+        "GaussianDropout",
+        "GaussianNoise",
+        "AlphaDropout",
+        "ZeroPadding1D",
+        "ZeroPadding2D",
+        "ZeroPadding3D",
+        "Cropping1D",
+        "Cropping2D",
+        "Cropping3D",
+        "UpSampling1D",
+        "UpSampling2D",
+        "RepeatVector",
+        "Identity",
+        "GetItem",
+        "Transpose",
+        "Squeeze",
+        "ExpandDims",
+        "Split",
+        "Pad",
+        "BroadcastTo",
+        "Cast",
+        "Stack",
+        "Unstack",
+        "Slice",
+    )
 )
 _PER_VALUE = {
     "BatchNormalization": 2,
@@ -45,9 +76,7 @@ _PER_VALUE = {
 }
 
 
-def cost_of_call(
-    entry: Config, layer: Any, inputs: Sequence[Shape], output: Shape
-) -> tuple[int | None, int | None]:
+def cost_of_call(entry: Config, layer: Any, inputs: Sequence[Shape], output: Shape) -> tuple[int | None, int | None]:
     """MACs and FLOPs of one call for one image.
 
     Args:
@@ -79,9 +108,7 @@ def cost_of_call(
     return 0, values * _PER_VALUE.get(kind, 1)
 
 
-def _macs(
-    entry: Config, weights: Sequence[tuple[int, ...]], inputs: Sequence[Shape], output: Shape
-) -> int | None:
+def _macs(entry: Config, weights: Sequence[tuple[int, ...]], inputs: Sequence[Shape], output: Shape) -> int | None:
     kind, config = entry["class_name"], entry["config"]
     kernels = [shape for shape in weights if len(shape) > 1]
     if kind.startswith("Conv") and "kernel_size" in config:
@@ -119,7 +146,7 @@ def _attention(config: Config, kernels: Sequence[tuple[int, ...]], inputs: Seque
     queries = _size(inputs[0][:-1])
     keys = _size(inputs[-1][:-1])
     query, key, value, out = (math.prod(kernel) for kernel in kernels[:4])
-    per_pair = config["num_heads"] * (config["key_dim"] + (config["value_dim"] or config["key_dim"]))
+    per_pair = int(config["num_heads"] * (config["key_dim"] + (config["value_dim"] or config["key_dim"])))
     return queries * (query + out) + keys * (key + value) + queries * keys * per_pair
 
 

@@ -84,7 +84,11 @@ def window_of(entry: Config) -> tuple[int, int] | None:
 
 def sees_all(entry: Config, grids: Sequence[Grid | None], grid: Grid | None, inputs: Sequence[bool]) -> bool:
     """Whether a cell of the output depends on every pixel, by other ways than windows."""
-    return any(inputs) or entry["class_name"] in _OVER_ALL_CELLS or (grid is None and any(before is not None for before in grids))
+    return (
+        any(inputs)
+        or entry["class_name"] in _OVER_ALL_CELLS
+        or (grid is None and any(before is not None for before in grids))
+    )
 
 
 def _behind(entry: Config, axis: Axis, which: int, cells: int | None) -> Axis | None:

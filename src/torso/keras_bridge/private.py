@@ -3,6 +3,7 @@
 | private name | used for | without it |
 |---|---|---|
 | ``keras.src.utils.file_utils.get_file`` | build the graph that belongs to published weights without fetching them | Keras fetches them itself; the graph is the same |
+| ``keras.src.backend.common.global_state`` | forget the variables that were made without values, which Keras would fill later on | they are made with values: slower, and the graph is the same |
 """  # noqa: E501
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 import keras
 
 _FILE_UTILS = "keras.src.utils.file_utils"
+_GLOBAL_STATE = "keras.src.backend.common.global_state"
+_PENDING = "uninitialized_variables"
 _lock = threading.Lock()
 _current = threading.local()  # .requests: the list that this thread's builder is recorded in
 _originals: list[Any] = []  # what is to be restored once the last thread is done
@@ -55,6 +58,39 @@ def without_weights() -> Iterator[list[WeightsRequest]]:
 def can_intercept() -> bool:
     """Whether this Keras has the private name that keeps builders from downloading."""
     return _file_utils() is not None
+
+
+@contextmanager
+def without_values() -> Iterator[bool]:
+    """Let what is built here have variables with a shape and no memory: a graph can be read off it, and nothing else.
+
+    Yields:
+        Whether that is so. Where Keras has moved its list of such variables, they are made with values.
+    """
+    state = _global_state()
+    if state is None:
+        yield False
+        return
+    before = list(state.get_global_attribute(_PENDING) or ())
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield True
+    finally:
+        state.set_global_attribute(_PENDING, before)
+
+
+def can_forget() -> bool:
+    """Whether this Keras has the private names that let variables without values be forgotten."""
+    return _global_state() is not None
+
+
+def _global_state() -> Any:
+    try:
+        module = importlib.import_module(_GLOBAL_STATE)
+    except ImportError:
+        return None
+    names = ("get_global_attribute", "set_global_attribute")
+    return module if all(callable(getattr(module, name, None)) for name in names) else None
 
 
 def _file_utils() -> Any:

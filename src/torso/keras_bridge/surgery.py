@@ -80,7 +80,9 @@ def _pruned(config: Config, ends: Cut | None, keep: Collection[str] = ()) -> tup
     paths: Mapping[str, list[str]] = {}
     if ends is not None:
         paths = {label: path.split("/") for label, path in ({"": ends} if isinstance(ends, str) else ends).items()}
-    found = {label: _find(calls, names, path[0]) for label, path in paths.items()} or dict(enumerate(calls.outputs))
+    found = {label: _find(calls, names, path[0]) for label, path in paths.items()} or {
+        str(position): end for position, end in enumerate(calls.outputs)
+    }
     inside = {found[label].layer: path for label, path in paths.items() if len(path) > 1}
     if inside and len(paths) > 1:
         raise CutError(

@@ -40,6 +40,7 @@ def _architecture(row: _Row, family: _Row, catalogue: _Row) -> Architecture:
         input=InputRules(default=(row["size"], row["size"]), minimum=family["minimum"]),
         preprocessing=_preprocessing(catalogue["preprocessing"][family["preprocessing"]]),
         parameters=row["parameters"],
+        levels=row["levels"],
         paper=family["paper"],
         license=License(code="Apache-2.0", weights=family["weights_license"]),
         source=catalogue["source"],

@@ -110,7 +110,11 @@ def torso_truncations() -> Iterable[Truncation]:
             Option(name="parameters", type=int, default=None, minimum=0, doc="The most parameters."),
             Option(name="macs", type=int, default=None, minimum=0, doc="The most multiply-accumulates for one image."),
             Option(
-                name="receptive_field", type=int, default=None, minimum=1, doc="The largest receptive field, in pixels a side."
+                name="receptive_field",
+                type=int,
+                default=None,
+                minimum=1,
+                doc="The largest receptive field, in pixels a side.",
             ),
         ),
     )

@@ -30,6 +30,7 @@ def select_levels(graph: Graph, options: Options) -> Cut:
 def select_stride(graph: Graph, options: Options) -> str:
     """The level of that stride, or the last block output where the stride is that of no level."""
     stride = options["pixels"]
+    assert isinstance(stride, int)
     by_stride = {node.stride: node.name for node in graph.blocks}
     by_stride |= {LEVELS[level]: name for level, name in graph.levels.items() if level in LEVELS}
     if stride in by_stride:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from time import monotonic
+from typing import TYPE_CHECKING
 
-import regex
-
-from torso.errors import CutError, Note, OptionError, UnknownNameError
+from torso.errors import CutError, OptionError, UnknownNameError
 from torso.graph import Graph, describe, require_clean
 from torso.spec.options import Options
 from torso.truncation import Cut
+
+if TYPE_CHECKING:
+    import regex
 
 SECONDS_TO_MATCH = 1.0
 """After so long a regular expression is given up, all names together: a sound one takes milliseconds for a thousand."""
@@ -42,12 +44,15 @@ def select_layers(graph: Graph, options: Options) -> Cut:
 
 def select_match(graph: Graph, options: Options) -> str:
     """The last node, in topological order, whose name the pattern is found in."""
+    import regex  # a list of architectures does without it
+
     pattern = str(options["pattern"])
     try:
         compiled = regex.compile(pattern)
     except regex.error as error:
         raise OptionError(
-            f"{pattern!r} is no regular expression: {error.msg}", notes=_pointer(pattern, error.pos)
+            f"{pattern!r} is no regular expression: {error}",
+            notes=[("fix", "a bracket, dot or sign that is meant as such takes a \\ before it")],
         ) from error
     try:
         found = _last_match(compiled, graph)
@@ -79,7 +84,3 @@ def _last_match(compiled: regex.Pattern[str], graph: Graph) -> str | None:
         if compiled.search(node.name, timeout=left):
             return node.name
     return None
-
-
-def _pointer(pattern: str, position: int | None) -> list[Note]:
-    return [] if position is None else [("at", f"character {position + 1}: {pattern[position:] or 'its end'!r}")]
