@@ -103,6 +103,55 @@ def staged_directory(place: Path, *, force: bool, ours: Callable[[Path], bool]) 
                 _remove_if_empty(folder)
 
 
+def refuse_existing_file(place: Path, *, force: bool) -> None:
+    """Refuse to write a file where something stands that would be lost.
+
+    Args:
+        place: Where a file is to be published.
+        force: The user agreed to replace a file there; anything else than a file is never replaced.
+
+    Raises:
+        OutputExistsError: Something stands there, and it may not be replaced.
+    """
+    if not os.path.lexists(place) or (force and place.is_file() and not place.is_symlink()):
+        return
+    fix = "name another file" + ("" if force else ", or replace it with --force")
+    raise OutputExistsError(f"{str(place)!r} exists already", notes=[("fix", fix)])
+
+
+@contextmanager
+def staged_file(place: Path, *, force: bool) -> Iterator[Path]:
+    """Write a file that appears at its place whole, or not at all.
+
+    Args:
+        place: Where it will be; its folder must be there.
+        force: Replace a file there.
+
+    Yields:
+        A path on the same disk with the same suffix, to be written.
+
+    Raises:
+        OutputExistsError: Something stands there that may not be replaced.
+        DiskError: The disk refused, filled up or failed; what stood there before is untouched.
+    """
+    refuse_existing_file(place, force=force)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{place.name}.", suffix=".partial", dir=place.parent) as folder:
+            stage = Path(folder, f"stage{place.suffix}")
+            yield stage
+            _sync_tree(Path(folder))
+            if force:
+                os.replace(stage, place)
+            else:
+                os.link(stage, place)  # unlike a rename, it never replaces what came to stand there meanwhile
+    except FileExistsError as error:
+        raise OutputExistsError(f"{str(place)!r} exists already") from error
+    except OSError as error:
+        if isinstance(error, (DiskError, OutputExistsError)):
+            raise
+        raise disk_error(f"{str(place)!r} could not be written", error) from error
+
+
 def require_space(place: Path, size: int) -> None:
     """Refuse early what the disk cannot hold.
 

@@ -1,50 +1,259 @@
+"""The built-in strategies: what each selects, and every refusal by its whole text."""
+
 from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from torso.builtins.truncations import keep_all, select_layer, select_pop
-from torso.errors import CutError, UnknownNameError
+from torso.builtins.truncations import torso_truncations
+from torso.errors import TorsoError
 from torso.graph import Graph, Node
+from torso.spec.nodes import from_python
+from torso.spec.options import read_options
+from torso.truncation import Cut
 
-EDGES = {"image": (), "stem": ("image",), "left": ("stem",), "join": ("left", "stem"), "end": ("join",)}
-GRAPH = Graph(
+
+def node(name: str, kind: str, *inputs: str, stride: int = 2, channels: int = 8, field: int = 3, **more: Any) -> Node:
+    side = 16 // stride
+    return Node(
+        name=name, kind=kind, inputs=inputs, shape=(side, side, channels), stride=stride, receptive_field=field, **more
+    )
+
+
+RESIDUAL = Graph(
     "Net",
-    tuple(Node(name=name, kind="Add", inputs=inputs, shape=(4, 4, 2), stride=2) for name, inputs in EDGES.items()),
+    (
+        node("image", "InputLayer", stride=1, channels=3, field=1),
+        node("stem", "Conv2D", "image", kernel=(3, 3), parameters=100, macs=1000, activation="relu"),
+        node("b1_conv", "Conv2D", "stem", kernel=(3, 3), parameters=200, macs=2000, field=7),
+        node("b1_add", "Add", "b1_conv", "stem", field=7),
+        node("b2_down", "Conv2D", "b1_add", stride=4, kernel=(3, 3), parameters=300, macs=500, field=11, channels=16),
+        node("b2_conv", "Conv2D", "b2_down", stride=4, kernel=(3, 3), parameters=300, macs=500, field=19, channels=16),
+        node("b2_add", "Add", "b2_conv", "b2_down", stride=4, field=19, channels=16),
+        node("b2_out", "Activation", "b2_add", stride=4, field=19, channels=16, alias=("body",)),
+    ),
 )
 
 
-def test_none_keeps_the_end() -> None:
-    assert keep_all(GRAPH, {}) == "end"
+def select(strategy: str, value: Any, graph: Graph = RESIDUAL) -> Cut:
+    """What a strategy selects for a value as a user writes it under ``truncate:``."""
+    found = next(one for one in torso_truncations() if one.name == strategy)
+    owner = f"truncation strategy {strategy!r}"
+    given = None if value is None else from_python(value)
+    return found.select(graph, read_options(owner, found.options, given, main=found.main))
 
 
-@pytest.mark.parametrize(("count", "end"), [(0, "end"), (1, "join"), (3, "stem")])
-def test_pop_ends_at_the_node_that_is_last_once_so_many_are_gone(count: int, end: str) -> None:
-    assert select_pop(GRAPH, {"count": count, "allow_partial": False}) == end
+def refusal(strategy: str, value: Any, graph: Graph = RESIDUAL) -> str:
+    with pytest.raises(TorsoError) as caught:
+        select(strategy, value, graph)
+    return str(caught.value)
 
 
-def test_pop_refuses_to_end_beside_a_branch_unless_asked() -> None:
-    with pytest.raises(CutError, match="a cut at 'left' would lose a branch of Net that runs beside it"):
-        select_pop(GRAPH, {"count": 2, "allow_partial": False})
-    assert select_pop(GRAPH, {"count": 2, "allow_partial": True}) == "left"
+@pytest.mark.parametrize(
+    ("strategy", "value", "cut"),
+    [
+        ("none", None, "b2_out"),
+        ("layer", "b1_add", "b1_add"),
+        ("layer", "body", "b2_out"),
+        ("layer", {"name": "b1_conv", "allow_partial": True}, "b1_conv"),
+        ("layers", ["b1_add", "stem"], {"b1_add": "b1_add", "stem": "stem"}),
+        ("layers", ["b1_conv", "stem"], {"b1_conv": "b1_conv", "stem": "stem"}),  # together they are clean
+        ("layers", {"names": ["b1_conv"], "allow_partial": True}, {"b1_conv": "b1_conv"}),
+        ("layers", ["body"], {"body": "b2_out"}),
+        ("match", "add", "b2_add"),
+        ("match", "^b1.*add$", "b1_add"),
+        ("match", {"pattern": "_conv$", "allow_partial": True}, "b2_conv"),
+        ("pop", 1, "b2_add"),
+        ("pop", 3, "b2_down"),
+        ("pop", {"count": 2, "allow_partial": True}, "b2_conv"),
+        ("pop", {"count": 1, "unit": "block"}, "b2_down"),
+        ("pop", {"count": 2, "unit": "block"}, "b1_add"),
+        ("pop", {"count": 3, "unit": "block"}, "stem"),
+        ("level", "C1", "b1_add"),
+        ("level", "C2", "b2_out"),
+        ("levels", ["C2", "C1"], {"C2": "b2_out", "C1": "b1_add"}),
+        ("stride", 2, "b1_add"),
+        ("stride", 4, "b2_out"),
+        ("budget", {"parameters": 300}, "b1_add"),
+        ("budget", {"parameters": 600}, "b2_down"),
+        ("budget", {"macs": 2999}, "stem"),
+        ("budget", {"receptive_field": 18}, "b2_down"),
+        ("budget", {"parameters": 10**12, "receptive_field": 7}, "b1_add"),
+    ],
+)
+def test_strategies_select(strategy: str, value: Any, cut: Cut) -> None:
+    selected = select(strategy, value)
+    assert selected == cut
+    if isinstance(cut, Mapping) and isinstance(selected, Mapping):
+        assert list(selected) == list(cut)  # in the order that was asked for
 
 
-@pytest.mark.parametrize("count", [4, 5, 10**9])
-def test_pop_refuses_to_leave_nothing(count: int) -> None:
-    with pytest.raises(CutError) as caught:
-        select_pop(GRAPH, {"count": count, "allow_partial": True})
-    assert str(caught.value) == (f"pop {count} leaves nothing of Net: it has 5 nodes, the input among them\n  known: 0 to 3")
+LOST = """\
+  lost: 'stem', which bears on all 8 channels of 'b1_add'
+  clean before: 'stem'  (Conv2D, stride 2, 8 channels, pop 6)
+  clean after: 'b1_add'  (Add, stride 2, 8 channels, pop 4)
+  fix: cut at a clean node, or add allow_partial: true to cut here all the same"""
 
 
-def test_layer_ends_at_a_name() -> None:
-    assert select_layer(GRAPH, {"name": "join", "allow_partial": False}) == "join"
+@pytest.mark.parametrize(
+    ("strategy", "value", "text"),
+    [
+        ("layer", "b1_conv", f"a cut at 'b1_conv' would lose a branch of Net that runs beside it\n{LOST}"),
+        (
+            "layer",
+            "b1_ad",
+            "node 'b1_ad' is not in Net\n"
+            "  did you mean: 'b1_add'  (Add, stride 2, 8 channels), or 'b2_add'\n"
+            "  clean cuts: b2_out, b2_add, b2_down, b1_add, stem",
+        ),
+        ("match", "^b1_conv$", f"a cut at 'b1_conv' would lose a branch of Net that runs beside it\n{LOST}"),
+        (
+            "match",
+            "(b1",
+            "'(b1' is no regular expression: missing ) at position 3\n"
+            "  fix: a bracket, dot or sign that is meant as such takes a \\ before it",
+        ),
+        (
+            "match",
+            "block",
+            "the regular expression 'block' matches no node of Net\n"
+            "  block output: 'stem'  (Conv2D, stride 2, 8 channels)\n"
+            "  block output: 'b1_add'  (Add, stride 2, 8 channels)\n"
+            "  block output: 'b2_down'  (Conv2D, stride 4, 16 channels)\n"
+            "  block output: 'b2_out'  (Activation, stride 4, 16 channels)",
+        ),
+        ("pop", 5, f"a cut at 'b1_conv' would lose a branch of Net that runs beside it\n{LOST}"),
+        (
+            "pop",
+            7,
+            "pop 7 leaves nothing of Net: it has 8 nodes, the input among them\n  known: 1 to 6",
+        ),
+        (
+            "pop",
+            {"count": 4, "unit": "block"},
+            "pop 4 blocks leaves nothing of Net: it has 4 blocks\n"
+            "  known: 1 to 3\n"
+            "  ends at: 1: 'b2_down'  (Conv2D, stride 4, 16 channels)\n"
+            "  ends at: 2: 'b1_add'  (Add, stride 2, 8 channels)\n"
+            "  ends at: 3: 'stem'  (Conv2D, stride 2, 8 channels)",
+        ),
+        ("pop", 0, "count cannot be '0' (at $)\n  known: 1 or more"),
+        ("pop", -3, "count cannot be '-3' (at $)\n  known: 1 or more"),
+        (
+            "pop",
+            {"count": 1, "unit": "blocks"},
+            "unit cannot be 'blocks' (at $.unit)\n  did you mean: 'block'\n  known: node, block",
+        ),
+        (
+            "level",
+            "C4",
+            "Net has no level C4\n"
+            "  C1: 'b1_add'  (Add, stride 2, 8 channels)\n"
+            "  C2: 'b2_out'  (Activation, stride 4, 16 channels)",
+        ),
+        (
+            "level",
+            "c2",
+            "name cannot be 'c2' (at $)\n"
+            "  did you mean: 'C2'\n"
+            "  known: C1, C2, C3, C4, C5, C1@expansion, C2@expansion, C3@expansion, C4@expansion, C5@expansion",
+        ),
+        (
+            "levels",
+            ["C1", "C3"],
+            "Net has no level C3\n"
+            "  C1: 'b1_add'  (Add, stride 2, 8 channels)\n"
+            "  C2: 'b2_out'  (Activation, stride 4, 16 channels)",
+        ),
+        ("levels", ["C1", "C1"], "C1 is named twice, and a backbone gives each level once"),
+        (
+            "levels",
+            [],
+            "levels names no level\n"
+            "  C1: 'b1_add'  (Add, stride 2, 8 channels)\n"
+            "  C2: 'b2_out'  (Activation, stride 4, 16 channels)",
+        ),
+        (
+            "layers",
+            ["b1_conv", "b2_conv"],
+            "a cut at 'b1_conv' and 'b2_conv' would lose a branch of Net that runs beside it\n"
+            "  lost: 'stem', which bears on all 8 channels of 'b1_add'\n"
+            "  clean before: 'b2_down'  (Conv2D, stride 4, 16 channels, pop 3)\n"
+            "  clean after: 'b2_add'  (Add, stride 4, 16 channels, pop 1)\n"
+            "  fix: let the last of them be a clean node, or add allow_partial: true to cut here all the same",
+        ),
+        ("layers", ["stem", "stem"], "'stem' is named twice, and a backbone gives each output once"),
+        ("layers", [], "layers names no node\n  fix: name one or more, or write truncate: none"),
+        (
+            "stride",
+            16,
+            "Net has no block that ends at stride 16\n"
+            "  stride 2: 'b1_add'  (Add, stride 2, 8 channels)\n"
+            "  stride 4: 'b2_out'  (Activation, stride 4, 16 channels)",
+        ),
+        (
+            "budget",
+            {},
+            "budget has no limit\n  fix: write parameters:, macs: or receptive_field: under it",
+        ),
+        (
+            "budget",
+            {"parameters": 99, "macs": 5000},
+            "no clean cut of Net keeps within parameters 99 and macs 5,000\n"
+            "  first: 'stem' has parameters 100, macs 1,000\n"
+            "  fix: raise the limit",
+        ),
+    ],
+)
+def test_strategies_refuse(strategy: str, value: Any, text: str) -> None:
+    assert refusal(strategy, value) == text
 
 
-def test_layer_refuses_to_end_beside_a_branch_unless_asked() -> None:
-    with pytest.raises(CutError, match="clean before: 'stem'"):
-        select_layer(GRAPH, {"name": "left", "allow_partial": False})
-    assert select_layer(GRAPH, {"name": "left", "allow_partial": True}) == "left"
+def long_names() -> Graph:
+    name = "block_with_a_name_as_long_as_those_of_mobilenets_depthwise_convolutions"
+    return Graph("Net", (node("image", "InputLayer"), *(node(f"{name}_{i}", "ReLU", "image") for i in range(9))))
 
 
-def test_layer_suggests_what_a_mistyped_name_may_mean() -> None:
-    with pytest.raises(UnknownNameError, match="did you mean: 'stem'"):
-        select_layer(GRAPH, {"name": "steem", "allow_partial": False})
+def test_a_regular_expression_that_would_take_for_ever_is_given_up() -> None:
+    pattern = r"^(\w+?_?)+?(\w+?)+?[A-Z]+$"
+    begin = time.monotonic()
+    text = refusal("match", pattern, long_names())
+    assert text == (
+        f"the regular expression {pattern!r} was given up after 1 s on the names of Net\n"
+        "  cause: it can match one text in very many ways, as a repetition within a repetition does\n"
+        "  fix: write it without nested repetitions, or name the node under layer:"
+    )
+    assert time.monotonic() - begin < 10
+
+
+@pytest.mark.parametrize("pattern", [r"^(([a-z0-9])+.)+z$", r"(_*[a-z0-9]*)*!", r"^(\w+\s?)*\$$", r"(x+x+)+y"])
+def test_regular_expressions_that_pythons_own_engine_hangs_on_are_answered(pattern: str) -> None:
+    assert refusal("match", pattern, long_names()).startswith(f"the regular expression {pattern!r} matches no node of Net")
+
+
+def test_none_keeps_every_end_of_a_network_with_several() -> None:
+    graph = Graph("Net", RESIDUAL.nodes, ends=("b1_add", "b2_out"))
+    assert select("none", None, graph) == {"b1_add": "b1_add", "b2_out": "b2_out"}
+
+
+def test_what_stands_behind_the_last_block_is_popped_as_a_block() -> None:
+    head = node("head", "Conv2D", "b2_out", stride=4, kernel=(1, 1), channels=64)
+    graph = Graph("Net", (*RESIDUAL.nodes, head))
+    assert graph.blocks[-1].name == "b2_out"
+    assert select("pop", {"count": 1, "unit": "block"}, graph) == "b2_out"
+
+
+def test_a_level_that_the_card_declares_need_not_be_clean() -> None:
+    graph = RESIDUAL.with_levels({"C1": "b1_conv"})
+    assert select("level", "C1", graph) == "b1_conv"
+    assert select("stride", 2, graph) == "b1_conv"
+
+
+def test_a_network_without_levels_says_so() -> None:
+    graph = Graph("Net", (node("image", "InputLayer", stride=1), node("end", "ReLU", "image", stride=1)))
+    assert refusal("level", "C1", graph) == (
+        "Net has no level C1\n  cause: no block of it ends at stride 2, 4, 8, 16 or 32\n  fix: name a node under layer:"
+    )

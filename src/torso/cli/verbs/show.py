@@ -2,121 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
-from torso.architecture import Architecture, InputRules, Weights
+from torso.architecture import Architecture
+from torso.backbone import read_graph
+from torso.cli.anatomy import as_json, cuts_text, levels_text, neighbourhood_as_json, neighbourhood_text, nodes_text
+from torso.cli.card import card_text
 from torso.cli.completing import architecture_names
-from torso.cli.outcome import Outcome
+from torso.cli.outcome import Outcome, UsageError
+from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.session import Session, verb
-from torso.cli.text import bold, facts, page_of, table, times
-from torso.registry import Contribution
+from torso.errors import Place
+from torso.files import refuse_existing_file, staged_file
+from torso.graph import Graph
+from torso.registry import Contribution, Registry
+from torso.spec.nodes import Scalar
 from torso.spec.options import Option, Value
-from torso.weights import WeightsFile
 
 
-@verb("show", example="torso show MobileNetV2", codes=(0, 2, 4))
+@verb("show", example="torso show MobileNetV2 --set alpha=0.35 --at block_12_expand", codes=(0, 2, 4, 5))
 @click.argument("architecture", shell_complete=architecture_names)
-def command(session: Session, architecture: str) -> Outcome:
-    """Show all that is known of an ARCHITECTURE.
+@click.option("--card", is_flag=True, help="Show the card alone, with all its files: nothing is built.")
+@click.option("--nodes", is_flag=True, help="List all nodes instead of the clean cuts.")
+@click.option("--at", metavar="NODE", help="Show one node, what is around it, and what a cut there would lose.")
+@click.option("--plot", metavar="FILE", help="Draw the network to FILE.svg or FILE.png; needs torso[plot].")
+@click.option("--force", is_flag=True, help="Let --plot replace a file.")
+@click.option("--set", "settings", metavar="OPTION=VALUE", multiple=True, help="Set an option. Repeatable.")
+@click.option("--size", metavar="PIXELS", help="Size of the images, as 96 or 96x128 (height first).")
+def command(
+    session: Session,
+    architecture: str,
+    card: bool,
+    nodes: bool,
+    at: str | None,
+    plot: str | None,
+    force: bool,
+    settings: tuple[str, ...],
+    size: str | None,
+) -> Outcome:
+    """Show what is known of an ARCHITECTURE, its levels, and where it can be cut cleanly.
 
-    Its name is written as in a spec: bare, or as provider/name where several plugins offer it.
+    Its name is written as in a spec: bare, or as provider/name where several plugins offer it. The network is built
+    without values to be looked at; its weights are not needed.
     """
-    card = session.registry().architectures.resolve(architecture)
-    return Outcome(document=_as_json(card), text="\n\n".join(_text(card, session.out)))
+    registry = session.registry()
+    found = registry.architectures.resolve(architecture)
+    if card:
+        _refuse_with_card(nodes=nodes, at=at, plot=plot, settings=settings, size=size)
+        return Outcome(document=_card_as_json(found), text="\n\n".join(card_text(found, session.out, files=True)))
+    if plot:
+        refuse_existing_file(Path(plot), force=force)
+    graph = _graph(found, registry, settings, size)
+    document: dict[str, Any] = {**_card_as_json(found), "graph": as_json(graph)}  # Any: JSON
+    if nodes:
+        document["nodes"] = [asdict(node) for node in graph]
+    if at is not None:
+        document["at"] = neighbourhood_as_json(graph, at)
+    text = "\n\n".join(_text(found, graph, session.out, nodes=nodes, at=at))
+    if plot:
+        _draw(graph, Path(plot), force=force)
+        document["plot"] = plot
+        text += f"\n\ndrawn in {plot}"
+    return Outcome(document=document, text=text)
 
 
-def _text(contribution: Contribution[Architecture], out: TextIO) -> Iterator[str]:
-    card = contribution.value
-    yield f"{bold(card.name, out)}\n" + facts(_about(contribution), out, indent="  ")
-    if card.options:
-        pairs = [(option.name, _option_words(option)) for option in card.options]
-        yield f"{bold('options', out)}\n" + facts(pairs, out, indent="  ")
-    for index, weights in enumerate(card.weights):
-        title = f"weights {weights.tag}{' (default)' if index == 0 else ''}"
-        about = facts(_weights_words(weights), out, indent="  ")
-        yield f"{bold(title, out)}\n{about}\n\n{_files(weights.files, out)}"
-    if not card.weights:
-        yield f"{bold('weights', out)}\n  none are published"
+def _text(found: Contribution[Architecture], graph: Graph, out: TextIO, *, nodes: bool, at: str | None) -> Iterator[str]:
+    if at is not None:
+        yield from neighbourhood_text(graph, at, out)
+    if nodes:
+        yield from nodes_text(graph, out)
+    if not nodes and at is None:
+        yield from card_text(found, out, files=False)
+        yield from levels_text(graph, out)
+        yield from cuts_text(graph, out)
 
 
-def _about(contribution: Contribution[Architecture]) -> Iterable[tuple[str, str]]:
-    card, plugin = contribution.value, contribution.plugin
-    yield "family", card.family
-    yield "provider", f"{plugin.name} ({plugin.source})"
-    yield "parameters", "unknown" if card.parameters is None else f"{card.parameters:,} without the head"
-    yield "input", _input_words(card.input)
-    yield "pixels", str(card.preprocessing)
-    yield "paper", card.paper or "unknown"
-    for what, license in asdict(card.license).items():
-        yield f"licence of {what}", license or "unknown"
-    yield "builder", card.builder
-    if card.arguments:
-        yield "", ", ".join(f"{name}={value!r}" for name, value in card.arguments.items())
-    yield "source", card.source or "unknown"
+def _graph(found: Contribution[Architecture], registry: Registry, settings: Iterable[str], size: str | None) -> Graph:
+    spec: dict[str, Any] = {}  # Any: as in a spec
+    if settings:
+        spec["options"] = dict(_setting(setting, found.value.options) for setting in settings)
+    if size is not None:
+        spec["input"] = {"size": _sides(size)}
+    with Progress() as progress:
+        start_tensorflow(progress)
+        progress.step(f"reading {found.value.name}")
+        return read_graph(found.qualified, registry=registry, **spec)
 
 
-def _input_words(rules: InputRules) -> str:
-    if rules.fixed:
-        words = [f"{times(rules.default)} only"]
-    else:
-        words = [f"{times(rules.default)} by default", f"{rules.minimum} pixels or more a side"]
-        if rules.divisor > 1:
-            words.append(f"multiples of {rules.divisor}")
-    legal = " or ".join(map(str, rules.channels)) or "any number of"
-    noun = "channel" if rules.channels == (1,) else "channels"
-    words.append(f"{legal} {noun}, {rules.weights_channels} with published weights")
-    return "; ".join(words)
+def _setting(text: str, options: Iterable[Option]) -> tuple[str, Value]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise UsageError(f"--set {text!r} sets nothing", notes=[("fix", "write OPTION=VALUE, as alpha=0.35")])
+    option = next((option for option in options if option.name == name), None)
+    return name, value if option is None else option.read(Scalar(value, place=Place(f"--set {name}")))
 
 
-def _option_words(option: Option) -> str:
-    words = [option.type_words if not option.choices else " or ".join(map(_value, option.choices))]
-    if option.minimum is not None:
-        words.append(f"{option.minimum:g} or more")
-    if option.maximum is not None:
-        words.append(f"{option.maximum:g} or less")
-    words.append("must be given" if option.required else f"{_value(option.default)} by default")
-    return "; ".join(words) + (f". {option.doc}" if option.doc else "")
+def _sides(text: str) -> list[int]:
+    match = re.fullmatch(r"([0-9]+)(?:[x×]([0-9]+))?", text)
+    if not match:
+        raise UsageError(f"--size {text!r} is no size", notes=[("fix", "write 96, or 96x128 with the height first")])
+    return [int(match[1]), int(match[2] or match[1])]
 
 
-def _weights_words(weights: Weights) -> Iterable[tuple[str, str]]:
-    yield "classes", "unknown" if weights.classes is None else f"{weights.classes:,}"
-    for label, accuracy in (("top-1", weights.top1), ("top-5", weights.top5)):
-        yield label, "unknown" if accuracy is None else f"{accuracy:.1f} %"
-    yield "source", weights.source or "unknown"
-    yield "from", ", ".join(sorted({file.address[: -len(file.file_name)] for file in weights.files}))
-    if not any(map(_hash, weights.files)):
-        yield "hashes", "none are published"
+def _refuse_with_card(**asked: object) -> None:
+    given = [f"--{'set' if name == 'settings' else name}" for name, value in asked.items() if value]
+    if given:
+        raise UsageError(f"--card builds nothing, and {given[0]} needs the network", notes=[("fix", "leave out --card")])
 
 
-def _files(files: Sequence[WeightsFile], out: TextIO) -> str:
-    options = list(dict.fromkeys(name for file in files for name in file.when))
-    titles = {"file": "<", **dict.fromkeys(options, ">")}
-    rows = [[file.file_name, *(_value(file.when[name]) if name in file.when else "" for name in options)] for file in files]
-    if any(map(_hash, files)):
-        titles["hash"] = "<"
-        rows = [[*row, _hash(file)] for row, file in zip(rows, files, strict=True)]
-    return table(titles, rows, out, page=page_of(out))
+def _draw(graph: Graph, place: Path, *, force: bool) -> None:
+    from torso.cli.drawing import draw
+
+    with staged_file(place, force=force) as stage:
+        draw(graph, stage)
 
 
-def _hash(file: WeightsFile) -> str:
-    """Enough of the hash to tell files apart; all of it is in the JSON."""
-    if file.sha256:
-        return f"sha256 {file.sha256[:12]}"
-    return f"md5 {file.md5[:12]}" if file.md5 else ""
-
-
-def _value(value: Value) -> str:
-    """As YAML writes it."""
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _as_json(contribution: Contribution[Architecture]) -> dict[str, Any]:  # Any: JSON
+def _card_as_json(contribution: Contribution[Architecture]) -> dict[str, Any]:  # Any: JSON
     card, plugin = contribution.value, contribution.plugin
     document = asdict(card)
     document["options"] = [_option_as_json(option) for option in card.options]

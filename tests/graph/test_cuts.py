@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+from random_graphs import networks, paths
+
+from torso.errors import CutError
+from torso.graph import Branch, Graph, Node, branches_lost, clean_around, require_clean
+
+
+@given(networks(), st.data())
+def test_a_cut_loses_a_branch_exactly_where_a_path_leads_around_it(graph: Graph, data: st.DataObject) -> None:
+    names = st.sampled_from([node.name for node in graph])
+    cut = data.draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    goes_around = any(path.isdisjoint(cut) for path in paths(graph, graph.end.name))
+    assert bool(branches_lost(graph, *cut)) == goes_around
+    if goes_around:
+        with pytest.raises(CutError):
+            require_clean(graph, *cut)
+    else:
+        require_clean(graph, *cut)
+
+
+@given(networks())
+def test_a_lost_branch_is_read_from_beside_the_cut_by_what_is_behind_it(graph: Graph) -> None:
+    for node in graph:
+        behind = {other.name for other in graph if node.name in graph.ancestors(other.name)}
+        for branch in branches_lost(graph, node.name):
+            assert branch.into in behind - {node.name}
+            assert branch.source in graph[branch.into].inputs
+            assert branch.source not in behind
+
+
+@given(networks())
+def test_the_neighbours_of_a_node_are_the_nearest_clean_ones(graph: Graph) -> None:
+    for node in graph:
+        before, after = clean_around(graph, node.name)
+        at = graph.position(node.name)
+        positions = [graph.position(clean.name) for clean in graph.clean]
+        inner = [position for position in positions if position < at and graph.nodes[position].inputs]
+        assert (before and graph.position(before.name)) == (max(inner) if inner else None)
+        assert (after and graph.position(after.name)) == min((p for p in positions if p > at), default=None)
+
+
+def layer(name: str, kind: str, *inputs: str, channels: int = 16) -> Node:
+    return Node(name=name, kind=kind, inputs=inputs, shape=(4, 4, channels), stride=2)
+
+
+INCEPTION = Graph(
+    "Net",
+    (
+        layer("image", "InputLayer", channels=3),
+        layer("stem", "Conv2D", "image"),
+        layer("left", "Conv2D", "stem", channels=30),
+        layer("right", "Conv2D", "stem", channels=10),
+        layer("gate", "Dense", "right", channels=10),
+        layer("scaled", "Multiply", "right", "gate", channels=10),
+        layer("mixed", "Concatenate", "left", "scaled", channels=40),
+        layer("end", "ReLU", "mixed", channels=40),
+    ),
+)
+
+
+def test_the_share_of_the_channels_is_told() -> None:
+    lost = branches_lost(INCEPTION, "left")
+    assert lost == (Branch(source="scaled", into="mixed", channels=10, of=40, is_part=True),)
+    assert str(lost[0]) == "'scaled', 10 of the 40 channels of 'mixed' (25 %)"
+
+
+def test_branches_of_branches_are_told_in_the_order_in_which_they_join() -> None:
+    assert [str(branch) for branch in branches_lost(INCEPTION, "gate")] == [
+        "'right', which bears on all 10 channels of 'scaled'",
+        "'left', 30 of the 40 channels of 'mixed' (75 %)",
+    ]
+
+
+def test_a_refusal_tells_what_is_lost_and_the_clean_neighbours_with_their_pop_count() -> None:
+    with pytest.raises(CutError) as caught:
+        require_clean(INCEPTION, "gate")
+    assert str(caught.value) == (
+        "a cut at 'gate' would lose 2 branches of Net that run beside it\n"
+        "  lost: 'right', which bears on all 10 channels of 'scaled'\n"
+        "  lost: 'left', 30 of the 40 channels of 'mixed' (75 %)\n"
+        "  clean before: 'stem'  (Conv2D, stride 2, 16 channels, pop 6)\n"
+        "  clean after: 'mixed'  (Concatenate, stride 2, 40 channels, pop 1)\n"
+        "  fix: cut at a clean node, or add allow_partial: true to cut here all the same"
+    )
+
+
+def test_many_lost_branches_are_told_in_part() -> None:
+    feeds = tuple(f"feed{number}" for number in range(9))
+    nodes = (
+        layer("image", "InputLayer"),
+        *(layer(feed, "ReLU", "image", channels=2) for feed in feeds),
+        layer("mixed", "Concatenate", *feeds, channels=18),
+    )
+    with pytest.raises(CutError) as caught:
+        require_clean(Graph("Net", nodes), "feed0")
+    assert [text for label, text in caught.value.notes if label == "lost"][-2:] == [
+        "'feed6', 2 of the 18 channels of 'mixed' (11 %)",
+        "and 2 more, up to 'mixed'",
+    ]
+    assert caught.value.fact == "a cut at 'feed0' would lose 8 branches of Net that run beside it"
+
+
+def test_an_end_of_several_is_clean_with_the_others_only() -> None:
+    graph = Graph("Net", INCEPTION.nodes, ends=("stem", "end"))
+    assert [node.name for node in graph.clean] == ["image", "stem"]  # a cut behind it would lose that output
+    require_clean(graph, "stem", "end")
+    with pytest.raises(CutError):
+        require_clean(graph, "left")
