@@ -145,7 +145,11 @@ def test_features_say_where_the_backbone_ends(registry: torso.Registry) -> None:
     backbone = torso.create_backbone(
         "MobileNetV2", options={"alpha": 0.35}, weights="none", truncate={"pop": 3}, registry=registry
     )
-    assert backbone.features == (torso.Feature(node="block_16_project_BN", stride=32, channels=112, shape=(7, 7, 112)),)
+    assert backbone.features == (
+        torso.Feature(
+            name="block_16_project_BN", node="block_16_project_BN", stride=32, channels=112, shape=(7, 7, 112), level="C5"
+        ),
+    )
     assert backbone.model.output_shape == (None, 7, 7, 112)
 
 
@@ -239,7 +243,8 @@ def test_a_cut_at_the_input_is_refused(registry: torso.Registry) -> None:
     with pytest.raises(torso.CutError) as caught:
         torso.create_backbone("VGG16", weights="none", truncate={"layer": "input_layer"}, registry=registry)
     assert str(caught.value) == (
-        "a cut at 'input_layer' would leave nothing of VGG16: that is its input (at $.truncate.layer)"
+        "a cut at 'input_layer' would leave nothing of VGG16: that is its input (at $.truncate.layer)\n"
+        "  fix: name a node behind it, or write truncate: none"
     )
 
 

@@ -36,7 +36,7 @@ def test_a_plan_says_all_that_will_happen(registry: torso.Registry) -> None:
         "weights": {
             "label": "imagenet", "source": "weight-sources/url", "url": file, "sha256": None, "md5": None, "cached_as": None,
         },
-        "truncate": {"name": "truncations/pop", "options": {"count": 3, "allow_partial": False}},
+        "truncate": {"name": "truncations/pop", "options": {"count": 3, "unit": "node", "allow_partial": False}},
         "freeze": {"name": "freeze-policies/all", "options": {}},
         "warnings": [f"{file.rpartition('/')[2]} has no published hash: the download cannot be verified"],
     }  # fmt: skip
@@ -95,7 +95,7 @@ def test_all_errors_are_told_at_once(registry: torso.Registry) -> None:
     assert text == (
         "unknown truncation strategy 'pip' (at $.truncate.pip)\n"
         "  did you mean: 'pop'\n"
-        "  known: layer, none, pop\n"
+        "  known: budget, layer, layers, level, levels, match, none, pop, stride\n"
         "freeze policy 'all' takes no value (at $.freeze.all)\n"
         "architecture 'VGG16' has no option 'alpha' (at $.options.alpha)\n"
         "  known: none\n"

@@ -40,9 +40,12 @@ HIDDEN = {"MobileNetV3Large": (1280,), "MobileNetV3Small": (1024,), "VGG16": (40
 """Widths of the dense layers in front of the last one; VGG's read the flattened map, all others its mean."""
 
 
-@cache
 def graph_of(architecture: str, size: int = 0, alpha: float = 1) -> Graph:
-    side = size or SIZES.get(architecture, 224)
+    return _read_once(architecture, size or SIZES.get(architecture, 224), alpha)
+
+
+@cache
+def _read_once(architecture: str, side: int, alpha: float) -> Graph:
     options = {} if alpha == 1 else {"alpha": alpha}
     return torso.read_graph(architecture, input={"size": [side, side]}, options=options)
 
@@ -106,9 +109,7 @@ def test_trainable_parameters_are_the_published_number(architecture: str, publis
     ("architecture", "published", "biases"),
     [("ResNet50", 25_557_032, 26_560), ("ResNet101", 44_549_160, 52_672), ("ResNet152", 60_192_808, 75_712)],
 )
-def test_resnets_have_the_published_parameters_and_keras_own_biases(
-    architecture: str, published: int, biases: int
-) -> None:
+def test_resnets_have_the_published_parameters_and_keras_own_biases(architecture: str, published: int, biases: int) -> None:
     """torchvision's convolutions have no bias (``TORCHVISION``); in Keras each has one, though a normalisation follows."""
     graph = graph_of(architecture)
     convolutions = [node for node in graph if node.kind == "Conv2D"]
@@ -401,8 +402,6 @@ FLOPS = [
 
 
 @pytest.mark.parametrize(("architecture", "node", "published", "alpha"), FLOPS)
-def test_flops_are_the_published_ones_within_2_percent(
-    architecture: str, node: str, published: float, alpha: float
-) -> None:
+def test_flops_are_the_published_ones_within_2_percent(architecture: str, node: str, published: float, alpha: float) -> None:
     graph = graph_of(architecture, 224 if architecture == "InceptionV3" else 0, alpha)
     assert torso.clean_costs(graph)[node].flops == pytest.approx(published, rel=0.02)

@@ -22,11 +22,12 @@ def test_ruff_and_mypy_find_nothing(command: list[str]) -> None:
 def test_the_door_has_these_names() -> None:
     """Adding a public name is a decision, and shows here."""
     assert torso.__all__ == [
-        "Architecture", "Backbone", "Backbones", "ChannelAdapter", "ClashError", "CutError", "DiskError", "Feature",
-        "FreezePlan", "FreezePolicy", "Graph", "InputRules", "IntegrityError", "License", "ManyErrors", "Node", "Option",
-        "OptionError", "Options", "OutputExistsError", "Plan", "PluginError", "Preprocessing", "Registry", "SpecError",
-        "TorsoError", "Truncation", "UnknownNameError", "WeightSource", "Weights", "WeightsFile", "create_backbone",
-        "get_base_model", "hookimpl", "list_architectures", "load", "load_specs", "plan", "require_clean",
+        "Architecture", "Backbone", "Backbones", "Branch", "ChannelAdapter", "ClashError", "Cost", "CutError", "DiskError",
+        "Feature", "FreezePlan", "FreezePolicy", "Graph", "InputRules", "IntegrityError", "License", "ManyErrors", "Node",
+        "Option", "OptionError", "Options", "OutputExistsError", "Plan", "PluginError", "Preprocessing", "Registry",
+        "SpecError", "TorsoError", "Truncation", "UnknownNameError", "WeightSource", "Weights", "WeightsFile",
+        "branches_lost", "clean_costs", "cost_of", "create_backbone", "get_base_model", "hookimpl", "list_architectures",
+        "load", "load_specs", "plan", "read_graph", "require_clean",
     ]  # fmt: skip
 
 

@@ -405,9 +405,9 @@ CASES = [
     (
         "a strategy that fails",
         BUILD,
-        one(truncate="budget"),
+        one(truncate="rash"),
         4,
-        "truncation strategy 'tiny/budget' failed: ZeroDivisionError: division by zero",
+        "truncation strategy 'tiny/rash' failed: ZeroDivisionError: division by zero",
     ),
     # where to write
     ("output below a file", ("build", "bad.yaml", "-o", "good.npz/out"), one(), 5, "nothing can be saved in 'good.npz/out'"),

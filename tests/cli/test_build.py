@@ -65,7 +65,7 @@ def test_build_as_json_tells_the_same(torso, spec, tmp_path):
         "name": "stem",
         "folder": str(Path("out", "stem")),
         "size": (tmp_path / "out" / "stem" / "model.keras").stat().st_size,
-        "features": [{"node": "stem", "stride": 1, "channels": 8, "shape": [8, 8, 8], "level": None}],
+        "features": [{"name": "stem", "node": "stem", "stride": 1, "channels": 8, "shape": [8, 8, 8], "level": None}],
         "frozen": 0,
         "trainable": 224,
         "dropped": {"nodes": 5, "parameters": 656},

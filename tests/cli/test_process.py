@@ -39,11 +39,11 @@ def process(environment, tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["list"], ["show", "VGG16"], ["check", "tiny.yaml"], ["plan", "tiny.yaml"], ["plugins"], ["schema"],
-     ["completion", "zsh"], ["build", "tiny.yaml", "none", "-o", "out"]],
+    [["--help"], ["list"], ["show", "VGG16", "--card"], ["check", "tiny.yaml"], ["plan", "tiny.yaml"], ["plugins"],
+     ["schema"], ["completion", "zsh"], ["build", "tiny.yaml", "none", "-o", "out"]],
     ids=" ".join,
 )  # fmt: skip
-def test_no_verb_but_build_imports_tensorflow(environment, spec, words):
+def test_no_verb_that_does_without_a_network_imports_tensorflow(environment, spec, words):
     code = (
         "import sys, atexit\n"
         "heavy = {'tensorflow', 'keras', 'numpy', 'h5py', 'rich'}\n"

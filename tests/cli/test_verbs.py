@@ -70,7 +70,7 @@ def test_list_in_forty_columns_is_a_paragraph_for_each(torso, monkeypatch):
 
 
 def test_show_says_unknown_where_the_card_says_nothing(torso):
-    lines = torso("show", "tinynet").out.split("\n")
+    lines = torso("show", "tinynet", "--card").out.split("\n")
     assert lines[:2] == ["TinyNet", "  family              Tiny"]
     assert "  licence of weights  unknown" in lines
     assert "  width  a whole number; 1 or more; 64 or less; 4 by default. Channels inside." in lines
@@ -78,10 +78,10 @@ def test_show_says_unknown_where_the_card_says_nothing(torso):
 
 
 def test_show_lists_the_files_of_the_weights_with_what_they_were_trained_with(torso):
-    result = torso("show", "keras/MobileNetV2")
+    result = torso("show", "keras/MobileNetV2", "--card")
     assert "weights imagenet (default)\n  classes  1,000\n  top-1    71.3 %\n" in result.out
     assert "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96_no_top.h5    0.35    96\n" in result.out
-    card = torso("show", "mobilenetv2", "--json").json
+    card = torso("show", "mobilenetv2", "--card", "--json").json
     assert card["qualified"] == "keras/MobileNetV2"
     assert card["weights"][0]["files"][0]["when"] == {"alpha": 0.35, "size": 96}
     assert card["options"][0]["default"] == 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -112,9 +113,8 @@ def test_what_narrows_behind_a_block_is_no_expansion() -> None:
 
 def test_declared_levels_come_before_inferred_ones() -> None:
     nodes = chain("image conv/2 relu relu conv/4 relu")
-    nodes = [
-        replace(node, inputs=(before.name,) if before else ()) for before, node in zip([None, *nodes], nodes, strict=False)
-    ]
+    nodes[0] = replace(nodes[0], inputs=())
+    nodes[1:] = [replace(node, inputs=(before.name,)) for before, node in pairwise(nodes)]
     graph = Graph("Net", tuple(nodes))
     assert graph.levels == {"C1": nodes[3].name, "C2": nodes[5].name}
     declared = {"C1": nodes[2].name, "C2": nodes[2].name, "C3": "nowhere"}  # not at stride 4; not there

@@ -144,6 +144,8 @@ def test_a_builder_loads_no_weights_by_itself(run: Run) -> None:
     assert trunk.weights_file is None
 
 
+NO_CUT = """that is no cut of Tiny
+  fix: return one node's name, or different ones by their labels"""
 STRATEGY = """
 @torso.hookimpl
 def torso_truncations():
@@ -154,8 +156,13 @@ def torso_truncations():
 @pytest.mark.parametrize(
     ("selected", "fact"),
     [
-        ("'conv7'", "truncation strategy 'acme/mine' returned 'conv7', and that is no node of Tiny"),
-        ("None", "truncation strategy 'acme/mine' returned None, and that is no node of Tiny"),
+        ("'conv7'", f"truncation strategy 'acme/mine' returned 'conv7', and {NO_CUT}"),
+        ("None", f"truncation strategy 'acme/mine' returned None, and {NO_CUT}"),
+        ("{}", f"truncation strategy 'acme/mine' returned {{}}, and {NO_CUT}"),
+        (
+            "{'a': 'conv1', 'b': 'conv1'}",
+            f"truncation strategy 'acme/mine' returned {{'a': 'conv1', 'b': 'conv1'}}, and {NO_CUT}",
+        ),
         ("1 / 0", "truncation strategy 'acme/mine' failed: ZeroDivisionError: division by zero"),
     ],
 )

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from torso.errors import CutError
-from torso.keras_bridge.reading import read_graph
+from torso.keras_bridge.reading import features_of, read_graph
 
 
 def test_read_graph_lists_every_call_of_a_layer_or_op_in_topological_order(residual: keras.Model) -> None:
@@ -91,8 +91,35 @@ def test_read_graph_refuses_a_model_without_a_graph() -> None:
     )
 
 
-def test_read_graph_refuses_a_model_with_two_outputs() -> None:
+def test_a_model_with_several_outputs_has_an_end_for_each_in_their_order() -> None:
     inputs = keras.Input((4,))
+    model = keras.Model(
+        inputs, {"zeta": keras.layers.Dense(2, name="b")(inputs), "alpha": keras.layers.Dense(1, name="a")(inputs)}
+    )
+    graph = read_graph(model, "Twins")
+    assert graph.ends == ("b", "a")
+    assert [(feature.name, feature.node, feature.shape) for feature in features_of(model, graph)] == [
+        ("zeta", "b", (2,)),
+        ("alpha", "a", (1,)),
+    ]
+    listed = keras.Model(inputs, [model.get_layer("b").output, model.get_layer("a").output])
+    assert [feature.name for feature in features_of(listed, read_graph(listed, "Twins"))] == ["b", "a"]
+
+
+def test_read_graph_refuses_a_model_that_gives_one_node_twice() -> None:
+    inputs = keras.Input((4,))
+    outputs = keras.layers.Dense(1, name="a")(inputs)
     with pytest.raises(CutError) as caught:
-        read_graph(keras.Model(inputs, [keras.layers.Dense(1)(inputs), keras.layers.Dense(2)(inputs)]), "Twins")
-    assert str(caught.value) == "Twins has 2 outputs\n  fix: let the builder return a headless model with one output"
+        read_graph(keras.Model(inputs, [outputs, outputs]), "Twins")
+    assert str(caught.value) == "Twins gives the output of 'a' more than once\n  fix: let the builder return it once"
+
+
+def test_read_graph_refuses_two_nodes_of_one_name() -> None:
+    inputs = keras.Input((4,))
+    twice = keras.layers.Dense(4, name="a")
+    outputs = keras.layers.Dense(4, name="a:1")(twice(twice(inputs)))
+    with pytest.raises(CutError) as caught:
+        read_graph(keras.Model(inputs, outputs), "Net")
+    assert str(caught.value) == (
+        "two nodes would be called 'a:1'\n  fix: give that layer a name without a colon, and each layer one of its own"
+    )

@@ -4,8 +4,8 @@ The nodes stand in topological order from the image on the left to the end, in t
 
 - The **network**: a box for each stage, as high as the logarithm of its resolution, so that a CNN is a staircase. White
   lines end its blocks, ticks below it are its clean cuts, and hatching says that there is none for long. A flag names the
-  node of each level, hollow where that is not clean; expansions (``C4@expansion``) are left out. A stage begins where a node
-  first has a larger stride. Besides its share of the nodes, it has some width of its own: a stem is short, its words are not.
+  node of each level, hollow where that is not clean; expansions (``C4@expansion``) are left out. A stage begins where the
+  stride is first larger than all before it, and has some width of its own besides that of its nodes: its words fit.
 - The **cost**: the parameters and multiply-accumulates that a cut keeps, in percent of the whole.
 
 matplotlib is imported when something is drawn, and used without pyplot: no window, no backend, no figure that stays.
@@ -26,6 +26,7 @@ from torso.errors import OptionError, known
 from torso.graph import EXPANSION, Cost, Graph, Node, clean_costs, cost_of
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -42,17 +43,13 @@ _CURVES: Final = 1.5  # height of the curves
 _BETWEEN: Final = 0.45  # from the words of the stages to the curves
 
 _UNKNOWN: Final = 256  # cells at stride 1, where the size of the image is unknown
+_PERCENT: Final = 0.5  # width of a percentage
+_NAME: Final = 64  # characters of a node name that are written
 _LONG: Final = 1 / 8  # of all nodes, without a clean cut among them
 _INK, _FAINT = "#222222", "#d4d4d4"
-_STYLE: Final = {
-    "font.size": 8.5,
-    "hatch.linewidth": 1.4,
-    "svg.fonttype": "none",  # text stays text: to be searched, selected and read aloud
-    "svg.hashsalt": "torso",  # the same ids in each file
-}
-_KINDS: Final[Sequence[tuple[str, Callable[[Cost], int | None], str, str]]] = (
-    ("parameters", lambda cost: cost.parameters, "#c04a00", "o"),
-    ("MACs", lambda cost: cost.macs, "#444444", "s"),
+_KINDS: Final[Sequence[tuple[str, Callable[[Cost], int | None], str, str, float]]] = (
+    ("parameters", lambda cost: cost.parameters, "#c04a00", "o", 4.5),
+    ("MACs", lambda cost: cost.macs, "#444444", "s", 6),
 )
 _UNDATED: Final = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
 _ONE_AT_A_TIME: Final = Lock()  # rc_context changes the settings of all threads, and two at once restore the wrong ones
@@ -80,7 +77,9 @@ def draw(graph: Graph, path: Path, *, title: str | None = None) -> None:
         raise OptionError("a picture needs matplotlib, and that cannot be imported", notes=notes) from error
     with _ONE_AT_A_TIME, matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever the user's own settings are
-        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rc("font", size=8.5)
+        matplotlib.rc("hatch", linewidth=1.4)
+        matplotlib.rc("svg", fonttype="none", hashsalt="torso")  # text to be searched and selected; the same ids each time
         picture = figure_of(graph, title=title)
         picture.savefig(path, format=suffix[1:], dpi=160, bbox_inches="tight", pad_inches=0.2, metadata=_UNDATED[suffix])
 
@@ -92,16 +91,16 @@ def figure_of(graph: Graph, *, title: str | None = None) -> Figure:
     stages = _stages(graph)
     flags = _flags(graph, stages)
     width, floor = stages[-1].right, -0.2 - 4 * _WORDS
-    top = max([stage.height for stage in stages] + [flag.height + _FLAG for flag in flags])
+    top = max([stage.height + 0.05 for stage in stages] + [flag.height + _FLAG for flag in flags])
     height = _CURVES + _BETWEEN + top - floor
     figure = Figure(figsize=(width, height))
     network = figure.add_axes((0, 1 - (top - floor) / height, 1, (top - floor) / height))
     network.set(xlim=(0, width), ylim=(floor, top))
     network.set_axis_off()
-    _draw_stages(network, graph, stages)
+    _draw_stages(network, graph, stages, flags)
     _draw_flags(network, flags)
     name = printable(graph.name if title is None else title)
-    network.text(0, top + 0.4, name, size=14, weight="bold", color=_INK, parse_math=False)
+    network.text(0, top + 0.4, name, size=14, weight="bold", color=_INK, va="bottom", parse_math=False)
     curves = figure.add_axes((0, 0, 1, _CURVES / height))
     curves.set(xlim=(0, width), ylim=(0, 100))
     _draw_costs(curves, graph, stages, flags)
@@ -202,7 +201,7 @@ def _x(stages: Sequence[_Stage], stop: int) -> float:
     return stage.left + (stage.right - stage.left) * (stop - stage.first) / (stage.stop - stage.first)
 
 
-def _draw_stages(axes: Axes, graph: Graph, stages: Sequence[_Stage]) -> None:
+def _draw_stages(axes: Axes, graph: Graph, stages: Sequence[_Stage], flags: Sequence[_Flag]) -> None:
     """The boxes with their words, blocks and clean cuts, and a legend that counts these."""
     import matplotlib
     from matplotlib.legend_handler import HandlerTuple
@@ -210,7 +209,8 @@ def _draw_stages(axes: Axes, graph: Graph, stages: Sequence[_Stage]) -> None:
     from matplotlib.patches import Patch, Rectangle
 
     cuts = [graph.position(node.name) + 1 for node in graph.clean if node.inputs]
-    long = [(first, stop) for first, stop in pairwise([0, *cuts, len(graph)]) if stop - first > max(1, _LONG * len(graph))]
+    ends = [0, *(graph.position(node.name) + 1 for node in graph.clean), len(graph)]
+    long = [(first, stop) for first, stop in pairwise(ends) if stop - first > max(1, _LONG * len(graph))]
     palette = matplotlib.colormaps["YlGnBu"]
     for index, stage in enumerate(stages):
         color = palette(0.3 + 0.6 * index / max(1, len(stages) - 1))
@@ -223,17 +223,19 @@ def _draw_stages(axes: Axes, graph: Graph, stages: Sequence[_Stage]) -> None:
         for line, words in enumerate(stage.words):
             at = ((stage.left + stage.right) / 2, -0.2 - line * _WORDS)
             axes.text(*at, words, ha="center", va="top", color=_INK, weight="normal" if line else "bold", parse_math=False)
-    ends = [graph.position(node.name) + 1 for node in graph.blocks]
-    heights = [next(stage.height for stage in stages if stop <= stage.stop) for stop in ends]
-    axes.vlines([_x(stages, stop) for stop in ends], 0, heights, color="white", linewidth=0.8)
-    axes.vlines([_x(stages, stop) for stop in cuts], -0.15, -0.03, color=_INK, linewidth=0.6)
+    blocks = [graph.position(node.name) + 1 for node in graph.blocks]
+    heights = [next(stage.height for stage in stages if stop <= stage.stop) for stop in blocks]
+    axes.vlines([_x(stages, stop) for stop in blocks], 0, heights, color="white", linewidth=0.8)
+    axes.vlines([_x(stages, stop) for stop in cuts], -0.15, -0.03, color=_INK, linewidth=0.6, clip_on=False)
     tick, gray = Line2D([], [], linestyle="none", marker="|", markersize=9, color=_INK), Patch(facecolor="#808080")
-    keys: dict[str, object] = {counted(len(cuts), "clean cut"): tick}
-    if ends:
-        keys[counted(len(ends), "block")] = (gray, gray, gray)
+    keys: dict[str, Artist | tuple[Artist, ...]] = {counted(len(cuts), "clean cut"): tick}
+    if blocks:
+        keys[counted(len(blocks), "block")] = (gray, gray, gray)
     if long:
         among = counted(sum(stop - first - 1 for first, stop in long), "node")
         keys[f"no clean cut among {among}"] = Patch(facecolor="#808080", edgecolor="white", linewidth=0, hatch="////")
+    if not all(flag.is_clean for flag in flags):
+        keys["level that is not clean"] = Patch(facecolor="white", edgecolor=_INK)
     axes.legend(
         list(keys.values()),
         list(keys),
@@ -243,6 +245,8 @@ def _draw_stages(axes: Axes, graph: Graph, stages: Sequence[_Stage]) -> None:
         ncols=len(keys),
         frameon=False,
         borderpad=0,
+        handlelength=1.8,
+        handletextpad=0.5,
         labelcolor=_INK,
     )
 
@@ -250,7 +254,8 @@ def _draw_stages(axes: Axes, graph: Graph, stages: Sequence[_Stage]) -> None:
 def _draw_flags(axes: Axes, flags: Sequence[_Flag]) -> None:
     for flag in flags:
         face, ink, line = (_INK, "white", "solid") if flag.is_clean else ("white", _INK, (0, (3, 2)))
-        axes.vlines(flag.x, 0, flag.height + _FLAG / 2, color=_INK, linewidth=0.9, linestyle=line)
+        axes.vlines(flag.x, 0, flag.height, color="white", linewidth=3, clip_on=False)  # a dark pole is seen on a dark box
+        axes.vlines(flag.x, 0, flag.height + _FLAG / 2, color=_INK, linewidth=1, linestyle=line, clip_on=False)
         box = {"boxstyle": "square,pad=0.25", "facecolor": face, "edgecolor": _INK, "linewidth": 0.9}
         axes.text(flag.x + 0.03, flag.height, flag.level, color=ink, weight="bold", va="center", bbox=box)
         axes.text(flag.x + 0.27, flag.height, _shortened(flag.name), color=_INK, va="center", parse_math=False)
@@ -262,22 +267,40 @@ def _shortened(name: str) -> str:
 
 
 def _draw_costs(axes: Axes, graph: Graph, stages: Sequence[_Stage], flags: Sequence[_Flag]) -> None:
-    """For each kind of cost a curve with a step at each clean cut and a mark at each level, and the levels' percent below."""
+    """For each kind of cost a curve with a step at each clean cut and a mark at each level, whose percent stand below."""
     costs, whole = clean_costs(graph), cost_of(graph)
     cuts = [node for node in graph.clean if node.inputs]
     xs = [0, *(_x(stages, graph.position(node.name) + 1) for node in cuts), stages[-1].right]
-    axes.vlines([stage.right for stage in stages], 0, 100, color=_FAINT, linewidth=0.8)
+    axes.vlines([stage.left for stage in stages], 0, 100, color=_FAINT, linewidth=0.8)
     axes.hlines([50, 100], 0, xs[-1], color=_FAINT, linewidth=0.8)
     axes.set(xticks=[], yticks=[0, 50, 100], yticklabels=["0 %", "50 %", "100 %"])
     axes.tick_params(length=0, labelcolor=_INK)
     axes.spines[:].set_visible(False)
     axes.spines.bottom.set(visible=True, color=_INK, linewidth=0.8)
-    axes.text(0, 1 + 0.1 / _CURVES, "kept by a cut", transform=axes.transAxes, color=_INK, weight="bold")
-    told = _apart(flags)
-    for flag in told:
-        axes.text(flag.x, *below, flag.level)
-    for row, (noun, of, color, marker) in enumerate(_KINDS):
-        all_of_it = of(whole)
-        if not all_of_it:
-            axes.plot([], [], color=color, label=f"{noun}: {'none' if all_of_it == 0 else 'unknown'}")
+    axes.text(0, 1 + 0.1 / _CURVES, "what a cut keeps", transform=axes.transAxes, color=_INK, weight="bold")
+    told: list[_Flag] = []
+    for flag in flags:
+        if not told or told[-1].x - flag.x > _PERCENT:
+            told.append(flag)
+            _below(axes, 0, flag.x, flag.level, _INK, weight="bold")
+    for row, (noun, of, color, marker, size) in enumerate(_KINDS, start=1):
+        total = of(whole)
+        label = f"{short(total)} {noun}" if total else f"{noun} unknown" if total is None else f"no {noun}"
+        axes.plot([], [], color=color, marker=marker, markersize=size, linewidth=0.5 + 0.8 * row, label=label)
+        if not total:
             continue
+        curve = [0.0, *(100 * (of(costs[node.name]) or 0) / total for node in cuts), 100.0]
+        axes.step(xs, curve, where="post", color=color, linewidth=0.5 + 0.8 * row, clip_on=False, zorder=3 - row / 10)
+        for flag in flags:
+            share = 100 * (of(flag.cost) or 0) / total
+            (mark,) = axes.plot(flag.x, share, marker, color=color, markersize=size, clip_on=False, zorder=5 - row)
+            mark.set_markerfacecolor(color if flag.is_clean else "white")
+            if flag in told:
+                _below(axes, row, flag.x, "<1 %" if 0 < share < 0.5 else f"{share:.0f} %", color)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, borderpad=0, labelcolor="linecolor")
+
+
+def _below(axes: Axes, row: int, x: float, text: str, color: str, *, weight: str = "normal") -> None:
+    """Write in a row below the curves."""
+    at = -(0.08 + row * _WORDS) / _CURVES
+    axes.text(x, at, text, transform=axes.get_xaxis_transform(), ha="center", va="top", color=color, weight=weight)

@@ -70,7 +70,7 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
     progress(f"building {card.name}")
     full = _build(plan)
     graph = _read(full, plan)
-    ends = _select_cut(plan, graph)
+    ends = select_cut(plan, graph)
     if path is not None:
         progress("reading weights")
         with _placed(plan.weights.place):
@@ -147,7 +147,7 @@ def _build(plan: Plan) -> keras.Model:
     return model
 
 
-def _select_cut(plan: Plan, graph: Graph) -> Cut:
+def select_cut(plan: Plan, graph: Graph) -> Cut:
     """What the strategy selects, with every name canonical and every node one that a backbone can end at."""
     strategy = plan.truncate.contribution
     with _blame(strategy.plugin, f"truncation strategy {strategy.qualified!r}", plan.truncate.place):

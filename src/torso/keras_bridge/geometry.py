@@ -9,7 +9,7 @@ how ``same`` padding splits, so that a stride is exact where valid padding makes
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -45,6 +45,11 @@ Grid = tuple[Axis, Axis]
 
 _SCATTER = ("Flatten", "Permute", "Reshape", "Resize", "Resizing", "RepeatVector", "Transpose")
 """Layers and ops behind which no rule here tells the pixels of a cell."""
+
+_AXES = 4
+"""Batch, height, width and channels."""
+
+_WHOLE: Config = {"class_name": "__slice__", "config": {"start": None, "stop": None, "step": None}}
 
 _OVER_ALL_CELLS = ("GroupNormalization", "MultiHeadAttention", "GroupQueryAttention", "Attention", "AdditiveAttention")
 
@@ -120,8 +125,13 @@ def _before(padding: str, extent: int, step: int, cells: int | None) -> int:
 
 
 def _sliced(entry: Config, axis: Axis, which: int) -> Axis | None:
-    """Behind ``x[:, a:b:s]``, where both ``a`` and ``s`` are plain numbers from 0 on."""
-    keys = next(_keys(entry["inbound_nodes"][0]), [])
+    """Behind ``x[:, a:b:s]`` or ``x[..., a:b:s, :]``, where both ``a`` and ``s`` are plain numbers from 0 on."""
+    # a tuple in the configuration of a live model, a list in that of a saved one
+    keys = next((list(keys) for keys in entry["inbound_nodes"][0]["args"] if isinstance(keys, (list, tuple))), [])
+    for index, key in enumerate(keys):
+        if isinstance(key, dict) and key.get("class_name") == "__ellipsis__":
+            keys[index : index + 1] = [_WHOLE] * (_AXES - len(keys) + 1)
+            break
     if any(not isinstance(key, dict) or key.get("class_name") != "__slice__" for key in keys):
         return None
     if len(keys) < which + 2:
@@ -129,10 +139,6 @@ def _sliced(entry: Config, axis: Axis, which: int) -> Axis | None:
     cut = keys[which + 1]["config"]
     start, step = cut["start"] or 0, cut["step"] or 1
     return axis.window(1, step, -start) if start >= 0 and step > 0 else None
-
-
-def _keys(node: Config) -> Iterator[list[Config]]:
-    yield from (argument for argument in node["args"] if isinstance(argument, list))
 
 
 def _outermost(axes: Sequence[Axis]) -> Axis | None:

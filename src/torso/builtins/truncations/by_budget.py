@@ -10,12 +10,12 @@ from torso.spec.options import Options
 
 
 def select_budget(graph: Graph, options: Options) -> str:
-    """The last clean node that keeps within every limit that is given."""
+    """The last clean node that keeps within every limit that is given, and behind the first that multiplies anything."""
     limits = {name: limit for name, limit in options.items() if isinstance(limit, int)}
     if not limits:
         raise OptionError("budget has no limit", notes=[("fix", "write parameters:, macs: or receptive_field: under it")])
     costs = clean_costs(graph)
-    clean = [node for node in graph.clean if node.inputs]
+    clean = [node for node in graph.clean if costs[node.name].macs != 0] or [graph.end]
     fitting = [node for node in clean if _fits(_measured(node, costs[node.name]), limits)]
     if fitting:
         return fitting[-1].name

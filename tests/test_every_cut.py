@@ -1,0 +1,189 @@
+"""Every clean cut of every architecture computes what Keras computes there, to the last bit.
+
+Keras alone builds, runs and names the whole network; torso cuts it. Some cuts are tried in every run, all of them with
+``-m slow``.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from networks import assert_same_and_meaningful, images, randomize
+
+from torso.builtins.keras_applications import torso_architectures
+from torso.graph import Graph, Node, clean_costs, cost_of
+from torso.keras_bridge.private import without_weights
+from torso.keras_bridge.reading import read_graph
+from torso.keras_bridge.surgery import cut
+
+CARDS = {card.name: card for card in torso_architectures()}
+SIDE = 64  # the deepest maps have 2×2 cells: every weight of a 3×3 window counts in one of them, and with 1×1 one in nine
+SEED = 7
+MOST_VALUES = 250_000_000  # of trunks that nothing refers to any more, until they are collected: 1 GB
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A headless network as Keras built it, with values of our own.
+
+    Attributes:
+        model: The network; its layers are named as in a process that built nothing before.
+        graph: The network as torso reads it.
+        pixels: Images for it.
+    """
+
+    model: keras.Model
+    graph: Graph
+    pixels: np.ndarray
+
+    def cuts(self) -> list[str]:
+        """The clean nodes behind the input, and the nodes of the levels, which need not be clean."""
+        return list(dict.fromkeys([*(node.name for node in self.graph.clean[1:]), *self.graph.levels.values()]))
+
+    def activations(self, nodes: Iterable[str]) -> dict[str, Any]:
+        """What the whole network computes at some nodes: in one run, and layer by layer inside a nested model."""
+        operations = {operation.name: operation for operation in self.model.operations}
+        outer = {node: operations[node.split("/")[0]] for node in nodes}
+        nested = {operation.name: operation for node, operation in outer.items() if "/" in node}
+        at = {node: operation.output for node, operation in outer.items() if "/" not in node}
+        into = {name: operation.input for name, operation in nested.items()}
+        found = keras.Model(self.model.input, [*at.values(), *into.values()])(self.pixels)
+        activations = dict(zip([*at, *into], keras.tree.flatten(found), strict=True))
+        for name, operation in nested.items():
+            assert isinstance(operation, keras.Sequential)
+            value = activations.pop(name)
+            for layer in operation.layers:
+                value = activations[f"{name}/{layer.name}"] = layer(value)
+        return activations
+
+
+def build(name: str) -> Whole:
+    """The network of the published weights, built by Keras as if it were the first thing in the process."""
+    keras.utils.clear_session(free_memory=False)
+    side = max(SIDE, CARDS[name].input.minimum)
+    tag = "imagenet" if name.startswith("EfficientNetB") else None  # the others' graph is the same without
+    with without_weights():
+        model = getattr(keras.applications, name)(weights=tag, include_top=False, input_shape=(side, side, 3))
+    pixels = images((side, side, 3))
+    settle(model, pixels)
+    graph = read_graph(model, name).with_levels(CARDS[name].levels)
+    assert graph.levels == CARDS[name].levels
+    assert {node.name.split("/")[0] for node in graph} == {operation.name for operation in model.operations}
+    return Whole(model, graph, pixels)
+
+
+def settle(model: keras.Model, pixels: np.ndarray) -> None:
+    """Random values, and for the normalisations the statistics that these images have where they stand.
+
+    With statistics at random, what the image brings dies out behind the normalisations: the end of a MobileNet is the same
+    for any two images.
+    """
+    randomize(model)
+    changed: list[tuple[keras.Layer, str, float]] = []
+    for layer in model.layers:
+        for kind, attribute in ((keras.layers.BatchNormalization, "momentum"), (keras.layers.Dropout, "rate")):
+            if isinstance(layer, kind):
+                changed.append((layer, attribute, getattr(layer, attribute)))
+                setattr(layer, attribute, 0.0)  # the statistics of this batch alone; nothing dropped
+    model(pixels, training=True)
+    for layer, attribute, value in changed:
+        setattr(layer, attribute, value)
+
+
+def assert_each_cut_is_exact(whole: Whole, names: Iterable[str]) -> None:
+    """The trunk of each cut computes what the whole network does, and has its nodes and its weights up to there."""
+    all_names = [node.name for node in whole.graph]
+    costs = clean_costs(whole.graph)
+    clean = {node.name for node in whole.graph.clean}
+    expected = whole.activations(names)
+    left = 0
+    for name in names:
+        trunk = cut(whole.model, name, "trunk")
+        assert_same_and_meaningful(trunk(whole.pixels), expected[name])
+        assert_tells_images_apart(expected[name])
+        kept = whole.graph.kept(name)
+        cost = costs[name] if name in clean else cost_of(kept)
+        nodes = whole.graph.nodes[: whole.graph.position(name) + 1] if name in clean else kept.nodes
+        read = read_graph(trunk, whole.graph.name, keep=all_names)
+        assert trunk.count_params() == cost.parameters
+        assert len(read) == cost.nodes
+        assert same_names(read.nodes) == same_names(nodes)
+        assert read.ends == (name,)
+        left += cost.parameters
+        if left > MOST_VALUES:
+            left = 0
+            gc.collect()
+
+
+def assert_tells_images_apart(activation: Any) -> None:
+    first, second = np.asarray(activation)
+    assert (first != second).any()
+
+
+def same_names(nodes: Iterable[Node]) -> list[Node]:
+    """Without the second names: that of a nested model goes to the last of its nodes that is kept."""
+    return [replace(node, alias=()) for node in nodes]
+
+
+@pytest.fixture(scope="module")
+def tally() -> Iterator[list[tuple[int, float]]]:
+    """Number of cuts and seconds of each architecture; the sums are printed at the end."""
+    counts: list[tuple[int, float]] = []
+    yield counts
+    cuts, seconds = sum(cuts for cuts, _ in counts), sum(seconds for _, seconds in counts)
+    print(f"\n{len(counts)} architectures, {cuts} cuts, {seconds:.0f} s: each the same to the last bit")
+
+
+def tried(
+    name: str,
+    choose: Callable[[list[str]], list[str]],
+    tally: list[tuple[int, float]],
+    record_property: Callable[[str, object], None],
+) -> None:
+    start = time.perf_counter()
+    whole = build(name)
+    cuts = choose(whole.cuts())
+    assert_each_cut_is_exact(whole, cuts)
+    seconds = time.perf_counter() - start
+    tally.append((len(cuts), seconds))
+    record_property("cuts", len(cuts))
+    record_property("seconds", round(seconds, 1))
+    print(f"\n{name}: {len(cuts)} cuts, {seconds:.1f} s")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CARDS)
+def test_every_cut_computes_what_keras_computes_there(
+    name: str, tally: list[tuple[int, float]], record_property: Callable[[str, object], None]
+) -> None:
+    tried(name, lambda cuts: cuts, tally, record_property)
+
+
+def drawn(count: int) -> list[str]:
+    """An architecture of each of so many families, of those with less than 30 million parameters."""
+    draw = Random(SEED)
+    light = {card.name: card.family for card in CARDS.values() if (card.parameters or 0) < 30e6}
+    families = draw.sample(sorted(set(light.values())), count)
+    return [draw.choice([name for name in light if light[name] == family]) for family in families]
+
+
+@pytest.mark.parametrize("name", drawn(12))
+def test_some_cuts_compute_what_keras_computes_there(
+    name: str, tally: list[tuple[int, float]], record_property: Callable[[str, object], None]
+) -> None:
+    tried(name, lambda cuts: Random(f"{SEED} {name}").sample(cuts, 3), tally, record_property)
+
+
+def test_the_images_are_told_apart_at_the_end_of_a_network_that_normalises() -> None:
+    whole = build("MobileNet")
+    (end,) = whole.activations([whole.graph.end.name]).values()
+    first, second = np.asarray(end)
+    assert np.abs(first - second).mean() > 0.1 * np.asarray(end).std()

@@ -1,0 +1,179 @@
+"""Pyramids and twins: backbones with several outputs, and several backbones in one graph."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from networks import assert_same_and_meaningful, images, randomize, save_listed
+
+import torso
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def registry() -> torso.Registry:
+    return torso.Registry.load(discover=False)
+
+
+@pytest.fixture(scope="module")
+def resnet() -> keras.Model:
+    """Keras' own, with values that mean something."""
+    model = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(SIZE, SIZE, 3))
+    randomize(model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def weights(resnet: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    path = tmp_path_factory.mktemp("weights") / "resnet50.h5"
+    save_listed(resnet, path)
+    return {"file": str(path)}
+
+
+def backbone(registry: torso.Registry, weights: Any, **spec: Any) -> torso.Backbone:
+    return torso.create_backbone("ResNet50", weights=weights, input={"size": [SIZE, SIZE]}, registry=registry, **spec)
+
+
+def test_a_pyramid_gives_each_level_by_name_in_the_order_asked_for(
+    registry: torso.Registry, resnet: keras.Model, weights: dict[str, str]
+) -> None:
+    pyramid = backbone(registry, weights, truncate={"levels": ["C4", "C2", "C3"]})
+    pixels = images((SIZE, SIZE, 3))
+    given = pyramid.model(pixels)
+    assert list(given) == ["C4", "C2", "C3"]
+    for feature in pyramid.features:
+        assert_same_and_meaningful(
+            given[feature.level], keras.Model(resnet.input, resnet.get_layer(feature.node).output)(pixels)
+        )
+    assert [(feature.name, feature.level, feature.stride, feature.channels) for feature in pyramid.features] == [
+        ("C4", "C4", 16, 1024),
+        ("C2", "C2", 4, 256),
+        ("C3", "C3", 8, 512),
+    ]
+    assert pyramid.graph.ends == ("conv4_block6_out", "conv2_block3_out", "conv3_block4_out")
+    assert "conv5_block1_1_conv" not in pyramid.graph
+    assert dict(pyramid.graph.levels) == {
+        "C1": "conv1_relu", "C2": "conv2_block3_out", "C3": "conv3_block4_out", "C4": "conv4_block6_out",
+    }  # fmt: skip
+
+
+def test_a_pyramid_is_loaded_as_it_was_saved_and_by_plain_keras_too(
+    registry: torso.Registry, weights: dict[str, str], tmp_path: Path
+) -> None:
+    pyramid = backbone(registry, weights, truncate={"levels": ["C3", "C1"]})
+    pixels = images((SIZE, SIZE, 3))
+    expected = pyramid.model(pixels, training=True)
+    again = torso.load(pyramid.save(tmp_path / "saved"))
+    assert (again.features, again.graph) == (pyramid.features, pyramid.graph)
+    given = again.model(pixels)
+    assert list(given) == ["C3", "C1"]
+    for level in given:
+        assert_same_and_meaningful(given[level], expected[level])
+    np.save(tmp_path / "pixels.npy", pixels)
+    code = (
+        "import sys; sys.modules['torso'] = None\n"
+        "import keras, numpy\n"
+        "given = keras.models.load_model('saved/model.keras')(numpy.load('pixels.npy'))\n"
+        "assert list(given) == ['C3', 'C1']\n"
+        "numpy.save('c1.npy', given['C1'])\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    assert_same_and_meaningful(np.load(tmp_path / "c1.npy"), expected["C1"])
+
+
+def test_layers_give_the_outputs_of_nodes_by_name_those_in_branches_too(
+    registry: torso.Registry, resnet: keras.Model, weights: dict[str, str]
+) -> None:
+    names = ["conv2_block2_2_relu", "conv2_block3_out"]
+    taps = backbone(registry, weights, truncate={"layers": names})
+    pixels = images((SIZE, SIZE, 3))
+    given = taps.model(pixels)
+    assert list(given) == names
+    for name in names:
+        assert_same_and_meaningful(given[name], keras.Model(resnet.input, resnet.get_layer(name).output)(pixels))
+    assert [(feature.name, feature.level) for feature in taps.features] == [(names[0], None), (names[1], "C2")]
+
+
+def test_levels_that_are_declared_and_not_clean_can_be_taken(registry: torso.Registry) -> None:
+    built = torso.create_backbone(
+        "NASNetMobile",
+        weights="none",
+        input={"size": [64, 64]},
+        truncate={"levels": ["C2", "C3", "C4"]},
+        registry=registry,
+    )
+    given = built.model(images((64, 64, 3)))
+    assert [(name, given[name].shape[1:]) for name in given] == [
+        ("C2", (16, 16, 44)),
+        ("C3", (8, 8, 264)),
+        ("C4", (4, 4, 528)),
+    ]
+    assert [feature.stride for feature in built.features] == [4, 8, 16]
+
+
+def test_twins_of_one_architecture_stand_in_one_network_under_their_names(
+    registry: torso.Registry, resnet: keras.Model, weights: dict[str, str], tmp_path: Path
+) -> None:
+    left = backbone(registry, weights, name="left", truncate={"level": "C3"})
+    right = backbone(registry, weights, name="right", truncate={"level": "C2"})
+    assert (left.model.name, right.model.name) == ("left", "right")
+    inputs = [keras.Input((SIZE, SIZE, 3), name="a"), keras.Input((SIZE, SIZE, 3), name="b")]
+    pooled = [keras.layers.GlobalAveragePooling2D()(twin.model(x)) for twin, x in zip((left, right), inputs, strict=True)]
+    siamese = keras.Model(inputs, keras.layers.Concatenate()(pooled))
+    siamese.save(tmp_path / "siamese.keras")
+    again = keras.models.load_model(tmp_path / "siamese.keras")
+    pixels = [images((SIZE, SIZE, 3)), images((SIZE, SIZE, 3), seed=9)]
+    expected = np.concatenate(
+        [
+            np.mean(keras.Model(resnet.input, resnet.get_layer(name).output)(x), axis=(1, 2))
+            for name, x in zip(("conv3_block4_out", "conv2_block3_out"), pixels, strict=True)
+        ],
+        axis=-1,
+    )
+    np.testing.assert_allclose(again(pixels), expected, rtol=1e-5, atol=1e-6)
+    assert_same_and_meaningful(again(pixels), siamese(pixels))
+
+
+@pytest.mark.parametrize("architecture", ["EfficientNetB0", "ConvNeXtTiny", "EfficientNetV2B0", "MobileNetV2"])
+def test_the_name_of_a_backbone_has_no_bearing_on_its_weights_file(architecture: str, registry: torso.Registry) -> None:
+    plans = [torso.plan(architecture, name=name, registry=registry) for name in ("left", "right")]
+    assert plans[0].weights.request == plans[1].weights.request
+    assert "left" not in str(plans[0].weights.address)
+    built = torso.create_backbone(
+        architecture, name="left", weights="none", input={"size": [32, 32]}, truncate={"level": "C3"}, registry=registry
+    )
+    own = torso.read_graph(architecture, input={"size": [32, 32]}, registry=registry)
+    assert built.model.name == "left"
+    assert built.graph.nodes == own.kept(own.levels["C3"]).nodes
+
+
+def test_what_is_dropped_is_gone_from_memory_and_from_the_file(
+    registry: torso.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[weakref.ref[Any]] = []
+    original = keras.applications.VGG16
+
+    def watched(**arguments: Any) -> keras.Model:
+        model = original(**arguments)
+        seen.extend([weakref.ref(model), weakref.ref(model.get_layer("block5_conv3")), weakref.ref(model.layers[1])])
+        return model
+
+    monkeypatch.setattr(keras.applications, "VGG16", watched)
+    built = torso.create_backbone(
+        "VGG16", weights="none", input={"size": [32, 32]}, truncate={"level": "C2"}, registry=registry
+    )
+    gc.collect()
+    assert [reference() for reference in seen] == [None, None, None]
+    kept = sum(node.parameters for node in built.graph)
+    assert kept == built.model.count_params() == 1_735_488  # of 14,714,688
+    folder = built.save(tmp_path / "saved")
+    assert 4 * kept < (folder / "model.keras").stat().st_size < 4 * kept + 60_000  # and the configuration of 12 layers
