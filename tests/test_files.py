@@ -10,7 +10,7 @@ import pytest
 
 import torso.files
 from torso.errors import DiskError, OutputExistsError
-from torso.files import hash_of, refuse_existing, require_space, staged_directory
+from torso.files import hash_of, refuse_existing, require_space, staged_directory, staged_file
 
 
 def ours(folder: Path) -> bool:
@@ -140,3 +140,53 @@ def test_require_space_says_what_is_needed_and_what_is_left(tmp_path: Path) -> N
     require_space(tmp_path / "not" / "yet", 1)
     with pytest.raises(DiskError, match=r"needs 1000000000000\.0 MB, and its disk has [0-9.]+ MB left"):
         require_space(tmp_path / "not" / "yet", 10**18)
+
+
+def test_staged_file_appears_whole(tmp_path: Path) -> None:
+    place = tmp_path / "picture.svg"
+    with staged_file(place, force=False) as stage:
+        assert (stage.suffix, stage.parent.parent) == (".svg", tmp_path)
+        stage.write_text("new")
+        assert not place.exists()
+    assert place.read_text() == "new"
+    assert os.listdir(tmp_path) == ["picture.svg"]
+
+
+def test_staged_file_replaces_only_with_force_and_never_what_is_no_file(tmp_path: Path) -> None:
+    place = tmp_path / "picture.svg"
+    place.write_text("old")
+    with pytest.raises(OutputExistsError) as caught, staged_file(place, force=False):
+        raise AssertionError("nothing is to be done")
+    assert str(caught.value) == f"'{place}' exists already\n  fix: name another file, or replace it with --force"
+    with staged_file(place, force=True) as stage:
+        stage.write_text("new")
+    assert place.read_text() == "new"
+    folder = tmp_path / "folder.svg"
+    folder.mkdir()
+    with pytest.raises(OutputExistsError, match="fix: name another file$"), staged_file(folder, force=True):
+        raise AssertionError("nothing is to be done")
+
+
+def test_staged_file_does_not_replace_what_came_to_stand_there_meanwhile(tmp_path: Path) -> None:
+    place = tmp_path / "picture.svg"
+    with pytest.raises(OutputExistsError), staged_file(place, force=False) as stage:
+        stage.write_text("new")
+        place.write_text("another's")
+    assert place.read_text() == "another's"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_staged_file_leaves_what_stood_there_when_the_writer_fails(tmp_path: Path, force: bool) -> None:
+    place = tmp_path / "picture.svg"
+    if force:
+        place.write_text("old")
+    with pytest.raises(ZeroDivisionError), staged_file(place, force=force) as stage:
+        stage.write_text("half")
+        raise ZeroDivisionError
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == ([("picture.svg", "old")] if force else [])
+
+
+def test_staged_file_says_when_there_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DiskError) as caught, staged_file(tmp_path / "none" / "picture.svg", force=False):
+        raise AssertionError("nothing is to be done")
+    assert str(caught.value) == f"'{tmp_path}/none/picture.svg' could not be written\n  cause: No such file or directory"

@@ -70,7 +70,8 @@ def torso_truncations() -> Iterable[Truncation]:
 
     When: once per registry.
     Yield: any number of ``Truncation``.
-    Rules: ``select`` reads the graph and returns the name of a node; torso cuts.
+    Rules: ``select`` reads the graph and returns the name of a node, or the names of several by what each output is to be
+        called; torso cuts.
     Since: 0.1
     """
     return ()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from networks import assert_same_and_meaningful, images
 
@@ -247,4 +248,61 @@ def test_channels_first_is_refused(run: Run) -> None:
     assert str(caught.value) == (
         "Keras is set to channels_first, and torso builds for images (N, H, W, C)\n"
         "  fix: call keras.config.set_image_data_format('channels_last')"
+    )
+
+
+def graph_of(tmp_path: Any, returned: str, more: str = "") -> torso.Graph:
+    (tmp_path / "acme.py").write_text(PLUGIN.format(more=more, returned=returned))
+    registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
+    return torso.read_graph("Tiny", registry=registry)
+
+
+def test_a_graph_is_read_off_a_model_without_values(tmp_path: Any) -> None:
+    returned = "[m := keras.Model(inputs, x), print('values' if m.weights[0]._value is not None else 'none')][0]"
+    graph = graph_of(tmp_path, returned)
+    assert [node.name for node in graph] == ["image", "conv0", "conv1"]
+    assert graph.nodes[1].parameters == 3 * 3 * 3 * 2 + 2
+
+
+def test_a_builder_that_computes_with_its_values_gives_a_graph_too(tmp_path: Any, run: Run) -> None:
+    returned = "[m := keras.Model(inputs, x), m.weights[0].assign(m.weights[0].numpy() * 2)][0]"
+    assert graph_of(tmp_path, returned).nodes == run(returned=returned).graph.nodes
+
+
+def test_a_builder_that_fails_is_blamed_when_its_graph_is_read(tmp_path: Any) -> None:
+    with pytest.raises(torso.PluginError, match="the builder of 'acme/Tiny' failed: ZeroDivisionError: division by zero"):
+        graph_of(tmp_path, "1 / 0")
+
+
+BOTH = "keras.Model(inputs, {'wide': inner.output, 'deep': x})".replace("inner", "keras.Model(inputs, x).get_layer('conv0')")
+
+
+def test_a_network_with_several_outputs_keeps_them_or_is_cut(run: Run) -> None:
+    trunk = run(returned=BOTH)
+    assert [(feature.name, feature.node) for feature in trunk.features] == [("conv0", "conv0"), ("conv1", "conv1")]
+    assert list(trunk.model(np.zeros((1, 8, 8, 3)))) == ["conv0", "conv1"]
+    cut = run(returned=BOTH, truncate={"layer": {"name": "conv0", "allow_partial": True}})
+    assert [feature.name for feature in cut.features] == ["conv0"]
+    with pytest.raises(torso.CutError, match="a cut at 'conv1' would lose"):
+        run(returned=BOTH, truncate={"layer": "conv1"})
+
+
+def test_a_plugin_may_turn_a_trunk_into_one_with_several_outputs(run: Run) -> None:
+    more = """
+@torso.hookimpl
+def torso_before_freeze(model):
+    import keras
+    return keras.Model(model.input, {"deep": model.output, "wide": model.get_layer("conv0").output})
+"""
+    trunk = run(more=more)
+    assert [(feature.name, feature.node) for feature in trunk.features] == [("deep", "conv1"), ("wide", "conv0")]
+    assert list(trunk.model(np.zeros((1, 8, 8, 3)))) == ["deep", "wide"]
+    assert not trunk.model.trainable_weights
+
+
+def test_a_network_with_two_inputs_is_refused_with_the_reason(run: Run) -> None:
+    more_inputs = "[y := keras.Input((8, 8, 3)), keras.Model([inputs, y], keras.layers.Add()([x, x]) + y[..., :2])][1]"
+    assert failure(run, returned=more_inputs) == (
+        "the builder of 'acme/Tiny' returned a model with 2 inputs, and a backbone takes one batch of images\n"
+        "  fix: let it return the part that reads the images, with that one input"
     )

@@ -8,7 +8,7 @@ import keras
 import pytest
 
 from torso.keras_bridge import private
-from torso.keras_bridge.private import can_intercept, without_weights
+from torso.keras_bridge.private import can_forget, can_intercept, without_values, without_weights
 
 
 def efficientnet() -> keras.Model:
@@ -74,3 +74,45 @@ def test_without_the_private_name_keras_fetches_the_file_itself(monkeypatch: pyt
     assert fetched == ["efficientnetb0_notop.h5"]
     assert requests == []
     assert model.output_shape == (None, 1, 1, 1280)
+
+
+def test_this_keras_has_the_private_names_that_let_variables_be_forgotten() -> None:
+    assert can_forget()  # if this fails, the way below is taken: graphs are read off models with values
+
+
+def pending() -> int:
+    state = importlib.import_module(private._GLOBAL_STATE)
+    return len(state.get_global_attribute(private._PENDING) or ())
+
+
+def test_without_values_makes_variables_without_memory_and_forgets_them() -> None:
+    before = pending()
+    with without_values() as lean:
+        assert lean
+        model = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3))
+        assert pending() > before
+        assert all(getattr(weight, "_value", None) is None for weight in model.weights)
+    assert pending() == before
+    assert model.count_params() == 3_228_864
+    with keras.StatelessScope():  # a later scope fills what is pending: nothing of ours
+        pass
+    assert all(getattr(weight, "_value", None) is None for weight in model.weights)
+
+
+def test_without_values_leaves_no_trace_of_a_builder_that_fails() -> None:
+    before = pending()
+    with pytest.raises(ZeroDivisionError), without_values():
+        keras.layers.Dense(3).build((None, 4))
+        raise ZeroDivisionError
+    assert pending() == before
+    assert keras.layers.Dense(3)(keras.ops.ones((1, 4))).shape == (1, 3)
+
+
+def test_without_the_private_names_variables_have_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private, "_GLOBAL_STATE", "keras.src.moved")
+    assert not can_forget()
+    layer = keras.layers.Dense(3)
+    with without_values() as lean:
+        assert not lean
+        layer.build((None, 4))
+    assert layer.kernel.numpy().shape == (4, 3)

@@ -1,4 +1,4 @@
-"""The graphs of the built-in architectures: each read once a process, and what they were with the Keras they were recorded with.
+"""The graphs of the built-in architectures: each read once a process; and records of them, to compare with.
 
     python tests/support/graphs.py [NAME ...]
 
@@ -47,9 +47,7 @@ def record_of(graph: Graph, keras: str) -> Record:
         "fingerprint": fingerprint(graph),
         "kinds": dict(sorted(Counter(node.kind for node in graph).items())),
         "levels": dict(graph.levels),
-        "stretches": [
-            [nodes[-1].name, len(nodes), fingerprint(Graph(graph.name, nodes))[:8]] for nodes in stretches(graph)
-        ],
+        "stretches": [[nodes[-1].name, len(nodes), fingerprint(Graph(graph.name, nodes))[:8]] for nodes in stretches(graph)],
     }
 
 

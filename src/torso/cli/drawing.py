@@ -76,12 +76,19 @@ def draw(graph: Graph, path: Path, *, title: str | None = None) -> None:
         notes = [("cause", str(error)), ("fix", "pip install 'torso[plot]'")]
         raise OptionError("a picture needs matplotlib, and that cannot be imported", notes=notes) from error
     with _ONE_AT_A_TIME, matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever the user's own settings are
-        matplotlib.rc("font", size=8.5)
-        matplotlib.rc("hatch", linewidth=1.4)
-        matplotlib.rc("svg", fonttype="none", hashsalt="torso")  # text to be searched and selected; the same ids each time
+        prepare()
         picture = figure_of(graph, title=title)
         picture.savefig(path, format=suffix[1:], dpi=160, bbox_inches="tight", pad_inches=0.2, metadata=_UNDATED[suffix])
+
+
+def prepare() -> None:
+    """Set matplotlib up for a picture, whatever the user's own settings are."""
+    import matplotlib
+
+    matplotlib.rcdefaults()
+    matplotlib.rc("font", size=8.5)
+    matplotlib.rc("hatch", linewidth=1.4)
+    matplotlib.rc("svg", fonttype="none", hashsalt="torso")  # text to be searched and selected; the same ids each time
 
 
 def figure_of(graph: Graph, *, title: str | None = None) -> Figure:

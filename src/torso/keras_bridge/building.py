@@ -139,6 +139,12 @@ def _build(plan: Plan) -> keras.Model:
             notes=[("plugin", str(plugin))],
         )
     shapes = [tuple(tensor.shape[1:]) for tensor in getattr(model, "inputs", None) or ()]
+    if len(shapes) > 1:
+        raise PluginError(
+            f"the builder of {plan.architecture.qualified!r} returned a model with {len(shapes)} inputs, and a backbone "
+            "takes one batch of images",
+            notes=[("plugin", str(plugin)), ("fix", "let it return the part that reads the images, with that one input")],
+        )
     if shapes and shapes != [plan.input_shape]:
         raise PluginError(
             f"the builder of {plan.architecture.qualified!r} returned a model for images {shapes}, not {[plan.input_shape]}",

@@ -27,7 +27,6 @@ from typing import Any
 
 from torso.graph import Shape
 from torso.keras_bridge.config import Config
-from torso.keras_bridge.geometry import window_of
 
 _FREE = frozenset(
     (
@@ -73,7 +72,23 @@ _PER_VALUE = {
     "LayerNormalization": 7,
     "GroupNormalization": 7,
     "Softmax": 3,
+    "PReLU": 1,
 }
+_UNCOUNTED = frozenset(
+    (
+        "AdditiveAttention",
+        "Attention",
+        "Conv",  # an op, as the next three: the kernel is an argument
+        "ConvTranspose",
+        "DepthwiseConv",
+        "DotProductAttention",
+        "Inner",
+        "SeparableConv",
+        "Tensordot",
+        "Vdot",
+    )
+)
+"""Layers and ops that multiply tensors with each other, and that no rule here counts."""
 
 
 def cost_of_call(entry: Config, layer: Any, inputs: Sequence[Shape], output: Shape) -> tuple[int | None, int | None]:
@@ -100,9 +115,9 @@ def cost_of_call(entry: Config, layer: Any, inputs: Sequence[Shape], output: Sha
         return macs, 2 * macs + values * (bool(config.get("use_bias")) + applies)
     if kind.startswith("Global") or kind in ("Mean", "Sum", "Max"):
         return 0, _size(inputs[0])
-    window = window_of(entry)
-    if window is not None:
-        return 0, values * math.prod(window)
+    pool = config.get("pool_size")
+    if pool is not None:
+        return 0, values * math.prod([pool] * (len(output) - 1) if isinstance(pool, int) else pool)
     if len(inputs) > 1 and not weights:
         return 0, values * (len(inputs) - 1)
     return 0, values * _PER_VALUE.get(kind, 1)
@@ -111,6 +126,8 @@ def cost_of_call(entry: Config, layer: Any, inputs: Sequence[Shape], output: Sha
 def _macs(entry: Config, weights: Sequence[tuple[int, ...]], inputs: Sequence[Shape], output: Shape) -> int | None:
     kind, config = entry["class_name"], entry["config"]
     kernels = [shape for shape in weights if len(shape) > 1]
+    if kind in _UNCOUNTED:
+        return None
     if kind.startswith("Conv") and "kernel_size" in config:
         cells = inputs[0] if kind.endswith("Transpose") else output
         return math.prod(kernels[0]) * _size(cells[:-1])
@@ -123,15 +140,24 @@ def _macs(entry: Config, weights: Sequence[tuple[int, ...]], inputs: Sequence[Sh
     if kind == "Einsum":
         return _einsum(config["subscripts"], list(inputs))
     if kind in ("Matmul", "Dot"):
-        return _size(output) * (inputs[0][-1] or 0)
+        return _size(output) * (inputs[0][_contracted(config)] or 0)
     if kind == "MultiHeadAttention":
         return _attention(config, kernels, inputs)
-    return None if kernels else 0
+    return None if kernels and kind not in _PER_VALUE else 0
+
+
+def _contracted(config: Config) -> int:
+    """The axis of the first factor, its batch aside, that a product sums over."""
+    axes = config.get("axes", -1)
+    axis = int(axes if isinstance(axes, int) else axes[0])
+    return axis - 1 if axis > 0 else axis
 
 
 def _einsum(equation: str, shapes: Sequence[Shape]) -> int | None:
     """The product of the sides of all indices but the batch's; None where an ellipsis stands for some."""
     terms = equation.split("->")[0].replace(" ", "").split(",")
+    if len(shapes) == 1:
+        shapes = [*shapes] * len(terms)  # a tensor times itself
     if "." in equation or len(terms) != len(shapes):
         return None
     sides: dict[str, int] = {}
@@ -145,7 +171,7 @@ def _attention(config: Config, kernels: Sequence[tuple[int, ...]], inputs: Seque
     """Projections, products of queries and keys, and of their weights and the values."""
     queries = _size(inputs[0][:-1])
     keys = _size(inputs[-1][:-1])
-    query, key, value, out = (math.prod(kernel) for kernel in kernels[:4])
+    query, key, value, out = (math.prod(kernel) for kernel in kernels if len(kernel) > 2)  # a bias has one side per head
     per_pair = int(config["num_heads"] * (config["key_dim"] + (config["value_dim"] or config["key_dim"])))
     return queries * (query + out) + keys * (key + value) + queries * keys * per_pair
 

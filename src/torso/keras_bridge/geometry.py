@@ -43,7 +43,21 @@ class Axis:
 Grid = tuple[Axis, Axis]
 """Height and width."""
 
-_SCATTER = ("Flatten", "Permute", "Reshape", "Resize", "Resizing", "RepeatVector", "Transpose")
+_SCATTER = frozenset(
+    (
+        "Conv",  # ops that take their kernel as an argument: its size stands in no configuration
+        "ConvTranspose",
+        "DepthwiseConv",
+        "SeparableConv",
+        "Flatten",
+        "Permute",
+        "RepeatVector",
+        "Reshape",
+        "Resize",
+        "Resizing",
+        "Transpose",
+    )
+)
 """Layers and ops behind which no rule here tells the pixels of a cell."""
 
 _AXES = 4
@@ -81,7 +95,9 @@ def window_of(entry: Config) -> tuple[int, int] | None:
     """The cells of the input that one window covers, dilation included."""
     config = entry["config"]
     size = config.get("kernel_size") or config.get("pool_size")
-    if size is None or not isinstance(size, (list, tuple)) or len(size) != 2:
+    if isinstance(size, int):  # an op, as ``keras.ops.max_pool(x, 2)``; layers have a tuple of it
+        size = _pair(size)
+    if not isinstance(size, (list, tuple)) or len(size) != 2:
         return None
     dilation = _pair(config.get("dilation_rate", 1))
     return (size[0] - 1) * dilation[0] + 1, (size[1] - 1) * dilation[1] + 1
@@ -105,6 +121,8 @@ def _behind(entry: Config, axis: Axis, which: int, cells: int | None) -> Axis | 
         return axis.window(1, 1, config["padding"][which][0])
     if kind.startswith("Cropping"):
         return axis.window(1, 1, -config["cropping"][which][0])
+    if kind == "Pad":
+        return axis.window(1, 1, config["pad_width"][which + 1][0])
     if kind == "GetItem":
         return _sliced(entry, axis, which)
     window = window_of(entry)

@@ -11,7 +11,7 @@ from torso.errors import Place
 from torso.freezing import FreezePolicy
 from torso.preprocessing import Preprocessing
 from torso.registry import Contribution
-from torso.spec.options import Option, Options
+from torso.spec.options import Option, Options, Value
 from torso.truncation import Truncation
 from torso.weights import WeightSource
 
@@ -32,7 +32,7 @@ class Chosen(Generic[T]):
         value = self.contribution.value
         words = [value.name]
         words += [
-            f"{'' if name == value.main else name + '='}{setting}"
+            f"{'' if name == value.main else name + '='}{_said(setting)}"
             for name, setting in self.options.items()
             if name == value.main or setting != _default(value.options, name)
         ]
@@ -128,6 +128,10 @@ def summary(plan: Plan) -> Mapping[str, str]:
         "cut": str(plan.truncate),
         "freeze": str(plan.freeze),
     }
+
+
+def _said(setting: Value) -> str:
+    return ", ".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
 
 
 def _default(options: Iterable[Option], name: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from torso.architecture import matching_file
 from torso.backbone import Backbone, build, load, plan
+from torso.graph import EXPANSION, LEVELS
 from torso.planning import Plan
 from torso.registry import Registry
 
@@ -21,7 +22,8 @@ import sys
 sys.modules["torso"] = None  # as where torso is not installed
 import keras, numpy
 model = keras.models.load_model(sys.argv[1])
-numpy.save(sys.argv[3], model(numpy.load(sys.argv[2]), training=True))
+outputs = keras.tree.flatten(model(numpy.load(sys.argv[2]), training=True))
+numpy.save(sys.argv[3], numpy.concatenate([numpy.ravel(output) for output in outputs]))
 """
 _LISTING = """
 import sys
@@ -67,13 +69,21 @@ class Subject:
 
     @cached_property
     def features(self) -> Any:
-        """Their features; the checks compare with them, so they must not be trivial."""
+        """All values of their features in a row; the checks compare with them, so they must not be trivial."""
         import numpy as np
 
-        features = np.asarray(self.backbone.model(self.pixels, training=False))
+        features = self.values_of(self.backbone.model, training=False)
         assert np.isfinite(features).all(), "the features of noise are not finite"
         assert features.std() > 1e-6, "the features of noise are all the same"
         return features
+
+    def values_of(self, model: Any, *, training: bool | None = None) -> Any:
+        """All values that a model gives for the pixels, output after output."""
+        import keras
+        import numpy as np
+
+        outputs = keras.tree.flatten(model(self.pixels, training=training))
+        return np.concatenate([np.ravel(output) for output in outputs])
 
 
 def check_listing_imports_no_keras(subject: Subject) -> None:
@@ -115,12 +125,25 @@ def check_parameters_are_those_of_the_card(subject: Subject) -> None:
 
 
 def check_network_takes_the_images_that_the_card_allows(subject: Subject) -> None:
-    """One input of the planned shape, and one output that is a map of cells."""
+    """One input of the planned shape, and outputs that are maps of cells."""
     model = subject.backbone.model
     assert len(model.inputs) == 1, f"the network has {len(model.inputs)} inputs"
     assert tuple(model.input_shape[1:]) == subject.plan.input_shape, f"the network takes {model.input_shape[1:]}"
-    end = subject.backbone.features[0]
-    assert end.stride, f"the network ends in shape {end.shape}: that is no map (height, width, channels)"
+    for end in subject.backbone.features:
+        assert end.stride, f"the network ends in shape {end.shape}: that is no map (height, width, channels)"
+
+
+def check_declared_levels_are_in_the_network(subject: Subject) -> None:
+    """Each level that the card declares is there, at its stride, with default options."""
+    card = subject.plan.architecture.value
+    if subject.options:
+        return
+    graph = subject.backbone.graph
+    for level, name in card.levels.items():
+        assert name in graph, f"level {level} is declared to be {name!r}, and that is not in the network"
+        stride = LEVELS[level.removesuffix(EXPANSION)]
+        found = graph[name].stride
+        assert found == stride, f"level {level} is declared to be {name!r}, and that has stride {found}, not {stride}"
 
 
 def check_names_are_the_same_on_every_build(subject: Subject) -> None:
@@ -153,7 +176,7 @@ def check_frozen_is_frozen(subject: Subject) -> None:
 
     model = subject.backbone.model
     assert not model.trainable_weights, f"{len(model.trainable_weights)} weights still train"
-    assert np.array_equal(model(subject.pixels, training=True), subject.features), "training mode changes the features"
+    assert np.array_equal(subject.values_of(model, training=True), subject.features), "training mode changes the features"
 
 
 def check_saved_model_loads_where_torso_is_not_installed(subject: Subject) -> None:
@@ -169,7 +192,7 @@ def check_saved_model_loads_where_torso_is_not_installed(subject: Subject) -> No
         assert done.returncode == 0, f"plain Keras cannot load the saved model:\n{done.stderr[-2000:]}"
         assert np.array_equal(np.load(features), subject.features), "plain Keras gives other features"
         loaded = load(folder)
-        assert np.array_equal(loaded.model(subject.pixels), subject.features), "torso.load gives other features"
+        assert np.array_equal(subject.values_of(loaded.model), subject.features), "torso.load gives other features"
 
 
 CHECKS: Final[tuple[Callable[[Subject], None], ...]] = (
@@ -178,6 +201,7 @@ CHECKS: Final[tuple[Callable[[Subject], None], ...]] = (
     check_published_files_are_hashed_and_fit_their_options,
     check_parameters_are_those_of_the_card,
     check_network_takes_the_images_that_the_card_allows,
+    check_declared_levels_are_in_the_network,
     check_names_are_the_same_on_every_build,
     check_every_clean_cut_computes_what_the_whole_network_computes,
     check_frozen_is_frozen,

@@ -1,0 +1,177 @@
+"""``torso show``: the card, the levels, the clean cuts, one node and its neighbourhood, and the picture."""
+
+from __future__ import annotations
+
+import pytest
+
+NETWORK = """
+import torso
+
+def build(*, input_shape, depth):
+    import keras
+
+    layers = keras.layers
+    images = layers.Input(input_shape, name="images")
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="stem")(images)
+    for block in range(depth):
+        left = layers.Conv2D(8, 3, padding="same", name=f"left{block}")(x)
+        gate = layers.Dense(8, name=f"gate{block}")(layers.GlobalAveragePooling2D(keepdims=True, name=f"mean{block}")(left))
+        x = layers.Add(name=f"join{block}")([x, layers.Multiply(name=f"scale{block}")([left, gate])])
+    return keras.Model(images, layers.MaxPooling2D(name="half")(x))
+
+@torso.hookimpl
+def torso_architectures():
+    yield torso.Architecture(
+        name="EyeNet", family="Eye", builder=f"{__name__}:build", input=torso.InputRules(default=(16, 16)),
+        preprocessing=torso.Preprocessing(), levels={"C1": "join0"},
+        options=(torso.Option(name="depth", type=int, default=1, minimum=1),),
+    )
+"""
+
+
+@pytest.fixture
+def show(torso, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "acme.py").write_text(NETWORK)
+    return lambda *words: torso("show", "EyeNet", "--plugins-dir", "own", *words)
+
+
+def test_levels_and_clean_cuts_are_shown_with_what_they_keep(show):
+    lines = show().out.split("\n")
+    assert lines[lines.index("one image") :] == [
+        "one image",
+        "  nodes        8, 3 clean cuts, 3 blocks",
+        "  input        16×16×3",
+        "  MACs         50.8k multiply-accumulates",
+        "  FLOPs        105k floating-point operations",
+        "  activations  6.2kB of float32 at most at once",
+        "",
+        "level  stride  shape  node",
+        "─────  ──────  ─────  ─────",
+        "C1          2  8×8×8  join0",
+        "C2          4  4×4×8  half",
+        "",
+        "clean cut  pop  stride  channels  field  params   MACs  level",
+        "─────────  ───  ──────  ────────  ─────  ──────  ─────  ─────",
+        "stem         6       2         8      3     224  13.8k  -",
+        "join0        1       2         8     7*     880  50.8k  C1",
+        "half         0       4         8     9*     880  50.8k  C2",
+        "",
+        "field: receptive field in pixels; params and MACs: what the cut keeps",
+        "* and besides, through a mean over all cells, the whole image",
+        "",
+    ]
+
+
+def test_options_and_size_change_the_network(show):
+    graph = show("--set", "depth=3", "--size", "8x32", "--json").json["graph"]
+    assert [cut["node"] for cut in graph["clean"]] == ["stem", "join0", "join1", "join2", "half"]
+    assert graph["levels"] == {"C1": "join0", "C2": "half"}  # the card declares C1
+    assert graph["clean"][0]["shape"] == [4, 16, 8]
+    assert graph["cost"]["parameters"] == 224 + 3 * (8 * 73 + 72)
+    assert graph["clean"][1]["kept"]["nodes"] == 7
+
+
+def test_all_nodes_are_listed_with_what_they_read(show):
+    result = show("--nodes")
+    assert result.out.split("\n") == [
+        "node    kind                      shape  stride  field  params   MACs  clean  reads",
+        "──────  ──────────────────────  ───────  ──────  ─────  ──────  ─────  ─────  ────────────",
+        "images  InputLayer              16×16×3       1      1       0      0  clean  -",
+        "stem    Conv2D                    8×8×8       2      3     224  13.8k  clean  images",
+        "left0   Conv2D                    8×8×8       2      7     584  36.9k  -      stem",
+        "mean0   GlobalAveragePooling2D    1×1×8       -      -       0      0  -      left0",
+        "gate0   Dense                     1×1×8       -      -      72     64  -      mean0",
+        "scale0  Multiply                  8×8×8       2     7*       0      0  -      left0, gate0",
+        "join0   Add                       8×8×8       2     7*       0      0  clean  stem, scale0",
+        "half    MaxPooling2D              4×4×8       4     9*       0      0  clean  join0",
+        "",
+    ]
+    assert [node["name"] for node in show("--nodes", "--json").json["nodes"]][:2] == ["images", "stem"]
+
+
+def test_one_node_is_shown_with_what_a_cut_there_would_lose(show):
+    assert show("--at", "left0").out == (
+        "left0\n"
+        "  kind          Conv2D\n"
+        "  shape         8×8×8\n"
+        "  stride        2\n"
+        "  field         7\n"
+        "  parameters    584\n"
+        "  MACs          36,864\n"
+        "  reads         'stem'  (Conv2D, stride 2, 8 channels)\n"
+        "  read by       'mean0'  (GlobalAveragePooling2D, 8 channels)\n"
+        "                'scale0'  (Multiply, stride 2, 8 channels)\n"
+        "  pop           5 nodes stand behind it\n"
+        "  cut here      loses 1 branch\n"
+        "    lost        'stem', which bears on all 8 channels of 'join0'\n"
+        "  clean before  'stem'  (Conv2D, stride 2, 8 channels, pop 6)\n"
+        "  clean after   'join0'  (Add, stride 2, 8 channels, pop 1)\n"
+    )
+    there = show("--at", "join0").out
+    assert "  level         C1\n" in there
+    assert "  cut here      clean\n" in there
+    told = show("--at", "gate0", "--json").json["at"]
+    assert [branch["source"] for branch in told["lost"]] == ["left0", "stem"]
+    assert (told["clean_before"], told["clean_after"], told["pop"]) == ("stem", "join0", 3)
+
+
+def test_the_card_alone_says_which_levels_it_declares(show):
+    result = show("--card")
+    assert result.out.endswith("levels\n  C1  join0\n")
+    assert "starting TensorFlow" not in result.err
+
+
+def test_a_picture_is_drawn_and_replaced_with_force_only(show, tmp_path):
+    result = show("--plot", "eye.svg")
+    assert result.out.endswith("drawn in eye.svg\n")
+    drawn = (tmp_path / "eye.svg").read_bytes()
+    assert b"join0" in drawn
+    (tmp_path / "eye.svg").write_text("mine")
+    refused = show("--plot", "eye.svg")
+    assert (refused.code, refused.errors) == (
+        2,
+        "error: 'eye.svg' exists already\n  fix: name another file, or replace it with --force\n",
+    )
+    assert "starting TensorFlow" not in refused.err  # told before anything is built
+    assert (tmp_path / "eye.svg").read_text() == "mine"
+    assert show("--plot", "eye.svg", "--force", "--json").json["plot"] == "eye.svg"
+    assert (tmp_path / "eye.svg").read_bytes() == drawn
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            ["--at", "jion0"],
+            "node 'jion0' is not in EyeNet\n"
+            "  did you mean: 'join0'  (Add, stride 2, 8 channels)\n"
+            "  clean cuts: half, join0, stem",
+        ),
+        (["--set", "depth"], "--set 'depth' sets nothing\n  fix: write OPTION=VALUE, as alpha=0.35"),
+        (["--set", "depth=much"], "depth must be a whole number, not the text 'much' (at --set depth)"),
+        (
+            ["--set", "dept=2"],
+            "architecture 'EyeNet' has no option 'dept' (at $.options.dept)\n  did you mean: 'depth'\n  known: depth",
+        ),
+        (["--size", "big"], "--size 'big' is no size\n  fix: write 96, or 96x128 with the height first"),
+        (
+            ["--size", "0"],
+            "size cannot be '0' (at $.input.size[0])\n  known: 1 or more\nerror: size cannot be '0' (at $.input.size[1])\n  known: 1 or more",
+        ),
+        (["--card", "--nodes"], "--card builds nothing, and --nodes needs the network\n  fix: leave out --card"),
+        (["--card", "--set", "depth=2"], "--card builds nothing, and --set needs the network\n  fix: leave out --card"),
+        (["--plot", "eye.pdf"], "a picture cannot be written to a file that ends in '.pdf'\n  known: .svg, .png"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(show, words, text):
+    result = show(*words)
+    assert (result.code, result.out) == (2, "")
+    assert result.errors == f"error: {text}\n"
+
+
+def test_the_figures_of_a_network_are_shown_with_their_unit(torso):
+    lines = torso("show", "MobileNetV2", "--set", "alpha=0.35", "--size", "96").out.split("\n")
+    assert "  MACs         10.7M multiply-accumulates" in lines  # 11 M with the head, in the authors' table
+    assert "C4               16    6×6×32  block_12_add" in lines
+    assert "C4@expansion     16   6×6×192  block_13_expand_relu" in lines

@@ -1,0 +1,112 @@
+"""Costs of graphs without Keras: sums over nodes, and the memory of a run that is played through step by step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, strategies as st
+
+from torso.graph import Cost, Graph, Node, clean_costs, cost_of
+from torso.graph.cost import BYTES_PER_VALUE
+
+
+@st.composite
+def networks(draw: st.DrawFn, unknown: bool = False) -> Graph:
+    """Random networks from one input, in topological order; every node leads to an end. Some calls share their layer."""
+    count = draw(st.integers(1, 10))
+    numbers = st.none() | st.integers(0, 50) if unknown else st.integers(0, 50)
+    nodes: list[Node] = []
+    for index in range(count):
+        inputs = draw(st.sets(st.integers(0, index - 1), min_size=1, max_size=3)) if index else set()
+        shared = draw(st.integers(0, 3)) == 0
+        nodes.append(
+            Node(
+                name=f"n{index}",
+                kind="Add",
+                inputs=tuple(f"n{source}" for source in sorted(inputs)),
+                shape=tuple(draw(st.lists(st.none() | st.integers(1, 9) if unknown else st.integers(1, 9), max_size=3))),
+                parameters=7 if shared else draw(st.integers(0, 50)),
+                macs=draw(numbers),
+                flops=draw(numbers),
+                layer="shared" if shared else "",
+            )
+        )
+    read = {name for node in nodes for name in node.inputs}
+    ends = [node.name for node in nodes if node.name not in read]
+    ends += draw(st.lists(st.sampled_from([node.name for node in nodes]), unique=True, max_size=1))
+    return Graph("Net", tuple(nodes), ends=tuple(dict.fromkeys(ends)))
+
+
+def memory_by_brute_force(graph: Graph) -> int:
+    """The most bytes held at once when each output is kept exactly as long as a later node, or the caller, needs it."""
+    most, held = 0, set()
+    for index, node in enumerate(graph.nodes):
+        held.add(node.name)
+        most = max(most, sum(graph[name].values or 0 for name in held))
+        to_come = {name for later in graph.nodes[index + 1 :] for name in later.inputs} | set(graph.ends)
+        held &= to_come
+    return BYTES_PER_VALUE * most
+
+
+@given(networks())
+def test_peak_bytes_are_those_of_a_run_step_by_step(graph: Graph) -> None:
+    assert cost_of(graph).peak_bytes == memory_by_brute_force(graph)
+
+
+@given(networks())
+def test_cost_of_sums_over_nodes_and_counts_shared_parameters_once(graph: Graph) -> None:
+    cost = cost_of(graph)
+    assert cost.nodes == len(graph)
+    assert cost.parameters == sum({node.layer or node.name: node.parameters for node in graph}.values())
+    assert cost.macs == sum(node.macs or 0 for node in graph)
+    assert cost.flops == sum(node.flops or 0 for node in graph)
+
+
+@given(networks(unknown=True))
+def test_clean_costs_are_those_of_what_each_clean_cut_keeps(graph: Graph) -> None:
+    costs = clean_costs(graph)
+    assert list(costs) == [node.name for node in graph.clean]
+    assert costs == {name: cost_of(graph.kept(name)) for name in costs}
+
+
+@given(networks(unknown=True))
+def test_one_unknown_makes_the_sum_unknown(graph: Graph) -> None:
+    cost = cost_of(graph)
+    assert (cost.macs is None) == any(node.macs is None for node in graph)
+    assert (cost.flops is None) == any(node.flops is None for node in graph)
+    assert (cost.peak_bytes is None) == any(None in node.shape for node in graph)
+
+
+CHAIN = Graph(
+    "Net",
+    (
+        Node(name="image", kind="InputLayer", shape=(8, 8, 3)),
+        Node(name="conv", kind="Conv2D", inputs=("image",), shape=(4, 4, 16), parameters=448, macs=6912, flops=14080),
+        Node(name="relu", kind="ReLU", inputs=("conv",), shape=(4, 4, 16), flops=256),
+        Node(name="join", kind="Add", inputs=("relu", "conv"), shape=(4, 4, 16), flops=256),
+    ),
+)
+
+
+def test_cost_of_a_network_small_enough_to_add_up_by_hand() -> None:
+    most = 3 * 4 * 4 * 16  # values: conv waits for the join, while relu is read and the join is written
+    assert cost_of(CHAIN) == Cost(nodes=4, parameters=448, macs=6912, flops=14080 + 256 + 256, peak_bytes=4 * most)
+
+
+def test_an_output_of_the_network_is_kept_to_the_end() -> None:
+    image, conv, relu, _ = CHAIN.nodes
+    pool = Node(name="pool", kind="MaxPooling2D", inputs=("relu",), shape=(2, 2, 16))
+    alone = Graph("Net", (image, conv, relu, pool))
+    with_the_first = replace(alone, ends=("conv", "pool"))
+    assert cost_of(alone).peak_bytes == 4 * 2 * 256  # conv and relu
+    assert cost_of(with_the_first).peak_bytes == 4 * (2 * 256 + 64)  # conv, relu and pool
+
+
+@pytest.mark.parametrize("field", ["macs", "flops"])
+def test_an_unknown_node_behind_a_cut_leaves_the_costs_of_the_cut_known(field: str) -> None:
+    *before, join = CHAIN.nodes
+    graph = Graph("Net", (*before, replace(join, macs=None, flops=None)))
+    costs = clean_costs(graph)
+    assert getattr(costs["conv"], field) == getattr(cost_of(CHAIN.kept("conv")), field) is not None
+    assert getattr(costs["join"], field) is None
