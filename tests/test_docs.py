@@ -90,11 +90,21 @@ def test_the_python_blocks_run_one_after_the_other(workplace: Path) -> None:
     assert names["features"].shape == (6, 4, 4, 24)
     assert names["again"].features == names["backbones"]["digits"].features
     assert names["model"].output_shape == (None, 14, 14, 32)
+    assert names["siamese"].output_shape == (None, 2, 2, 32)
+    assert [feature.level for feature in names["pyramid"].features] == ["C3", "C4", "C5"]
     assert issubclass(names["TestDigitNet"], names["ArchitectureTests"])
 
 
 def test_the_yaml_file_of_the_tour_plans(workplace: Path) -> None:
     assert list(torso.load_specs("backbones.yaml").plans) == ["edge", "twin", "digits"]
+
+
+def test_every_strategy_stands_in_the_readme() -> None:
+    own = [one.value.name for one in torso.Registry.load(discover=False).truncations]
+    table = README.partition("| `truncate:` |")[2].partition("\n\n")[0]
+    assert sorted(own) == sorted(re.findall(r"^\| `(\w+)", table, re.MULTILINE))
+    sentence = README.partition("Strategies that come with torso: ")[2].partition(". ")[0]
+    assert sorted(own) == sorted(re.findall(r"`(\w+)`", sentence))
 
 
 def test_every_hook_stands_in_the_readme_with_its_exact_signature() -> None:

@@ -55,7 +55,8 @@ def doctored(change: Callable[[Node], Node], name: str = "block3_conv2") -> Grap
 
 def code(graph: Graph, end: str) -> str:
     """The hash of the stretch up to a clean node."""
-    return {name: code for name, _, code in record_of(graph, "")["stretches"]}[end]
+    codes: dict[str, str] = {name: code for name, _, code in record_of(graph, "")["stretches"]}
+    return codes[end]
 
 
 def test_a_changed_graph_is_explained_with_both_releases_of_keras_and_the_first_stretch_that_differs() -> None:

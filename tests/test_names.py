@@ -19,7 +19,7 @@ from torso.manifest import fingerprint
 CARDS = {card.name: card for card in torso_architectures()}
 
 
-UNNAMED = (
+CLASSES = (
     "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate", "Cropping2D", "Dropout", "ELU",
     "Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "GroupNormalization", "Identity", "LayerNormalization",
     "LeakyReLU", "MaxPooling2D", "Maximum", "Multiply", "Normalization", "PReLU", "ReLU", "Rescaling", "Softmax",
@@ -30,8 +30,8 @@ UNNAMED = (
 def unrelated() -> None:
     """Make unnamed layers and ops of many classes, those of the networks among them, so that Keras counts on for each."""
     arguments: dict[str, Any] = {"Activation": "relu", "Dropout": 0.5, "SpatialDropout2D": 0.5, "Rescaling": 2.0}
-    arguments["GroupNormalization"] = 2
-    for name in UNNAMED:
+    arguments |= {"GroupNormalization": 2, "AveragePooling2D": 2}
+    for name in CLASSES:
         getattr(keras.layers, name)(*[arguments[name]] if name in arguments else [])
     for number in range(3):
         inputs = keras.Input((8, 8, 4))

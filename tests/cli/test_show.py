@@ -173,5 +173,5 @@ def test_what_cannot_be_shown_is_refused(show, words, text):
 def test_the_figures_of_a_network_are_shown_with_their_unit(torso):
     lines = torso("show", "MobileNetV2", "--set", "alpha=0.35", "--size", "96").out.split("\n")
     assert "  MACs         10.7M multiply-accumulates" in lines  # 11 M with the head, in the authors' table
-    assert "C4               16    6×6×32  block_12_add" in lines
-    assert "C4@expansion     16   6×6×192  block_13_expand_relu" in lines
+    assert "C4                16    6×6×32  block_12_add" in lines
+    assert "C4@expansion      16   6×6×192  block_13_expand_relu" in lines

@@ -71,6 +71,8 @@ def links(draw: st.DrawFn, exact: bool = True) -> tuple[str, dict[str, Any]]:
         return kind, {"size": draw(st.integers(1, 3)), "interpolation": "bilinear"}
     if kind == "AveragePooling2D":
         return kind, {"pool_size": (draw(extent), draw(extent)), "strides": (draw(step), draw(step)), "padding": padding}
+    if kind == "Conv2DTranspose":  # a window smaller than the stride would leave cells that depend on nothing
+        extent = st.integers(2, 4)
     windows = (draw(extent), draw(extent))
     if kind == "Dilated":
         return "Conv2D", {"kernel_size": windows, "dilation_rate": draw(st.integers(2, 3)), "padding": padding}
