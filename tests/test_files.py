@@ -163,15 +163,19 @@ def test_staged_file_replaces_only_with_force_and_never_what_is_no_file(tmp_path
     assert place.read_text() == "new"
     folder = tmp_path / "folder.svg"
     folder.mkdir()
-    with pytest.raises(OutputExistsError, match="fix: name another file$"), staged_file(folder, force=True):
+    with pytest.raises(OutputExistsError, match=r"fix: name another file$"), staged_file(folder, force=True):
         raise AssertionError("nothing is to be done")
 
 
 def test_staged_file_does_not_replace_what_came_to_stand_there_meanwhile(tmp_path: Path) -> None:
     place = tmp_path / "picture.svg"
-    with pytest.raises(OutputExistsError), staged_file(place, force=False) as stage:
+
+    def write_both(stage: Path) -> None:
         stage.write_text("new")
         place.write_text("another's")
+
+    with pytest.raises(OutputExistsError), staged_file(place, force=False) as stage:
+        write_both(stage)
     assert place.read_text() == "another's"
 
 
@@ -180,9 +184,13 @@ def test_staged_file_leaves_what_stood_there_when_the_writer_fails(tmp_path: Pat
     place = tmp_path / "picture.svg"
     if force:
         place.write_text("old")
-    with pytest.raises(ZeroDivisionError), staged_file(place, force=force) as stage:
+
+    def fail(stage: Path) -> None:
         stage.write_text("half")
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), staged_file(place, force=force) as stage:
+        fail(stage)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == ([("picture.svg", "old")] if force else [])
 
 

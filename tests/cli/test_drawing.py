@@ -137,9 +137,7 @@ def test_the_title_stands_for_the_name(tmp_path: Path) -> None:
 def test_another_suffix_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
     with pytest.raises(OptionError) as caught:
         draw(network("VGG16"), tmp_path / name)
-    assert str(caught.value) == (
-        f"a picture cannot be written to a file that ends in {Path(name).suffix!r}\n  known: .svg, .png"
-    )
+    assert str(caught.value) == (f"a picture cannot be written as {name!r}\n  known: *.svg, *.png")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -157,11 +157,12 @@ def test_a_picture_is_drawn_and_replaced_with_force_only(show, tmp_path):
         (["--size", "big"], "--size 'big' is no size\n  fix: write 96, or 96x128 with the height first"),
         (
             ["--size", "0"],
-            "size cannot be '0' (at $.input.size[0])\n  known: 1 or more\nerror: size cannot be '0' (at $.input.size[1])\n  known: 1 or more",
+            "size cannot be '0' (at $.input.size[0])\n  known: 1 or more\n"
+            "error: size cannot be '0' (at $.input.size[1])\n  known: 1 or more",
         ),
         (["--card", "--nodes"], "--card builds nothing, and --nodes needs the network\n  fix: leave out --card"),
         (["--card", "--set", "depth=2"], "--card builds nothing, and --set needs the network\n  fix: leave out --card"),
-        (["--plot", "eye.pdf"], "a picture cannot be written to a file that ends in '.pdf'\n  known: .svg, .png"),
+        (["--plot", "eye.pdf"], "a picture cannot be written as 'eye.pdf'\n  known: *.svg, *.png"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(show, words, text):

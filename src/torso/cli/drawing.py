@@ -55,6 +55,23 @@ _UNDATED: Final = {".svg": {"Date": None, "Creator": None}, ".png": {"Software":
 _ONE_AT_A_TIME: Final = Lock()  # rc_context changes the settings of all threads, and two at once restore the wrong ones
 
 
+def refuse_undrawable(path: Path) -> None:
+    """Refuse what cannot be drawn whatever the network is.
+
+    Raises:
+        OptionError: The file ends in something else than ``.svg`` or ``.png``, or matplotlib cannot be imported.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise OptionError(
+            f"a picture cannot be written as {path.name!r}", notes=[known(f"*{suffix}" for suffix in SUFFIXES)]
+        )
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        notes = [("cause", str(error)), ("fix", "pip install 'torso[plot]'")]
+        raise OptionError("a picture needs matplotlib, and that cannot be imported", notes=notes) from error
+
+
 def draw(graph: Graph, path: Path, *, title: str | None = None) -> None:
     """Draw a network into a file: the same bytes each time.
 
@@ -67,14 +84,10 @@ def draw(graph: Graph, path: Path, *, title: str | None = None) -> None:
         OptionError: The file ends in something else, or matplotlib cannot be imported.
         OSError: The file cannot be written.
     """
+    refuse_undrawable(path)
+    import matplotlib
+
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise OptionError(f"a picture cannot be written to a file that ends in {path.suffix!r}", notes=[known(SUFFIXES)])
-    try:
-        import matplotlib
-    except ImportError as error:
-        notes = [("cause", str(error)), ("fix", "pip install 'torso[plot]'")]
-        raise OptionError("a picture needs matplotlib, and that cannot be imported", notes=notes) from error
     with _ONE_AT_A_TIME, matplotlib.rc_context():
         prepare()
         picture = figure_of(graph, title=title)

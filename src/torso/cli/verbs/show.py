@@ -15,6 +15,7 @@ from torso.backbone import read_graph
 from torso.cli.anatomy import as_json, cuts_text, levels_text, neighbourhood_as_json, neighbourhood_text, nodes_text
 from torso.cli.card import card_text
 from torso.cli.completing import architecture_names
+from torso.cli.drawing import draw, refuse_undrawable
 from torso.cli.outcome import Outcome, UsageError
 from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.session import Session, verb
@@ -57,6 +58,7 @@ def command(
         _refuse_with_card(nodes=nodes, at=at, plot=plot, settings=settings, size=size)
         return Outcome(document=_card_as_json(found), text="\n\n".join(card_text(found, session.out, files=True)))
     if plot:
+        refuse_undrawable(Path(plot))
         refuse_existing_file(Path(plot), force=force)
     graph = _graph(found, registry, settings, size)
     document: dict[str, Any] = {**_card_as_json(found), "graph": as_json(graph)}  # Any: JSON
@@ -117,8 +119,6 @@ def _refuse_with_card(**asked: object) -> None:
 
 
 def _draw(graph: Graph, place: Path, *, force: bool) -> None:
-    from torso.cli.drawing import draw
-
     with staged_file(place, force=force) as stage:
         draw(graph, stage)
 
