@@ -22,8 +22,10 @@ Manifest = Mapping[str, Any]  # JSON
 
 
 def fingerprint(graph: Graph) -> str:
-    """A hash of names, kinds, edges and shapes: equal for equal graphs, in any process."""
+    """A hash of names, kinds, edges, shapes and ends: equal for equal graphs, in any process."""
     lines = [f"{node.name}|{node.kind}|{','.join(node.inputs)}|{node.shape}|{node.parameters}" for node in graph]
+    if graph.ends != (graph.nodes[-1].name,):
+        lines.append(f"ends|{','.join(graph.ends)}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

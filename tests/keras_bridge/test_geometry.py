@@ -318,16 +318,17 @@ def test_a_map_joined_with_what_is_no_map_keeps_its_grid() -> None:
         assert (node.stride, node.receptive_field, node.sees_all) == (2, 2, True)
 
 
-@pytest.mark.parametrize("size", [None, 63])
-def test_the_side_that_same_padding_falls_on_counts_in_a_join(size: int | None) -> None:
-    """Of one cell, TensorFlow pads behind the map where it can: which pixels a join of two branches sees depends on that."""
+@pytest.mark.parametrize(("size", "field"), [(63, 3), (64, 4), (None, 4)])
+def test_where_same_padding_falls_depends_on_the_size_of_the_image(size: int | None, field: int) -> None:
+    """TensorFlow pads an even image behind alone, and an odd one on both sides, as the other branch does by itself."""
     inputs = keras.Input((size, size, 1))
-    windows = layers.Conv2D(1, 2, strides=2, padding="same", **POSITIVE)(inputs)  # from pixel 0 on, even or odd
-    single = layers.Conv2D(1, 1, strides=2, padding="same", **POSITIVE)(inputs)
-    model = keras.Model(inputs, layers.Add()([windows, single]))
-    assert graph_of(model).end.receptive_field == 2
+    same = layers.Conv2D(1, 3, strides=2, padding="same", **POSITIVE)(inputs)
+    both_sides = layers.Conv2D(1, 3, strides=2, **POSITIVE)(layers.ZeroPadding2D(1)(inputs))
+    model = keras.Model(inputs, layers.Add()([same, both_sides]))
+    assert graph_of(model).end.receptive_field == field
     if size is not None:
-        assert pixels_of(model, 0, 10) == (20, 21)
+        first, last = pixels_of(model, 0, 10)
+        assert last - first + 1 == field
 
 
 def test_a_slice_is_read_alike_from_a_live_model_and_from_a_saved_one(tmp_path: Path) -> None:
