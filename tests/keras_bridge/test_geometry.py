@@ -199,10 +199,14 @@ def test_pooling_moves_by_its_own_size_where_no_strides_are_given() -> None:
 
 def test_a_join_takes_the_outermost_pixels_of_its_branches() -> None:
     inputs = keras.Input((32, 32, 3))
-    above = layers.ZeroPadding2D(((4, 0), (0, 0)))(inputs)  # moves the map: its cells lie 4 pixels higher
+    above = layers.ZeroPadding2D(((4, 0), (0, 0)))(inputs)  # its first cell lies 4 pixels above the image
     below = layers.ZeroPadding2D(((0, 4), (0, 0)))(inputs)
     joined = layers.Add()([above, below])
     assert graph_of(keras.Model(inputs, joined)).end.receptive_field == 5
+    back = layers.Cropping2D(((0, 4), (0, 0)))(above)
+    assert graph_of(keras.Model(inputs, layers.Add()([back, inputs]))).end.receptive_field == 5
+    lower, upper = layers.Cropping2D(((4, 0), (0, 0)))(inputs), layers.Cropping2D(((0, 4), (0, 0)))(inputs)
+    assert graph_of(keras.Model(inputs, layers.Add()([lower, upper]))).end.receptive_field == 5
 
 
 def test_a_stride_that_differs_between_the_axes_is_none_until_they_are_equal_again() -> None:
@@ -339,7 +343,7 @@ def test_a_slice_is_read_alike_from_a_live_model_and_from_a_saved_one(tmp_path: 
 
 
 def test_ops_for_pooling_and_padding_are_followed_like_layers() -> None:
-    graph = graph_of(model_of(lambda x: keras.ops.max_pool(x, 2, 2), lambda x: keras.ops.average_pool(x, (3, 3), 1)))
+    graph = graph_of(model_of(lambda x: keras.ops.max_pool(x, 2), lambda x: keras.ops.average_pool(x, (3, 3), 1)))
     assert [(node.stride, node.receptive_field) for node in graph] == [(1, 1), (2, 2), (2, 6)]
     inputs = keras.Input((16, 16, 3))
     above, below = (keras.ops.pad(inputs, ((0, 0), sides, (0, 0), (0, 0))) for sides in ((4, 0), (0, 4)))
@@ -354,3 +358,9 @@ def test_an_op_for_convolution_is_followed_no_further_as_its_kernel_is_in_no_con
 def test_nearest_upsampling_divides_the_stride() -> None:
     graph = graph_of(model_of(layers.MaxPooling2D(4), layers.UpSampling2D(2), layers.UpSampling2D(4)))
     assert [node.stride for node in graph] == [1, 4, 2, None]  # half a pixel has no whole number
+
+
+@pytest.mark.parametrize(("interpolation", "field"), [("nearest", 4 + 2), ("bilinear", 4 + 4 + 2)])
+def test_upsampling_reads_one_cell_or_its_neighbours_too_and_either_half_of_a_cell(interpolation: str, field: int) -> None:
+    """A bound: of the two halves of a cell, each has an offset of its own, and both are held for possible."""
+    assert last_of(layers.MaxPooling2D(4), layers.UpSampling2D(2, interpolation=interpolation)).receptive_field == field

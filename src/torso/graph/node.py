@@ -34,7 +34,8 @@ class Node:
         flops: Floating-point operations for one image, or None where unknown; same conventions.
         outputs: How many tensors it gives; a backbone cannot end at a node with several.
         is_op: A bare op: it has no weights, and Keras' ``get_layer`` cannot reach it.
-        alias: Other names by which a user may call the node, as the last node of a nested model by that model's name.
+        alias: Other names by which a user may call the node: those of the nested models that it is the end of, the
+            outermost last.
         layer: Name of the layer that is called, where that is called several times; empty where it is the node's name.
     """
 

@@ -76,8 +76,8 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
         with _placed(plan.weights.place):
             fill(full, path)
     progress(f"cutting at {ends if isinstance(ends, str) else ', '.join(ends.values())}")
-    with _blame(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}"):
-        trunk = cut(full, None if (ends,) == graph.ends else ends, plan.name)
+    with _blame(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}", plan.truncate.place):
+        trunk = cut(full, None if (ends,) == graph.ends else _calls(graph, ends), plan.name)
     dropped = full.count_params() - trunk.count_params()
     del full
     kept = read_graph(trunk, card.name, keep=[node.name for node in graph]).knowing(graph.levels)
@@ -159,17 +159,26 @@ def select_cut(plan: Plan, graph: Graph) -> Cut:
     with _blame(strategy.plugin, f"truncation strategy {strategy.qualified!r}", plan.truncate.place):
         selected: Cut = strategy.value.select(graph, plan.truncate.options)
     several = dict(selected) if isinstance(selected, Mapping) else {"": selected}
-    unknown = [end for end in several.values() if not isinstance(end, str) or end not in graph]
-    if unknown or not several or len(set(several.values())) < len(several):
+    known = [graph[end] for end in several.values() if isinstance(end, str) and end in graph]
+    if not several or len(set(known)) < len(several):
         raise PluginError(
             f"truncation strategy {strategy.qualified!r} returned {selected!r}, and that is no cut of {graph.name}",
             notes=[("plugin", str(strategy.plugin)), ("fix", "return one node's name, or different ones by their labels")],
         )
-    ends = {label: graph[end] for label, end in several.items()}
     with _placed(plan.truncate.place):
-        for node in ends.values():
+        for node in known:
             _refuse_end(node, graph)
-    return {label: node.name for label, node in ends.items()} if isinstance(selected, Mapping) else ends[""].name
+    names = [node.name for node in known]
+    return dict(zip(several, names, strict=True)) if isinstance(selected, Mapping) else names[0]
+
+
+def _calls(graph: Graph, ends: Cut) -> Cut:
+    """The same cut, where a nested model ends by the name of that model's call: nothing inside it is to be cut off."""
+
+    def outermost(name: str) -> str:
+        return [name, *graph[name].alias][-1]
+
+    return outermost(ends) if isinstance(ends, str) else {label: outermost(name) for label, name in ends.items()}
 
 
 def _refuse_end(node: Node, graph: Graph) -> None:

@@ -38,12 +38,8 @@ def functional(model: keras.Model, name: str) -> keras.Model:
 
 def _outputs(model: keras.Model) -> Any:
     """The output tensors: one alone, several as a list, or as the dictionary that the model returns."""
-    named = model.get_config().get("output_layers") if hasattr(model, "get_config") else None
-    tensors = model.outputs
-    if isinstance(named, dict):
-        by_name = dict(zip(keras.tree.flatten({name: name for name in named}), tensors, strict=True))
-        return {name: by_name[name] for name in named}
-    return tensors[0] if len(tensors) == 1 else tensors
+    outputs = model.outputs if isinstance(model, keras.Sequential) else model.output  # a Sequential's may be another call's
+    return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
 
 
 def layer_names(entries: Iterable[Config], keep: Collection[str] = ()) -> Mapping[str, str]:
@@ -157,7 +153,8 @@ class _Reader:
         inner = functional(model, name)
         feeds = dict(zip((tensor.layer for tensor in Calls(inner.get_config()).inputs), inputs, strict=True))
         ends = self.read(inner, prefix=f"{name}/", feeds=feeds, path=f"{owner}/")
-        self.drafts[ends[-1]].alias += (name,)
+        if len(ends) == 1:
+            self.drafts[ends[0]].alias += (name,)
         return ends
 
     def _draft(self, draft: _Draft) -> None:
