@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from networks import assert_same_and_meaningful, images, randomize, save_listed
+from networks import assert_same_and_meaningful, images, randomize, save_listed, settle
 
 import torso
 from torso.builtins.keras_applications import torso_architectures
@@ -34,7 +34,7 @@ def keras_own(name: str) -> keras.Model:
     tag = "imagenet" if name.startswith("EfficientNetB") else None  # the others' graph is the same without
     with without_weights():
         model = getattr(keras.applications, name)(weights=tag, include_top=False, input_shape=(SIZE, SIZE, 3))
-    randomize(model)
+    settle(model, images((SIZE, SIZE, 3)))
     return model
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from networks import assert_same_and_meaningful, images, randomize, save_listed
+from networks import assert_same_and_meaningful, images, save_listed, settle
 
 import torso
 
@@ -28,7 +28,7 @@ def registry() -> torso.Registry:
 def resnet() -> keras.Model:
     """Keras' own, with values that mean something."""
     model = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(SIZE, SIZE, 3))
-    randomize(model)
+    settle(model, images((SIZE, SIZE, 3)))
     return model
 
 
