@@ -11,7 +11,7 @@ from torso.spec.options import Option, Options
 Cut = str | Mapping[str, str]
 """The node that a backbone ends at; several by what each output is called, in order."""
 
-SelectCut = Callable[[Graph, Options], Cut]
+SelectCut = Callable[[Graph, Options], Cut | tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +22,9 @@ class Truncation:
         name: The key under ``truncate:``; ``provider/name`` where it must be told from another's.
         doc: One sentence for ``torso schema`` and the reference.
         select: Takes the headless graph and the checked options; returns the name of the node to end at, or the names of
-            several by what each output is to be called: the model then gives a dictionary. It raises a
-            :class:`torso.TorsoError` to refuse. It must not keep or change anything.
+            several by what each output is to be called: the model then gives a dictionary; or ``graph.ends`` to keep the
+            whole network with the outputs that it has. It raises a :class:`torso.TorsoError` to refuse. It must not keep or
+            change anything.
         options: What the user can set.
         main: The option that a bare value stands for: ``{pop: 3}`` for ``{pop: {count: 3}}``. None where there is none.
     """

@@ -38,7 +38,7 @@ RESIDUAL = Graph(
 )
 
 
-def select(strategy: str, value: Any, graph: Graph = RESIDUAL) -> Cut:
+def select(strategy: str, value: Any, graph: Graph = RESIDUAL) -> Cut | tuple[str, ...]:
     """What a strategy selects for a value as a user writes it under ``truncate:``."""
     found = next(one for one in torso_truncations() if one.name == strategy)
     owner = f"truncation strategy {strategy!r}"
@@ -55,7 +55,7 @@ def refusal(strategy: str, value: Any, graph: Graph = RESIDUAL) -> str:
 @pytest.mark.parametrize(
     ("strategy", "value", "cut"),
     [
-        ("none", None, "b2_out"),
+        ("none", None, ("b2_out",)),
         ("layer", "b1_add", "b1_add"),
         ("layer", "body", "b2_out"),
         ("layer", {"name": "b1_conv", "allow_partial": True}, "b1_conv"),
@@ -84,7 +84,7 @@ def refusal(strategy: str, value: Any, graph: Graph = RESIDUAL) -> str:
         ("budget", {"parameters": 10**12, "receptive_field": 7}, "b1_add"),
     ],
 )
-def test_strategies_select(strategy: str, value: Any, cut: Cut) -> None:
+def test_strategies_select(strategy: str, value: Any, cut: Any) -> None:
     selected = select(strategy, value)
     assert selected == cut
     if isinstance(cut, Mapping) and isinstance(selected, Mapping):
@@ -236,7 +236,7 @@ def test_regular_expressions_that_pythons_own_engine_hangs_on_are_answered(patte
 
 def test_none_keeps_every_end_of_a_network_with_several() -> None:
     graph = Graph("Net", RESIDUAL.nodes, ends=("b1_add", "b2_out"))
-    assert select("none", None, graph) == {"b1_add": "b1_add", "b2_out": "b2_out"}
+    assert select("none", None, graph) == ("b1_add", "b2_out")
 
 
 def test_what_stands_behind_the_last_block_is_popped_as_a_block() -> None:

@@ -44,7 +44,7 @@ def test_levels_and_clean_cuts_are_shown_with_what_they_keep(show):
         "  input        16×16×3",
         "  MACs         50.8k multiply-accumulates",
         "  FLOPs        105k floating-point operations",
-        "  activations  6.2kB of float32 at most at once",
+        "  activations  6.2 kB of float32 at most at once",
         "",
         "level  stride  shape  node",
         "─────  ──────  ─────  ─────",
@@ -77,7 +77,7 @@ def test_all_nodes_are_listed_with_what_they_read(show):
     assert result.out.split("\n") == [
         "node    kind                      shape  stride  field  params   MACs  clean  reads",
         "──────  ──────────────────────  ───────  ──────  ─────  ──────  ─────  ─────  ────────────",
-        "images  InputLayer              16×16×3       1      1       0      0  clean  -",
+        "images  InputLayer              16×16×3       1      1       0      0  -      -",
         "stem    Conv2D                    8×8×8       2      3     224  13.8k  clean  images",
         "left0   Conv2D                    8×8×8       2      7     584  36.9k  -      stem",
         "mean0   GlobalAveragePooling2D    1×1×8       -      -       0      0  -      left0",
@@ -102,7 +102,7 @@ def test_one_node_is_shown_with_what_a_cut_there_would_lose(show):
         "  reads         'stem'  (Conv2D, stride 2, 8 channels)\n"
         "  read by       'mean0'  (GlobalAveragePooling2D, 8 channels)\n"
         "                'scale0'  (Multiply, stride 2, 8 channels)\n"
-        "  pop           5 nodes stand behind it\n"
+        "  pop           5 nodes behind it\n"
         "  cut here      loses 1 branch\n"
         "    lost        'stem', which bears on all 8 channels of 'join0'\n"
         "  clean before  'stem'  (Conv2D, stride 2, 8 channels, pop 6)\n"

@@ -89,7 +89,8 @@ def test_blocks_end(text: str, found: list[str]) -> None:
 
 
 def levels(text: str) -> dict[str, str]:
-    return {level: name.partition(":")[2] for level, name in infer_levels(chain(text)).items()}
+    nodes = chain(text)
+    return {level: name.partition(":")[2] for level, name in infer_levels(nodes, block_outputs(nodes)).items()}
 
 
 def test_a_level_is_the_last_block_output_at_its_stride() -> None:

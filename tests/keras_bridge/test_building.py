@@ -102,7 +102,10 @@ SPLIT = "keras.Model(inputs, keras.layers.Conv2D(2, 1, name='end')(keras.ops.spl
 def test_a_cut_at_a_node_with_several_outputs_is_refused(run: Run) -> None:
     with pytest.raises(torso.CutError) as caught:
         run(returned=SPLIT, truncate={"layer": "split"})
-    assert str(caught.value) == ("'split' of Tiny has 2 outputs, and a backbone ends at one (at $.truncate.layer)")
+    assert str(caught.value) == (
+        "'split' of Tiny has 2 outputs, and a backbone ends at one (at $.truncate.layer)\n"
+        "  fix: end at a node that reads one of them, or write truncate: none to keep what the network gives"
+    )
 
 
 def test_the_whole_network_ends_at_the_output_that_it_ends_at(run: Run) -> None:
@@ -279,8 +282,8 @@ BOTH = "keras.Model(inputs, {'wide': inner.output, 'deep': x})".replace("inner",
 
 def test_a_network_with_several_outputs_keeps_them_or_is_cut(run: Run) -> None:
     trunk = run(returned=BOTH)
-    assert [(feature.name, feature.node) for feature in trunk.features] == [("conv0", "conv0"), ("conv1", "conv1")]
-    assert list(trunk.model(np.zeros((1, 8, 8, 3)))) == ["conv0", "conv1"]
+    assert [(feature.name, feature.node) for feature in trunk.features] == [("wide", "conv0"), ("deep", "conv1")]
+    assert list(trunk.model(np.zeros((1, 8, 8, 3)))) == ["wide", "deep"]
     cut = run(returned=BOTH, truncate={"layer": {"name": "conv0", "allow_partial": True}})
     assert [feature.name for feature in cut.features] == ["conv0"]
     with pytest.raises(torso.CutError, match="a cut at 'conv1' would lose"):

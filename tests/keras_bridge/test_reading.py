@@ -111,7 +111,9 @@ def test_read_graph_refuses_a_model_that_gives_one_node_twice() -> None:
     outputs = keras.layers.Dense(1, name="a")(inputs)
     with pytest.raises(CutError) as caught:
         read_graph(keras.Model(inputs, [outputs, outputs]), "Twins")
-    assert str(caught.value) == "Twins gives the output of 'a' more than once\n  fix: let the builder return it once"
+    assert str(caught.value) == (
+        "Twins has several outputs that are of one node, 'a'\n  fix: let the builder return each node once"
+    )
 
 
 def test_read_graph_refuses_two_nodes_of_one_name() -> None:

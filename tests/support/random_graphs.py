@@ -8,7 +8,7 @@ from torso.graph import Graph, Node
 
 
 def graph_of(edges: dict[str, tuple[str, ...]]) -> Graph:
-    return Graph("Net", tuple(Node(name=name, kind="Add", inputs=inputs, shape=(1,)) for name, inputs in edges.items()))
+    return Graph("Net", tuple(Node(name=name, kind="Add", inputs=inputs, shape=(1, 1)) for name, inputs in edges.items()))
 
 
 @st.composite

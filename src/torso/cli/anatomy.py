@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from torso.cli.text import bold, columns_of, counted, facts, page_of, short, table, times
-from torso.graph import Cost, Graph, Node, branches_lost, clean_around, clean_costs, cost_of, describe
+from torso.cli.text import bold, columns_of, counted, facts, page_of, short, size_of, table, times
+from torso.graph import Branch, Cost, Graph, Node, branches_lost, clean_around, clean_costs, cost_of, describe
 
 SEES_ALL = "*"
 _FOOTNOTE = f"{SEES_ALL} and besides, through a mean over all cells, the whole image"
@@ -17,11 +17,11 @@ def levels_text(graph: Graph, out: TextIO) -> Iterator[str]:
     """What the network costs as a whole, and its levels."""
     cost = cost_of(graph)
     pairs = [
-        ("nodes", f"{cost.nodes:,}, {counted(len(graph.clean) - 1, 'clean cut')}, {counted(len(graph.blocks), 'block')}"),
+        ("nodes", f"{cost.nodes:,}, {counted(len(graph.clean_cuts), 'clean cut')}, {counted(len(graph.blocks), 'block')}"),
         ("input", times(graph.nodes[0].shape)),
         ("MACs", _words(cost.macs, "multiply-accumulates")),
         ("FLOPs", _words(cost.flops, "floating-point operations")),
-        ("activations", "unknown" if cost.peak_bytes is None else f"{short(cost.peak_bytes)}B of float32 at most at once"),
+        ("activations", "unknown" if cost.peak_bytes is None else f"{size_of(cost.peak_bytes)} of float32 at most at once"),
     ]
     yield f"{bold('one image', out)}\n" + facts(pairs, out, indent="  ")
     if not graph.levels:
@@ -41,10 +41,13 @@ def levels_text(graph: Graph, out: TextIO) -> Iterator[str]:
 
 def cuts_text(graph: Graph, out: TextIO) -> Iterator[str]:
     """The clean cuts, with what each would keep."""
+    if not graph.clean_cuts:
+        yield f"{bold('clean cuts', out)}\n  none: no node with cells, behind the input, lies on every path"
+        return
     costs = clean_costs(graph)
     numbers = ("pop", "stride", "channels", "field", "params", "MACs")
     titles = {"clean cut": "<", **dict.fromkeys(numbers, ">"), "level": "<"}
-    nodes = [node for node in graph.clean if node.inputs]
+    nodes = graph.clean_cuts
     rows = [
         [
             node.name,
@@ -67,7 +70,7 @@ def cuts_text(graph: Graph, out: TextIO) -> Iterator[str]:
 
 def nodes_text(graph: Graph, out: TextIO) -> Iterator[str]:
     """All nodes, in topological order."""
-    clean = set(graph.clean)
+    clean = set(graph.clean_cuts)
     titles = {
         "node": "<",
         "kind": "<",
@@ -101,6 +104,7 @@ def neighbourhood_text(graph: Graph, name: str, out: TextIO) -> Iterator[str]:
     node = graph[name]
     lost = branches_lost(graph, node.name)
     before, after = clean_around(graph, node.name)
+    behind = graph.pop_count(node.name)
     pairs = [
         ("kind", node.kind + (" (a bare op)" if node.is_op else "")),
         ("level", graph.level_of(node.name) or ""),
@@ -111,8 +115,8 @@ def neighbourhood_text(graph: Graph, name: str, out: TextIO) -> Iterator[str]:
         ("MACs", "unknown" if node.macs is None else f"{node.macs:,}"),
         *_listed("reads", [graph[source] for source in node.inputs]),
         *_listed("read by", graph.readers(node.name)),
-        ("pop", f"{graph.pop_count(node.name)} nodes stand behind it"),
-        ("cut here", f"loses {counted(len(lost), 'branch').replace('branchs', 'branches')}" if lost else "clean"),
+        ("pop", "nothing stands behind it" if not behind else f"{counted(behind, 'node')} behind it"),
+        ("cut here", _verdict(node, lost)),
         *(("" if position else "  lost", str(branch)) for position, branch in enumerate(lost)),
         *((label, _named(clean, graph)) for label, clean in (("clean before", before), ("clean after", after)) if clean),
     ]
@@ -126,7 +130,7 @@ def as_json(graph: Graph) -> dict[str, Any]:  # Any: JSON
         "cost": asdict(cost_of(graph)),
         "levels": dict(graph.levels),
         "blocks": [node.name for node in graph.blocks],
-        "clean": [_cut_as_json(node, costs[node.name], graph) for node in graph.clean if node.inputs],
+        "clean": [_cut_as_json(node, costs[node.name], graph) for node in graph.clean_cuts],
     }
 
 
@@ -143,6 +147,12 @@ def neighbourhood_as_json(graph: Graph, name: str) -> dict[str, Any]:
         "clean_before": before and before.name,
         "clean_after": after and after.name,
     }
+
+
+def _verdict(node: Node, lost: Sequence[Branch]) -> str:
+    if lost:
+        return f"loses {len(lost)} {'branch' if len(lost) == 1 else 'branches'}"
+    return "clean" if node.can_end else "not possible: a backbone ends at one tensor with cells"
 
 
 def _cut_as_json(node: Node, cost: Cost, graph: Graph) -> dict[str, Any]:

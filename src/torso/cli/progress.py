@@ -83,7 +83,7 @@ class Progress:
 def start_tensorflow(progress: Progress) -> None:
     """Import it and have it look for its devices, without the lines it logs about that, unless the user set their level."""
     progress.step("starting TensorFlow")
-    given = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+    given = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1")  # the levels that ask for more than errors
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # not enough: some lines are logged before it is read
     try:
         with nullcontext() if given else progress.hush():

@@ -77,7 +77,7 @@ def table(titles: Mapping[str, str], rows: Iterable[Sequence[str]], stream: Text
         stream: Where it will be written.
         page: How wide the page is; None for as wide as it takes.
     """
-    cells = [[printable(cell) for cell in row] for row in rows]
+    cells = [[printable(cell).replace("\n", "\\n") for cell in row] for row in rows]
     widths = [max(map(_cells, column)) for column in zip(titles, *cells, strict=True)]
     sides = list(titles.values())
     filled = [[cell or "-" for cell in row] for row in cells]

@@ -119,9 +119,13 @@ def _with_the_last_norm(found: list[Node], clean: Sequence[Node]) -> tuple[Node,
     return tuple(found)
 
 
-def infer_levels(clean: Sequence[Node]) -> dict[str, str]:
-    """The node of each level that a graph has, the expansions among them."""
-    blocks = block_outputs(clean)
+def infer_levels(clean: Sequence[Node], blocks: Sequence[Node]) -> dict[str, str]:
+    """The node of each level that a graph has, the expansions among them.
+
+    Args:
+        clean: The clean nodes that a backbone can end at.
+        blocks: Those among them that end a block.
+    """
     levels: dict[str, str] = {}
     for level, stride in LEVELS.items():
         output = _last(node for node in blocks if node.stride == stride)

@@ -22,7 +22,8 @@ class Cost:
         macs: Multiply-accumulates.
         flops: Floating-point operations.
         peak_bytes: The most memory that activations take at once, in bytes of float32: the nodes run in their order,
-            each output is kept until its last reader has run, nothing is done in place and nothing is fused.
+            each output is kept until its last reader has run, nothing is done in place and nothing is fused. Where a node
+            has several outputs, each counts as much as the first.
     """
 
     nodes: int
@@ -63,7 +64,7 @@ def _running(graph: Graph) -> Iterator[tuple[Node, Cost]]:
             parameters += node.parameters
         macs, flops = _sum((macs, node.macs)), _sum((flops, node.flops))
         sized = sized and node.values is not None
-        size = BYTES_PER_VALUE * (node.values or 0)
+        size = BYTES_PER_VALUE * (node.values or 0) * node.outputs
         alive += size
         peak = max(peak, alive)
         freed[max(index, last_reader[index])].append(size)

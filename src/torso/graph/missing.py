@@ -19,7 +19,7 @@ def unknown_node(name: str, network: str, nodes: Sequence[Node], clean: Sequence
 
 def _suggestions(name: str, network: str, nodes: Sequence[Node]) -> Iterator[Note]:
     names = {spelling: node for node in reversed(nodes) for spelling in (*node.alias, node.name)}
-    calls = [node.name for node in nodes if node.layer == name]
+    calls = [node.name for node in nodes if name and node.layer == name]
     if calls:
         yield "cause", f"the layer {name!r} is called {len(calls)} times"
         yield "did you mean", " or ".join(map(repr, calls))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -73,7 +74,7 @@ class Graph:
         """
         index = self._index.get(name)
         if index is None:
-            raise unknown_node(name, self.name, self.nodes, self.clean)
+            raise unknown_node(name, self.name, self.nodes, self.clean_cuts)
         return self.nodes[index]
 
     @property
@@ -98,14 +99,19 @@ class Graph:
         return tuple(clean)
 
     @cached_property
+    def clean_cuts(self) -> tuple[Node, ...]:
+        """The clean nodes that a backbone can end at, in order."""
+        return tuple(node for node in self.clean if node.can_end)
+
+    @cached_property
     def blocks(self) -> tuple[Node, ...]:
         """The clean nodes that end a block, in order."""
-        return block_outputs(self.clean)
+        return block_outputs([node for node in self.clean if node.can_end or not node.inputs])
 
     @cached_property
     def levels(self) -> Mapping[str, str]:
         """The node of each level that the network has, by ``C1`` to ``C5`` and ``C1@expansion`` to ``C5@expansion``."""
-        return infer_levels(self.clean) if self.known_levels is None else self.known_levels
+        return infer_levels(self.clean_cuts, self.blocks) if self.known_levels is None else self.known_levels
 
     def with_levels(self, declared: Mapping[str, str], *, as_declared: bool = True) -> Graph:
         """The same graph with declared levels before the inferred ones.
@@ -115,7 +121,7 @@ class Graph:
             as_declared: The network has the options that the levels were declared for. Where it has others, a name that
                 Keras numbers may have gone to another node, and does not count either.
         """
-        levels = infer_levels(self.clean)
+        levels = infer_levels(self.clean_cuts, self.blocks)
         for level, name in declared.items():
             if name not in self or self[name].stride != LEVELS.get(level.removesuffix(EXPANSION)):
                 continue
@@ -124,8 +130,12 @@ class Graph:
         return replace(self, known_levels=dict(sorted(levels.items())))
 
     def knowing(self, levels: Mapping[str, str]) -> Graph:
-        """The same graph with the levels of the network that it was cut from."""
-        return replace(self, known_levels={level: name for level, name in levels.items() if name in self})
+        """The same graph with the levels of the network that it was cut from.
+
+        A call is no longer numbered where the other calls of its layer are gone: ``body:0`` is ``body``.
+        """
+        names = {level: name if name in self else re.sub(r":[0-9]+(?=/|$)", "", name) for level, name in levels.items()}
+        return replace(self, known_levels={level: self[name].name for level, name in names.items() if name in self})
 
     def last_readers(self) -> list[int]:
         """For each node, the position of the last node that reads it; behind the last node for what the network gives."""

@@ -22,7 +22,7 @@ class Node:
         stride: Input pixels from one cell of the output to the next, or None where it is no map of cells, or not the same
             along both sides.
         receptive_field: Input pixels along one side that a cell can depend on through windows (convolution, pooling); the
-            longer side where they differ. None where the output is no map of cells.
+            longer side where they differ; an upper bound behind up-sampling. None where the output is no map of cells.
         sees_all: A cell depends on the whole image besides, through a mean over all cells (squeeze and excitation), or
             because the output is no map any more.
         kernel: Cells of the input that one window covers, (height, width), or None where the node has no window.
@@ -68,6 +68,11 @@ class Node:
         return math.prod(sides) if len(sides) == len(self.shape) else None
 
     @property
+    def can_end(self) -> bool:
+        """Whether a backbone can end here: it is computed from the image, gives one tensor, and that has cells left."""
+        return bool(self.inputs) and self.outputs == 1 and len(self.shape) > 1
+
+    @property
     def weights_of(self) -> str:
         """Name of the layer that has the weights: calls of one layer share them."""
         return self.layer or self.name
@@ -79,11 +84,16 @@ class Node:
         return stem.replace("_", "") == re.sub(r"\W|_", "", self.kind).lower()
 
 
+def channels_of(number: int | None) -> str:
+    """``1 channel``, ``64 channels``."""
+    return "1 channel" if number == 1 else f"{'?' if number is None else number} channels"
+
+
 def describe(node: Node) -> str:
     """A node's kind, stride and channels in a few words."""
     words = [node.kind]
     if node.stride is not None:
         words.append(f"stride {node.stride}")
     if node.channels is not None:
-        words.append(f"{node.channels} channels")
+        words.append(channels_of(node.channels))
     return ", ".join(words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from torso.freezing import FreezePlan
 from torso.graph import Feature, Graph, Node, clean_around, describe
 from torso.keras_bridge.freeze import FreezeReport, freeze
 from torso.keras_bridge.loading import fill
-from torso.keras_bridge.private import without_values, without_weights
+from torso.keras_bridge.private import counting_names, without_values, without_weights
 from torso.keras_bridge.reading import features_of, read_graph
 from torso.keras_bridge.surgery import cut
 from torso.planning import Plan
@@ -68,16 +68,16 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
         with _blame(source.plugin, f"weight source {source.qualified!r}", plan.weights.place):
             path = source.value.fetch(plan.weights.request)
     progress(f"building {card.name}")
-    full = _build(plan)
-    graph = _read(full, plan)
+    full, written = _build(plan)
+    graph = _read(full, written, plan)
     ends = select_cut(plan, graph)
     if path is not None:
         progress("reading weights")
         with _placed(plan.weights.place):
             fill(full, path)
-    progress(f"cutting at {ends if isinstance(ends, str) else ', '.join(ends.values())}")
+    progress(f"cutting at {', '.join(_nodes_of(ends) or graph.ends)}")
     with _blame(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}", plan.truncate.place):
-        trunk = cut(full, None if (ends,) == graph.ends else _calls(graph, ends), plan.name)
+        trunk = cut(full, ends and _calls(graph, ends), plan.name, keep=written)
     dropped = full.count_params() - trunk.count_params()
     del full
     kept = read_graph(trunk, card.name, keep=[node.name for node in graph]).knowing(graph.levels)
@@ -110,18 +110,19 @@ def headless_graph(plan: Plan) -> Graph:
     """
     with suppress(Exception), without_values() as lean:  # as a builder may want to compute with its values
         if lean:
-            return _read(_build(plan), plan)
-    return _read(_build(plan), plan)
+            return _read(*_build(plan), plan)
+    return _read(*_build(plan), plan)
 
 
-def _read(full: keras.Model, plan: Plan) -> Graph:
+def _read(full: keras.Model, written: Collection[str], plan: Plan) -> Graph:
     card = plan.architecture.value
     with _blame(plan.architecture.plugin, f"reading the graph of {plan.architecture.qualified!r}"):
         as_declared = all(plan.options[option.name] == option.default for option in card.options)
-        return read_graph(full, card.name).with_levels(card.levels, as_declared=as_declared)
+        return read_graph(full, card.name, keep=written).with_levels(card.levels, as_declared=as_declared)
 
 
-def _build(plan: Plan) -> keras.Model:
+def _build(plan: Plan) -> tuple[keras.Model, Collection[str]]:
+    """The headless model, and the names in it that look like Keras' own numbering and are its author's."""
     card, plugin = plan.architecture.value, plan.architecture.plugin
     if keras.config.image_data_format() != "channels_last":
         raise OptionError(
@@ -131,7 +132,7 @@ def _build(plan: Plan) -> keras.Model:
     with _blame(plugin, f"the builder of {plan.architecture.qualified!r}"):
         module, _, function = card.builder.partition(":")
         builder = getattr(importlib.import_module(module), function)
-        with without_weights():
+        with without_weights(), counting_names() as is_numbered:
             model = builder(input_shape=plan.input_shape, **plan.arguments)
     if not isinstance(model, keras.Model):
         raise PluginError(
@@ -150,14 +151,27 @@ def _build(plan: Plan) -> keras.Model:
             f"the builder of {plan.architecture.qualified!r} returned a model for images {shapes}, not {[plan.input_shape]}",
             notes=[("plugin", str(plugin)), ("fix", "let it take its input_shape")],
         )
-    return model
+    return model, {layer.name for layer in _layers(model) if not is_numbered(layer)}
 
 
-def select_cut(plan: Plan, graph: Graph) -> Cut:
-    """What the strategy selects, with every name canonical and every node one that a backbone can end at."""
+def _layers(model: keras.Model) -> Iterator[Any]:
+    for layer in getattr(model, "operations", ()):
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+
+
+def select_cut(plan: Plan, graph: Graph) -> Cut | None:
+    """What the strategy selects, with every name canonical and every node one that a backbone can end at.
+
+    Returns:
+        The cut, or None where the whole network is kept.
+    """
     strategy = plan.truncate.contribution
     with _blame(strategy.plugin, f"truncation strategy {strategy.qualified!r}", plan.truncate.place):
-        selected: Cut = strategy.value.select(graph, plan.truncate.options)
+        selected = strategy.value.select(graph, plan.truncate.options)
+    if selected == graph.ends:
+        return None
     several = dict(selected) if isinstance(selected, Mapping) else {"": selected}
     known = [graph[end] for end in several.values() if isinstance(end, str) and end in graph]
     if not several or len(set(known)) < len(several):
@@ -170,6 +184,12 @@ def select_cut(plan: Plan, graph: Graph) -> Cut:
             _refuse_end(node, graph)
     names = [node.name for node in known]
     return dict(zip(several, names, strict=True)) if isinstance(selected, Mapping) else names[0]
+
+
+def _nodes_of(ends: Cut | None) -> tuple[str, ...]:
+    if ends is None:
+        return ()
+    return (ends,) if isinstance(ends, str) else tuple(ends.values())
 
 
 def _calls(graph: Graph, ends: Cut) -> Cut:
@@ -188,11 +208,12 @@ def _refuse_end(node: Node, graph: Graph) -> None:
             f"a cut at {node.name!r} would leave nothing of {graph.name}: that is its input",
             notes=[("fix", "name a node behind it, or write truncate: none")],
         )
-    if node.name in graph.ends:
-        return
     if node.outputs > 1:
-        raise CutError(f"{node.name!r} of {graph.name} has {node.outputs} outputs, and a backbone ends at one")
-    if len(node.shape) < 2:
+        raise CutError(
+            f"{node.name!r} of {graph.name} has {node.outputs} outputs, and a backbone ends at one",
+            notes=[("fix", "end at a node that reads one of them, or write truncate: none to keep what the network gives")],
+        )
+    if len(node.shape) < 2 and node.name not in graph.ends:
         around = zip(("clean before", "clean after"), clean_around(graph, node.name), strict=True)
         raise CutError(
             f"{node.name!r} of {graph.name} is no map of cells any more: it gives {node.channels} values for a whole image",

@@ -49,15 +49,15 @@ class Calls:
     Attributes:
         entries: The entry of each layer, by name, in the model's own order.
         ordered: All calls in topological order; among those that could stand next, the model's own order decides.
-        inputs: The model's inputs.
-        outputs: The model's outputs.
+        inputs: The model's inputs, in the order in which Keras flattens them.
+        outputs: The model's outputs, likewise: those of a dictionary by their sorted names.
     """
 
     def __init__(self, config: Config) -> None:
         self.entries: dict[str, Config] = {entry["name"]: entry for entry in config["layers"]}
         self.ordered = tuple(self._sorted())
-        self.inputs = [self._end(history) for history in _histories(config["input_layers"])]
-        self.outputs = [self._end(history) for history in _histories(config["output_layers"])]
+        self.inputs = [self.end(history) for history in _histories(config["input_layers"])]
+        self.outputs = [self.end(history) for history in _histories(config["output_layers"])]
 
     def count(self, layer: str) -> int:
         """How often a layer is called."""
@@ -67,7 +67,8 @@ class Calls:
         """A reference to one of the model's ends, as Keras writes it there."""
         return [tensor.layer, tensor.call + _first_call(self.entries[tensor.layer]), tensor.output]
 
-    def _end(self, history: History) -> Tensor:
+    def end(self, history: History) -> Tensor:
+        """The tensor that a reference to one of the model's ends means."""
         layer, call, output = history
         return Tensor(layer, call - _first_call(self.entries[layer]), output)
 
@@ -120,21 +121,42 @@ def is_sequential(entry: Config) -> bool:
     return "layers" in entry["config"] and "output_layers" not in entry["config"]
 
 
+def is_keras(entry: Config) -> bool:
+    """Whether a layer or op is Keras' own: another's may have the same words in its configuration, and mean others."""
+    return str(entry.get("module", "")).split(".")[0] == "keras"
+
+
 def visit_tensors(value: Any, visit: Callable[[Config], None]) -> None:
-    """Visit, in order, the description of each tensor among the arguments of a call; the visitor may change it."""
+    """Visit the description of each tensor among the arguments of a call; the visitor may change it.
+
+    The order is that in which Keras flattens: in a dictionary, by the sorted names.
+    """
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":
             visit(value["config"])
             return
-        value = list(value.values())
+        value = [value[name] for name in sorted(value)]
     if isinstance(value, (list, tuple)):
         for item in value:
             visit_tensors(item, visit)
 
 
+def map_histories(value: Any, change: Callable[[History], History]) -> Any:
+    """The same structure of a model's ends, with each reference changed."""
+    if _is_history(value):
+        return change(list(value))
+    if isinstance(value, dict):
+        return {name: map_histories(item, change) for name, item in value.items()}
+    return [map_histories(item, change) for item in value]
+
+
 def _histories(value: Any) -> Iterator[History]:
-    if isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str):
+    if _is_history(value):
         yield list(value)
         return
-    for item in value.values() if isinstance(value, dict) else value:
+    for item in (value[name] for name in sorted(value)) if isinstance(value, dict) else value:
         yield from _histories(item)
+
+
+def _is_history(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str)

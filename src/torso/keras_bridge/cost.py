@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torso.graph import Shape
-from torso.keras_bridge.config import Config
+from torso.keras_bridge.config import Config, is_keras
 
 _FREE = frozenset(
     (
@@ -128,6 +128,8 @@ def _macs(entry: Config, weights: Sequence[tuple[int, ...]], inputs: Sequence[Sh
     kernels = [shape for shape in weights if len(shape) > 1]
     if kind in _UNCOUNTED:
         return None
+    if not is_keras(entry):
+        return None if kernels else 0
     if kind.startswith("Conv") and "kernel_size" in config:
         cells = inputs[0] if kind.endswith("Transpose") else output
         return math.prod(kernels[0]) * _size(cells[:-1])
@@ -167,8 +169,10 @@ def _einsum(equation: str, shapes: Sequence[Shape]) -> int | None:
     return math.prod(sides.values())
 
 
-def _attention(config: Config, kernels: Sequence[tuple[int, ...]], inputs: Sequence[Shape]) -> int:
-    """Projections, products of queries and keys, and of their weights and the values."""
+def _attention(config: Config, kernels: Sequence[tuple[int, ...]], inputs: Sequence[Shape]) -> int | None:
+    """Projections, products of queries and keys, and of their weights and the values; None where not all are paired."""
+    if len(config.get("attention_axes") or inputs[0][:-1]) != len(inputs[0][:-1]):
+        return None
     queries = _size(inputs[0][:-1])
     keys = _size(inputs[-1][:-1])
     query, key, value, out = (math.prod(kernel) for kernel in kernels if len(kernel) > 2)  # a bias has one side per head

@@ -4,6 +4,8 @@ Along one axis, the cell *i* of an output depends on the pixels from ``first + i
 with windows moves both, and a join takes the outermost of its inputs (the derivation of Araujo, Norris and Sim, "Computing
 Receptive Fields of Convolutional Neural Networks", Distill 2019, doi:10.23915/distill.00021). Shapes play no part but for
 how ``same`` padding splits, so that a stride is exact where valid padding makes a map smaller than the image over it.
+Behind up-sampling and transposed convolutions, whose cells differ in what they depend on, the field covers that of any of
+them and is an upper bound.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from torso.graph import Shape
-from torso.keras_bridge.config import Config
+from torso.keras_bridge.config import Config, is_keras
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,19 @@ _SCATTER = frozenset(
         "DepthwiseConv",
         "SeparableConv",
         "Flatten",
+        "Flip",
+        "Moveaxis",
         "Permute",
+        "Repeat",
         "RepeatVector",
         "Reshape",
         "Resize",
         "Resizing",
+        "Roll",
+        "Rot90",
+        "Swapaxes",
+        "Take",
+        "Tile",
         "Transpose",
     )
 )
@@ -65,7 +75,19 @@ _AXES = 4
 
 _WHOLE: Config = {"class_name": "__slice__", "config": {"start": None, "stop": None, "step": None}}
 
-_OVER_ALL_CELLS = ("GroupNormalization", "MultiHeadAttention", "GroupQueryAttention", "Attention", "AdditiveAttention")
+_OVER_ALL_CELLS = frozenset(
+    (
+        "AdditiveAttention",
+        "Attention",
+        "Cumprod",
+        "Cumsum",
+        "GroupNormalization",
+        "GroupQueryAttention",
+        "MultiHeadAttention",
+        "TimeDistributed",
+    )
+)
+_ALONG_AN_AXIS = ("LayerNormalization", "Softmax")
 
 
 def grid_behind(entry: Config, inputs: Sequence[Grid | None], shapes: Sequence[Shape], shape: Shape) -> Grid | None:
@@ -87,14 +109,14 @@ def grid_behind(entry: Config, inputs: Sequence[Grid | None], shapes: Sequence[S
     if joined[0] is None or joined[1] is None:
         return None
     sides = next(side for grid, side in zip(inputs, shapes, strict=True) if grid is not None)
-    axes = [_behind(entry, axis, which, sides[which]) for which, axis in enumerate(joined) if axis is not None]
+    axes = [_behind(entry, axis, which, sides[which], shape[which]) for which, axis in enumerate(joined) if axis is not None]
     return None if axes[0] is None or axes[1] is None else (axes[0], axes[1])
 
 
 def window_of(entry: Config) -> tuple[int, int] | None:
     """The cells of the input that one window covers, dilation included."""
     config = entry["config"]
-    size = config.get("kernel_size") or config.get("pool_size")
+    size = (config.get("kernel_size") or config.get("pool_size")) if is_keras(entry) else None
     if isinstance(size, int):  # an op, as ``keras.ops.max_pool(x, 2)``; layers have a tuple of it
         size = _pair(size)
     if not isinstance(size, (list, tuple)) or len(size) != 2:
@@ -108,11 +130,18 @@ def sees_all(entry: Config, grids: Sequence[Grid | None], grid: Grid | None, inp
     return (
         any(inputs)
         or entry["class_name"] in _OVER_ALL_CELLS
+        or (entry["class_name"] in _ALONG_AN_AXIS and _axes_of(entry) - {-1, _AXES - 1} != set())
         or (grid is None and any(before is not None for before in grids))
     )
 
 
-def _behind(entry: Config, axis: Axis, which: int, cells: int | None) -> Axis | None:
+def _axes_of(entry: Config) -> set[int]:
+    axes = entry["config"].get("axis", -1)
+    return {axes} if isinstance(axes, int) else set(axes)
+
+
+def _behind(entry: Config, axis: Axis, which: int, cells: int | None, left: int | None) -> Axis | None:
+    """Behind one node: as its rule says, or unchanged where it has none and leaves as many cells as there were."""
     kind, config = entry["class_name"], entry["config"]
     if kind.startswith("UpSampling"):
         step = _pair(config["size"])[which]
@@ -126,8 +155,8 @@ def _behind(entry: Config, axis: Axis, which: int, cells: int | None) -> Axis | 
     if kind == "GetItem":
         return _sliced(entry, axis, which)
     window = window_of(entry)
-    if window is None:
-        return axis
+    if window is None or not (config.get("strides") or config.get("pool_size")):
+        return axis if cells == left else None
     step = _pair(config.get("strides") or config["pool_size"])[which]
     if kind.endswith("Transpose"):
         return axis.spread(window[which], step, max(window[which] - step, 0) // 2 if config["padding"] == "same" else 0)

@@ -21,12 +21,12 @@ def automatic_stem(class_name: str) -> str:
 def canonical_names(layers: Iterable[tuple[str, str]], *, keep: Collection[str] = ()) -> Mapping[str, str]:
     """Rename what Keras numbered, and nothing else.
 
-    A name of the form that Keras makes, as ``conv2d_7`` of a ``Conv2D``, counts as numbered by Keras even where an author
-    wrote it.
+    A name of the form that Keras makes, as ``conv2d_7`` of a ``Conv2D``, counts as numbered by Keras unless ``keep`` says
+    that an author wrote it.
 
     Args:
         layers: Name and class of each layer or op of one model, in any order.
-        keep: Names that are canonical already.
+        keep: Names that are canonical already, or that an author wrote.
 
     Returns:
         The canonical name for each name, in the order of ``layers``.

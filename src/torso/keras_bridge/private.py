@@ -4,13 +4,16 @@
 |---|---|---|
 | ``keras.src.utils.file_utils.get_file`` | build the graph that belongs to published weights without fetching them | Keras fetches them itself; the graph is the same |
 | ``keras.src.backend.common.global_state`` | forget the variables that were made without values, which Keras would fill later on | they are made with values: slower, and the graph is the same |
+| the same: its count of names | tell a name that Keras numbered from one that an author wrote alike | the author's ``conv2d_7`` counts as numbered by Keras |
 """  # noqa: E501
 
 from __future__ import annotations
 
 import importlib
+import re
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +23,12 @@ import keras
 _FILE_UTILS = "keras.src.utils.file_utils"
 _GLOBAL_STATE = "keras.src.backend.common.global_state"
 _PENDING = "uninitialized_variables"
+_COUNTS = "object_name_uids"
 _lock = threading.Lock()
 _current = threading.local()  # .requests: the list that this thread's builder is recorded in
 _originals: list[Any] = []  # what is to be restored once the last thread is done
 _users = 0
+_numbered: weakref.WeakSet[Any] = weakref.WeakSet()  # layers and ops that Keras named while a builder ran
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,34 @@ def without_values() -> Iterator[bool]:
             yield True
     finally:
         state.set_global_attribute(_PENDING, before)
+
+
+@contextmanager
+def counting_names() -> Iterator[Callable[[Any], bool]]:
+    """Watch which names Keras gives out while a builder runs.
+
+    Yields:
+        Whether a layer or op has a name that Keras may have given it: in this time, or when torso saw it made before, as
+        where a builder keeps a part of its network. It says yes to all where Keras has moved its count, or where the
+        builder set that back.
+    """
+    before = _name_counts()
+
+    def is_numbered(layer: Any) -> bool:
+        counts = _name_counts()
+        match = re.fullmatch(r"(.+?)(?:_([1-9][0-9]*))?", layer.name)
+        stem, number = (match[1], int(match[2] or 0)) if match else (layer.name, 0)
+        first, last = before.get(stem, 0), counts.get(stem, 0)
+        if not counts or last < first or first <= number < last:
+            _numbered.add(layer)
+        return layer in _numbered
+
+    yield is_numbered
+
+
+def _name_counts() -> Mapping[str, int]:
+    state = _global_state()
+    return {} if state is None else dict(state.get_global_attribute(_COUNTS) or {})
 
 
 def can_forget() -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -15,6 +16,7 @@ from torso.keras_bridge.config import Calls, Config, Tensor
 from torso.keras_bridge.cost import cost_of_call
 from torso.keras_bridge.geometry import Grid, grid_behind, sees_all, window_of
 from torso.keras_bridge.naming import canonical_names
+from torso.keras_bridge.private import without_values
 
 
 def functional(model: keras.Model, name: str) -> keras.Model:
@@ -47,13 +49,19 @@ def layer_names(entries: Iterable[Config], keep: Collection[str] = ()) -> Mappin
     return canonical_names(((entry["name"], entry["class_name"]) for entry in entries), keep=keep)
 
 
+def inside(keep: Collection[str], name: str) -> Collection[str]:
+    """The names that are canonical already in the nested model of that name; what an author wrote is so anywhere."""
+    return {*keep, *(kept.removeprefix(f"{name}/") for kept in keep if kept.startswith(f"{name}/"))}
+
+
 def read_graph(model: keras.Model, name: str, *, keep: Collection[str] = ()) -> Graph:
     """The model as data, with canonical names.
 
     Args:
         model: A functional or a built ``Sequential`` model, nested to any depth.
         name: The architecture, as errors say it.
-        keep: Names that are canonical already, as those of a trunk that a plugin has transformed since.
+        keep: Names that are canonical already: those of a trunk that a plugin has transformed since, or those that an
+            author wrote.
 
     Returns:
         The graph; its ends stand in the order of the model's outputs.
@@ -63,13 +71,25 @@ def read_graph(model: keras.Model, name: str, *, keep: Collection[str] = ()) -> 
     """
     plain = functional(model, name)
     reader = _Reader()
-    ends = tuple(reader.read(plain, prefix="", feeds={}, keep=keep))
+    flat = reader.read(plain, prefix="", feeds={}, keep=keep)
+    given = [flat[position] for position in _positions(plain)]
+    ends = tuple(end.node for end in given)
     if len(set(ends)) < len(ends):
         twice = next(end for end in ends if ends.count(end) > 1)
         raise CutError(
-            f"{name} gives the output of {twice!r} more than once", notes=[("fix", "let the builder return it once")]
+            f"{name} has several outputs that are of one node, {twice!r}",
+            notes=[("fix", "let the builder return each node once")],
         )
-    return Graph(name, tuple(reader.nodes()), ends=ends)
+    return Graph(name, tuple(reader.nodes({end.node: end for end in given})), ends=ends)
+
+
+def _positions(model: keras.Model) -> list[int]:
+    """For each output of a model in its own order, where it stands among the flattened ones."""
+    outputs = _outputs(model)
+    if not isinstance(outputs, dict):
+        return list(range(len(model.outputs)))
+    flattened = keras.tree.flatten({name: name for name in outputs})
+    return [flattened.index(name) for name in outputs]
 
 
 def features_of(model: keras.Model, graph: Graph) -> tuple[Feature, ...]:
@@ -84,6 +104,13 @@ def node_name(prefix: str, layer: str, number: int, count: int) -> str:
     return f"{prefix}{layer}:{number}" if count > 1 else prefix + layer
 
 
+class _End(NamedTuple):
+    """One output of one node."""
+
+    node: str
+    output: int
+
+
 @dataclass
 class _Draft:
     """What is known of a node when its call is read; the shape of its output stands with whoever reads it."""
@@ -92,7 +119,7 @@ class _Draft:
     layer: Any  # a Keras layer or op
     name: str
     weights_of: str
-    inputs: tuple[str, ...]
+    inputs: tuple[_End, ...]
     alias: tuple[str, ...] = ()
 
 
@@ -101,61 +128,80 @@ class _Reader:
 
     def __init__(self) -> None:
         self.drafts: dict[str, _Draft] = {}
-        self.shapes: dict[str, Shape] = {}
+        self.shapes: dict[_End, Shape] = {}
+        self.owners: dict[int, str] = {}  # by the identity of a layer: the name that its weights go by
 
     def read(
-        self, model: keras.Model, *, prefix: str, feeds: Mapping[str, str], keep: Collection[str] = (), path: str = ""
-    ) -> list[str]:
+        self,
+        model: keras.Model,
+        *,
+        prefix: str,
+        feeds: Mapping[str, _End],
+        keep: Collection[str] = (),
+        path: str = "",
+        sized: keras.Model | None = None,
+    ) -> list[_End]:
         """Draft the nodes of one functional model.
 
         Args:
             model: The live model; it has the weights.
             prefix: ``outer/`` in a nested model.
-            feeds: In a nested model, the node outside that each of its input layers stands for.
+            feeds: In a nested model, what each of its input layers stands for outside.
             keep: Names that are canonical already.
             path: The prefix without the numbers of calls.
+            sized: The same model for images of a known size, where it was made for any.
 
         Returns:
-            The node of each output.
+            The model's outputs, in the order in which Keras flattens them.
         """
-        calls = Calls(model.get_config())
+        calls = Calls((sized or model).get_config())
         names = layer_names(calls.entries.values(), keep)
         layers = {layer.name: layer for layer in model.operations}
-        ends: dict[tuple[str, int], list[str]] = {(layer, 0): [node] for layer, node in feeds.items()}
+        ends: dict[tuple[str, int], list[_End]] = {(layer, 0): [end] for layer, end in feeds.items()}
 
-        def node_of(tensor: Tensor) -> str:
-            nodes = ends[tensor.layer, tensor.call]
-            return nodes[tensor.output] if len(nodes) > 1 else nodes[0]
+        def end_of(tensor: Tensor) -> _End:
+            found = ends[tensor.layer, tensor.call]
+            if len(found) > 1 or tensor.output == 0:
+                return found[tensor.output]
+            return _End(found[0].node, tensor.output)
 
         for call in calls.ordered:
             if call.layer in feeds:
                 continue
-            inputs = [node_of(tensor) for tensor in call.inputs]
-            for node, shape in zip(inputs, call.shapes, strict=True):
-                self.shapes[node] = tuple(shape[1:])
+            inputs = [end_of(tensor) for tensor in call.inputs]
+            for end, shape in zip(inputs, call.shapes, strict=True):
+                self._learn(end, tuple(shape[1:]))
             name = node_name(prefix, names[call.layer], call.number, calls.count(call.layer))
-            owner = path + names[call.layer]
             layer = layers[call.layer]
+            owner = self.owners.setdefault(id(layer), path + names[call.layer])
             if isinstance(layer, keras.Model):
-                ends[call.layer, call.number] = self._read_nested(layer, name, owner, inputs)
+                ends[call.layer, call.number] = self._read_nested(
+                    layer, name, owner, inputs, inside(keep, names[call.layer])
+                )
             else:
                 entry = calls.entries[call.layer]
                 self._draft(_Draft(entry, layer, name, owner, tuple(dict.fromkeys(inputs))))
-                ends[call.layer, call.number] = [name]
-        outputs = [node_of(tensor) for tensor in calls.outputs]
-        tensors = _outputs(model)
-        listed = list(tensors.values()) if isinstance(tensors, dict) else keras.tree.flatten(tensors)
-        for node, tensor in zip(outputs, listed, strict=True):
-            self.shapes[node] = tuple(tensor.shape[1:])
+                ends[call.layer, call.number] = [_End(name, 0)]
+        outputs = [end_of(tensor) for tensor in calls.outputs]
+        for end, tensor in zip(outputs, (sized or model).outputs, strict=True):
+            self._learn(end, tuple(tensor.shape[1:]))
         return outputs
 
-    def _read_nested(self, model: keras.Model, name: str, owner: str, inputs: list[str]) -> list[str]:
+    def _read_nested(
+        self, model: keras.Model, name: str, owner: str, inputs: list[_End], keep: Collection[str]
+    ) -> list[_End]:
         inner = functional(model, name)
         feeds = dict(zip((tensor.layer for tensor in Calls(inner.get_config()).inputs), inputs, strict=True))
-        ends = self.read(inner, prefix=f"{name}/", feeds=feeds, path=f"{owner}/")
-        if len(ends) == 1:
-            self.drafts[ends[0]].alias += (name,)
+        sized = _sized(inner, {layer: self.shapes[end] for layer, end in feeds.items()})
+        ends = self.read(inner, prefix=f"{name}/", feeds=feeds, keep=keep, path=f"{owner}/", sized=sized)
+        if len(ends) == 1 and ends[0].node in self.drafts:
+            self.drafts[ends[0].node].alias += (name,)
         return ends
+
+    def _learn(self, end: _End, shape: Shape) -> None:
+        """Keep the shape of an output; inside a nested model a side may be open that is known outside."""
+        known = self.shapes.get(end, shape)
+        self.shapes[end] = tuple(now if before is None else before for before, now in zip(known, shape, strict=True))
 
     def _draft(self, draft: _Draft) -> None:
         if draft.name in self.drafts:
@@ -164,25 +210,26 @@ class _Reader:
                 notes=[("fix", "give that layer a name without a colon, and each layer one of its own")],
             )
         if draft.entry["class_name"] == "InputLayer":
-            self.shapes[draft.name] = tuple(draft.entry["config"]["batch_shape"][1:])
+            self.shapes[_End(draft.name, 0)] = tuple(draft.entry["config"]["batch_shape"][1:])
         self.drafts[draft.name] = draft
 
-    def nodes(self) -> Iterator[Node]:
-        """The finished nodes: by now the shape of every output is known."""
+    def nodes(self, given: Mapping[str, _End]) -> Iterator[Node]:
+        """The finished nodes, now that the shapes are known; ``given`` says which output of a node the model gives."""
         grids: dict[str, Grid | None] = {}
         everywhere: dict[str, bool] = {}
         for name, draft in self.drafts.items():
-            inputs = [grids[node] for node in draft.inputs]
-            shapes = [self.shapes[node] for node in draft.inputs]
-            grid = grids[name] = grid_behind(draft.entry, inputs, shapes, self.shapes[name])
-            everywhere[name] = sees_all(draft.entry, inputs, grid, [everywhere[node] for node in draft.inputs])
-            macs, flops = cost_of_call(draft.entry, draft.layer, shapes, self.shapes[name])
+            grids_in = [grids[end.node] for end in draft.inputs]
+            shapes = [self.shapes[end] for end in draft.inputs]
+            shape = self._shape_of(given.get(name, _End(name, 0)))
+            grid = grids[name] = grid_behind(draft.entry, grids_in, shapes, shape)
+            everywhere[name] = sees_all(draft.entry, grids_in, grid, [everywhere[end.node] for end in draft.inputs])
+            macs, flops = cost_of_call(draft.entry, draft.layer, shapes, shape)
             activation = draft.entry["config"].get("activation", "linear")
             yield Node(
                 name=name,
                 kind=draft.entry["class_name"],
-                inputs=draft.inputs,
-                shape=self.shapes[name],
+                inputs=tuple(dict.fromkeys(end.node for end in draft.inputs)),
+                shape=shape,
                 stride=_stride(grid),
                 receptive_field=None if grid is None else max(axis.field for axis in grid),
                 sees_all=everywhere[name],
@@ -196,6 +243,35 @@ class _Reader:
                 alias=draft.alias,
                 layer="" if draft.weights_of == name else draft.weights_of,
             )
+
+    def _shape_of(self, end: _End) -> Shape:
+        """The shape of an output, or of the first one of the node that anybody reads."""
+        return self.shapes.get(end) or next(shape for other, shape in self.shapes.items() if other.node == end.node)
+
+
+def _sized(model: keras.Model, shapes: Mapping[str, Shape]) -> keras.Model | None:
+    """The same model without values for inputs of these shapes, where it is for any size and that can be told."""
+    if not any(None in tensor.shape[1:] for tensor in model.inputs) or any(None in shape for shape in shapes.values()):
+        return None
+    config = model.get_config()
+    for entry in config["layers"]:
+        if entry["name"] in shapes:
+            entry["config"]["batch_shape"] = (None, *shapes[entry["name"]])
+    with suppress(Exception), without_values():  # whatever it is that cannot be made anew: then its sizes stay unknown
+        return type(model).from_config(config, custom_objects=custom_classes(model))
+    return None
+
+
+def custom_classes(model: keras.Model) -> dict[str, type]:
+    """The classes of a model's layers that Keras could not find by their name alone."""
+    classes: dict[str, type] = {}
+    for layer in model.operations:
+        if isinstance(layer, keras.Model):
+            classes |= custom_classes(functional(layer, layer.name))
+        kind = type(layer)
+        if not kind.__module__.startswith("keras."):
+            classes |= {kind.__name__: kind, keras.saving.get_registered_name(kind): kind}
+    return classes
 
 
 def _stride(grid: Grid | None) -> int | None:

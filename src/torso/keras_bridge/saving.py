@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from zipfile import ZipFile
 
 import keras
 
@@ -13,8 +15,7 @@ from torso.files import hash_of
 from torso.graph import Graph
 from torso.keras_bridge.building import Trunk
 from torso.keras_bridge.freeze import counts
-from torso.keras_bridge.reading import features_of, read_graph
-from torso.keras_bridge.surgery import custom_classes
+from torso.keras_bridge.reading import custom_classes, features_of, read_graph
 from torso.manifest import VERSION, Manifest, features_as_json, fingerprint
 from torso.planning import Plan
 
@@ -70,13 +71,16 @@ def load_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph]:
         raise IntegrityError(
             f"{str(path)!r} cannot be loaded", notes=[("cause", str(error).strip().split("\n")[0])]
         ) from error
-    names = [layer.name for layer in model.operations]
-    graph = read_graph(model, manifest["plan"]["architecture"].rsplit("/", 1)[-1], keep=names)
+    graph = read_graph(model, manifest["plan"]["architecture"].rsplit("/", 1)[-1], keep=_saved_names(path))
     graph = graph.knowing(manifest["graph"]["levels"])
     if fingerprint(graph) != manifest["graph"]["fingerprint"]:
         raise IntegrityError(
             f"{str(path)!r} has another graph than the one that was saved",
-            notes=[("nodes expected", str(manifest["graph"]["nodes"])), ("nodes found", str(len(graph)))],
+            notes=[
+                ("nodes expected", str(manifest["graph"]["nodes"])),
+                ("nodes found", str(len(graph))),
+                ("cause", "their names, kinds, edges, shapes or numbers of parameters differ"),
+            ],
         )
     features = features_as_json(features_of(model, graph))
     found = counts(model)
@@ -90,3 +94,10 @@ def load_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph]:
                 notes=[(f"{fact} expected", str(saved)), (f"{fact} found", str(read))],
             )
     return model, graph
+
+
+def _saved_names(path: Path) -> list[str]:
+    """The names of the layers and ops as they were saved: Keras gives some ops another name when it loads them."""
+    with ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    return [str(entry["name"]) for entry in config["config"]["layers"]]

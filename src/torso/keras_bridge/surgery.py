@@ -14,9 +14,18 @@ from typing import Any
 import keras
 
 from torso.errors import CutError
-from torso.keras_bridge.config import Calls, Config, Tensor, is_functional, is_sequential, visit_tensors
+from torso.keras_bridge.config import (
+    Calls,
+    Config,
+    History,
+    Tensor,
+    is_functional,
+    is_sequential,
+    map_histories,
+    visit_tensors,
+)
 from torso.keras_bridge.naming import canonical_names
-from torso.keras_bridge.reading import functional, layer_names, node_name
+from torso.keras_bridge.reading import custom_classes, functional, inside, layer_names, node_name
 from torso.truncation import Cut
 
 
@@ -34,23 +43,26 @@ def cut(model: keras.Model, ends: Cut | None, name: str, *, keep: Collection[str
         The trunk; nothing of ``model`` stays alive through it.
 
     Raises:
-        CutError: An end lies inside a model that is called more than once, or is one of several and inside one.
+        CutError: An end lies inside a model that is called more than once, or is one of several and inside one; or the
+            model has what no configuration can carry.
     """
     plain = functional(model, name)
+    _refuse_what_cannot_be_written(plain, {})
     config, names = _pruned(plain.get_config(), ends, keep)
     config["name"] = name.rsplit("/", 1)[-1]
     trunk: keras.Model = type(plain).from_config(config, custom_objects=custom_classes(plain))
-    copy_values(plain, trunk, names)
+    copy_values(plain, trunk, names, keep)
     return trunk
 
 
-def copy_values(source: keras.Model, target: keras.Model, names: Mapping[str, str]) -> None:
+def copy_values(source: keras.Model, target: keras.Model, names: Mapping[str, str], keep: Collection[str] = ()) -> None:
     """Give each layer of ``target`` the values of the layer it was made from.
 
     Args:
         source: Where the values are.
         target: A pruned copy of it.
         names: The target's name for each layer name of the source.
+        keep: Layer names that are canonical already.
     """
     theirs = {names[layer.name]: layer for layer in source.operations}
     for layer in target.operations:
@@ -59,7 +71,9 @@ def copy_values(source: keras.Model, target: keras.Model, names: Mapping[str, st
         original = theirs[layer.name]
         if isinstance(layer, keras.Model):
             inner = functional(original, original.name)
-            copy_values(inner, functional(layer, layer.name), layer_names(inner.get_config()["layers"]))
+            inner_keep = inside(keep, layer.name)
+            inner_names = layer_names(inner.get_config()["layers"], inner_keep)
+            copy_values(inner, functional(layer, layer.name), inner_names, inner_keep)
             continue
         for old, new in zip(original.weights, layer.weights, strict=True):  # random generators start anew
             new.assign(old)
@@ -67,37 +81,59 @@ def copy_values(source: keras.Model, target: keras.Model, names: Mapping[str, st
             layer.finalize_state()  # it computes with what it derived from its values, not with them
 
 
-def _pruned(config: Config, ends: Cut | None, keep: Collection[str] = ()) -> tuple[Config, Mapping[str, str]]:
+def _refuse_what_cannot_be_written(model: keras.Model, owners: dict[int, str], prefix: str = "") -> None:
+    """Refuse what Keras loses or refuses when it makes a model anew from its configuration."""
+    for layer in model.operations:
+        path = prefix + layer.name
+        other = owners.setdefault(id(layer), path)
+        if other != path and getattr(layer, "weights", ()):
+            raise CutError(
+                f"{other!r} and {path!r} are one layer, and a copy of the network would have two with weights of their own",
+                notes=[("fix", "let a layer be called within one model only, nested ones or the outer one")],
+            )
+        if isinstance(layer, keras.layers.Lambda):
+            raise CutError(
+                f"{path!r} is a Lambda layer, and Python code in it is neither copied nor saved",
+                notes=[("fix", "use an op of keras.ops or a layer of Keras in its place")],
+            )
+        if isinstance(layer, keras.Model):
+            _refuse_what_cannot_be_written(functional(layer, layer.name), owners, f"{path}/")
+
+
+def _pruned(
+    config: Config, ends: Cut | None, keep: Collection[str] = (), *, nested: bool = False
+) -> tuple[Config, Mapping[str, str]]:
     """The configuration of the part that ends at some nodes, and the canonical name for each layer of the whole.
 
     Args:
         config: Configuration of a functional model.
         ends: Where to end; None to keep everything and only rename.
         keep: Layer names that are canonical already.
+        nested: Its inputs are given by a call, and all of them stay.
     """
     calls = Calls(config)
     names = layer_names(config["layers"], keep)
     paths: Mapping[str, list[str]] = {}
     if ends is not None:
         paths = {label: path.split("/") for label, path in ({"": ends} if isinstance(ends, str) else ends).items()}
-    found = {label: _find(calls, names, path[0]) for label, path in paths.items()} or {
-        str(position): end for position, end in enumerate(calls.outputs)
-    }
-    inside = {found[label].layer: path for label, path in paths.items() if len(path) > 1}
-    if inside and len(paths) > 1:
+    found = {label: _find(calls, names, path[0]) for label, path in paths.items()}
+    deeper = {found[label].layer: path for label, path in paths.items() if len(path) > 1}
+    if deeper and len(paths) > 1:
         raise CutError(
-            f"{'/'.join(next(iter(inside.values())))!r} lies inside a nested model, and a backbone of several outputs "
+            f"{'/'.join(next(iter(deeper.values())))!r} lies inside a nested model, and a backbone of several outputs "
             "cannot end there",
             notes=[("fix", "end at that node alone, or let the builder not nest its models")],
         )
-    kept = _needed(calls, found.values())
+    kept = _needed(calls, found.values() or calls.outputs)
+    if nested or ends is None:
+        kept |= {(tensor.layer, tensor.call) for tensor in calls.inputs}
     number_of = _renumbered(kept)
 
     def rewire(tensor: Config) -> None:
         layer, number, output = tensor["keras_history"]
         tensor["keras_history"] = [names[layer], number_of[layer, number], output]
 
-    def end(tensor: Tensor) -> list[Any]:
+    def end(tensor: Tensor) -> History:
         history = calls.history(replace(tensor, call=number_of[tensor.layer, tensor.call]))
         return [names[tensor.layer], *history[1:]]
 
@@ -106,42 +142,43 @@ def _pruned(config: Config, ends: Cut | None, keep: Collection[str] = ()) -> tup
         numbers = [number for number in range(calls.count(name)) if (name, number) in kept]
         if not numbers:
             continue
-        path = inside.get(name, [])
+        path = deeper.get(name, [])
         if path and len(numbers) > 1:
             raise CutError(
                 f"{'/'.join(path)!r} lies inside a model that is called {len(numbers)} times",
                 notes=[("fix", "cut behind one of its calls, or in front of the first")],
             )
-        new = _shortened(entry, path[1:])
+        new = _shortened(entry, path[1:], inside(keep, names[name]))
         new["name"] = new["config"]["name"] = names[name]
         new["inbound_nodes"] = [node for number, node in enumerate(new["inbound_nodes"]) if number in numbers]
         visit_tensors(new["inbound_nodes"], rewire)
         entries.append(new)
-    outputs: Any = _unpacked([end(tensor) for tensor in found.values()])
-    if isinstance(ends, Mapping):
-        outputs = {label: end(tensor) for label, tensor in found.items()}
-    elif ends is None and isinstance(config["output_layers"], dict):
-        outputs = dict(zip(config["output_layers"], map(end, calls.outputs), strict=True))
+    inputs = config["input_layers"]
+    if not (nested or ends is None):
+        inputs = _unpacked([calls.history(tensor) for tensor in calls.inputs if (tensor.layer, tensor.call) in kept])
+    outputs: Any = {label: end(tensor) for label, tensor in found.items()}
+    if ends is None:
+        outputs = map_histories(config["output_layers"], lambda history: end(calls.end(history)))
     return config | {
         "layers": entries,
-        "input_layers": _unpacked([end(tensor) for tensor in calls.inputs if (tensor.layer, tensor.call) in kept]),
-        "output_layers": outputs,
+        "input_layers": map_histories(inputs, lambda history: end(calls.end(history))),
+        "output_layers": outputs[""] if isinstance(ends, str) else outputs,
     }, names
 
 
-def _shortened(entry: Config, path: Sequence[str]) -> Config:
+def _shortened(entry: Config, path: Sequence[str], keep: Collection[str]) -> Config:
     """A copy of one layer's entry; if it is a model, with canonical names inside and ending at ``path``."""
     entry = copy.deepcopy(entry)
     if is_functional(entry):
-        entry["config"] = _pruned(entry["config"], "/".join(path) or None)[0]
+        entry["config"] = _pruned(entry["config"], "/".join(path) or None, keep, nested=True)[0]
     elif is_sequential(entry):
         inner = entry["config"]["layers"]
-        names = canonical_names((layer["config"]["name"], layer["class_name"]) for layer in inner)
+        names = canonical_names(((layer["config"]["name"], layer["class_name"]) for layer in inner), keep=keep)
         kept = []
         for layer in inner:
             name = names[layer["config"]["name"]]
             last = bool(path) and name == path[0]
-            kept.append(_shortened(layer, path[1:] if last else ()))
+            kept.append(_shortened(layer, path[1:] if last else (), inside(keep, name)))
             kept[-1]["config"]["name"] = name
             if last:
                 break
@@ -175,15 +212,3 @@ def _renumbered(kept: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
         numbers[layer, number] = counts.get(layer, 0)
         counts[layer] = numbers[layer, number] + 1
     return numbers
-
-
-def custom_classes(model: keras.Model) -> dict[str, type]:
-    """The classes of a model's layers that Keras could not find by their name alone."""
-    classes: dict[str, type] = {}
-    for layer in model.operations:
-        if isinstance(layer, keras.Model):
-            classes |= custom_classes(functional(layer, layer.name))
-        kind = type(layer)
-        if not kind.__module__.startswith("keras."):
-            classes |= {kind.__name__: kind, keras.saving.get_registered_name(kind): kind}
-    return classes

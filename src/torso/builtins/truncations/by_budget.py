@@ -15,7 +15,7 @@ def select_budget(graph: Graph, options: Options) -> str:
     if not limits:
         raise OptionError("budget has no limit", notes=[("fix", "write parameters:, macs: or receptive_field: under it")])
     costs = clean_costs(graph)
-    clean = [node for node in graph.clean if costs[node.name].macs != 0] or [graph.end]
+    clean = [node for node in graph.clean_cuts if costs[node.name].macs != 0] or [graph.end]
     fitting = [node for node in clean if _fits(_measured(node, costs[node.name]), limits)]
     if fitting:
         return fitting[-1].name
@@ -25,7 +25,7 @@ def select_budget(graph: Graph, options: Options) -> str:
         f"no clean cut of {graph.name} keeps within {words}",
         notes=[
             ("first", f"{clean[0].name!r} has " + ", ".join(f"{name} {_said(smallest[name])}" for name in limits)),
-            ("fix", "raise the limit"),
+            ("fix", "give another limit" if None in smallest.values() else "raise the limit"),
         ],
     )
 

@@ -36,7 +36,7 @@ def select_stride(graph: Graph, options: Options) -> str:
     if stride in by_stride:
         return by_stride[stride]
     notes = [(f"stride {pixels}", f"{name!r}  ({describe(graph[name])})") for pixels, name in sorted(by_stride.items())]
-    raise CutError(f"{graph.name} has no block that ends at stride {stride}", notes=notes)
+    raise CutError(f"{graph.name} has no block that ends at stride {stride}", notes=notes or _levels(graph))
 
 
 def _node_of(graph: Graph, level: str) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from torso.errors import CutError
+from torso.errors import CutError, Note
 from torso.graph import Graph, describe, require_clean
 from torso.spec.options import Options
-from torso.truncation import Cut
 
 
-def keep_all(graph: Graph, options: Options) -> Cut:
-    """The ends of the graph."""
-    return graph.ends[0] if len(graph.ends) == 1 else {end: end for end in graph.ends}
+def keep_all(graph: Graph, options: Options) -> tuple[str, ...]:
+    """The ends of the graph: no cut."""
+    return graph.ends
 
 
 def select_pop(graph: Graph, options: Options) -> str:
@@ -24,8 +23,8 @@ def select_pop(graph: Graph, options: Options) -> str:
         return _pop_blocks(graph, count)
     if count >= len(graph) - 1:
         raise CutError(
-            f"pop {count} leaves nothing of {graph.name}: it has {len(graph)} nodes, the input among them",
-            notes=[("known", f"1 to {len(graph) - 2}")],
+            f"pop {count} leaves nothing of {graph.name}: it has {_counted(len(graph), 'node')}, the input among them",
+            notes=[_known(len(graph) - 2)],
         )
     node = graph.nodes[len(graph) - 1 - count]
     if not options["allow_partial"]:
@@ -40,7 +39,15 @@ def _pop_blocks(graph: Graph, count: int) -> str:
     if count >= len(ends):
         last = [f"{number}: {name!r}  ({describe(graph[name])})" for number, name in enumerate(reversed(ends)) if number]
         raise CutError(
-            f"pop {count} blocks leaves nothing of {graph.name}: it has {len(ends)} blocks",
-            notes=[("known", f"1 to {len(ends) - 1}" if last else "none"), *(("ends at", text) for text in last[:4])],
+            f"pop {_counted(count, 'block')} leaves nothing of {graph.name}: it has {_counted(len(ends), 'block')}",
+            notes=[_known(len(ends) - 1), *(("ends at", text) for text in last[:4])],
         )
     return ends[-1 - count]
+
+
+def _known(most: int) -> Note:
+    return ("known", f"1 to {most}" if most > 1 else "1" if most == 1 else "none: write truncate: none")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

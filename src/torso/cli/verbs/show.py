@@ -57,7 +57,7 @@ def command(
     if card:
         _refuse_with_card(nodes=nodes, at=at, plot=plot, settings=settings, size=size)
         return Outcome(document=_card_as_json(found), text="\n\n".join(card_text(found, session.out, files=True)))
-    if plot:
+    if plot is not None:
         refuse_undrawable(Path(plot))
         refuse_existing_file(Path(plot), force=force)
     graph = _graph(found, registry, settings, size)
@@ -67,7 +67,7 @@ def command(
     if at is not None:
         document["at"] = neighbourhood_as_json(graph, at)
     text = "\n\n".join(_text(found, graph, session.out, nodes=nodes, at=at))
-    if plot:
+    if plot is not None:
         _draw(graph, Path(plot), force=force)
         document["plot"] = plot
         text += f"\n\ndrawn in {plot}"
