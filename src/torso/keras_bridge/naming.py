@@ -32,7 +32,7 @@ def canonical_names(layers: Iterable[tuple[str, str]], *, keep: Collection[str] 
         The canonical name for each name, in the order of ``layers``.
     """
     stems = {name: _stem(name, class_name) for name, class_name in layers}
-    taken = {name for name, stem in stems.items() if stem is None} | set(keep)
+    taken = {name for name, stem in stems.items() if stem is None or name in keep}
     renamed: dict[str, str] = {}
     for name in sorted((name for name, stem in stems.items() if stem is not None), key=_number):
         stem = stems[name]

@@ -1,0 +1,329 @@
+"""Networks that are built in unusual ways: read as they are, cut to the last bit, or refused with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from networks import assert_same_and_meaningful, images, randomize
+
+import torso
+from torso.errors import CutError
+from torso.keras_bridge.reading import read_graph
+from torso.keras_bridge.surgery import cut
+
+layers, ops = keras.layers, keras.ops
+
+PLUGIN = """
+import torso
+
+def build(*, input_shape):
+    import keras
+    layers, ops = keras.layers, keras.ops
+    images = keras.Input(input_shape, name="images")
+    {body}
+
+@torso.hookimpl
+def torso_architectures():
+    yield torso.Architecture(
+        name="Odd", family="Odd", builder=f"{{__name__}}:build", input=torso.InputRules(default=(16, 16)),
+        preprocessing=torso.Preprocessing(),
+    )
+"""
+Odd = Callable[[str], torso.Registry]
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Odd:
+    """A registry with one architecture, ``Odd``, whose builder has these lines."""
+
+    def make(body: str) -> torso.Registry:
+        (tmp_path / "acme.py").write_text(PLUGIN.format(body=body))
+        return torso.Registry.load(plugins_dirs=[tmp_path], discover=False)
+
+    return make
+
+
+def create(registry: torso.Registry, **spec: Any) -> torso.Backbone:
+    return torso.create_backbone("Odd", weights="none", registry=registry, **spec)
+
+
+def image() -> Any:
+    return keras.Input((16, 16, 3), name="images")
+
+
+# --- names --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_an_author_wrote_as_keras_would_stays_in_every_build(odd: Odd) -> None:
+    registry = odd(
+        'x = layers.Conv2D(4, 3, strides=2, padding="same", name="conv2d_1")(images)\n'
+        "    return keras.Model(images, layers.Conv2D(8, 3)(x))"
+    )
+    for _ in range(4):
+        graph = torso.read_graph("Odd", registry=registry)
+        assert [(node.name, node.channels) for node in graph][1:] == [("conv2d_1", 4), ("conv2d", 8)]
+        keras.layers.Conv2D(1, 1)
+    trunk = create(registry, truncate={"layer": "conv2d_1"})
+    assert [(node.name, node.channels) for node in trunk.graph][1:] == [("conv2d_1", 4)]
+
+
+def test_a_part_that_a_builder_keeps_has_the_same_names_in_every_build(odd: Odd) -> None:
+    registry = odd(
+        "part = globals().setdefault('part', layers.Conv2D(4, 1))\n"
+        "    return keras.Model(images, layers.Conv2D(8, 3)(part(images)))"
+    )
+    names = [[node.name for node in torso.read_graph("Odd", registry=registry)] for _ in range(3)]
+    assert names == [["images", "conv2d", "conv2d_1"]] * 3
+
+
+# --- outputs ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_second_output_of_a_node_is_kept_where_the_network_gives_that(odd: Odd) -> None:
+    registry = odd(
+        'p = layers.Conv2D(8, 3, padding="same", name="p")(images)\n'
+        "    return keras.Model(images, [p, ops.split(p, [3], axis=-1)[1]])"
+    )
+    built = create(registry)
+    whole, second = built.model(images((16, 16, 3)))
+    assert_same_and_meaningful(second, np.asarray(whole)[..., 3:])
+    assert [(feature.name, feature.channels) for feature in built.features] == [("p", 8), ("split", 5)]
+    for truncate in ({"layer": {"name": "split", "allow_partial": True}}, {"layers": ["p", "split"]}):
+        with pytest.raises(CutError) as caught:
+            create(registry, truncate=truncate)
+        assert caught.value.fact == "'split' of Odd has 2 outputs, and a backbone ends at one"
+
+
+def test_several_outputs_of_one_node_are_refused(odd: Odd) -> None:
+    with pytest.raises(CutError) as caught:
+        create(odd("return keras.Model(images, ops.split(layers.Conv2D(4, 1)(images), 2, axis=-1))"))
+    assert str(caught.value) == (
+        "Odd has several outputs that are of one node, 'split'\n  fix: let the builder return each node once"
+    )
+
+
+def test_a_network_keeps_the_names_and_the_order_of_its_outputs_and_loses_none_unsaid(odd: Odd) -> None:
+    registry = odd(
+        'p = layers.Conv2D(4, 3, name="p")(images)\n    q = layers.Conv2D(6, 3, name="q")(p)\n'
+        "    return keras.Model(images, {'zeta': p, 'alpha': q})"
+    )
+    built = create(registry)
+    assert list(built.model(images((16, 16, 3)))) == ["zeta", "alpha"]
+    assert [(feature.name, feature.node) for feature in built.features] == [("zeta", "p"), ("alpha", "q")]
+    with pytest.raises(CutError) as caught:
+        create(registry, truncate={"layer": "q"})
+    assert str(caught.value) == (
+        "a cut at 'q' would lose a branch of Odd that runs beside it (at $.truncate.layer)\n"
+        "  lost: 'p', an output of the network\n"
+        "  clean before: 'p'  (Conv2D, stride 1, 4 channels, pop 1)\n"
+        "  fix: cut at a clean node, or add allow_partial: true to cut here all the same"
+    )
+
+
+def test_a_network_of_nested_outputs_is_kept_whole(odd: Odd, tmp_path: Path) -> None:
+    registry = odd(
+        "a = keras.Input(input_shape)\n"
+        "    inner = keras.Model(a, [layers.Conv2D(2, 3, name='c')(a), layers.Conv2D(4, 3, name='d')(a)], name='inner')\n"
+        "    return keras.Model(images, inner(images))"
+    )
+    built = create(registry)
+    assert [feature.node for feature in built.features] == ["inner/c", "inner/d"]
+    assert [value.shape[-1] for value in built.model(images((16, 16, 3)))] == [2, 4]
+    assert torso.load(built.save(tmp_path / "saved")).features == built.features
+
+
+# --- nested models ------------------------------------------------------------------------------------------------------
+
+
+def named_inner() -> keras.Model:
+    """A model with inputs and outputs by names that are not in alphabetical order."""
+    first, second = keras.Input((16, 16, 4), name="z"), keras.Input((16, 16, 4), name="a")
+    one, two = layers.Conv2D(3, 1, name="one")(first), layers.Conv2D(5, 3, padding="same", name="two")(second)
+    return keras.Model({"z": first, "a": second}, {"z": one, "a": two}, name="inner")
+
+
+def test_inputs_and_outputs_of_nested_models_are_told_apart_by_name() -> None:
+    inputs = image()
+    p = layers.Conv2D(4, 5, padding="same", name="p")(inputs)
+    q = layers.Conv2D(4, 1, name="q")(inputs)
+    given = named_inner()({"z": p, "a": q})
+    model = keras.Model(inputs, layers.Concatenate(name="end")([layers.ReLU(name="of_z")(given["z"]), given["a"]]))
+    randomize(model)
+    graph = read_graph(model, "Net")
+    assert [(name, graph[name].inputs, graph[name].channels, graph[name].receptive_field) for name in
+            ("inner/one", "inner/two", "of_z")] == [
+        ("inner/one", ("p",), 3, 5),
+        ("inner/two", ("q",), 5, 3),
+        ("of_z", ("inner/one",), 3, 5),
+    ]  # fmt: skip
+    pixels = images((16, 16, 3))
+    assert_same_and_meaningful(cut(model, None, "trunk")(pixels), model(pixels))
+    assert_same_and_meaningful(
+        cut(model, "of_z", "trunk")(pixels), keras.Model(inputs, model.get_layer("of_z").output)(pixels)
+    )
+
+
+def test_a_cut_inside_a_nested_model_of_two_inputs_keeps_what_it_is_called_with() -> None:
+    inputs = image()
+    a, b = keras.Input((16, 16, 4)), keras.Input((16, 16, 4))
+    left = layers.Conv2D(4, 3, padding="same", name="left")(a)
+    inner = keras.Model([a, b], layers.Add()([left, layers.Conv2D(4, 1, name="right")(b)]), name="inner")
+    p, q = layers.Conv2D(4, 1, name="p")(inputs), layers.Conv2D(4, 1, name="q")(inputs)
+    model = keras.Model(inputs, inner([p, q]))
+    randomize(model)
+    pixels = images((16, 16, 3))
+    expected = inner.get_layer("left")(keras.Model(inputs, p)(pixels))
+    assert_same_and_meaningful(cut(model, "inner/left", "trunk")(pixels), expected)
+
+
+def test_sizes_are_known_inside_a_nested_model_that_is_for_any_size() -> None:
+    inner = keras.Sequential(
+        [keras.Input((None, None, 3)), layers.Conv2D(4, 3, name="conv"), layers.ReLU(name="act")], name="body"
+    )
+    graph = read_graph(keras.Model(inputs := image(), inner(inputs)), "Net")
+    assert [(node.name, node.shape, node.macs) for node in graph][1:] == [
+        ("body/conv", (14, 14, 4), 14 * 14 * 4 * 27),
+        ("body/act", (14, 14, 4), 0),
+    ]
+    open_ended = keras.Input((None, None, 3))
+    assert read_graph(keras.Model(open_ended, inner(open_ended)), "Net").end.shape == (None, None, 4)
+
+
+def test_the_level_of_a_call_stays_when_the_other_calls_are_gone(odd: Odd) -> None:
+    registry = odd(
+        "down = layers.Conv2D(3, 3, strides=2, padding='same', name='down')\n"
+        "    return keras.Model(images, down(down(images)))"
+    )
+    built = create(registry, truncate={"level": "C1"})
+    assert [(feature.node, feature.level) for feature in built.features] == [("down", "C1")]
+
+
+def test_a_layer_that_two_models_share_is_counted_once_and_not_torn_apart(odd: Odd) -> None:
+    registry = odd(
+        "shared = layers.Conv2D(3, 3, padding='same', name='shared')\n    a = keras.Input(input_shape)\n"
+        "    inner = keras.Model(a, shared(a), name='inner')\n    return keras.Model(images, shared(inner(images)))"
+    )
+    graph = torso.read_graph("Odd", registry=registry)
+    assert torso.cost_of(graph).parameters == 3 * 3 * 3 * 3 + 3
+    with pytest.raises(CutError) as caught:
+        create(registry)
+    assert str(caught.value) == (
+        "'inner/shared' and 'shared' are one layer, and a copy of the network would have two with weights of their own\n"
+        "  fix: let a layer be called within one model only, nested ones or the outer one"
+    )
+
+
+def test_python_code_in_a_network_is_refused_by_name(odd: Odd) -> None:
+    with pytest.raises(CutError) as caught:
+        create(odd("return keras.Model(images, layers.Lambda(lambda x: x * 2, name='twice')(layers.Conv2D(2, 1)(images)))"))
+    assert (
+        str(caught.value).split(" (at")[0] == "'twice' is a Lambda layer, and Python code in it is neither copied nor saved"
+    )
+
+
+# --- geometry and cost --------------------------------------------------------------------------------------------------
+
+
+class Halved(layers.Layer):
+    """Every second row and column, as no rule can know."""
+
+    def call(self, values: Any) -> Any:
+        return values[:, ::2, ::2]
+
+
+class Block(layers.Layer):
+    """Two convolutions under one name, with words of Keras' own in its configuration."""
+
+    def __init__(self, kernel_size: int = 3, **more: Any) -> None:
+        super().__init__(**more)
+        self.kernel_size = kernel_size
+        self.one, self.two = layers.Conv2D(4, kernel_size, padding="same"), layers.Conv2D(4, 1)
+
+    def call(self, values: Any) -> Any:
+        return self.two(self.one(values))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "kernel_size": self.kernel_size}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Halved(),
+        lambda x: ops.nn.depth_to_space(x, 2) if hasattr(ops.nn, "depth_to_space") else Halved()(x),
+        lambda x: ops.image.extract_patches(x, 4),
+        lambda x: ops.moveaxis(x, 3, 1),
+        lambda x: ops.swapaxes(x, 1, 3),
+        lambda x: ops.repeat(x, 2, axis=1),
+        lambda x: ops.mean(x, axis=(1, 2), keepdims=True),
+        lambda x: ops.flip(x, axis=1),
+        lambda x: ops.roll(x, 1, axis=1),
+    ],
+    ids=["custom", "depth to space", "patches", "moveaxis", "swapaxes", "repeat", "mean", "flip", "roll"],
+)
+def test_behind_what_moves_cells_in_unknown_ways_there_is_no_stride(change: Callable[[Any], Any]) -> None:
+    inputs = image()
+    node = read_graph(keras.Model(inputs, change(layers.Conv2D(16, 3, padding="same")(inputs))), "Net").end
+    assert (node.stride, node.receptive_field, node.sees_all) == (None, None, True)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.LayerNormalization(axis=[1, 2, 3]),
+        layers.Softmax(axis=1),
+        layers.GroupNormalization(2),
+        lambda x: ops.cumsum(x, axis=1),
+    ],
+    ids=["layer norm", "softmax", "group norm", "cumsum"],
+)
+def test_what_looks_along_the_map_sees_all_of_it(layer: Callable[[Any], Any]) -> None:
+    inputs = image()
+    node = read_graph(keras.Model(inputs, layer(layers.Conv2D(4, 3)(inputs))), "Net").end
+    assert (node.stride, node.sees_all) == (1, True)
+    assert not read_graph(keras.Model(inputs, layers.LayerNormalization()(layers.Conv2D(4, 3)(inputs))), "Net").end.sees_all
+
+
+def test_a_custom_layer_that_keeps_the_map_keeps_the_stride_and_its_cost_is_unknown() -> None:
+    inputs = image()
+    node = read_graph(keras.Model(inputs, Block()(layers.Conv2D(4, 3, strides=2, padding="same")(inputs))), "Net").end
+    assert (node.stride, node.kernel, node.macs, node.flops) == (2, None, None, None)
+    assert node.parameters == 4 * 9 * 4 + 4 + 4 * 4 + 4
+
+
+def test_each_output_of_a_node_has_its_own_shape_for_who_reads_it() -> None:
+    inputs = image()
+    wide, narrow = ops.split(layers.Conv2D(8, 1)(inputs), [6], axis=-1)
+    both = layers.Concatenate()([layers.Conv2D(1, 1, name="of_wide")(wide), layers.Conv2D(1, 1, name="of_narrow")(narrow)])
+    graph = read_graph(keras.Model(inputs, both), "Net")
+    assert (graph["of_wide"].macs, graph["of_narrow"].macs) == (256 * 6, 256 * 2)
+
+
+def test_attention_along_some_axes_only_is_not_counted() -> None:
+    inputs = keras.Input((8, 8, 4))
+    attention = layers.MultiHeadAttention(1, 4, attention_axes=(1,))
+    assert read_graph(keras.Model(inputs, attention(inputs, inputs)), "Net").end.macs is None
+
+
+def test_an_op_that_keras_saves_without_its_name_is_loaded_under_it(odd: Odd, tmp_path: Path) -> None:
+    built = create(odd("return keras.Model(images, layers.Dense(8, name='embed')(ops.image.extract_patches(images, 4)))"))
+    again = torso.load(built.save(tmp_path / "saved"))
+    assert again.graph == built.graph
+    pixels = images((16, 16, 3))
+    assert_same_and_meaningful(again.model(pixels), built.model(pixels))
+
+
+def test_a_backbone_does_not_end_by_a_budget_where_no_cells_are_left(odd: Odd) -> None:
+    registry = odd(
+        "x = layers.Conv2D(4, 3, name='conv')(images)\n    x = layers.GlobalAveragePooling2D(name='mean')(x)\n"
+        "    return keras.Model(images, layers.Dense(100, name='end')(x))"
+    )
+    graph = torso.read_graph("Odd", registry=registry)
+    assert [node.name for node in graph.clean] == ["images", "conv", "mean", "end"]
+    assert [node.name for node in graph.clean_cuts] == ["conv"]
+    assert create(registry, truncate={"budget": {"macs": 14 * 14 * 4 * 27 + 300}}).features[0].node == "conv"
