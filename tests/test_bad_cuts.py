@@ -239,3 +239,15 @@ CASES: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(("architecture", "truncate", "text"), CASES)
 def test_a_cut_that_makes_no_sense_is_refused(architecture: str, truncate: Any, text: str) -> None:
     assert refusal(architecture, truncate) == text
+
+
+def test_a_cut_that_makes_no_sense_is_refused_before_weights_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(*arguments: Any, **more: Any) -> None:
+        raise AssertionError("nothing is to be fetched")
+
+    monkeypatch.setattr("urllib.request.urlopen", connect)
+    monkeypatch.setattr("keras.utils.get_file", connect)
+    with pytest.raises(torso.UnknownNameError, match="node 'block_99_add' is not in MobileNetV2"):
+        torso.create_backbone("MobileNetV2", truncate={"layer": "block_99_add"}, registry=REGISTRY)
+    with pytest.raises(Exception, match="nothing is to be fetched"):
+        torso.create_backbone("MobileNetV2", truncate={"layer": "block_12_add"}, registry=REGISTRY)

@@ -61,17 +61,16 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
         TorsoError: The weights cannot be had, the cut is not in the graph, or a plugin failed.
     """
     card = plan.architecture.value
+    progress(f"building {card.name}")
+    full, written = _build(plan)
+    graph = _read(full, written, plan)
+    ends = select_cut(plan, graph)  # before anything is downloaded
     path = None
     if plan.weights.source is not None:
         progress("getting weights")
         source = plan.weights.source
         with _blame(source.plugin, f"weight source {source.qualified!r}", plan.weights.place):
             path = source.value.fetch(plan.weights.request)
-    progress(f"building {card.name}")
-    full, written = _build(plan)
-    graph = _read(full, written, plan)
-    ends = select_cut(plan, graph)
-    if path is not None:
         progress("reading weights")
         with _placed(plan.weights.place):
             fill(full, path)
