@@ -167,6 +167,36 @@ def test_staged_file_replaces_only_with_force_and_never_what_is_no_file(tmp_path
         raise AssertionError("nothing is to be done")
 
 
+@pytest.mark.parametrize("target", ["photo.svg", "nowhere"])
+def test_staged_file_never_replaces_a_link(tmp_path: Path, target: str) -> None:
+    (tmp_path / "photo.svg").write_text("dear")
+    place = tmp_path / "picture.svg"
+    place.symlink_to(target)
+    with pytest.raises(OutputExistsError, match=r"fix: name another file$"), staged_file(place, force=True):
+        raise AssertionError("nothing is to be done")
+    assert os.readlink(place) == target
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_staged_file_leaves_what_stood_there_when_the_disk_fails(tmp_path: Path, call: str) -> None:
+    place = tmp_path / "picture.svg"
+    place.write_text("old")
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(DiskError) as caught, staged_file(place, force=True) as stage:
+            stage.write_text("new")
+    assert str(caught.value) == (
+        f"'{place}' could not be written\n"
+        "  cause: No space left on device\n"
+        "  fix: free some space, or name a folder on another disk"
+    )
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("picture.svg", "old")]
+
+
 def test_staged_file_does_not_replace_what_came_to_stand_there_meanwhile(tmp_path: Path) -> None:
     place = tmp_path / "picture.svg"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -186,6 +187,7 @@ LOST = """\
             "  fix: let the last of them be a clean node, or add allow_partial: true to cut here all the same",
         ),
         ("layers", ["stem", "stem"], "'stem' is named twice, and a backbone gives each output once"),
+        ("layers", ["body", "b2_out"], "'b2_out' is named twice, and a backbone gives each output once"),
         ("layers", [], "layers names no node\n  fix: name one or more, or write truncate: none"),
         (
             "stride",
@@ -194,6 +196,8 @@ LOST = """\
             "  stride 2: 'b1_add'  (Add, stride 2, 8 channels)\n"
             "  stride 4: 'b2_out'  (Activation, stride 4, 16 channels)",
         ),
+        ("stride", 0, "pixels cannot be '0' (at $)\n  known: 1 or more"),
+        ("budget", {"receptive_field": 0}, "receptive_field cannot be '0' (at $.receptive_field)\n  known: 1 or more"),
         (
             "budget",
             {},
@@ -246,6 +250,77 @@ def test_what_stands_behind_the_last_block_is_popped_as_a_block() -> None:
     assert select("pop", {"count": 1, "unit": "block"}, graph) == "b2_out"
 
 
+@pytest.mark.parametrize(("count", "known"), [(3, "1"), (2, "none: write truncate: none")])
+def test_of_a_short_network_few_nodes_can_be_popped(count: int, known: str) -> None:
+    graph = Graph("Net", RESIDUAL.nodes[:count])
+    assert refusal("pop", count - 1, graph) == (
+        f"pop {count - 1} leaves nothing of Net: it has {count} nodes, the input among them\n  known: {known}"
+    )
+
+
+def test_of_a_long_network_the_last_four_blocks_are_told() -> None:
+    convs = (node(f"conv{i}", "Conv2D", f"conv{i - 1}" if i else "image", kernel=(3, 3), stride=2**i) for i in range(6))
+    graph = Graph("Net", (RESIDUAL.nodes[0], *convs))
+    assert refusal("pop", {"count": 6, "unit": "block"}, graph) == (
+        "pop 6 blocks leaves nothing of Net: it has 6 blocks\n"
+        "  known: 1 to 5\n"
+        "  ends at: 1: 'conv4'  (Conv2D, stride 16, 8 channels)\n"
+        "  ends at: 2: 'conv3'  (Conv2D, stride 8, 8 channels)\n"
+        "  ends at: 3: 'conv2'  (Conv2D, stride 4, 8 channels)\n"
+        "  ends at: 4: 'conv1'  (Conv2D, stride 2, 8 channels)"
+    )
+    assert refusal("match", "block", graph) == (
+        "the regular expression 'block' matches no node of Net\n"
+        "  block output: 'conv2'  (Conv2D, stride 4, 8 channels)\n"
+        "  block output: 'conv3'  (Conv2D, stride 8, 8 channels)\n"
+        "  block output: 'conv4'  (Conv2D, stride 16, 8 channels)\n"
+        "  block output: 'conv5'  (Conv2D, stride 32, 8 channels)"
+    )
+
+
+def test_a_budget_ends_behind_the_first_node_that_multiplies() -> None:
+    image, stem = RESIDUAL.nodes[:2]
+    padded = Graph("Net", (image, node("pad", "ZeroPadding2D", "image", stride=1), replace(stem, inputs=("pad",))))
+    assert select("budget", {"parameters": 100}, padded) == "stem"
+    assert refusal("budget", {"parameters": 99}, padded) == (
+        "no clean cut of Net keeps within parameters 99\n  first: 'stem' has parameters 100\n  fix: raise the limit"
+    )
+
+
+def test_a_budget_keeps_a_network_that_multiplies_nothing() -> None:
+    graph = Graph("Net", (RESIDUAL.nodes[0], node("pad", "ZeroPadding2D", "image"), node("end", "ReLU", "pad")))
+    assert select("budget", {"macs": 0}, graph) == "end"
+
+
+def test_a_budget_of_what_is_unknown_holds_nowhere() -> None:
+    graph = Graph("Net", (RESIDUAL.nodes[0], replace(RESIDUAL.nodes[1], macs=None)))
+    assert refusal("budget", {"parameters": 1000, "macs": 10**12}, graph) == (
+        "no clean cut of Net keeps within parameters 1,000 and macs 1,000,000,000,000\n"
+        "  first: 'stem' has parameters 100, macs unknown\n"
+        "  fix: give another limit"
+    )
+
+
+def test_strides_are_told_in_their_order_the_declared_ones_too() -> None:
+    nodes = (
+        RESIDUAL.nodes[0],
+        node("left", "Conv2D", "image", kernel=(3, 3)),
+        node("right", "Conv2D", "image", kernel=(3, 3)),
+        node("join", "Concatenate", "left", "right", stride=4, channels=16),
+    )
+    assert refusal("stride", 8, Graph("Net", nodes).with_levels({"C1": "left"})) == (
+        "Net has no block that ends at stride 8\n"
+        "  stride 2: 'left'  (Conv2D, stride 2, 8 channels)\n"
+        "  stride 4: 'join'  (Concatenate, stride 4, 16 channels)"
+    )
+
+
+def test_a_stride_is_that_of_the_level_and_not_of_its_expansion() -> None:
+    graph = RESIDUAL.with_levels({"C1": "stem", "C1@expansion": "b1_conv"})
+    assert select("stride", 2, graph) == "stem"
+    assert select("level", "C1@expansion", graph) == "b1_conv"
+
+
 def test_a_level_that_the_card_declares_need_not_be_clean() -> None:
     graph = RESIDUAL.with_levels({"C1": "b1_conv"})
     assert select("level", "C1", graph) == "b1_conv"
@@ -256,4 +331,9 @@ def test_a_network_without_levels_says_so() -> None:
     graph = Graph("Net", (node("image", "InputLayer", stride=1), node("end", "ReLU", "image", stride=1)))
     assert refusal("level", "C1", graph) == (
         "Net has no level C1\n  cause: no block of it ends at stride 2, 4, 8, 16 or 32\n  fix: name a node under layer:"
+    )
+    assert refusal("stride", 2, graph) == (
+        "Net has no block that ends at stride 2\n"
+        "  cause: no block of it ends at stride 2, 4, 8, 16 or 32\n"
+        "  fix: name a node under layer:"
     )

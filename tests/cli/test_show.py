@@ -111,6 +111,7 @@ def test_one_node_is_shown_with_what_a_cut_there_would_lose(show):
     there = show("--at", "join0").out
     assert "  level         C1\n" in there
     assert "  cut here      clean\n" in there
+    assert "  cut here      loses 2 branches\n" in show("--at", "gate0").out
     told = show("--at", "gate0", "--json").json["at"]
     assert [branch["source"] for branch in told["lost"]] == ["left0", "stem"]
     assert (told["clean_before"], told["clean_after"], told["pop"]) == ("stem", "join0", 3)
@@ -119,7 +120,16 @@ def test_one_node_is_shown_with_what_a_cut_there_would_lose(show):
 def test_the_card_alone_says_which_levels_it_declares(show):
     result = show("--card")
     assert result.out.endswith("levels\n  C1  join0\n")
+    assert "levels\n  C1" not in show().out  # there, they stand in the table
     assert "starting TensorFlow" not in result.err
+
+
+def test_the_card_says_which_sizes_are_legal(torso, tmp_path):
+    (tmp_path / "acme.py").write_text(NETWORK.replace("default=(16, 16)", "default=(16, 16), minimum=8, divisor=8"))
+    assert (
+        "  input               16×16 by default; 8 pixels or more a side; multiples of 8;\n"
+        "                      any number of channels, 3 with published weights\n"
+    ) in torso("show", "EyeNet", "--plugins-dir", ".", "--card").out
 
 
 def test_a_picture_is_drawn_and_replaced_with_force_only(show, tmp_path):
@@ -176,3 +186,73 @@ def test_the_figures_of_a_network_are_shown_with_their_unit(torso):
     assert "  MACs         10.7M multiply-accumulates" in lines  # 11 M with the head, in the authors' table
     assert "C4                16    6×6×32  block_12_add" in lines
     assert "C4@expansion      16   6×6×192  block_13_expand_relu" in lines
+
+
+def test_a_level_that_is_not_clean_is_marked(torso, tmp_path):
+    (tmp_path / "acme.py").write_text(NETWORK.replace('"C1": "join0"', '"C1": "left0"'))
+    assert (
+        "level  stride  shape  cut        node\n"
+        "─────  ──────  ─────  ─────────  ─────\n"
+        "C1          2  8×8×8  not clean  left0\n"
+        "C2          4  4×4×8  -          half\n"
+    ) in torso("show", "EyeNet", "--plugins-dir", ".").out
+
+
+FLAT = """
+import torso
+
+def build(*, input_shape):
+    import keras
+
+    class Own(keras.layers.Layer):
+        def build(self, shape):
+            self.mix = self.add_weight(shape=(shape[-1], shape[-1]))
+
+        def call(self, values):
+            return keras.ops.matmul(values, self.mix)
+
+    images = keras.Input(input_shape, name="images")
+    return keras.Model(images, Own(name="own")(keras.layers.GlobalAveragePooling2D(name="mean")(images)) * 2.0)
+
+@torso.hookimpl
+def torso_architectures():
+    yield torso.Architecture(
+        name="FlatNet", family="Flat", builder=f"{__name__}:build", preprocessing=torso.Preprocessing(),
+        input=torso.InputRules(default=(16, 16), fixed=True),
+    )
+"""
+
+
+def test_a_network_without_levels_and_without_cuts_says_so(torso, tmp_path):
+    (tmp_path / "flat.py").write_text(FLAT)
+    out = torso("show", "FlatNet", "--plugins-dir", ".").out
+    assert "  input               16×16 only; any number of channels, 3 with published\n" in out
+    assert out[out.index("one image") :] == (
+        "one image\n"
+        "  nodes        4, 0 clean cuts, 0 blocks\n"
+        "  input        16×16×3\n"
+        "  MACs         unknown\n"
+        "  FLOPs        unknown\n"
+        "  activations  3.1 kB of float32 at most at once\n"
+        "\n"
+        "levels\n"
+        "  none: no block ends at stride 2, 4, 8, 16 or 32\n"
+        "\n"
+        "clean cuts\n"
+        "  none: no node with cells, behind the input, lies on every path\n"
+    )
+
+
+def test_a_node_that_no_backbone_ends_at_is_said_to_be_one(torso, tmp_path):
+    (tmp_path / "flat.py").write_text(FLAT)
+    assert torso("show", "FlatNet", "--plugins-dir", ".", "--at", "multiply").out == (
+        "multiply\n"
+        "  kind        Multiply (a bare op)\n"
+        "  shape       3\n"
+        "  parameters  0\n"
+        "  MACs        0\n"
+        "  reads       'own'  (Own, 3 channels)\n"
+        "  pop         nothing stands behind it\n"
+        "  cut here    not possible: a backbone ends at one tensor with cells\n"
+    )
+    assert "  MACs        unknown\n" in torso("show", "FlatNet", "--plugins-dir", ".", "--at", "own").out

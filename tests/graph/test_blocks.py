@@ -59,8 +59,12 @@ def ends(text: str) -> list[str]:
         ("image conv+relu conv+relu pool/2 conv+relu conv+relu pool/4", ["conv+relu@2", "conv+relu@5", "pool@6"]),
         # a window and a 1×1 convolution behind it, as in MobileNet
         ("image conv/2 bn relu dw bn relu pw bn relu pad dw/4 bn relu pw bn relu", ["relu@9", "relu@16"]),
+        # the same at one stride: the window behind the 1×1 convolution begins the next block
+        ("image conv/2 dw pw relu dw pw relu", ["relu@4", "relu@7"]),
         # 1×1 convolutions with activations belong together, as in network in network
         ("image conv+relu/2 pw+relu pw+relu pool/4 conv+relu pw+relu", ["pw+relu@3", "pw+relu@6"]),
+        # the same with the activations as nodes of their own
+        ("image conv/2 pw bn relu pw bn relu", ["relu@7"]),
         # a linear bottleneck ends a block, and the 1×1 convolution behind it widens for the next
         (
             "image conv/2 bn relu dw bn relu pw:16 bn pw:96 bn relu pad dw/4:96 bn relu pw:24 bn add:24 pw:144 bn relu dw/8",
@@ -72,6 +76,8 @@ def ends(text: str) -> list[str]:
         ("image conv/2 bn relu pad pool/4 add relu add relu", ["relu@3", "pool@5", "relu@7", "relu@9"]),
         # a transition behind a join belongs to the next block, as in DenseNet
         ("image conv/2 concat:64 concat:96 bn relu pw:48 pool/4", ["conv@1", "concat@2", "concat@3", "pool@7"]),
+        # a join may bring the resolution down itself, as in Inception
+        ("image conv/2 concat/4 pw conv", ["conv@1", "concat@2", "conv@4"]),
         # a normalisation at the very end completes the last block, as in ResNetV2
         ("image conv/2 add add bn relu", ["conv@1", "add@2", "relu@5"]),
         ("image conv/2 add bn relu pw", ["conv@1", "add@2"]),
@@ -120,6 +126,17 @@ def test_declared_levels_come_before_inferred_ones() -> None:
     assert graph.levels == {"C1": nodes[3].name, "C2": nodes[5].name}
     declared = {"C1": nodes[2].name, "C2": nodes[2].name, "C3": "nowhere"}  # not at stride 4; not there
     assert graph.with_levels(declared).levels == {"C1": nodes[2].name, "C2": nodes[5].name}
+    assert graph.with_levels({"C2@expansion": nodes[5].name}).levels["C2@expansion"] == nodes[5].name
+
+
+def test_levels_stand_in_their_order_whichever_are_declared() -> None:
+    nodes = (
+        Node(name="image", kind="InputLayer", shape=(8, 8, 3), stride=1),
+        Node(name="left", kind="Conv2D", inputs=("image",), shape=(4, 4, 8), stride=2, kernel=(3, 3)),
+        Node(name="right", kind="Conv2D", inputs=("image",), shape=(4, 4, 8), stride=2, kernel=(3, 3)),
+        Node(name="join", kind="Concatenate", inputs=("left", "right"), shape=(2, 2, 8), stride=4),
+    )
+    assert list(Graph("Net", nodes).with_levels({"C1": "left"}).levels.items()) == [("C1", "left"), ("C2", "join")]
 
 
 def test_a_declared_name_that_keras_numbers_holds_with_default_options_only() -> None:
@@ -153,6 +170,11 @@ def test_a_declared_name_that_keras_numbers_holds_with_default_options_only() ->
 )
 def test_names_that_keras_numbers_are_told_by_their_kind(kind: str, name: str, numbered: bool) -> None:
     assert Node(name=name, kind=kind).is_numbered is numbered
+
+
+@pytest.mark.parametrize("kind", ["DepthwiseConv2D", "MaxPooling2D"])
+def test_a_window_of_one_cell_that_mixes_no_channels_is_a_window(kind: str) -> None:
+    assert role(Node(name="one", kind=kind, inputs=("a",), kernel=(1, 1))) == "window"
 
 
 def test_a_layer_of_two_inputs_that_torso_does_not_know_is_a_join() -> None:

@@ -74,6 +74,17 @@ def test_branches_of_branches_are_told_in_the_order_in_which_they_join() -> None
     ]
 
 
+def test_the_only_channel_is_not_said_to_be_all_of_them() -> None:
+    branch = Branch(source="mask", into="masked", channels=1, of=1, is_part=False)
+    assert str(branch) == "'mask', which bears on the 1 channel of 'masked'"
+
+
+def test_what_an_end_reads_is_not_lost() -> None:
+    assert [str(branch) for branch in branches_lost(INCEPTION, "gate", "scaled")] == [
+        "'left', 30 of the 40 channels of 'mixed' (75 %)"
+    ]
+
+
 def test_a_refusal_tells_what_is_lost_and_the_clean_neighbours_with_their_pop_count() -> None:
     with pytest.raises(CutError) as caught:
         require_clean(INCEPTION, "gate")
@@ -87,20 +98,50 @@ def test_a_refusal_tells_what_is_lost_and_the_clean_neighbours_with_their_pop_co
     )
 
 
-def test_many_lost_branches_are_told_in_part() -> None:
-    feeds = tuple(f"feed{number}" for number in range(9))
-    nodes = (
+def fan(count: int) -> tuple[Node, ...]:
+    """So many branches of two channels, side by side."""
+    return (
         layer("image", "InputLayer"),
-        *(layer(feed, "ReLU", "image", channels=2) for feed in feeds),
-        layer("mixed", "Concatenate", *feeds, channels=18),
+        *(layer(f"feed{number}", "ReLU", "image", channels=2) for number in range(count)),
     )
+
+
+def mixed(count: int) -> Graph:
+    feeds = fan(count)
+    return Graph("Net", (*feeds, layer("mixed", "Concatenate", *(feed.name for feed in feeds[1:]), channels=2 * count)))
+
+
+def test_many_lost_branches_are_told_in_part() -> None:
     with pytest.raises(CutError) as caught:
-        require_clean(Graph("Net", nodes), "feed0")
+        require_clean(mixed(9), "feed0")
     assert [text for label, text in caught.value.notes if label == "lost"][-2:] == [
         "'feed6', 2 of the 18 channels of 'mixed' (11 %)",
         "and 2 more, up to 'mixed'",
     ]
     assert caught.value.fact == "a cut at 'feed0' would lose 8 branches of Net that run beside it"
+    with pytest.raises(CutError) as caught:
+        require_clean(mixed(7), "feed0")
+    assert [text for label, text in caught.value.notes if label == "lost"][-1] == (
+        "'feed6', 2 of the 14 channels of 'mixed' (14 %)"
+    )
+
+
+def test_many_lost_outputs_are_told_in_part() -> None:
+    nodes = fan(9)
+    with pytest.raises(CutError) as caught:
+        require_clean(Graph("Net", nodes, ends=tuple(node.name for node in nodes[1:])), "feed0")
+    assert [text for label, text in caught.value.notes if label == "lost"][-2:] == [
+        "'feed6', an output of the network",
+        "and 2 more, up to 'feed8'",
+    ]
+
+
+def test_branches_are_told_up_to_the_last_output_whichever_comes_first() -> None:
+    for ends in (("stem", "end"), ("end", "stem")):
+        assert [str(branch) for branch in branches_lost(Graph("Net", INCEPTION.nodes, ends=ends), "left")] == [
+            "'scaled', 10 of the 40 channels of 'mixed' (25 %)",
+            "'stem', an output of the network",
+        ]
 
 
 def test_an_end_of_several_is_clean_with_the_others_only() -> None:

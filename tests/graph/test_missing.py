@@ -60,10 +60,23 @@ CLEAN = "  clean cuts: twin:1, twin:0, re_lu, activation_11, activation_10, acti
             "  did you mean: 're_lu', if only Net was built before\n",
         ),
         ("twin", "  cause: the layer 'twin' is called 2 times\n  did you mean: 'twin:0' or 'twin:1'\n"),
+        ("conv1_conv_3", "  did you mean: 'conv1_conv'  (Conv2D, stride 2, 8 channels)\n"),  # Keras numbers none like it
+        ("conv1/relu/", "  did you mean: 'conv1_relu'  (Activation, stride 2, 8 channels)\n"),
+        ("activation-3/", "  did you mean: 'activation_3'  (Activation, stride 2, 8 channels)\n"),
         ("zzz", ""),
+        ("", ""),
     ],
 )
 def test_an_unknown_node_is_answered_with_what_may_be_meant(name: str, notes: str) -> None:
     with pytest.raises(UnknownNameError) as caught:
         GRAPH[name]
     assert str(caught.value) == f"node {name!r} is not in Net\n{notes}{CLEAN}"
+
+
+def test_no_more_clean_cuts_are_counted_than_are_left_out() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        Graph("Net", GRAPH.nodes[:7])["zzz"]
+    assert str(caught.value) == (
+        "node 'zzz' is not in Net\n"
+        "  clean cuts: activation_3, activation_2, activation_1, activation, conv1_relu, conv1_conv"
+    )

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from random_graphs import graph_of, networks, paths
 
-from torso.graph import Graph, Node
+from torso.graph import Feature, Graph, Node
 
 
 @given(networks())
@@ -43,6 +44,7 @@ RESIDUAL = Graph(
         Node(name="stem", kind="Conv2D", inputs=("image",), shape=(4, 4, 16), stride=2),
         Node(name="branch", kind="Conv2D", inputs=("stem",), shape=(4, 4, 16), stride=2),
         Node(name="join", kind="Add", inputs=("branch", "stem"), shape=(4, 4, 16), stride=2, alias=("block",)),
+        Node(name="relu", kind="ReLU", inputs=("join",), shape=(4, 4, 16), stride=2),
     ),
 )
 
@@ -50,3 +52,40 @@ RESIDUAL = Graph(
 def test_a_node_is_found_by_its_alias() -> None:
     assert RESIDUAL["block"].name == "join"
     assert "block" in RESIDUAL
+
+
+def test_an_alias_is_as_good_as_the_name_everywhere() -> None:
+    assert RESIDUAL.with_levels({"C1": "block"}).levels == {"C1": "join"}
+    assert RESIDUAL.kept("block").ends == ("join",)
+    assert [node.name for node in RESIDUAL.readers("block")] == ["relu"]
+    assert RESIDUAL.with_levels({"C1": "block"}).feature("features", "block") == Feature(
+        name="features", node="join", stride=2, channels=16, shape=(4, 4, 16), level="C1"
+    )
+
+
+def test_a_part_has_the_levels_of_the_whole_that_are_in_it_and_no_others() -> None:
+    assert RESIDUAL.levels == {"C1": "relu"}
+    assert RESIDUAL.kept("join").levels == {}
+    assert RESIDUAL.with_levels({"C1": "stem"}).kept("join").levels == {"C1": "stem"}
+
+
+def test_a_call_has_no_number_where_it_is_the_only_one_left() -> None:
+    nodes = (
+        Node(name="image", kind="InputLayer", shape=(8, 8, 3), stride=1),
+        Node(name="body/conv", kind="Conv2D", inputs=("image",), shape=(4, 4, 3), stride=2),
+    )
+    assert Graph("Net", nodes).knowing({"C1": "body:0/conv", "C2": "body:1/conv2"}).levels == {"C1": "body/conv"}
+
+
+@pytest.mark.parametrize(
+    ("node", "can_end"),
+    [
+        (Node(name="conv", kind="Conv2D", inputs=("image",), shape=(4, 4, 8)), True),
+        (Node(name="tokens", kind="Reshape", inputs=("image",), shape=(16, 8)), True),
+        (Node(name="mean", kind="GlobalAveragePooling2D", inputs=("image",), shape=(8,)), False),
+        (Node(name="split", kind="Split", inputs=("image",), shape=(4, 4, 8), outputs=2), False),
+        (Node(name="image", kind="InputLayer", shape=(4, 4, 8)), False),
+    ],
+)
+def test_a_backbone_ends_at_one_tensor_with_cells_that_is_computed(node: Node, can_end: bool) -> None:
+    assert node.can_end is can_end

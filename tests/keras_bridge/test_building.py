@@ -84,6 +84,10 @@ def test_a_builder_that_fails_is_blamed(run: Run) -> None:
     assert failure(run, returned="1 / 0") == "the builder of 'acme/Tiny' failed: ZeroDivisionError: division by zero"
 
 
+def test_a_builder_that_wants_to_end_the_process_is_blamed(run: Run) -> None:
+    assert failure(run, returned="exit('no more')") == "the builder of 'acme/Tiny' failed: SystemExit: no more"
+
+
 def test_a_builder_that_returns_no_model_is_blamed(run: Run) -> None:
     assert failure(run, returned="x") == "the builder of 'acme/Tiny' returned KerasTensor, not a keras.Model"
 
@@ -94,6 +98,11 @@ def test_a_builder_that_ignores_the_input_shape_is_blamed(run: Run) -> None:
         "the builder of 'acme/Tiny' returned a model for images [(None, None, 3)], not [(8, 8, 3)]\n"
         "  fix: let it take its input_shape"
     )
+
+
+def test_a_network_may_be_cut_at_its_own_end_that_is_no_map(run: Run) -> None:
+    returned = "keras.Model(inputs, keras.layers.GlobalAveragePooling2D(name='mean')(x))"
+    assert run(returned=returned, truncate={"layer": "mean"}).features[0].shape == (2,)
 
 
 SPLIT = "keras.Model(inputs, keras.layers.Conv2D(2, 1, name='end')(keras.ops.split(x, [1], axis=-1)[1]))"
@@ -219,6 +228,34 @@ def test_before_freeze_comes_between_the_cut_and_the_freeze(run: Run) -> None:
         assert trunk.features[0].channels == 5
 
 
+NESTED = """keras.Model(
+        inputs,
+        [a := keras.Input((8, 8, 2)), keras.Model(a, keras.layers.Add(name="add")([
+            keras.layers.Conv2D(4, 1)(a), keras.layers.Conv2D(4, 3, padding="same")(a)
+        ]), name="inner")][1](x),
+    )"""
+
+
+def test_names_stay_where_the_calls_that_they_were_counted_behind_are_gone(run: Run) -> None:
+    spec: dict[str, Any] = {"truncate": {"layer": {"name": "inner/conv2d_1", "allow_partial": True}}}
+    names = ["image", "conv0", "conv1", "inner/conv2d_1"]
+    trunk = run(returned=NESTED, **spec)
+    assert [node.name for node in trunk.graph] == names
+    assert trunk.model.get_layer("inner").layers[-1].name == "conv2d_1"
+    grown = BEFORE.replace("{0}", "keras.Model(model.input, keras.layers.ReLU(name='end')(model.output))")
+    trunk = run(grown, returned=NESTED, **spec)
+    assert [node.name for node in trunk.graph] == [*names, "end"]
+    assert trunk.model.get_layer("inner").layers[-1].name == "conv2d_1"
+
+
+def test_a_level_stays_where_it_was_when_a_plugin_adds_to_the_trunk(run: Run) -> None:
+    down = "keras.Model(inputs, keras.layers.Conv2D(4, 3, strides=2, padding='same', name='down')(x))"
+    grown = "keras.Model(model.input, keras.layers.Conv2D(5, 1, name='more')(model.output))"
+    trunk = run(BEFORE.replace("{0}", grown), returned=down)
+    assert trunk.graph.end.name == "more"
+    assert dict(trunk.graph.levels) == {"C1": "down"}
+
+
 def test_before_freeze_may_leave_the_trunk_as_it_is(run: Run) -> None:
     assert [node.name for node in run(BEFORE.replace("{0}", "None")).graph] == ["image", "conv0", "conv1"]
 
@@ -275,6 +312,15 @@ def test_a_builder_that_computes_with_its_values_gives_a_graph_too(tmp_path: Any
 def test_a_builder_that_fails_is_blamed_when_its_graph_is_read(tmp_path: Any) -> None:
     with pytest.raises(torso.PluginError, match="the builder of 'acme/Tiny' failed: ZeroDivisionError: division by zero"):
         graph_of(tmp_path, "1 / 0")
+
+
+def test_a_level_that_is_declared_by_a_counted_name_holds_with_default_options_only(tmp_path: Any) -> None:
+    returned = "keras.Model(inputs, keras.layers.ReLU()(keras.layers.Conv2D(4, 3, strides=2, padding='same')(x)))"
+    text = PLUGIN.format(more="", returned=returned).replace("options=(", 'levels={"C1": "conv2d"}, options=(')
+    (tmp_path / "acme.py").write_text(text)
+    registry = torso.Registry.load(plugins_dirs=[tmp_path], discover=False)
+    assert dict(torso.read_graph("Tiny", registry=registry).levels) == {"C1": "conv2d"}
+    assert dict(torso.read_graph("Tiny", options={"depth": 3}, registry=registry).levels) == {"C1": "re_lu"}
 
 
 BOTH = "keras.Model(inputs, {'wide': inner.output, 'deep': x})".replace("inner", "keras.Model(inputs, x).get_layer('conv0')")

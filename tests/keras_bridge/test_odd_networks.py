@@ -72,6 +72,33 @@ def test_a_name_that_an_author_wrote_as_keras_would_stays_in_every_build(odd: Od
     assert [(node.name, node.channels) for node in trunk.graph][1:] == [("conv2d_1", 4)]
 
 
+def test_a_name_that_an_author_wrote_is_given_to_no_other_layer(odd: Odd) -> None:
+    keras.layers.Conv2D(1, 1)  # else Keras itself would give that name twice
+    registry = odd('return keras.Model(images, layers.Conv2D(8, 3)(layers.Conv2D(4, 3, name="conv2d")(images)))')
+    assert [(node.name, node.channels) for node in create(registry).graph][1:] == [("conv2d", 4), ("conv2d_1", 8)]
+
+
+FUNCTIONAL = """a = keras.Input(input_shape)
+    inner = keras.Model(a, layers.Conv2D(8, 3)(layers.Conv2D(4, 3, name="conv2d_1")(a)), name="inner")
+"""
+SEQUENTIAL = """inner = keras.Sequential([layers.Conv2D(4, 3, name="conv2d_1"), layers.Conv2D(8, 3)], name="inner")
+"""
+
+
+@pytest.mark.parametrize("inner", [FUNCTIONAL, SEQUENTIAL], ids=["functional", "sequential"])
+def test_a_name_that_an_author_wrote_as_keras_would_stays_within_a_nested_model(odd: Odd, inner: str) -> None:
+    for _ in range(2):
+        keras.layers.Conv2D(1, 1)  # else Keras itself may give that name twice
+    registry = odd(f"{inner}    return keras.Model(images, inner(images))")
+    names = [("inner/conv2d_1", 4), ("inner/conv2d", 8)]
+    assert [(node.name, node.channels) for node in torso.read_graph("Odd", registry=registry)][1:] == names
+    built = create(registry)
+    assert [(node.name, node.channels) for node in built.graph][1:] == names
+    assert [layer.name for layer in built.model.get_layer("inner").layers][-2:] == ["conv2d_1", "conv2d"]
+    trunk = create(registry, truncate={"layer": "inner/conv2d_1"})
+    assert [(node.name, node.channels) for node in trunk.graph][1:] == names[:1]
+
+
 def test_a_part_that_a_builder_keeps_has_the_same_names_in_every_build(odd: Odd) -> None:
     registry = odd(
         "part = globals().setdefault('part', layers.Conv2D(4, 1))\n"
@@ -97,6 +124,14 @@ def test_the_second_output_of_a_node_is_kept_where_the_network_gives_that(odd: O
         with pytest.raises(CutError) as caught:
             create(registry, truncate=truncate)
         assert caught.value.fact == "'split' of Odd has 2 outputs, and a backbone ends at one"
+
+
+def test_the_shape_of_an_end_is_that_of_the_output_that_the_network_gives(odd: Odd) -> None:
+    registry = odd(
+        'first, second = ops.split(layers.Conv2D(8, 3, name="p")(images), [3], axis=-1)\n'
+        "    return keras.Model(images, [layers.ReLU(name='q')(first), second])"
+    )
+    assert [(feature.name, feature.channels) for feature in create(registry).features] == [("q", 3), ("split", 5)]
 
 
 def test_several_outputs_of_one_node_are_refused(odd: Odd) -> None:
@@ -192,6 +227,45 @@ def test_sizes_are_known_inside_a_nested_model_that_is_for_any_size() -> None:
     ]
     open_ended = keras.Input((None, None, 3))
     assert read_graph(keras.Model(open_ended, inner(open_ended)), "Net").end.shape == (None, None, 4)
+
+
+def test_a_custom_layer_in_a_nested_model_for_any_size_is_read_and_cut() -> None:
+    anything = keras.Input((None, None, 3))
+    convolved = layers.Conv2D(5, 3, name="conv")(Halved(name="halved")(anything))
+    inner = keras.Model(anything, convolved, name="inner")
+    model = keras.Model(inputs := image(), inner(inputs))
+    randomize(model)
+    assert [(node.name, node.shape) for node in read_graph(model, "Net")][1:] == [
+        ("inner/halved", (8, 8, 3)),
+        ("inner/conv", (6, 6, 5)),
+    ]
+    pixels = images((16, 16, 3))
+    assert_same_and_meaningful(cut(model, None, "trunk")(pixels), model(pixels))
+
+
+def test_a_second_call_that_does_not_read_the_first_is_cut_alone() -> None:
+    inputs = image()
+    shared = layers.Conv2D(3, 1, name="shared")
+    first, second = shared(inputs), shared(layers.ReLU(name="before")(layers.Conv2D(3, 1, name="own")(inputs)))
+    behind = layers.ReLU(name="behind")(second)
+    model = keras.Model(inputs, layers.Add()([first, behind]))
+    randomize(model)
+    pixels = images((16, 16, 3))
+    assert_same_and_meaningful(cut(model, "shared:1", "trunk")(pixels), keras.Model(inputs, second)(pixels))
+    trunk = cut(model, "behind", "trunk")
+    assert_same_and_meaningful(trunk(pixels), keras.Model(inputs, behind)(pixels))
+    assert [layer.name for layer in trunk.operations] == ["images", "own", "before", "shared", "behind"]
+
+
+def test_a_layer_without_weights_may_be_shared_by_two_models(odd: Odd) -> None:
+    registry = odd(
+        "shared = layers.ReLU(name='shared')\n    a = keras.Input(input_shape)\n"
+        "    inner = keras.Model(a, shared(layers.Conv2D(3, 1, name='conv')(a)), name='inner')\n"
+        "    return keras.Model(images, shared(layers.Conv2D(4, 1, name='end')(inner(images))))"
+    )
+    assert [node.name for node in create(registry).graph] == [
+        "images", "inner/conv", "inner/shared", "end", "shared",
+    ]  # fmt: skip
 
 
 def test_the_level_of_a_call_stays_when_the_other_calls_are_gone(odd: Odd) -> None:

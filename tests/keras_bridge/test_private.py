@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import threading
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import keras
 import pytest
 
 from torso.keras_bridge import private
-from torso.keras_bridge.private import can_forget, can_intercept, without_values, without_weights
+from torso.keras_bridge.private import can_forget, can_intercept, counting_names, without_values, without_weights
 
 
 def efficientnet() -> keras.Model:
@@ -25,6 +26,16 @@ def test_without_weights_draws_the_pretrained_graph_and_records_the_file(monkeyp
         model = efficientnet()
     assert [type(layer).__name__ for layer in model.layers].count("Rescaling") == 2  # one without weights
     assert [request.fname for request in requests] == ["efficientnetb0_notop.h5"]
+    assert requests[0].cache_subdir == "models"
+    assert re.fullmatch("[0-9a-f]{32}", requests[0].file_hash or "")
+
+
+def test_without_weights_goes_on_behind_another_within_it() -> None:
+    with without_weights() as outer:
+        with without_weights() as inner:
+            pass
+        efficientnet()
+    assert ([request.fname for request in outer], inner) == (["efficientnetb0_notop.h5"], [])
 
 
 def test_without_weights_leaves_no_trace() -> None:
@@ -120,3 +131,23 @@ def test_without_the_private_names_variables_have_values(monkeypatch: pytest.Mon
         assert not lean
         layer.build((None, 4))
     assert layer.kernel.numpy().shape == (4, 3)
+
+
+def test_names_that_keras_counted_are_told_from_those_behind_and_before_them() -> None:
+    before = keras.layers.Dense(1)
+    start = int(f"{before.name}_0".split("_")[1]) + 1
+    with counting_names() as is_numbered:
+        counted = keras.layers.Dense(1)
+        written = keras.layers.Dense(1, name=f"dense_{start + 1}")
+        assert counted.name == f"dense_{start}"
+    assert [is_numbered(layer) for layer in (before, counted, written)] == [False, True, False]
+
+
+@pytest.mark.parametrize("counts", [{"dense": 1}, {}])
+def test_where_the_count_of_names_cannot_be_trusted_any_name_may_be_of_it(
+    monkeypatch: pytest.MonkeyPatch, counts: dict[str, int]
+) -> None:
+    found = iter([{"dense": 9}, counts])
+    monkeypatch.setattr(private, "_name_counts", lambda: next(found))
+    with counting_names() as is_numbered:
+        assert is_numbered(keras.layers.Dense(1, name="dense_3"))

@@ -65,6 +65,25 @@ def test_read_graph_numbers_the_calls_of_a_shared_layer() -> None:
     ]
 
 
+def test_read_graph_finds_the_end_of_models_within_models_by_the_name_of_each() -> None:
+    deep = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Conv2D(2, 1, name="conv")], name="deep")
+    deeper = keras.Sequential([keras.Input((4, 4, 2)), deep], name="outer")
+    graph = read_graph(keras.Model(inputs := keras.Input((4, 4, 2), name="image"), deeper(inputs)), "Nested")
+    assert [node.name for node in graph] == ["image", "outer/deep/conv"]
+    assert graph["outer/deep"] == graph["outer"] == graph.end
+
+
+def test_read_graph_tells_the_layer_whose_calls_lie_in_a_nested_model_that_is_called_twice() -> None:
+    inner = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Conv2D(2, 1, name="conv")], name="inner")
+    inputs = keras.Input((4, 4, 2), name="image")
+    graph = read_graph(keras.Model(inputs, inner(inner(inputs))), "Twice")
+    assert [(node.name, node.layer) for node in graph] == [
+        ("image", ""),
+        ("inner:0/conv", "inner/conv"),
+        ("inner:1/conv", "inner/conv"),
+    ]
+
+
 def test_read_graph_loses_the_stride_where_there_is_no_map_of_cells() -> None:
     inputs = keras.Input((4, 4, 2))
     pooled = keras.layers.GlobalAveragePooling2D(keepdims=True)(inputs)

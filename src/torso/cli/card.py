@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TextIO
 
 from torso.architecture import Architecture, InputRules, Weights
-from torso.cli.text import bold, facts, page_of, table, times
+from torso.cli.text import bold, counted, facts, page_of, table, times
 from torso.registry import Contribution
 from torso.spec.options import Option, Value
 from torso.weights import WeightsFile
@@ -50,7 +50,7 @@ def _input_words(rules: InputRules) -> str:
     if rules.fixed:
         words = [f"{times(rules.default)} only"]
     else:
-        words = [f"{times(rules.default)} by default", f"{rules.minimum} pixels or more a side"]
+        words = [f"{times(rules.default)} by default", f"{counted(rules.minimum, 'pixel')} or more a side"]
         if rules.divisor > 1:
             words.append(f"multiples of {rules.divisor}")
     legal = " or ".join(map(str, rules.channels)) or "any number of"

@@ -61,6 +61,6 @@ def _plain(name: str) -> str:
 
 
 def _last_clean(clean: Sequence[Node]) -> str:
-    names = [node.name for node in reversed(clean) if node.inputs]
+    names = [node.name for node in reversed(clean)]
     more = f", … and {len(names) - _MOST_CLEAN} before them" if len(names) > _MOST_CLEAN else ""
     return ", ".join(names[:_MOST_CLEAN]) + more

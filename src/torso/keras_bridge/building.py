@@ -154,7 +154,7 @@ def _build(plan: Plan) -> tuple[keras.Model, Collection[str]]:
 
 
 def _layers(model: keras.Model) -> Iterator[Any]:
-    for layer in getattr(model, "operations", ()):
+    for layer in getattr(model, "operations", None) or model.layers:  # a Sequential has no operations
         yield layer
         if isinstance(layer, keras.Model):
             yield from _layers(layer)

@@ -33,7 +33,7 @@ def select_pop(graph: Graph, options: Options) -> str:
 
 
 def _pop_blocks(graph: Graph, count: int) -> str:
-    ends = [node.name for node in graph.blocks if node.inputs]
+    ends = [node.name for node in graph.blocks]
     if graph.end.name not in ends:
         ends.append(graph.end.name)
     if count >= len(ends):
