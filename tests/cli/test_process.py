@@ -84,6 +84,7 @@ def test_a_signal_ends_a_build_at_once_and_leaves_nothing(environment, tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     ) as running:
         for line in running.stderr:
             if line == "slow: building SlowNet\n":
