@@ -9,7 +9,7 @@ import pytest
 
 import torso
 from torso.graph import Graph
-from torso.keras_bridge.building import select_cut
+from torso.keras_bridge.selecting import select_cut
 
 REGISTRY = torso.Registry.load(discover=False)
 

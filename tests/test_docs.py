@@ -95,8 +95,9 @@ def test_the_python_blocks_run_one_after_the_other(workplace: Path) -> None:
     assert issubclass(names["TestDigitNet"], names["ArchitectureTests"])
 
 
-def test_the_yaml_file_of_the_tour_plans(workplace: Path) -> None:
+def test_the_yaml_files_of_the_tour_plan(workplace: Path) -> None:
     assert list(torso.load_specs("backbones.yaml").plans) == ["edge", "twin", "digits"]
+    assert torso.load_specs("bands.yaml").plans["infrared"].input_shape == (224, 224, 4)
 
 
 def test_every_strategy_stands_in_the_readme() -> None:
@@ -104,6 +105,14 @@ def test_every_strategy_stands_in_the_readme() -> None:
     table = README.partition("| `truncate:` |")[2].partition("\n\n")[0]
     assert sorted(own) == sorted(re.findall(r"^\| `(\w+)", table, re.MULTILINE))
     sentence = README.partition("Strategies that come with torso: ")[2].partition(". ")[0]
+    assert sorted(own) == sorted(re.findall(r"`(\w+)`", sentence))
+
+
+def test_every_channel_adapter_stands_in_the_readme() -> None:
+    own = [one.value.name for one in torso.Registry.load(discover=False).channel_adapters]
+    table = README.partition("| `adapt:` |")[2].partition("\n\n")[0]
+    assert sorted(own) == sorted(re.findall(r"^\| `(\w+)", table, re.MULTILINE))
+    sentence = README.partition("Channel adapters: ")[2].partition(".")[0]
     assert sorted(own) == sorted(re.findall(r"`(\w+)`", sentence))
 
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 import torso
 from torso.files import hash_of
-from torso.planning import summary
+from torso.planning import mix_for, network_mix, preprocessing_for, summary
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,7 @@ def test_a_plan_says_all_that_will_happen(registry: torso.Registry) -> None:
         "weights": {
             "label": "imagenet", "source": "weight-sources/url", "url": file, "sha256": None, "md5": None, "cached_as": None,
         },
+        "adapt": None,
         "truncate": {"name": "truncations/pop", "options": {"count": 3, "unit": "node", "allow_partial": False}},
         "freeze": {"name": "freeze-policies/all", "options": {}},
         "warnings": [f"{file.rpartition('/')[2]} has no published hash: the download cannot be verified"],
@@ -111,7 +115,7 @@ def test_all_errors_are_told_at_once(registry: torso.Registry) -> None:
 def test_weights_for_another_number_of_channels_are_refused(registry: torso.Registry) -> None:
     assert refused(registry, "VGG16", input={"channels": 4}) == (
         "the imagenet weights of VGG16 are for 3 channels, not 4 (at $.input.channels)\n"
-        "  fix: write channels: 3, or weights: none"
+        "  fix: add adapt to input (map, mean, repeat, zero_extra), write channels: 3, or weights: none"
     )
     plan = torso.plan("VGG16", input={"channels": 4}, weights="none", registry=registry)
     assert plan.warnings == ("no weights were trained on 4 channels: the pixels are not preprocessed",)
@@ -152,7 +156,191 @@ def test_a_mapping_that_no_source_answers_to_is_refused(registry: torso.Registry
     )
 
 
-def test_a_channel_adapter_is_not_ignored(registry: torso.Registry) -> None:
-    assert refused(registry, "VGG16", input={"adapt": "mean"}) == (
-        "unknown channel adapter 'mean' (at $.input.adapt)\n  known: none"
+def test_weights_are_adapted_to_another_number_of_channels(registry: torso.Registry) -> None:
+    plan = torso.plan("VGG16", input={"channels": 4, "adapt": {"map": ["R", "G", "B", "R"]}}, registry=registry)
+    assert (plan.input_shape, plan.source_channels) == ((224, 224, 4), 3)
+    assert plan.mix == ((0.5, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0, 0))
+    assert plan.warnings == ()
+    assert plan.report()["adapt"] == {
+        "name": "channel-adapters/map",
+        "options": {"sources": ("R", "G", "B", "R")},
+        "source_channels": 3,
+    }
+    assert summary(plan)["input"] == "224×224 pixels, 4 channels"
+    assert summary(plan)["adapt"] == "map R, G, B, R, from weights for 3 channels"
+
+
+def test_without_an_adapter_the_weights_are_for_the_channels_of_the_input(registry: torso.Registry) -> None:
+    plan = torso.plan("VGG16", input={"channels": 4}, weights="none", registry=registry)
+    assert (plan.adapt, plan.mix, plan.source_channels) == (None, None, 4)
+    assert "adapt" not in summary(plan)
+
+
+def test_a_map_says_how_many_channels_there_are(registry: torso.Registry) -> None:
+    assert torso.plan("VGG16", input={"adapt": {"map": ["R", "R"]}}, registry=registry).input_shape == (224, 224, 2)
+    assert torso.plan("VGG16", input={"adapt": "mean"}, registry=registry).input_shape == (224, 224, 3)
+    assert refused(registry, "VGG16", input={"channels": 3, "adapt": {"map": ["R", "R"]}}) == (
+        "the map has 2 channels, and the input 3 (at $.input.adapt.map)\n"
+        "  fix: name 3, or leave out channels: the map says how many there are"
     )
+
+
+def test_statistics_follow_the_channels(registry: torso.Registry) -> None:
+    adapt = {"map": ["B", "G", "none", "R", "R"]}
+    torch = torso.plan("DenseNet121", input={"adapt": adapt}, registry=registry).preprocessing
+    assert (torch.order, torch.divide) == ("RGB", 255.0)
+    assert torch.mean == (0.406, 0.456, 0.0, 0.485, 0.485)
+    assert torch.std == (0.225, 0.224, 1.0, 0.229, 0.229)
+    caffe = torso.plan("VGG16", input={"adapt": adapt}, registry=registry).preprocessing
+    assert caffe.order == "BGR"  # the network reads the user's channels from the last to the first
+    assert caffe.mean == (123.68, 123.68, 0.0, 116.779, 103.939)
+    scaled = torso.plan("Xception", input={"channels": 13, "adapt": "mean"}, registry=registry)
+    assert scaled.preprocessing == replace(scaled.architecture.value.preprocessing, mean=(1.0,) * 13)
+    extra = torso.plan("Xception", input={"channels": 4, "adapt": "zero_extra"}, registry=registry).preprocessing
+    assert extra.mean == (1.0,) * 4, "what is the same for all channels is so for one that is not read"
+    grey = torso.plan("DenseNet121", input={"channels": 1, "adapt": "mean"}, registry=registry).preprocessing
+    assert grey.mean == ((0.485 + 0.456 + 0.406) / 3,)
+    assert grey.std == pytest.approx([(0.229 + 0.224 + 0.225) / 3])
+
+
+def test_the_network_reads_the_channels_in_its_own_order(registry: torso.Registry) -> None:
+    adapt = {"map": ["R", "none", "G"]}
+    assert network_mix(torso.plan("DenseNet121", input={"adapt": adapt}, registry=registry), 3) == (
+        (1, 0, 0),
+        (0, 0, 0),
+        (0, 1, 0),
+    )
+    # read as [G, none, R] from kernels for B, G, R
+    bgr = torso.plan("VGG16", input={"adapt": adapt}, registry=registry)
+    assert network_mix(bgr, 3) == ((0, 1, 0), (0, 0, 0), (0, 0, 1))
+
+
+def test_of_weights_for_other_channels_only_numbers_that_hold_for_all_are_known(
+    registry: torso.Registry, tmp_path: Path
+) -> None:
+    path = tmp_path / "w.h5"
+    path.write_bytes(b"values")
+    weights = {"file": path, "sha256": hash_of(path)}
+    adapt = {"map": ["4", "0"]}
+    torch = torso.plan("DenseNet121", input={"adapt": adapt}, weights=weights, registry=registry)
+    assert (torch.mix, torch.warnings) == (None, ())
+    assert mix_for(torch, 5) == ((0, 0, 0, 0, 1), (1, 0, 0, 0, 0))
+    assert preprocessing_for(torch, 5) == replace(torch.architecture.value.preprocessing, mean=(), std=())
+    caffe = torso.plan("VGG16", input={"adapt": adapt}, weights=weights, registry=registry)
+    assert preprocessing_for(caffe, 5).order == "RGB"
+    assert network_mix(caffe, 5) == mix_for(caffe, 5)
+    scaled = torso.plan("Xception", input={"channels": 3, "adapt": "mean"}, weights=weights, registry=registry)
+    assert preprocessing_for(scaled, 1) == replace(scaled.architecture.value.preprocessing, mean=(1.0,))
+    several = torso.plan("VGG16", input={"adapt": {"map": ["4", "3", "7"]}}, weights=weights, registry=registry)
+    assert mix_for(several, 8)[1] == (0, 0, 0, 1, 0, 0, 0, 0)
+    assert refused(registry, "VGG16", input={"adapt": adapt}) == (
+        "the weights have no channel '4': their input has 3 (at $.input.adapt.map)\n  known: R, G, B, 0, 1, 2, none"
+    )
+    assert refused(registry, "VGG16", input={"adapt": {"map": ["X"]}}, weights=weights).startswith(
+        "the weights have no channel 'X'"
+    )
+
+
+def test_an_adapter_that_changes_nothing_is_warned_of(registry: torso.Registry) -> None:
+    def warnings(adapt: Any, **spec: Any) -> tuple[str, ...]:
+        return torso.plan("VGG16", input={"adapt": adapt}, registry=registry, **spec).warnings
+
+    for rule in ("repeat", "zero_extra", {"map": ["R", "G", "B"]}):
+        said = "map R, G, B" if isinstance(rule, dict) else rule
+        assert warnings(rule) == (f"adapt: {said} changes nothing: the imagenet weights are for 3 channels already",)
+    for rule in ("mean", {"map": ["B", "G", "R"]}, {"map": ["R", "G", "B", "none"]}, {"map": ["R", "G"]}):
+        assert warnings(rule) == ()
+
+
+def test_without_weights_there_is_nothing_to_adapt(registry: torso.Registry) -> None:
+    assert refused(registry, "VGG16", input={"channels": 4, "adapt": "mean"}, weights="none") == (
+        "there is nothing for 'mean' to adapt: with weights: none, VGG16 has random values for any number of channels "
+        "(at $.input.adapt)\n"
+        "  fix: leave adapt out (adapt: none takes back a default), or name weights"
+    )
+    taken_back = torso.plan("VGG16", input={"channels": 4, "adapt": None}, weights="none", registry=registry)
+    assert taken_back.adapt is None
+
+
+@pytest.mark.parametrize(
+    ("adapt", "text"),
+    [
+        ("meen", "unknown channel adapter 'meen' (at $.input.adapt)\n  did you mean: 'mean'\n"
+                 "  known: map, mean, repeat, zero_extra"),
+        ({"mean": 3}, "channel adapter 'mean' takes no value (at $.input.adapt.mean)"),
+        ("map", "channel adapter 'map' needs the option 'sources': a list, each text (at $.input.adapt)"),
+        ({"map": []}, "the map names no channel (at $.input.adapt.map)\n"
+                      "  fix: write one for each channel, as in {map: [R, G, B, R]}"),
+        ({"map": "RGB"}, "sources must be a list, each text, not the text 'RGB' (at $.input.adapt.map)\n  fix: write [RGB]"),
+        ({"map": ["none"]}, "the map names no trained channel, so nothing of an image would be seen (at $.input.adapt.map)"),
+        ({"map": ["-1", "red"]}, "the weights have no channel '-1': their input has 3 (at $.input.adapt.map)\n"
+                                 "  did you mean: '1'\n  known: R, G, B, 0, 1, 2, none\n"
+                                 "the weights have no channel 'red': their input has 3 (at $.input.adapt.map)\n"
+                                 "  known: R, G, B, 0, 1, 2, none"),
+        (["R"], "adapt must be a name, or a mapping with one key, not a list (at $.input.adapt)\n"
+                "  fix: put the options under the name, as in {map: [R, G, B, R]}"),
+        ({"mean": {}, "map": []}, "adapt must be a name, or a mapping with one key, not one of 2 keys (at $.input.adapt)\n"
+                                  "  fix: put the options under the name, as in {map: [R, G, B, R]}"),
+    ],
+)  # fmt: skip
+def test_a_wrong_adapter_is_refused_with_what_is_right(registry: torso.Registry, adapt: Any, text: str) -> None:
+    assert refused(registry, "VGG16", input={"adapt": adapt}) == text
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (
+            {"mix": lambda have, want, options: [[1.0] * have] * (want - 1)},
+            "gave 3 rows of 3 numbers, not 4 rows of 3",
+        ),
+        ({"mix": lambda have, want, options: [[1.0]] * want}, "gave 4 rows of 1 numbers, not 4 rows of 3"),
+        ({"mix": lambda have, want, options: [[float("nan")] * have] * want}, "gave nan where a finite number is due"),
+        ({"mix": lambda have, want, options: [[-float("inf")] * have] * want}, "gave -inf where a finite number is due"),
+        ({"mix": lambda have, want, options: [[True] * have] * want}, "gave True where a finite number is due"),
+        ({"mix": lambda have, want, options: [[10**400] * have] * want}, "gave 1000000"),
+        ({"mix": lambda have, want, options: [["1"] * have] * want}, "gave '1' where a finite number is due"),
+        ({"mix": lambda have, want, options: None}, "failed: TypeError: 'NoneType' object is not iterable"),
+        ({"mix": lambda have, want, options: 1 / 0}, "failed: ZeroDivisionError: division by zero"),
+        ({"mix": None, "channels": lambda options: "4"}, "asks for '4' channels"),
+        ({"mix": None, "channels": lambda options: 1 / 0}, "failed: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_plugins_rule_that_is_none_is_blamed(tmp_path: Path, rule: dict[str, Any], text: str) -> None:
+    registry = registry_with(tmp_path, torso.ChannelAdapter(name="odd", doc="Odd.", **rule))
+    given = {"adapt": "odd"} if "channels" in rule else {"adapt": "odd", "channels": 4}
+    with pytest.raises(torso.PluginError) as caught:
+        torso.plan("VGG16", input=given, registry=registry)
+    assert str(caught.value).startswith(f"channel adapter 'rules/odd' {text}")
+    assert str(caught.value).count(" (at $.input.adapt)\n  plugin: plugin 'rules' (") == 1
+
+
+def test_a_plugins_rule_may_refuse_in_its_own_words(tmp_path: Path) -> None:
+    def refuse(have: int, want: int, options: Any) -> Any:
+        raise torso.OptionError("thirteen bands only")
+
+    registry = registry_with(tmp_path, torso.ChannelAdapter(name="bands", doc="Bands.", mix=refuse))
+    assert refused(registry, "VGG16", input={"adapt": "bands"}).startswith(
+        "thirteen bands only (at $.input.adapt)\n  raised by: plugin 'rules'"
+    )
+
+
+def test_arguments_are_made_for_the_network_that_is_built(tmp_path: Path) -> None:
+    registry = registry_with(tmp_path)
+    seen = sys.modules["torso_test_rules"].shapes
+    torso.plan("VGG16", input={"channels": 4, "adapt": "mean"}, registry=registry)
+    torso.plan("VGG16", input={"channels": 4}, weights="none", registry=registry)
+    assert seen == [(224, 224, 3), (224, 224, 4)]
+
+
+def registry_with(folder: Path, *adapters: torso.ChannelAdapter) -> torso.Registry:
+    """The built-ins, and the rules of a plugin that is a single file and notes which images a builder would be asked for."""
+    (folder / "rules.py").write_text(
+        "import sys, torso\nrules = sys.modules['torso_test_rules']\n"
+        "@torso.hookimpl\ndef torso_channel_adapters():\n    return rules.adapters\n"
+        "@torso.hookimpl\ndef torso_build_arguments(input_shape):\n    rules.shapes.append(input_shape)\n"
+    )
+    holder: Any = ModuleType("torso_test_rules")
+    holder.adapters, holder.shapes = adapters, []
+    sys.modules["torso_test_rules"] = holder
+    return torso.Registry.load(plugins_dirs=[folder], discover=False)

@@ -8,7 +8,7 @@ import pytest
 
 from torso.plugins import BUILTINS, Plugins
 from torso.registry import Registry
-from torso.testing import CHECKS, ArchitectureTests, check_architecture
+from torso.testing import CHECKS, ArchitectureTests, check_architecture, check_channel_adapter
 
 CARELESS = """
 import torso
@@ -93,3 +93,87 @@ def test_a_network_with_several_outputs_passes_but_for_being_in_a_folder(tmp_pat
         check_architecture("acme/Pyramid", registry=registry)
     failed = [line.split(":")[0] for line in str(caught.value).split("\n") if line.startswith("check_")]
     assert failed == ["check_listing_imports_no_keras"]  # a fresh process does not know the folder of the file
+
+
+FICKLE = """
+import torso
+
+def build(*, input_shape):
+    import keras
+
+    inputs = keras.Input(input_shape, name="image")
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same", name="conv")(inputs)
+    return keras.Model(inputs, keras.layers.Conv2D(4, 1 if input_shape[0] else 3, padding="same", name="end")(x))
+
+@torso.hookimpl
+def torso_architectures():
+    yield torso.Architecture(
+        name="Fickle", family="None", builder=f"{__name__}:build", source="us",
+        preprocessing=torso.Preprocessing(source="us"), input=torso.InputRules(default=(8, 8), any_size=ALLOWED),
+    )
+"""
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_kit_reports_a_network_that_is_another_one_for_any_size_where_the_card_allows_that(
+    tmp_path: Path, allowed: bool
+) -> None:
+    (tmp_path / "acme.py").write_text(FICKLE.replace("ALLOWED", str(allowed)))
+    registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
+    with pytest.raises(AssertionError) as caught:
+        check_architecture("acme/Fickle", registry=registry)
+    failed = [line for line in str(caught.value).split("\n") if line.startswith("check_network")]
+    told = (
+        "check_network_for_any_size_is_the_same_one: any_size: the network for any size has 3 nodes, the one for a size 3; "
+        "the first that differs is 'end'"
+    )
+    assert failed == ([told] if allowed else [])
+
+
+RULES = """
+import itertools, torso
+
+count = itertools.count()
+sound = torso.Option(name="weight", type=float, default=1.0)
+
+@torso.hookimpl
+def torso_channel_adapters():
+    first = lambda have, want, options: [[options["weight"]] + [0] * (have - 1)] * want
+    yield torso.ChannelAdapter(name="first", doc="The first.", options=(sound,), main="weight", mix=first)
+    yield torso.ChannelAdapter(name="narrow", doc="Too few.", mix=lambda have, want, options: [[1.0] * have] * 2)
+    yield torso.ChannelAdapter(name="moody", doc="Other.", mix=lambda have, want, options: [[next(count)] * have] * want)
+    yield torso.ChannelAdapter(name="blind", doc="Nothing.", mix=lambda have, want, options: [[0] * have] * want)
+"""
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Registry:
+    (tmp_path / "acme.py").write_text(RULES)
+    return Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
+
+
+def test_the_kit_passes_a_sound_channel_adapter(rules: Registry) -> None:
+    for name in ("mean", "repeat", "zero_extra", "acme/first"):
+        for have in (1, 3, 4):
+            check_channel_adapter(name, registry=rules, have=have)
+    check_channel_adapter("acme/first", registry=rules, options={"weight": 0.5})
+    check_channel_adapter("map", registry=rules, options={"sources": ["B", "G", "R", "none", "R"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "failed"),
+    [
+        ("narrow", ["for 1 channels: channel adapter 'acme/narrow' gave 2 rows of 3 numbers, not 1 rows of 3",
+                    "for 4 channels: channel adapter 'acme/narrow' gave 2 rows of 3 numbers, not 4 rows of 3",
+                    "for 13 channels: channel adapter 'acme/narrow' gave 2 rows of 3 numbers, not 13 rows of 3"]),
+        ("moody", ["for 1 channels: it answers ((0.0, 0.0, 0.0),), and then ((1.0, 1.0, 1.0),)"]),
+        ("blind", [f"for {want} channels: it reads nothing of an image" for want in (1, 2, 4, 13)]),
+    ],
+)  # fmt: skip
+def test_the_kit_reports_a_channel_adapter_that_is_none(rules: Registry, name: str, failed: list[str]) -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_channel_adapter(f"acme/{name}", registry=rules)
+    told = [line for line in str(caught.value).split("\n") if line.startswith("for ")]
+    assert told[: len(failed)] == failed
+    with pytest.raises(AssertionError, match="for 3 channels: the weights have no channel 'G'"):
+        check_channel_adapter("map", registry=rules, options={"sources": ["G", "0", "0"]}, have=4)

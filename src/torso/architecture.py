@@ -45,6 +45,10 @@ class InputRules:
         minimum: The least height or width, in pixels.
         divisor: Height and width must be multiples of this.
         fixed: Only the default size is possible.
+        any_size: The builder takes ``(None, None, channels)`` too, and then draws a network with the same nodes and weights
+            for images of any size. Where the card does not say so, that is refused.
+        any_size_divisor: That network computes what the one for a given size does where both sides are multiples of this;
+            elsewhere the builder pads otherwise.
         channels: Legal numbers of channels; empty for any.
         weights_channels: Number of channels that the published weights expect.
     """
@@ -53,6 +57,8 @@ class InputRules:
     minimum: int = 1
     divisor: int = 1
     fixed: bool = False
+    any_size: bool = False
+    any_size_divisor: int = 1
     channels: tuple[int, ...] = ()
     weights_channels: int = 3
 
@@ -73,9 +79,10 @@ class Architecture:
     Attributes:
         name: The name in YAML. Letter case does not count when it is looked up; ``provider/name`` is always unique.
         family: The group it is listed under: ``ResNet``.
-        builder: ``package.module:function``. It is called with ``input_shape=(height, width, channels)``, the options
-            by name and the arguments that the hooks add, and returns the headless functional Keras model. While it
-            runs, Keras neither downloads nor loads weights: torso fills them.
+        builder: ``package.module:function``. It is called with ``input_shape=(height, width, channels)``, whose sides are
+            None for images of any size where ``input`` allows that, the options by name and the arguments that the hooks
+            add, and returns the headless functional Keras model. While it runs, Keras neither downloads nor loads weights:
+            torso fills them.
         options: What the user can set.
         arguments: Fixed arguments of the builder.
         weights: Published weights, the default first; empty where there are none.
@@ -119,8 +126,10 @@ class Architecture:
         return tuple(weights.tag for weights in self.weights)
 
 
-def matching_file(weights: Weights, options: Options, size: tuple[int, int]) -> tuple[WeightsFile | None, bool]:
-    """The file that fits these options, and whether it was trained at this very size.
+def matching_file(
+    weights: Weights, options: Options, size: tuple[int | None, int | None]
+) -> tuple[WeightsFile | None, bool]:
+    """The file that fits these options, and whether it was trained at this very size, which is not so for any size.
 
     A file trained at another size fits too, where none was trained at this one; the last of them in the card is taken.
     """

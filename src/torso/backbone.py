@@ -59,14 +59,15 @@ class Backbone:
             DiskError: The disk refused or is full; what stood there before is untouched.
         """
         from torso.keras_bridge.freeze import counts
-        from torso.keras_bridge.saving import save_model
+        from torso.keras_bridge.saving import save_model, with_hash
 
         place = Path(folder)
         require_space(place, sum(node.parameters for node in self.graph) * 4)
         with staged_directory(place, force=force, ours=is_saved_backbone) as stage:
             save_model(self.model, stage / MODEL)
             frozen = {**self.manifest["frozen"], **counts(self.model)}  # the flags may have changed since
-            write_manifest({**self.manifest, "frozen": frozen}, stage)
+            file = with_hash(self.manifest["weights_file"])
+            write_manifest({**self.manifest, "frozen": frozen, "weights_file": file}, stage)
         return place
 
 
@@ -135,7 +136,7 @@ def read_graph(architecture: str, *, registry: Registry | None = None, **spec: A
         TorsoError: What is wrong with the request, or with the builder.
     """
     planned = plan(architecture, registry=registry, weights="none", **spec)
-    from torso.keras_bridge.building import headless_graph
+    from torso.keras_bridge.network import headless_graph
 
     return headless_graph(planned)
 

@@ -49,13 +49,13 @@ def torso_architectures() -> Iterable[Architecture]:
 
 @hookspec
 def torso_build_arguments(
-    architecture: Architecture, options: Options, weights: str, input_shape: tuple[int, int, int]
+    architecture: Architecture, options: Options, weights: str, input_shape: tuple[int | None, int | None, int]
 ) -> Mapping[str, Value] | None:
     """Check a combination of options, and add arguments for the builder.
 
     When: while planning, before anything is built or downloaded; for every architecture, so look at its name or family.
     Arguments: ``options`` are checked one by one already; ``weights`` is a tag, ``"none"`` or ``"file"``; ``input_shape``
-        is (height, width, channels) in pixels.
+        is (height, width, channels) in pixels, (None, None, channels) for images of any size.
     Return: arguments that replace the options of the same name, or None for an architecture of somebody else.
     Rules: raise ``torso.OptionError`` for a combination that is not legal, and say what is. Two plugins that give one
         argument different values are an error that names both.
@@ -119,7 +119,7 @@ def torso_channel_adapters() -> Iterable[ChannelAdapter]:
 
     When: once per registry.
     Yield: any number of ``ChannelAdapter``.
-    Rules: ``adapt`` is pure arithmetic on one array.
+    Rules: ``mix`` says which channel is made of which, in plain numbers; torso computes weights and statistics from them.
     Since: 0.1
     """
     return ()

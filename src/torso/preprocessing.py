@@ -5,8 +5,12 @@ The Keras layer that does the arithmetic is made in the Keras bridge, from these
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import fsum
 from typing import Literal
+
+from torso.weights import Mix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +47,43 @@ class Preprocessing:
         if self.std:
             words.append("divided by " + ", ".join(f"{value:g}" for value in self.std))
         return ", ".join(words)
+
+    def network_mix(self, mix: Mix) -> Mix:
+        """The same mix in the order in which the network reads the channels, of the new images and of the weights."""
+        return tuple(row[::-1] for row in mix[::-1]) if self.order == "BGR" else mix
+
+    def adapted(self, mix: Mix) -> Preprocessing:
+        """The numbers for images whose channels are mixed from those that the weights expect.
+
+        One number for all channels stays as it is, and so does the order: it turns round however many channels there are.
+
+        Args:
+            mix: One row for each channel of the new images, in the order of the user's pixels.
+        """
+        mix = self.network_mix(mix)
+        mean, std = _mixed(self.mean, mix, neutral=0.0), _mixed(self.std, mix, neutral=1.0)
+        return replace(self, mean=mean, std=std)
+
+    def without_channels(self) -> Preprocessing:
+        """The numbers that hold for weights of another number of channels: those that are one for all channels."""
+        mean, std = (numbers[:1] if len(set(numbers)) == 1 else () for numbers in (self.mean, self.std))
+        return replace(self, order="RGB", mean=mean, std=std)
+
+
+def weighted_mean(row: Sequence[float], numbers: Sequence[float], *, neutral: float) -> float:
+    """The mean of some channels' numbers, weighted by the size of a row's; ``neutral`` for a row of zeros.
+
+    Where the row takes from equal numbers only, the mean is that number to the last bit; a number that all channels have
+    holds for a row of zeros too.
+    """
+    used = [(abs(weight), number) for weight, number in zip(row, numbers, strict=True) if weight]
+    equal = {number for _, number in used} or set(numbers)
+    if len(equal) == 1:
+        return equal.pop()
+    return fsum(weight * number for weight, number in used) / fsum(weight for weight, _ in used) if used else neutral
+
+
+def _mixed(numbers: tuple[float, ...], mix: Mix, *, neutral: float) -> tuple[float, ...]:
+    if len(numbers) < 2:
+        return numbers
+    return tuple(weighted_mean(row, numbers, neutral=neutral) for row in mix)

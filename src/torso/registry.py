@@ -164,7 +164,7 @@ class Registry:
         architecture: Contribution[Architecture],
         options: Options,
         weights: str,
-        input_shape: tuple[int, int, int],
+        input_shape: tuple[int | None, int | None, int],
     ) -> dict[str, Value]:
         """The arguments that plugins add for the builder, merged.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from torso.graph import Graph
@@ -26,6 +26,9 @@ class Truncation:
             whole network with the outputs that it has. It raises a :class:`torso.TorsoError` to refuse. It must not keep or
             change anything.
         options: What the user can set.
+        foresee: Takes the levels that the card declares, the node by the name of each, and the checked options; returns every
+            node that ``select`` would end at, where these alone tell and it would refuse none of them; nothing where it
+            must see the graph. The network is then drawn no further than that, and ``select`` is given this part.
         main: The option that a bare value stands for: ``{pop: 3}`` for ``{pop: {count: 3}}``. None where there is none.
     """
 
@@ -33,4 +36,5 @@ class Truncation:
     doc: str
     select: SelectCut
     options: tuple[Option, ...] = ()
+    foresee: Callable[[Mapping[str, str], Options], Iterable[str]] = lambda levels, options: ()
     main: str | None = None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torso.spec.options import Option, Options, Value
 
@@ -63,17 +62,35 @@ class WeightSource:
     check: Callable[[Options], None] = lambda options: None
 
 
+Mix = tuple[tuple[float, ...], ...]
+"""For each channel of the new images, how much of each channel of the weights it is: a row of numbers each."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChannelAdapter:
     """A rule that turns weights for some number of input channels into weights for another.
 
+    The rule only says which channels are made of which; torso computes. Channel ``c`` of the new images is read with the
+    kernels ``sum(row[c][i] * kernel[i])`` over the channels ``i`` of the weights, and its mean, variance and scale are the
+    mean of theirs, weighted by the size of the row's numbers; mean 0, variance and scale 1 for a row of zeros.
+
     Attributes:
-        name: The value under ``input: {adapt: …}``.
+        name: The value under ``input: {adapt: …}``; ``provider/name`` where it must be told from another's.
         doc: One sentence for ``torso schema`` and the reference.
-        adapt: Takes an array whose second to last axis is the input channel, and the number of channels wanted; returns
-            the array for those. (``Any``: a numpy array; numpy is not imported before one is read.)
+        mix: Takes the number of channels that the weights have, the number wanted and the checked options; returns as many
+            rows as are wanted, of one number for each channel that the weights have. Both count in the order of the
+            pixels that a user has: R, G, B, also where the network reads them as B, G, R. It raises a
+            :class:`torso.OptionError` to refuse.
+        options: What the user can set.
+        main: The option that a bare value stands for: ``{map: [R, G]}`` for ``{map: {sources: [R, G]}}``. None where there
+            is none.
+        channels: Takes the checked options; returns how many channels they are for where they say that themselves, and
+            None otherwise. It counts where ``channels`` is not written.
     """
 
     name: str
     doc: str
-    adapt: Callable[[Any, int], Any]
+    mix: Callable[[int, int, Options], Sequence[Sequence[float]]]
+    options: tuple[Option, ...] = ()
+    main: str | None = None
+    channels: Callable[[Options], int | None] = lambda options: None

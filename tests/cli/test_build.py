@@ -12,6 +12,8 @@ import pytest
 
 from torso.cli import main
 
+TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder" / "tiny.py"
+
 keras.ops.zeros(())  # by now TensorFlow has logged what it logs at its start
 
 PARTLY = """\
@@ -77,6 +79,24 @@ def test_build_in_forty_columns_is_a_paragraph_for_each(torso, spec, monkeypatch
     lines = torso("build", "tiny.yaml", "stem", "-o", "out").out.split("\n")
     assert lines[:3] == ["stem", "  ends at stem, stride 1, shape 8×8×8,", "  kept 224, frozen 0, dropped 656, size"]
     assert max(map(len, lines)) <= 40
+
+
+def test_a_backbone_for_any_size_is_planned_built_and_told_of_with_open_sides(torso, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "tiny.py").write_text(TINY.read_text().replace("default=(", "any_size=True, default=("))
+    (tmp_path / "any.yaml").write_text(
+        "version: 1\nbackbones: {eye: {architecture: TinyNet, weights: none, input: {size: [~, null]}}}\n"
+    )
+    words = ("any.yaml", "--plugins-dir", "own")
+    lines = torso("plan", *words, plugins=False).out.split("\n")
+    assert "                input_shape=(None, None, 3), width=4" in lines
+    assert "  input         any size (4 pixels or more, multiples of 2 pixels), 3 channels" in lines
+    assert torso("plan", *words, "--json", plugins=False).json["plans"][0]["input_shape"] == [None, None, 3]
+    assert "any×any×4" in torso("build", *words, "-o", "out", plugins=False).out
+    (built,) = torso("build", *words, "-o", "again", "--json", plugins=False).json["built"]
+    assert built["features"][0]["shape"] == [None, None, 4]
+    manifest = json.loads((tmp_path / "out" / "eye" / "manifest.json").read_text())
+    assert manifest["plan"]["input_shape"] == [None, None, 3]
 
 
 def test_build_builds_the_others_where_some_fail(torso, tmp_path):

@@ -72,6 +72,53 @@ def test_options_and_size_change_the_network(show):
     assert graph["clean"][1]["kept"]["nodes"] == 7
 
 
+def test_a_network_for_any_size_has_open_sides_and_unknown_costs(torso, tmp_path):
+    (tmp_path / "acme.py").write_text(NETWORK.replace("default=(16, 16)", "default=(16, 16), any_size=True"))
+    result = torso("show", "EyeNet", "--plugins-dir", ".", "--size", "any")
+    assert "16×16 by default; 1 pixel or more a side; any size as [null, null];" in " ".join(result.out.split())
+    lines = result.out.split("\n")
+    assert lines[lines.index("one image") :] == [
+        "one image",
+        "  nodes        8, 3 clean cuts, 3 blocks",
+        "  input        any×any×3",
+        "  MACs         unknown",
+        "  FLOPs        unknown",
+        "  activations  unknown",
+        "",
+        "level  stride      shape  node",
+        "─────  ──────  ─────────  ─────",
+        "C1          2  any×any×8  join0",
+        "C2          4  any×any×8  half",
+        "",
+        "clean cut  pop  stride  channels  field  params  MACs  level",
+        "─────────  ───  ──────  ────────  ─────  ──────  ────  ─────",
+        "stem         6       2         8      3     224     -  -",
+        "join0        1       2         8     7*     880     -  C1",
+        "half         0       4         8     9*     880     -  C2",
+        "",
+        "field: receptive field in pixels; params and MACs: what the cut keeps",
+        "* and besides, through a mean over all cells, the whole image",
+        "",
+    ]
+    graph = torso("show", "EyeNet", "--plugins-dir", ".", "--size", "any", "--json").json["graph"]
+    assert graph["clean"][0]["shape"] == [None, None, 8]
+    assert (graph["cost"]["macs"], graph["cost"]["peak_bytes"]) == (None, None)
+    node = torso("show", "EyeNet", "--plugins-dir", ".", "--size", "any", "--at", "join0").out
+    assert "  shape         any×any×8\n" in node
+    assert torso("show", "EyeNet", "--plugins-dir", ".", "--size", "any", "--plot", "eye.svg").code == 0
+    assert "any size" in (tmp_path / "eye.svg").read_text()
+
+
+def test_any_size_is_refused_where_the_card_does_not_allow_it(show):
+    result = show("--size", "any")
+    assert (result.code, result.errors) == (
+        2,
+        "error: EyeNet cannot be built for images of any size (at $.input.size)\n"
+        "  known: 1 pixel or more\n"
+        "  fix: write a size, as [16, 16]\n",
+    )
+
+
 def test_all_nodes_are_listed_with_what_they_read(show):
     result = show("--nodes")
     assert result.out.split("\n") == [
@@ -164,7 +211,7 @@ def test_a_picture_is_drawn_and_replaced_with_force_only(show, tmp_path):
             ["--set", "dept=2"],
             "architecture 'EyeNet' has no option 'dept' (at $.options.dept)\n  did you mean: 'depth'\n  known: depth",
         ),
-        (["--size", "big"], "--size 'big' is no size\n  fix: write 96, or 96x128 with the height first"),
+        (["--size", "big"], "--size 'big' is no size\n  fix: write 96, 96x128 with the height first, or any"),
         (
             ["--size", "0"],
             "size cannot be '0' (at $.input.size[0])\n  known: 1 or more\n"

@@ -84,7 +84,7 @@ def test_short_says_a_count_in_five_characters_at_most(number, text):
 
 def test_sizes_and_shapes_read_as_people_write_them():
     assert [size_of(12), size_of(94_200_000)] == ["12 B", "94.2 MB"]
-    assert times((7, None, 2048)) == "7×?×2048"
+    assert times((7, None, 2048)) == "7×any×2048"
 
 
 def test_printable_shows_what_would_steer_a_terminal():

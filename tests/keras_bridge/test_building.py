@@ -63,12 +63,12 @@ def failure(run: Run, *args: Any, **spec: Any) -> str:
 def test_a_plugin_file_is_built_with_the_options_of_the_spec(run: Run) -> None:
     trunk = run(options={"depth": 3})
     assert [node.name for node in trunk.graph] == ["image", "conv0", "conv1", "conv2"]
-    assert (trunk.dropped_nodes, trunk.dropped_parameters) == (0, 0)
+    assert (trunk.grown.dropped_nodes, trunk.grown.dropped_parameters) == (0, 0)
 
 
 def test_what_the_cut_dropped_is_counted(run: Run) -> None:
     trunk = run(truncate={"pop": 1})
-    assert (trunk.dropped_nodes, trunk.dropped_parameters) == (1, 3 * 3 * 2 * 2 + 2)
+    assert (trunk.grown.dropped_nodes, trunk.grown.dropped_parameters) == (1, 3 * 3 * 2 * 2 + 2)
     assert trunk.model.count_params() == 3 * 3 * 3 * 2 + 2
 
 
@@ -131,7 +131,7 @@ SHARED = "keras.Model(inputs, (same := keras.layers.Conv2D(2, 1, name='same'))(s
 def test_a_cut_at_one_call_of_a_shared_layer_saves_and_loads(run: Run, tmp_path: Any) -> None:
     trunk = run(returned=SHARED, truncate={"layer": "same:0"})
     assert [node.name for node in trunk.graph] == ["image", "conv0", "conv1", "same"]
-    assert (trunk.dropped_nodes, trunk.dropped_parameters) == (1, 0)
+    assert (trunk.grown.dropped_nodes, trunk.grown.dropped_parameters) == (1, 0)
     registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
     plan: dict[str, Any] = {"weights": "none", "registry": registry}
     saved = torso.create_backbone("Tiny", truncate={"layer": "same:0"}, **plan).save(tmp_path / "saved")
@@ -154,7 +154,7 @@ def test_a_custom_layer_cannot_be_saved_as_what_plain_keras_loads(run: Run, tmp_
 
 def test_a_builder_loads_no_weights_by_itself(run: Run) -> None:
     trunk = run(returned="[m := keras.Model(inputs, x), m.load_weights('nowhere.weights.h5')][0]")
-    assert trunk.weights_file is None
+    assert trunk.grown.weights_file is None
 
 
 NO_CUT = """that is no cut of Tiny

@@ -208,6 +208,11 @@ def test_an_unknown_layer_with_a_kernel_is_unknown() -> None:
     assert costs(Mixing()) == (None, None)
 
 
+@pytest.mark.parametrize("name", ["Dropout", "ZeroPadding2D", "Identity"])
+def test_a_layer_with_a_kernel_that_is_called_as_a_free_one_of_keras_is_unknown(name: str) -> None:
+    assert costs(type(name, (Mixing,), {})()) == (None, None)
+
+
 @pytest.mark.parametrize(
     "product",
     [
@@ -223,8 +228,31 @@ def test_a_product_that_no_rule_counts_is_unknown(product: Callable[[Any], Any])
 
 def test_an_axis_of_any_size_makes_the_cost_unknown_but_where_nothing_is_computed() -> None:
     assert costs(layers.Conv2D(4, 3), size=(None, None, 3)) == (None, None)
-    assert costs(layers.ReLU(), size=(8, None, 3)) == (None, None)
     assert costs(layers.ZeroPadding2D(), size=(None, None, 3)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [layers.ReLU(), layers.Rescaling(2), layers.MaxPooling2D(), layers.BatchNormalization(), layers.GlobalMaxPooling2D()],
+)
+def test_what_multiplies_with_no_kernel_has_no_macs_at_any_size(layer: keras.Layer) -> None:
+    assert costs(layer, size=(8, None, 3)) == (0, None)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda x: keras.ops.matmul(x, keras.ops.transpose(x, (0, 1, 3, 2))),
+        lambda x: keras.ops.matmul(keras.ops.transpose(x, (0, 1, 3, 2)), x),  # over the open axis
+        lambda x: layers.MultiHeadAttention(1, 4)(x, x),
+        layers.Dense(4),
+        layers.DepthwiseConv2D(3),
+        layers.Conv2DTranspose(4, 3),
+    ],
+    ids=["matmul", "matmul over", "attention", "dense", "depthwise", "transposed"],
+)
+def test_what_multiplies_is_unknown_at_any_size(layer: Callable[[Any], Any]) -> None:
+    assert costs(layer, size=(8, None, 3)) == (None, None)
 
 
 def test_a_shared_layer_counts_its_parameters_once_and_each_call() -> None:

@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 from networks import randomize, save_listed
 
-from torso.errors import IntegrityError, OptionError
-from torso.keras_bridge.loading import fill
+from torso.errors import IntegrityError
+from torso.formats import open_weights
+from torso.keras_bridge import loading
+
+
+
+
+def fill(model: keras.Model, path: Path) -> int:
+    with open_weights(path) as stored:
+        return loading.fill(model, stored)
+
 
 Saver = Callable[[keras.Model, Path], None]
 
@@ -52,7 +61,7 @@ def test_fill_refuses_a_truncated_file(residual: keras.Model, tmp_path: Path, sa
     save(residual, path)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(IntegrityError, match=r"is damaged: it cannot be read as HDF5\n  cause: .+\n  fix: copy or download"):
+    with pytest.raises(IntegrityError, match=r"is damaged: it cannot be read\n  cause: .+\n  fix: copy or download"):
         fill(residual, path)
 
 
@@ -77,9 +86,9 @@ def test_fill_refuses_the_file_of_another_model(residual: keras.Model, tmp_path:
     causes = {
         "w.h5": "  cause: 1 layers with weights in the file, 4 in the model\n",
         "w.weights.h5": (
+            "  cause: layers/conv2d_1/vars/0 is missing\n"
+            "  cause: layers/conv2d_1/vars/1 is missing\n"
             "  cause: layers/batch_normalization/vars/0 is missing\n"
-            "  cause: layers/batch_normalization/vars/1 is missing\n"
-            "  cause: layers/batch_normalization/vars/2 is missing\n"
             "  cause: … and 7 more of this kind\n"
         ),
     }
@@ -147,12 +156,6 @@ def test_fill_refuses_odd_content(residual: keras.Model, tmp_path: Path, spoil: 
         spoil(file)
     with pytest.raises(IntegrityError):
         fill(model, path)
-
-
-def test_fill_refuses_a_format_that_it_does_not_know(residual: keras.Model, tmp_path: Path) -> None:
-    with pytest.raises(OptionError) as caught:
-        fill(residual, tmp_path / "w.pt")
-    assert str(caught.value) == "weights cannot be read from a file like 'w.pt'\n  known: .weights.h5, .h5"
 
 
 def test_fill_reads_a_list_of_layers_that_is_stored_in_parts(tmp_path: Path) -> None:

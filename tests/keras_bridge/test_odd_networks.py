@@ -348,6 +348,24 @@ def test_behind_what_moves_cells_in_unknown_ways_there_is_no_stride(change: Call
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        Halved(),
+        lambda x: ops.image.extract_patches(x, 4),
+        lambda x: ops.image.affine_transform(x, ops.ones((1, 8))),
+        lambda x: ops.swapaxes(x, 1, 2),
+        lambda x: ops.flip(x, axis=1),
+        lambda x: ops.roll(x, 1, axis=1),
+    ],
+    ids=["custom", "patches", "affine", "swapaxes", "flip", "roll"],
+)
+def test_behind_what_moves_cells_in_unknown_ways_there_is_no_stride_at_any_size(change: Callable[[Any], Any]) -> None:
+    inputs = keras.Input((None, None, 3))
+    node = read_graph(keras.Model(inputs, change(layers.Conv2D(16, 3, padding="same")(inputs))), "Net").end
+    assert (node.stride, node.receptive_field, node.sees_all) == (None, None, True)
+
+
+@pytest.mark.parametrize(
     "layer",
     [
         layers.LayerNormalization(axis=[1, 2, 3]),
@@ -369,6 +387,64 @@ def test_a_custom_layer_that_keeps_the_map_keeps_the_stride_and_its_cost_is_unkn
     node = read_graph(keras.Model(inputs, Block()(layers.Conv2D(4, 3, strides=2, padding="same")(inputs))), "Net").end
     assert (node.stride, node.kernel, node.macs, node.flops) == (2, None, None, None)
     assert node.parameters == 4 * 9 * 4 + 4 + 4 * 4 + 4
+
+
+@pytest.mark.parametrize("name", ["ZeroPadding2D", "Cropping2D", "UpSampling2D", "Pad", "GetItem", "Concatenate"])
+def test_a_class_of_a_plugins_own_that_is_called_as_one_of_keras_is_not_taken_for_that(name: str) -> None:
+    own = keras.saving.register_keras_serializable("acme")(type(name, (layers.Layer,), {"call": lambda self, x: x + 1}))
+    for size in ((16, 16), (None, None)):
+        inputs = keras.Input((*size, 3))
+        node = read_graph(keras.Model(inputs, own()(layers.Conv2D(4, 3, strides=2)(inputs))), "Net").end
+        assert (node.kind, node.stride, node.receptive_field) == (name, 2, 3)
+
+
+class Added(layers.Layer):
+    """The sum of two maps, which are given one by one."""
+
+    def call(self, one: Any, other: Any) -> Any:
+        return one + other
+
+
+class Listed(Added):
+    """The sum of two maps, which are given as a list."""
+
+    def call(self, maps: Any) -> Any:
+        return maps[0] + maps[1]
+
+
+class Silent(layers.Layer):
+    """Fails for any size that is known."""
+
+    def compute_output_spec(self, values: Any) -> Any:
+        if values.shape[1] is not None:
+            raise RuntimeError
+        return keras.KerasTensor(values.shape)
+
+
+@pytest.mark.parametrize(
+    ("layer", "stride"),
+    [
+        (Block(), 2),
+        (Halved(), None),
+        (lambda x: Added()(x, ops.relu(x)), 2),
+        (lambda x: Listed()([x, ops.relu(x)]), 2),
+        (Silent(), None),
+    ],
+    ids=["keeps the map", "halves it", "of two", "of a list of two", "does not tell"],
+)
+def test_a_layer_that_no_rule_knows_is_asked_what_it_does_to_a_map_of_any_size(layer: Any, stride: int | None) -> None:
+    inputs = keras.Input((None, None, 3))
+    node = read_graph(keras.Model(inputs, layer(layers.Conv2D(4, 3, strides=2)(inputs))), "Net").end
+    assert node.stride == stride
+
+
+@pytest.mark.parametrize("size", [(16, 16), (None, None)])
+@pytest.mark.parametrize(("axis", "stride"), [(1, None), (-2, None), (3, 2), (-1, 2)])
+def test_maps_that_are_put_beside_each_other_are_no_map_of_the_image(size: Any, axis: int, stride: int | None) -> None:
+    inputs = keras.Input((*size, 3))
+    convolved = layers.Conv2D(4, 3, strides=2)(inputs)
+    node = read_graph(keras.Model(inputs, layers.Concatenate(axis=axis)([convolved, ops.relu(convolved)])), "Net").end
+    assert node.stride == stride
 
 
 def test_each_output_of_a_node_has_its_own_shape_for_who_reads_it() -> None:

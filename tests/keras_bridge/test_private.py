@@ -99,7 +99,7 @@ def pending() -> int:
 def test_without_values_makes_variables_without_memory_and_forgets_them() -> None:
     before = pending()
     with without_values() as lean:
-        assert lean
+        assert lean is not None
         model = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3))
         assert pending() > before
         assert all(getattr(weight, "_value", None) is None for weight in model.weights)
@@ -128,7 +128,7 @@ def test_without_the_private_names_variables_have_values(monkeypatch: pytest.Mon
     assert not can_forget()
     layer = keras.layers.Dense(3)
     with without_values() as lean:
-        assert not lean
+        assert lean is None
         layer.build((None, 4))
     assert layer.kernel.numpy().shape == (4, 3)
 

@@ -73,17 +73,17 @@ def test_read_spec_puts_a_file_over_the_one_that_it_extends():
         architecture=Scalar("MobileNetV2"),
         options=table(alpha="0.35"),
         weights=Scalar("imagenet"),
-        input=InputSpec(size=(96, 96), channels=1, adapt="sum"),
+        input=InputSpec(size=(96, 96), channels=1, adapt=Choice(name="sum")),
         truncate=Choice(name="pop", value=table(count="1", unit="block")),
         freeze=Choice(name="all"),
     )
-    assert pyramid.input == InputSpec(size=(224, 224), channels=1, adapt="sum")
+    assert pyramid.input == InputSpec(size=(224, 224), channels=1, adapt=Choice(name="sum"))
     assert pyramid.freeze == Choice(name="through", value=Scalar("C2"))
     assert new == BackboneSpec(
         name="v1.10",
         architecture=Scalar("keras/NASNetMobile"),
         weights=Scalar("none"),
-        input=InputSpec(size=(224, 224), channels=1, adapt="sum"),
+        input=InputSpec(size=(224, 224), channels=1, adapt=Choice(name="sum")),
         freeze=Choice(name="none"),
     )
 
@@ -349,3 +349,110 @@ def test_backbone_from_python_says_all_that_is_wrong_at_once():
         "backbone 'edge' has no architecture (at $)\n"
         "  fix: write architecture: NAME; `torso list` knows the names"
     )
+
+
+@pytest.mark.parametrize("size", ["[null, null]", "[~, none]", "[NULL, ~]"])
+def test_both_sides_of_a_size_can_be_left_open(spec_file, size):
+    text = f"version: 1\nbackbones:\n  edge: {{architecture: VGG16, input: {{size: {size}}}}}\n"
+    edge = read_spec(spec_file(text)).backbones["edge"]
+    assert edge.input == InputSpec(size=(None, None))
+    assert edge == backbone_from_python("edge", architecture="VGG16", input={"size": [None, None]})
+
+
+def test_an_open_size_goes_over_a_default_and_under_it(spec_file):
+    text = """\
+version: 1
+defaults: {architecture: VGG16, input: {size: [~, ~], channels: 1}}
+backbones:
+  any: {}
+  one: {input: {size: [96, 96]}}
+"""
+    backbones = read_spec(spec_file(text)).backbones
+    assert backbones["any"].input == InputSpec(size=(None, None), channels=1)
+    assert backbones["one"].input == InputSpec(size=(96, 96), channels=1)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (
+            [None, 224],
+            "size leaves one side open and not the other (at $.input.size)\n"
+            "  fix: write [224, 224], or [null, null] for images of any size",
+        ),
+        (
+            [96, None],
+            "size leaves one side open and not the other (at $.input.size)\n"
+            "  fix: write [96, 96], or [null, null] for images of any size",
+        ),
+        (None, "size must be a list of two whole numbers, not the text 'none' (at $.input.size)\n  fix: write [null, null]"),
+        ([None], "size must be a list of two whole numbers, not a list of 1 (at $.input.size)\n  fix: write [null, null]"),
+        (
+            [None, None, 3],
+            "size must be a list of two whole numbers, not a list of 3 (at $.input.size)\n"
+            "  fix: height and width only; channels is a key of its own, as in {size: [224, 224], channels: 3}",
+        ),
+        ([None, 0], "size cannot be '0' (at $.input.size[1])\n  known: 1 or more"),
+        (
+            ["null", "null"],
+            "an item of size must be a whole number, not the text 'null' (at $.input.size[0])\n"
+            "an item of size must be a whole number, not the text 'null' (at $.input.size[1])",
+        ),
+        (
+            {"height": 1},
+            "size must be a list of two whole numbers, not a mapping (at $.input.size)\n"
+            "  fix: height and width only; channels is a key of its own, as in {size: [224, 224], channels: 3}",
+        ),
+    ],
+    ids=str,
+)
+def test_a_size_that_is_half_open_or_no_size_is_refused(size, text):
+    with pytest.raises(TorsoError) as caught:
+        backbone_from_python("edge", architecture="VGG16", input={"size": size})
+    assert str(caught.value) == text
+
+
+def test_an_adapter_is_a_choice_and_its_place_is_that_of_its_name(spec_file):
+    text = """\
+version: 1
+defaults:
+  input: {size: [64, 64], channels: 4, adapt: mean}
+backbones:
+  plain: {architecture: ResNet50}
+  mapped: {architecture: ResNet50, input: {adapt: {map: [R, G, B, R]}}}
+  long: {architecture: ResNet50, input: {channels: 2, adapt: {acme/luma: {gamma: 2.2}}}}
+  three: {architecture: ResNet50, input: {channels: 3, adapt: none}}
+"""
+    path = spec_file(text)
+    inputs = {name: backbone.input for name, backbone in read_spec(path).backbones.items()}
+    sources = Items(tuple(map(Scalar, "RGBR")))
+    assert inputs == {
+        "plain": InputSpec(size=(64, 64), channels=4, adapt=Choice(name="mean")),
+        "mapped": InputSpec(size=(64, 64), channels=4, adapt=Choice(name="map", value=sources)),
+        "long": InputSpec(
+            size=(64, 64), channels=2, adapt=Choice(name="acme/luma", value=Table(((Scalar("gamma"), Scalar("2.2")),)))
+        ),
+        "three": InputSpec(size=(64, 64), channels=3, adapt=None),
+    }
+    assert inputs["plain"].adapt.place == Place("$.defaults.input.adapt", path, 3, 47)
+    assert inputs["mapped"].adapt.place == Place("$.backbones.mapped.input.adapt.map", path, 6, 52)
+    spec = backbone_from_python("mapped", architecture="ResNet50", input={"adapt": {"map": ["R", "G", "B", "R"]}})
+    assert spec.input == InputSpec(adapt=Choice(name="map", value=sources))
+    assert backbone_from_python("three", architecture="ResNet50", input={"adapt": None}).input == InputSpec()
+
+
+@pytest.mark.parametrize(
+    ("adapt", "text"),
+    [
+        ("[R, G]", "adapt must be a name, or a mapping with one key, not a list"),
+        ("{}", "adapt must be a name, or a mapping with one key, not one of 0 keys"),
+        ("{map: [R], mean: {}}", "adapt must be a name, or a mapping with one key, not one of 2 keys"),
+        ("", "adapt must be a name, not nothing"),
+    ],
+)
+def test_an_adapter_that_is_no_choice_is_refused_with_its_place(adapt, text, spec_file):
+    path = spec_file(f"version: 1\nbackbones:\n  a: {{architecture: ResNet50, input: {{adapt: {adapt}}}}}\n")
+    with pytest.raises(SpecError) as caught:
+        read_spec(path)
+    assert str(caught.value).startswith(f"{text} (at {path}:3:")
+    assert str(caught.value).endswith("  fix: write none" if not adapt else "as in {map: [R, G, B, R]}")

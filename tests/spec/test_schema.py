@@ -64,7 +64,15 @@ WEIGHT_SOURCES = {
         Entry(name="url", options=(Option(name="url", type=str), Option(name="sha256", type=str, default=None))),
     )
 }
-ADAPTERS = {entry.name: entry for entry in (Entry(name="sum", doc="Adds up."), Entry(name="mean"))}
+ADAPTERS = {
+    entry.name: entry
+    for entry in (
+        Entry(name="sum", doc="Adds up."),
+        Entry(name="mean"),
+        Entry(name="map", options=(Option(name="sources", type=str, many=True),), main="sources"),
+        Entry(name="acme/luma", options=(Option(name="gamma", type=float, default=2.2),)),
+    )
+}
 
 SCHEMA = json_schema(
     architectures=ARCHITECTURES.values(),
@@ -93,7 +101,7 @@ def torso_takes(path: str) -> bool:
             elif isinstance(backbone.weights, Scalar) and backbone.weights.text not in (*card.tags, "none"):
                 return False
             if backbone.input is not None and backbone.input.adapt is not None:
-                ADAPTERS[backbone.input.adapt]
+                choose(ADAPTERS, backbone.input.adapt)
     except (TorsoError, KeyError, StopIteration):
         return False
     return True
@@ -123,6 +131,18 @@ GOOD = [
     mobilenet("options: {alpha: 1}").replace("Mob", "keras/Mob"),
     *(mobilenet(f"weights: {weights}") for weights in ("imagenet", "none", "{file: a.h5}", "{url: 'x', sha256: none}")),
     *(mobilenet(f"input: {{{parts}}}") for parts in ("", "size: [96, 1_024]", "channels: 1, adapt: sum")),
+    *(mobilenet(f"input: {{size: {size}}}") for size in ("[null, null]", "[~, ~]", "[none, none]")),
+    *(
+        mobilenet(f"input: {{adapt: {choice}}}")
+        for choice in (
+            "none",
+            "mean",
+            "{sum: {}}",
+            "{map: [R, 0, none]}",
+            "{map: {sources: [R]}}",
+            "{acme/luma: {gamma: 2}}",
+        )
+    ),
     *(mobilenet(f"truncate: {choice}") for choice in ("none", "{none: {}}", "{pop: 3}", "{pop: {count: 3, unit: block}}")),
     *(
         mobilenet(f"truncate: {choice}")
@@ -165,7 +185,12 @@ BAD = [
     *(mobilenet(f"weights: {weights}") for weights in ("{sha256: x}", "{file: a, md5: x}", "{file: [a]}")),
     *(mobilenet(f"input: {value}") for value in ("224", "[224, 224]", "{size: 224}", "{size: [224]}")),
     *(mobilenet(f"input: {value}") for value in ("{size: [224, 224, 3]}", "{size: [0, 1]}", "{size: [1.5, 1]}")),
+    *(mobilenet(f"input: {{size: {size}}}") for size in ("[null, 224]", "[224, ~]", "null", "[null]", "[~, ~, ~]", "any")),
     *(mobilenet(f"input: {value}") for value in ("{channels: '3'}", "{channels: 0}", "{adapt: product}", "{sise: [1, 1]}")),
+    *(
+        mobilenet(f"input: {{adapt: {choice}}}")
+        for choice in ("map", "null", "[R, G]", "{none: {}}", "{map: R}", "{map: {}}", "{mean: 3}", "{sum: {}, mean: {}}")
+    ),
     *(mobilenet(f"truncate: {choice}") for choice in ("pop", "null", "{}", "pip", "[pop, 3]", "{pip: 3}", "{none: 3}")),
     *(mobilenet(f"truncate: {choice}") for choice in ("{pop: 3, levels: [C3]}", "{pop: 0}", "{pop: x}", "{pop: [3]}")),
     *(mobilenet(f"truncate: {choice}") for choice in ("{pop: {unit: block}}", "{pop: {count: 3, unit: blocks}}", "{pop: }")),

@@ -132,9 +132,9 @@ backbones = st.builds(
     input=st.none()
     | st.builds(
         InputSpec,
-        size=st.none() | st.tuples(sides, sides),
+        size=st.none() | st.tuples(sides, sides) | st.just((None, None)),
         channels=st.none() | sides,
-        adapt=st.none() | texts.filter(bool),
+        adapt=st.none() | choices.filter(lambda choice: choice != Choice(name="none")),
     ),
     truncate=st.none() | choices,
     freeze=st.none() | choices,

@@ -18,7 +18,7 @@ _BUILDER = "torso.builtins.keras_applications.builder:build"  # by name: plugins
 
 @hookimpl
 def torso_build_arguments(
-    architecture: Architecture, options: Options, weights: str, input_shape: tuple[int, int, int]
+    architecture: Architecture, options: Options, weights: str, input_shape: tuple[int | None, int | None, int]
 ) -> Mapping[str, Value] | None:
     """Refuse a width that cannot be built, or that has no weights; give the others as the float that Keras wants.
 

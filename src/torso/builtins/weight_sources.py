@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import stat
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
-from torso.errors import DiskError, IntegrityError, OptionError
-from torso.files import hash_of
+from torso import downloads
+from torso.errors import DiskError, IntegrityError, Note, OptionError
+from torso.files import disk_error, hash_of_open, locked, make_folder, open_file, set_aside
 from torso.hookspecs import hookimpl
 from torso.spec.options import Option, Options
 from torso.weights import WeightSource
 
 SHA256 = Option(name="sha256", type=str, default=None, doc="The file's SHA-256 in hex; checked before it is read.")
 MD5 = Option(name="md5", type=str, default=None, doc="The file's MD5 in hex, where its publisher gives no better hash.")
+
+KERAS: Final = ("https://storage.googleapis.com/tensorflow/", "https://storage.googleapis.com/keras-applications/")
+"""Where Keras publishes; it caches what comes from there under its bare name."""
 
 
 @hookimpl
@@ -35,7 +43,7 @@ def torso_weight_sources() -> Iterable[WeightSource]:
     )
     url = Option(name="url", type=str, doc="Where the file is downloaded from.")
     cached_as = Option(
-        name="cached_as", type=str, default=None, doc="What it is called in the cache; the address' last part."
+        name="cached_as", type=str, default=None, doc="What it is called in the cache; a name made of its address."
     )
     yield WeightSource(
         name="url",
@@ -71,62 +79,103 @@ def check_packaged(options: Options) -> None:
 
 
 def download(options: Options) -> Path:
-    """The file in Keras' own cache, downloaded where it is not there yet, once its hash is right."""
-    import keras
+    """The file in Keras' own cache, downloaded where it is not there yet, once its hash is right.
 
-    url = str(options["url"])
+    What stands there with another hash is moved to ``NAME.rejected``. A cache that has the right file may be read-only.
+    """
+    check_download(options)
+    address, place = str(options["url"]), _place(options)
+    if _is_right(place, options):
+        return place
     try:
-        path = Path(
-            keras.utils.get_file(
-                fname=options["cached_as"],
-                origin=url,
-                cache_subdir="models",
-                file_hash=str(options["sha256"] or options["md5"] or "").lower() or None,
-            )
-        )
-    except ValueError as error:
-        raise IntegrityError(f"the download of {url!r} is not the published file", notes=[("cause", str(error))]) from error
-    except Exception as error:  # urllib, ssl and http raise errors without a common base
-        raise DiskError(
-            f"{url!r} could not be downloaded",
-            notes=[
-                ("cause", f"{error}".split("\n")[0]),
-                ("fix", "connect, or name a local file with weights: {file: PATH}, or write weights: none"),
-            ],
-        ) from error
-    return _verified(path, options)
+        make_folder(place.parent)
+        with locked(place):
+            if not _is_right(place, options):  # another process has not brought it meanwhile
+                if os.path.lexists(place):
+                    set_aside(place)
+                downloads.download(address, place, promised=_promised(options))
+    except DiskError as error:
+        if not os.access(place.parent, os.W_OK | os.X_OK):
+            other = [note for note in error.notes if note[0] != "fix"]
+            error.notes = (*other, ("fix", "set KERAS_HOME to a folder that can be written"))
+        raise
+    return place
 
 
 def check_download(options: Options) -> None:
-    _check_hashes(options)
-    if not str(options["url"]).startswith(("https://", "http://")):
-        raise OptionError(f"{options['url']!r} is no address of a download", notes=[("known", "https://…, http://…")])
+    """What can be known without a connection; a file that is in the cache is not read."""
+    _promised(options)
+    address = str(options["url"])
+    downloads.check_address(address)
+    place = _place(options)
+    if not place.exists():
+        downloads.refuse_offline(address, place)
 
 
-def _check_hashes(options: Options) -> None:
+def _place(options: Options) -> Path:
+    """Where Keras looks for a file of Keras; other addresses get names of their own, as many files share one name."""
+    home = os.path.expanduser(os.environ.get("KERAS_HOME") or os.path.join("~", ".keras"))
+    if home.startswith("~"):
+        raise DiskError(f"there is no folder {home!r}", notes=[("fix", "set KERAS_HOME to a folder that can be written")])
+    address, given = str(options["url"]), options["cached_as"]
+    name = str(given) if given is not None else urlsplit(address).path.rsplit("/", 1)[-1]
+    if given is None and not address.startswith(KERAS):
+        name = f"{hashlib.sha256(address.encode()).hexdigest()[:12]}-{name or 'weights'}"
+    if not re.fullmatch(r"[^/\\\0]{1,200}", name) or name in (".", ".."):
+        raise OptionError(f"a file in the cache cannot be called {name!r}")
+    return Path(home, "models", name)
+
+
+def _promised(options: Options) -> dict[str, str]:
+    """The hashes that the file must have, by algorithm."""
+    promised = {}
     for name, length in (("sha256", 64), ("md5", 32)):
         value = options.get(name)
         if value is not None and not re.fullmatch(f"[0-9a-fA-F]{{{length}}}", str(value)):
             raise OptionError(f"{name} cannot be {value!r}", notes=[("known", f"{length} hexadecimal digits")])
+        if value is not None:
+            promised[name] = str(value).lower()
+    return promised
+
+
+def _is_right(place: Path, options: Options) -> bool:
+    """Whether the cache has the file; an error where it has another one, and it cannot be replaced."""
+    if not os.path.lexists(place):
+        return False
+    try:
+        _verified(place, options)
+    except (IntegrityError, OptionError) as error:
+        cannot = "TORSO_OFFLINE forbids" if downloads.is_offline() else "the cache cannot be written"
+        if downloads.is_offline() or not os.access(place.parent, os.W_OK | os.X_OK):
+            fix: Note = ("fix", f"{cannot}: put the right file there, or name a local one with weights: {{file: PATH}}")
+            raise IntegrityError(error.fact, notes=[*error.notes, fix]) from error
+        return False
+    return True
 
 
 def _verified(path: Path, options: Options) -> Path:
-    """The path, once it is a readable regular file with the hash that was promised."""
-    _check_hashes(options)
+    """The path, once it is a readable regular file with the hashes that were promised."""
+    promised = _promised(options)
     try:
-        mode = path.stat().st_mode
+        facts = path.stat()
     except OSError as error:
         raise OptionError(f"the weights file {str(path)!r} is not there", notes=[("cause", error.strerror or "")]) from error
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(facts.st_mode):
         raise OptionError(f"the weights file {str(path)!r} is a directory or a device, not a file")
-    for algorithm in ("sha256", "md5"):
-        promised = options.get(algorithm)
-        if promised is None:
-            continue
-        actual = hash_of(path, algorithm)
-        if actual != str(promised).lower():
+    if not 0 < facts.st_size <= downloads.MOST_BYTES:
+        size = f"{facts.st_size:,} bytes, and {downloads.MOST_BYTES:,} are the most" if facts.st_size else "empty"
+        raise OptionError(f"the weights file {str(path)!r} is {size}")
+    try:
+        with open_file(path) as stream:
+            found = {algorithm: hash_of_open(stream, path, algorithm) for algorithm in promised}
+    except DiskError:
+        raise
+    except OSError as error:
+        raise disk_error(f"the weights file {str(path)!r} cannot be read", error) from error
+    for algorithm, expected in promised.items():
+        if found[algorithm] != expected:
             raise IntegrityError(
                 f"the weights file {str(path)!r} is not the one that was meant",
-                notes=[(f"{algorithm} expected", str(promised)), (f"{algorithm} found", actual)],
+                notes=[(f"{algorithm} expected", str(options[algorithm])), (f"{algorithm} found", found[algorithm])],
             )
     return path

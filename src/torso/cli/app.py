@@ -21,6 +21,7 @@ VERBS: Final = {
     "show": "Show all that is known of an architecture.",
     "check": "Check specs, and report every error at once.",
     "plan": "Show what would be built, without TensorFlow.",
+    "fetch": "Bring weights here, for machines without a connection.",
     "build": "Build, cut, freeze and save backbones.",
     "plugins": "List the plugins, and why some are not in use.",
     "schema": "Print the JSON Schema of a spec, for editors.",
@@ -56,6 +57,8 @@ class _Torso(click.Group):
                 [
                     ("TORSO_DISABLED_PLUGINS", "names of plugins to block, separated by commas"),
                     ("TORSO_DISABLE_PLUGIN_AUTOLOAD", "1: load only the plugins that are named"),
+                    ("TORSO_OFFLINE", "1: connect to nobody; weights are in the cache, or an error"),
+                    ("KERAS_HOME", "folder of Keras, whose folder models is the cache; ~/.keras"),
                     ("NO_COLOR", "1: no bold, no colour"),
                 ]
             )

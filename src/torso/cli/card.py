@@ -53,6 +53,8 @@ def _input_words(rules: InputRules) -> str:
         words = [f"{times(rules.default)} by default", f"{counted(rules.minimum, 'pixel')} or more a side"]
         if rules.divisor > 1:
             words.append(f"multiples of {rules.divisor}")
+        if rules.any_size:
+            words.append("any size as [null, null]")
     legal = " or ".join(map(str, rules.channels)) or "any number of"
     noun = "channel" if rules.channels == (1,) else "channels"
     words.append(f"{legal} {noun}, {rules.weights_channels} with published weights")

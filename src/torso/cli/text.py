@@ -154,8 +154,8 @@ def size_of(number: int) -> str:
 
 
 def times(sides: Iterable[int | None]) -> str:
-    """A shape with signs of multiplication in it, and ``?`` for a side of any length."""
-    return _TIMES.join("?" if side is None else str(side) for side in sides)
+    """A shape with signs of multiplication in it, and ``any`` for a side of any length."""
+    return _TIMES.join("any" if side is None else str(side) for side in sides)
 
 
 def counted(number: int, noun: str) -> str:

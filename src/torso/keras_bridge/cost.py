@@ -101,12 +101,13 @@ def cost_of_call(entry: Config, layer: Any, inputs: Sequence[Shape], output: Sha
         output: Shape of the output.
     """
     kind, config = entry["class_name"], entry["config"]
-    if kind in _FREE:
+    if kind in _FREE and is_keras(entry):
         return 0, 0
-    if any(side is None for shape in (*inputs, output) for side in shape):
-        return None, None
-    values = _size(output)
     weights = [tuple(weight.shape) for weight in getattr(layer, "weights", ())]
+    if any(side is None for shape in (*inputs, output) for side in shape):
+        least = _macs(entry, weights, [_at_least_one(shape) for shape in inputs], _at_least_one(output))
+        return (0 if least == 0 else None), None  # what multiplies nothing does so at any size
+    values = _size(output)
     macs = _macs(entry, weights, inputs, output)
     if macs is None:
         return None, None
@@ -178,6 +179,10 @@ def _attention(config: Config, kernels: Sequence[tuple[int, ...]], inputs: Seque
     query, key, value, out = (math.prod(kernel) for kernel in kernels if len(kernel) > 2)  # a bias has one side per head
     per_pair = int(config["num_heads"] * (config["key_dim"] + (config["value_dim"] or config["key_dim"])))
     return queries * (query + out) + keys * (key + value) + queries * keys * per_pair
+
+
+def _at_least_one(shape: Shape) -> Shape:
+    return tuple(1 if side is None else side for side in shape)
 
 
 def _size(shape: Shape) -> int:

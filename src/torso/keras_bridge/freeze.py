@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 
@@ -23,6 +25,9 @@ _STOCHASTIC = {
     "SpatialDropout3D": "rate",
 }
 """Layers of Keras that draw random numbers in training, and the attribute that turns each off at 0."""
+
+
+_before: WeakKeyDictionary[Any, tuple[str, float]] = WeakKeyDictionary()  # what silenced layers were set to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +77,19 @@ def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> F
     return FreezeReport(**counts(model), silenced=silenced)
 
 
+@contextmanager
+def as_built(model: keras.Model) -> Iterator[None]:
+    """Let the layers of a model have what they had before they were silenced, where a builder kept them for its next."""
+    silenced = [(layer, _before[layer][0], getattr(layer, _before[layer][0])) for _, layer in _leaves(model) if layer in _before]
+    for layer, attribute, _ in silenced:
+        setattr(layer, attribute, _before[layer][1])
+    try:
+        yield
+    finally:
+        for layer, attribute, now in silenced:
+            setattr(layer, attribute, now)
+
+
 def counts(model: keras.Model) -> dict[str, int]:
     """Number of parameters that do not train, and of those that do."""
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
@@ -83,6 +101,8 @@ def _silence(name: str, layer: Any) -> dict[str, float]:
     attribute = next((_STOCHASTIC[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in _STOCHASTIC), None)
     if attribute is not None:
         before = float(getattr(layer, attribute))
+        if before:
+            _before[layer] = attribute, before
         setattr(layer, attribute, 0.0)
         return {name: before} if before else {}
     if len(layer.variables) > len(layer.weights):  # the state of a random generator is a variable, and no weight
@@ -96,7 +116,6 @@ def _silence(name: str, layer: Any) -> dict[str, float]:
 def _leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            layer.trainable = model.trainable
             yield from _leaves(layer, f"{prefix}{layer.name}/")
         else:
             yield prefix + layer.name, layer

@@ -12,8 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
+
+import keras
 
 from torso.graph import Shape
 from torso.keras_bridge.config import Config, is_keras
@@ -47,10 +51,12 @@ Grid = tuple[Axis, Axis]
 
 _SCATTER = frozenset(
     (
+        "AffineTransform",
         "Conv",  # ops that take their kernel as an argument: its size stands in no configuration
         "ConvTranspose",
         "DepthwiseConv",
         "SeparableConv",
+        "ExtractPatches",
         "Flatten",
         "Flip",
         "Moveaxis",
@@ -69,6 +75,9 @@ _SCATTER = frozenset(
     )
 )
 """Layers and ops behind which no rule here tells the pixels of a cell."""
+
+_SOME_SIDE = 224
+"""Cells that a layer is asked with where it may be any number of them."""
 
 _AXES = 4
 """Batch, height, width and channels."""
@@ -113,6 +122,23 @@ def grid_behind(entry: Config, inputs: Sequence[Grid | None], shapes: Sequence[S
     return None if axes[0] is None or axes[1] is None else (axes[0], axes[1])
 
 
+def with_sides(entry: Config, layer: Any, shapes: Sequence[Shape], shape: Shape) -> tuple[Sequence[Shape], Shape]:
+    """The shapes of a call; where sides are open and no rule here knows the layer, those that it tells for some size.
+
+    Where it tells none, its output has no cells: it is not to be taken for one that leaves a map as it is.
+    """
+    if is_keras(entry) or not any(None in known for known in (*shapes, shape)):
+        return shapes, shape
+    sized: list[Shape] = [tuple(_SOME_SIDE if side is None else side for side in known) for known in shapes]
+    tensors = [keras.KerasTensor((1, *known)) for known in sized]
+    for arguments in (tensors, [tensors]):  # one by one, or as a list
+        with suppress(Exception):  # whatever its own code raises
+            found: Shape = tuple(layer.compute_output_spec(*arguments).shape[1:])
+            if len(found) == len(shape):
+                return sized, found
+    return sized, (0,) * len(shape)
+
+
 def window_of(entry: Config) -> tuple[int, int] | None:
     """The cells of the input that one window covers, dilation included."""
     config = entry["config"]
@@ -143,6 +169,8 @@ def _axes_of(entry: Config) -> set[int]:
 def _behind(entry: Config, axis: Axis, which: int, cells: int | None, left: int | None) -> Axis | None:
     """Behind one node: as its rule says, or unchanged where it has none and leaves as many cells as there were."""
     kind, config = entry["class_name"], entry["config"]
+    if not is_keras(entry):  # the names of its class and of its settings may mean anything
+        return axis if cells == left else None
     if kind.startswith("UpSampling"):
         step = _pair(config["size"])[which]
         return axis.spread(step, step) if config["interpolation"] == "nearest" else axis.spread(2 * step, step, step)
@@ -154,6 +182,8 @@ def _behind(entry: Config, axis: Axis, which: int, cells: int | None, left: int 
         return axis.window(1, 1, config["pad_width"][which + 1][0])
     if kind == "GetItem":
         return _sliced(entry, axis, which)
+    if kind == "Concatenate" and config.get("axis", -1) in (which + 1, which + 1 - _AXES):
+        return None
     window = window_of(entry)
     if window is None or not (config.get("strides") or config.get("pool_size")):
         return axis if cells == left else None

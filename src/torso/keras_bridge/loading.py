@@ -1,148 +1,242 @@
-"""Fill a model from a weights file: every weight from exactly one array, read back equal.
+"""Say for each weight of a model which array of a weights file holds its value, and give it that value.
 
-Two formats of HDF5 are read: that of Keras 3 (``.weights.h5``), with a group for each layer, and the older one (``.h5``),
-a list of layers in order, in which Keras publishes its pretrained weights. The architecture is never read from a file.
+The architecture is never read from a file. Each weight belongs to exactly one array of the same shape, and none is left
+over; that is settled before a value is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 
-from torso.errors import IntegrityError, Note, OptionError, TorsoError
+from torso.errors import IntegrityError, Note
 from torso.files import scratch_directory
+from torso.formats import StoredArray, StoredWeights
+from torso.keras_bridge.naming import automatic_stem
+from torso.keras_bridge.private import can_tell_places, give_value, has_value, places_of
+from torso.keras_bridge.surgery import derive
 
-Pair = tuple[str, Any, Any]
-"""What an error calls it, a Keras variable, and the h5py dataset that it takes its value from."""
+
+@dataclass(frozen=True)
+class Match:
+    """What a weights file holds for a model.
+
+    Attributes:
+        path: The file.
+        arrays: By the identity of each weight: the weight, and the array that holds its value.
+    """
+
+    path: Path
+    arrays: Mapping[int, tuple[Any, StoredArray]]
+
+    def of(self, weight: Any) -> StoredArray:
+        """The array that holds the value of a weight."""
+        return self.arrays[id(weight)][1]
 
 
-def fill(model: keras.Model, path: Path) -> int:
-    """Give every weight of a model its value from a file.
+class OtherWidth(Exception):
+    """The file fits a model for images of another number of channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.channels = channels
+
+
+_Pair = tuple[str, Any, StoredArray]  # what an error calls the weight, the weight, and its array
+
+
+def match(model: keras.Model, stored: StoredWeights) -> Match:
+    """Find the array for every weight of a model.
 
     Args:
-        model: The model that the file was written from, or its equal: headless where the file is. After an error its
-            values are of no use.
-        path: ``.weights.h5`` or ``.h5``; its hash is checked already where one was given.
-
-    Returns:
-        How many arrays were read: as many as the model has weights.
+        model: The whole headless network that the file was written from, or its equal; it needs no values, unless Keras
+            has moved its private names.
+        stored: The open file.
 
     Raises:
-        OptionError: The file is of another format.
-        IntegrityError: The file is damaged, or was written from another model.
+        IntegrityError: The file was written from another model.
+        OtherWidth: All that differs is the number of channels of the images.
     """
-    if not path.name.endswith((".h5", ".hdf5")):
-        raise OptionError(f"weights cannot be read from a file like {path.name!r}", notes=[("known", ".weights.h5, .h5")])
-    try:
-        with h5py.File(path, "r") as opened:
-            file = opened.get("model_weights", opened)  # in a whole model that was saved the older way
-            if "layer_names" in file.attrs or "layer_names0" in file.attrs:
-                return _fill_listed(model, file, path)
-            return _fill_grouped(model, file, path)
-    except TorsoError:
-        raise
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:  # of h5py, on odd content
-        raise IntegrityError(
-            f"the weights file {str(path)!r} is damaged: it cannot be read as HDF5",
-            notes=[("cause", str(error).split("\n")[0]), ("fix", "copy or download it again")],
-        ) from error
+    pairs = _by_order(model, stored) if stored.layers is not None else _by_place(model, stored)
+    _refuse_other_shapes(model, pairs, stored.path)
+    return _matched(pairs, stored)
 
 
-def _fill_listed(model: keras.Model, file: h5py.File, path: Path) -> int:
-    """The older format: the layers that have weights, in the order of the model's layers."""
-    stored = [
-        (layer, [file[layer][name] for name in _names(file[layer], "weight_names")]) for layer in _names(file, "layer_names")
-    ]
-    stored = [(layer, arrays) for layer, arrays in stored if arrays]
-    wanted = [(layer.name, layer.trainable_weights + layer.non_trainable_weights) for layer in model.layers]
-    wanted = [(layer, weights) for layer, weights in wanted if weights]
-    if len(stored) != len(wanted):
-        raise _of_another(path, [("cause", f"{len(stored)} layers with weights in the file, {len(wanted)} in the model")])
-    problems = []
-    pairs: list[Pair] = []
-    for (theirs, arrays), (ours, weights) in zip(stored, wanted, strict=True):
-        shapes = [tuple(array.shape) for array in arrays]
-        expected = [tuple(weight.shape) for weight in weights]
-        if shapes != expected:
-            problems.append(f"layer {theirs!r} holds {_shapes(shapes)}, {ours!r} needs {_shapes(expected)}")
-        pairs.extend((ours, weight, array) for weight, array in zip(weights, arrays, strict=False))
-    if problems:
-        raise _of_another(path, _causes(problems))
-    _assign(model, pairs, path)
-    return len(pairs)
+def match_by_name(model: keras.Model, stored: StoredWeights) -> Match | None:
+    """Find the arrays for a part of the network, where the names of layers alone tell them.
 
+    Names that Keras gives are not to be trusted, for it counted otherwise when the file was written; but where the file
+    has one layer of that class only, there is no other that could be meant.
 
-def _fill_grouped(model: keras.Model, file: h5py.File, path: Path) -> int:
-    """The format of Keras 3: Keras itself says where each value belongs, by what it writes of this very model."""
-    with scratch_directory() as folder:
-        template = folder / "template.weights.h5"
-        model.save_weights(template)
-        with h5py.File(template, "r") as expected:
-            wanted = _arrays(expected)
-            stored = _arrays(file)
-            problems = [f"{name} is missing" for name in wanted if name not in stored]
-            problems += [f"{name} has no place in the model" for name in stored if name not in wanted]
-            problems += [
-                f"{name} has shape {array.shape}, the model needs {wanted[name].shape}"
-                for name, array in stored.items()
-                if name in wanted and array.shape != wanted[name].shape
-            ]
-            if problems:
-                raise _of_another(path, _causes(problems))
-        named = folder / "values.weights.h5"  # Keras chooses its reader by the name, whatever is in the file
-        named.symlink_to(path.resolve())
-        model.load_weights(named)
-        model.save_weights(template)
-        with h5py.File(template, "r") as filled:
-            _require_equal(((name, array, stored[name]) for name, array in _arrays(filled).items()), path)
-    return len(stored)
-
-
-def _assign(model: keras.Model, pairs: Sequence[Pair], path: Path) -> None:
-    for _, weight, array in pairs:
-        weight.assign(array[()])
+    Returns:
+        None where the names do not tell, or the shapes are others.
+    """
+    layers = {layer.name: layer for layer in stored.layers or ()}
+    pairs: list[_Pair] = []
     for layer in model.layers:
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it computes with what it derived from its values, not with them
-    _require_equal(((name, np.asarray(weight), array) for name, weight, array in pairs), path)
-
-
-def _require_equal(pairs: Iterator[Pair], path: Path) -> None:
-    for name, ours, theirs in pairs:
-        values = theirs[()].astype(ours.dtype)
-        if not np.isfinite(values).all():
-            raise IntegrityError(f"the weights file {str(path)!r} holds values of {name!r} that are not finite")
-        if not np.array_equal(ours[()], values):
-            raise IntegrityError(f"the value of {name!r} is not the one in {str(path)!r} after loading")
-
-
-def _arrays(group: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """All arrays below a group by their path, but those of optimizers and random generators: no features depend on them."""
-    found: dict[str, Any] = {}
-    for name, item in group.items():
-        if name in ("optimizer", "seed_generator"):
+        weights = _listed(layer)
+        if not weights:
             continue
-        if isinstance(item, h5py.Dataset):
-            found[prefix + name] = item
-        else:
-            found |= _arrays(item, f"{prefix}{name}/")
-    return found
+        names = [layer.name]
+        if _is_numbered(layer.name, layer):
+            names = [name for name in layers if _is_numbered(name, layer)]
+        arrays = layers[names[0]].arrays if len(names) == 1 and names[0] in layers else ()
+        if [array.shape for array in arrays] != [tuple(weight.shape) for weight in weights]:
+            return None
+        pairs.extend((layer.name, weight, array) for weight, array in zip(weights, arrays, strict=True))
+    return _matched(pairs, stored)
 
 
-def _names(group: Any, attribute: str) -> list[str]:
-    """A list of names that may be stored in several parts, as an attribute of HDF5 holds 64 kB at most."""
-    if attribute in group.attrs:
-        parts = [group.attrs[attribute]]
+def _is_numbered(name: str, layer: Any) -> bool:
+    """Whether this name is one that Keras gives to layers of that class."""
+    return re.fullmatch(rf"{re.escape(automatic_stem(type(layer).__name__))}(_\d+)?", name) is not None
+
+
+def _matched(pairs: Sequence[_Pair], stored: StoredWeights) -> Match:
+    return Match(stored.path, {id(weight): (weight, array) for _, weight, array in pairs})
+
+
+def _by_order(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
+    """The older format: the layers that have weights, in the order of the model's layers."""
+    theirs = [(layer.name, layer.arrays) for layer in stored.layers or () if layer.arrays]
+    ours = [(layer.name, weights) for layer in model.layers if (weights := _listed(layer))]
+    if len(theirs) != len(ours):
+        cause = f"{len(theirs)} layers with weights in the file, {len(ours)} in the model"
+        raise _of_another(stored.path, [("cause", cause)])
+    written = {layer.name for layer in model.layers if not _is_numbered(layer.name, layer)}  # these do not drift
+    problems = []
+    pairs: list[_Pair] = []
+    for (name, arrays), (layer, weights) in zip(theirs, ours, strict=True):
+        if name != layer and name in written:
+            problems.append(f"layer {name!r} of the file stands where {layer!r} belongs")
+        if len(arrays) != len(weights):
+            problems.append(f"layer {name!r} holds {len(arrays)} arrays, {layer!r} needs {len(weights)}")
+        pairs.extend((layer, weight, array) for weight, array in zip(weights, arrays, strict=False))
+    if problems:
+        raise _of_another(stored.path, _causes(problems))
+    return pairs
+
+
+def _listed(layer: Any) -> list[Any]:
+    """A layer's weights in the order of the older format."""
+    return [*layer.trainable_weights, *layer.non_trainable_weights]
+
+
+def _by_place(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
+    """The format of Keras 3: Keras itself says where each weight belongs."""
+    places = places_of(model) if can_tell_places() else _places_written(model)
+    weights = {id(weight) for weight in model.weights}
+    wanted = {place: weight for place, weight in places.items() if id(weight) in weights}
+    if len(wanted) < len(weights) or len({id(weight) for weight in wanted.values()}) < len(wanted):
+        raise IntegrityError(f"{stored.path.name!r} cannot be matched: a layer of the model writes something else than weights")
+    problems = [f"{place} is missing" for place in wanted if place not in stored.arrays]
+    problems += [f"{place} has no place in the model" for place in stored.arrays if place not in wanted]
+    if problems:
+        raise _of_another(stored.path, _causes(problems))
+    return [(place, weight, stored.arrays[place]) for place, weight in wanted.items()]
+
+
+def _places_written(model: keras.Model) -> Mapping[str, Any]:
+    """The same by public means: each weight is written as its own number, and read back by plain HDF5."""
+    values = [(weight, weight.numpy()) for weight in model.weights]
+    found: dict[str, Any] = {}
+    with scratch_directory() as folder:
+        try:
+            for number, (weight, value) in enumerate(values):
+                weight.assign(np.full(value.shape, number, value.dtype))
+            model.save_weights(folder / "numbers.weights.h5")
+        finally:
+            for weight, value in values:
+                weight.assign(value)
+        with h5py.File(folder / "numbers.weights.h5") as file:
+            file.visititems(lambda place, item: found.update({place: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    numbers = {place: int(value.flat[0]) for place, value in found.items() if "seed_generator" not in place and value.size}
+    return {place: values[number][0] for place, number in numbers.items()}
+
+
+def _refuse_other_shapes(model: keras.Model, pairs: Sequence[_Pair], path: Path) -> None:
+    problems: list[str] = []
+    changes: set[tuple[int, int] | None] = set()
+    for name, weight, array in pairs:
+        expected = tuple(weight.shape)
+        if array.shape == expected:
+            continue
+        problems.append(f"{array.name!r} has the shape {array.shape}, {name!r} needs {expected}")
+        differing = [one for one in zip_longest(expected, array.shape, fillvalue=-1) if one[0] != one[1]]
+        changes.add(differing[0] if len(differing) == 1 else None)
+    if not problems:
+        return
+    (change, *others) = changes
+    if change is not None and not others and change[0] == model.inputs[0].shape[-1]:
+        raise OtherWidth(change[1]) from _of_another(path, _causes(problems))
+    raise _of_another(path, _causes(problems))
+
+
+def read_value(array: StoredArray, weight: Any, path: Path) -> np.ndarray:
+    """The value of a weight, in the weight's own type.
+
+    Raises:
+        IntegrityError: It is not finite, or that type cannot hold it.
+    """
+    found = array.read()
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = found.astype(weight.dtype, copy=False)
+    if not np.isfinite(value).all():
+        raise IntegrityError(f"the weights file {str(path)!r} holds values of {array.name!r} that are not finite")
+    if value.dtype != found.dtype and not np.array_equal(value, found):
+        raise IntegrityError(
+            f"the weights file {str(path)!r} holds {array.name!r} as {found.dtype}, and {weight.dtype} loses some of it",
+            notes=[("fix", f"convert the file to {weight.dtype} where that loss is meant")],
+        )
+    return value
+
+
+def put(weight: Any, value: np.ndarray, name: str) -> None:
+    """Give a weight its value, memory too where it has none, and read it back.
+
+    Raises:
+        IntegrityError: It reads back otherwise.
+    """
+    if has_value(weight):
+        weight.assign(value)
     else:
-        parts = []
-        while f"{attribute}{len(parts)}" in group.attrs:
-            parts.append(group.attrs[f"{attribute}{len(parts)}"])
-    return [name.decode() if isinstance(name, bytes) else str(name) for part in parts for name in part]
+        give_value(weight, value)
+    if not np.array_equal(_seen(weight), value):
+        raise IntegrityError(f"the value of {name!r} is not the one that was loaded")
+
+
+def _seen(weight: Any) -> np.ndarray:
+    """What a weight holds, without a copy where its type allows that."""
+    try:
+        return np.asarray(memoryview(tf.convert_to_tensor(weight.value)))
+    except (TypeError, ValueError, BufferError):  # bfloat16 is no type of Python's buffers
+        return np.asarray(weight)
+
+
+def fill(model: keras.Model, stored: StoredWeights) -> int:
+    """Give every weight of a model its value from an open file; returns how many there are.
+
+    Raises:
+        IntegrityError: The file was written from another model, or holds values that cannot be meant.
+    """
+    try:
+        matched = match(model, stored)
+    except OtherWidth as error:
+        assert error.__cause__ is not None
+        raise error.__cause__ from None
+    for weight, array in matched.arrays.values():
+        put(weight, read_value(array, weight, stored.path), weight.path)
+    derive(model)
+    return len(matched.arrays)
 
 
 def _of_another(path: Path, notes: Sequence[Note]) -> IntegrityError:
@@ -156,7 +250,3 @@ def _causes(problems: Sequence[str]) -> list[Note]:
     shown = [("cause", problem) for problem in problems[:3]]
     rest = len(problems) - len(shown)
     return [*shown, ("cause", f"… and {rest} more of this kind")] if rest else shown
-
-
-def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:
-    return ", ".join(map(str, shapes)) or "nothing"

@@ -4,31 +4,58 @@
 |---|---|---|
 | ``keras.src.utils.file_utils.get_file`` | build the graph that belongs to published weights without fetching them | Keras fetches them itself; the graph is the same |
 | ``keras.src.backend.common.global_state`` | forget the variables that were made without values, which Keras would fill later on | they are made with values: slower, and the graph is the same |
-| the same: its count of names | tell a name that Keras numbered from one that an author wrote alike | the author's ``conv2d_7`` counts as numbered by Keras |
+| the same: its count of names | let Keras number a network's names from zero; tell a name that it numbered from one that an author wrote alike | names are changed afterwards, on a copy; the author's ``conv2d_7`` counts as numbered by Keras |
+| ``Variable._value``, ``_initializer``, ``_initialize``, ``_deferred_initialize`` | give memory to a variable that was made without, once its value is there | variables are made with random values and filled |
+| ``Operation._outbound_nodes`` | let go of the layers behind a cut | the trunk is built anew from its configuration |
+| ``saving_lib._save_state`` and its store | learn where in a ``.weights.h5`` each variable belongs | Keras writes such a file of the model, which must have values then |
 """  # noqa: E501
 
 from __future__ import annotations
 
 import importlib
 import re
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
+from torso.keras_bridge.interception import Interception
+
 _FILE_UTILS = "keras.src.utils.file_utils"
 _GLOBAL_STATE = "keras.src.backend.common.global_state"
+_SAVING = "keras.src.saving.saving_lib"
 _PENDING = "uninitialized_variables"
 _COUNTS = "object_name_uids"
-_lock = threading.Lock()
-_current = threading.local()  # .requests: the list that this thread's builder is recorded in
-_originals: list[Any] = []  # what is to be restored once the last thread is done
-_users = 0
 _numbered: weakref.WeakSet[Any] = weakref.WeakSet()  # layers and ops that Keras named while a builder ran
+
+
+def _module(name: str, *functions: str) -> Any:
+    """A module of Keras that has these functions, or None."""
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        return None
+    return module if all(callable(getattr(module, function, None)) for function in functions) else None
+
+
+def _file_utils() -> Any:
+    return _module(_FILE_UTILS, "get_file")
+
+
+def _global_state() -> Any:
+    return _module(_GLOBAL_STATE, "get_global_attribute", "set_global_attribute")
+
+
+def _saving() -> Any:
+    return _module(_SAVING, "_save_state", "H5IOStore")
+
+
+_load_weights = Interception(lambda: keras.Model, "load_weights")
+_get_file = Interception(_file_utils, "get_file")
 
 
 @dataclass(frozen=True)
@@ -50,14 +77,15 @@ def without_weights() -> Iterator[list[WeightsRequest]]:
         fetches the file by itself, and only the loading is left out.
     """
     requests: list[WeightsRequest] = []
-    previous = getattr(_current, "requests", None)
-    _install()
-    _current.requests = requests
-    try:
+
+    def get_file(original: Any, fname: Any = None, origin: Any = None, *args: Any, **kwargs: Any) -> Any:
+        requests.append(WeightsRequest(fname, origin, kwargs.get("cache_subdir", "datasets"), kwargs.get("file_hash")))
+        return fname
+
+    with ExitStack() as stack:
+        stack.enter_context(_load_weights.by(lambda original, model, *args, **kwargs: None))
+        stack.enter_context(_get_file.by(get_file))
         yield requests
-    finally:
-        _current.requests = previous
-        _uninstall()
 
 
 def can_intercept() -> bool:
@@ -65,23 +93,75 @@ def can_intercept() -> bool:
     return _file_utils() is not None
 
 
+@dataclass
+class Valueless:
+    """What was built without values.
+
+    Attributes:
+        variables: Those that have a shape and no memory, once it is built.
+        assigned: Whether one of them was given a value meanwhile, which is lost.
+    """
+
+    variables: list[Any]
+    assigned: bool = False
+
+
 @contextmanager
-def without_values() -> Iterator[bool]:
-    """Let what is built here have variables with a shape and no memory: a graph can be read off it, and nothing else.
+def without_values() -> Iterator[Valueless | None]:
+    """Let what is built here have variables with a shape and no memory.
 
     Yields:
-        Whether that is so. Where Keras has moved its list of such variables, they are made with values.
+        What will be known of them afterwards; None where Keras has moved its own list of them: then they have values.
+    """
+    state = _global_state()
+    if state is None:
+        yield None
+        return
+    before = list(state.get_global_attribute(_PENDING) or ())
+    built = Valueless([])
+    try:
+        with keras.StatelessScope(initialize_variables=False) as scope:
+            yield built
+            built.assigned = bool(scope.state_mapping)
+    finally:
+        built.variables.extend((state.get_global_attribute(_PENDING) or ())[len(before) :])
+        state.set_global_attribute(_PENDING, before)
+
+
+def can_forget() -> bool:
+    """Whether this Keras has the private names that let variables without values be forgotten."""
+    return _global_state() is not None
+
+
+@contextmanager
+def fresh_names() -> Iterator[bool]:
+    """Let Keras number the names that it gives here from zero, as in a process that has built nothing yet.
+
+    Yields:
+        Whether it does.
     """
     state = _global_state()
     if state is None:
         yield False
         return
-    before = list(state.get_global_attribute(_PENDING) or ())
+    before = state.get_global_attribute(_COUNTS)
+    state.set_global_attribute(_COUNTS, defaultdict(int))
     try:
-        with keras.StatelessScope(initialize_variables=False):
-            yield True
+        yield True
     finally:
-        state.set_global_attribute(_PENDING, before)
+        state.set_global_attribute(_COUNTS, before)
+
+
+def reserve_names(model: keras.Model) -> None:
+    """Let Keras give none of a model's names to a layer that is made later: the two may come to stand in one model."""
+    state = _global_state()
+    if state is None:
+        return
+    counts = state.get_global_attribute(_COUNTS, default=defaultdict(int), set_to_default=True)
+    for op in model.operations:
+        stem, _, number = op.name.rpartition("_")
+        name, used = (stem, int(number) + 1) if stem and number.isdecimal() else (op.name, 1)
+        counts[name] = max(counts[name], used)
 
 
 @contextmanager
@@ -112,66 +192,86 @@ def _name_counts() -> Mapping[str, int]:
     return {} if state is None else dict(state.get_global_attribute(_COUNTS) or {})
 
 
-def can_forget() -> bool:
-    """Whether this Keras has the private names that let variables without values be forgotten."""
-    return _global_state() is not None
+def can_give_values() -> bool:
+    """Whether this Keras has the private names that give memory to a variable which was made without."""
+    methods = ("_initialize", "_deferred_initialize")
+    return can_forget() and all(callable(getattr(keras.Variable, method, None)) for method in methods)
 
 
-def _global_state() -> Any:
-    try:
-        module = importlib.import_module(_GLOBAL_STATE)
-    except ImportError:
-        return None
-    names = ("get_global_attribute", "set_global_attribute")
-    return module if all(callable(getattr(module, name, None)) for name in names) else None
+def has_value(variable: Any) -> bool:
+    """Whether a variable has memory; where Keras has moved its name for that, none is made without."""
+    return getattr(variable, "_value", variable) is not None
 
 
-def _file_utils() -> Any:
-    try:
-        module = importlib.import_module(_FILE_UTILS)
-    except ImportError:
-        return None
-    return module if callable(getattr(module, "get_file", None)) else None
+def give_value(variable: Any, value: Any) -> None:
+    """Give memory to a variable that was made without, and this array into it."""
+    variable._initialize(value)
+    variable._initializer = None
 
 
-def _install() -> None:
-    global _users
-    with _lock:
-        _users += 1
-        if _users > 1:
-            return
-        load_weights = keras.Model.load_weights
-
-        def recorded_load(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if getattr(_current, "requests", None) is None:
-                return load_weights(self, *args, **kwargs)
-            return None
-
-        keras.Model.load_weights = recorded_load
-        _originals.append((keras.Model, "load_weights", load_weights))
-        module = _file_utils()
-        if module is None:
-            return
-        get_file = module.get_file
-
-        def recorded_get_file(
-            fname: Any = None, origin: Any = None, *args: Any, cache_subdir: str = "datasets", **kwargs: Any
-        ) -> Any:
-            requests = getattr(_current, "requests", None)
-            if requests is None:
-                return get_file(fname, origin, *args, cache_subdir=cache_subdir, **kwargs)
-            requests.append(WeightsRequest(fname, origin, cache_subdir, kwargs.get("file_hash")))
-            return fname
-
-        module.get_file = recorded_get_file
-        _originals.append((module, "get_file", get_file))
+def draw_value(variable: Any) -> None:
+    """Give memory to a variable that was made without, and the value that its initialiser makes."""
+    if isinstance(variable._initializer, _Abandoned):
+        variable._initializer = variable._initializer.initializer
+    variable._deferred_initialize()
 
 
-def _uninstall() -> None:
-    global _users
-    with _lock:
-        _users -= 1
-        if _users == 0:
-            while _originals:
-                owner, name, original = _originals.pop()
-                setattr(owner, name, original)
+@dataclass(frozen=True)
+class _Abandoned:
+    """Stands for the initialiser of a variable without memory, which Keras would compute with as if it were a value."""
+
+    initializer: Any
+    path: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(f"{self.path!r} belongs to a network that torso built without values, and has none")
+
+
+def abandon(variables: Iterable[Any]) -> None:
+    """Make sure that nobody computes with those of these variables that have no memory."""
+    for variable in variables:
+        if not has_value(variable) and not isinstance(variable._initializer, _Abandoned):
+            variable._initializer = _Abandoned(variable._initializer, variable.path)
+
+
+def can_detach() -> bool:
+    """Whether this Keras has the private name of what reads a layer's outputs."""
+    return hasattr(keras.layers.Identity(name="probe"), "_outbound_nodes")
+
+
+def detach(model: keras.Model) -> None:
+    """Let the layers and ops of a functional model forget every reader that is not in it."""
+    kept = {id(op) for op in model.operations}
+    for op in model.operations:
+        op._outbound_nodes = [node for node in op._outbound_nodes if id(node.operation) in kept]
+
+
+def can_tell_places() -> bool:
+    """Whether this Keras has the private names that tell where in a ``.weights.h5`` each variable belongs."""
+    return _saving() is not None
+
+
+def places_of(model: keras.Model) -> Mapping[str, Any]:
+    """Where Keras would write each variable of a model in a ``.weights.h5``: the variable by its path in the file.
+
+    Only their names are looked at: they need no values.
+    """
+    saving = _saving()
+    found: dict[str, dict[str, Any]] = {}
+
+    class Store(saving.H5IOStore):  # type: ignore[misc,name-defined]  # found at run time
+        """Takes what is to be saved, and writes nothing."""
+
+        def __init__(self) -> None:
+            pass
+
+        def __bool__(self) -> bool:
+            return True
+
+        def make(self, path: str, metadata: Any = None) -> dict[str, Any]:
+            return found.setdefault(path, {})
+
+    saving._save_state(model, weights_store=Store(), assets_store=None, inner_path="", visited_saveables=set())
+    return {"/".join(filter(None, (path, "vars", name))): one for path, group in found.items() for name, one in group.items()}
+
+

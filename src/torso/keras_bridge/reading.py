@@ -14,7 +14,7 @@ from torso.errors import CutError
 from torso.graph import Feature, Graph, Node, Shape
 from torso.keras_bridge.config import Calls, Config, Tensor
 from torso.keras_bridge.cost import cost_of_call
-from torso.keras_bridge.geometry import Grid, grid_behind, sees_all, window_of
+from torso.keras_bridge.geometry import Grid, grid_behind, sees_all, window_of, with_sides
 from torso.keras_bridge.naming import canonical_names
 from torso.keras_bridge.private import without_values
 
@@ -221,7 +221,7 @@ class _Reader:
             grids_in = [grids[end.node] for end in draft.inputs]
             shapes = [self.shapes[end] for end in draft.inputs]
             shape = self._shape_of(given.get(name, _End(name, 0)))
-            grid = grids[name] = grid_behind(draft.entry, grids_in, shapes, shape)
+            grid = grids[name] = grid_behind(draft.entry, grids_in, *with_sides(draft.entry, draft.layer, shapes, shape))
             everywhere[name] = sees_all(draft.entry, grids_in, grid, [everywhere[end.node] for end in draft.inputs])
             macs, flops = cost_of_call(draft.entry, draft.layer, shapes, shape)
             activation = draft.entry["config"].get("activation", "linear")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import keras
@@ -22,22 +24,48 @@ from torso.planning import Plan
 
 def describe_trunk(trunk: Trunk, plan: Plan) -> Manifest:
     """The manifest of a backbone, but for the files that saving adds."""
+    file = trunk.grown.weights_file
     return {
         "manifest": VERSION,
         "name": plan.name,
         "plan": plan.report(),
         "made_with": {name: version(name) for name in ("torso", "keras", "tensorflow", "h5py")},
-        "weights_file": trunk.weights_file and {"path": trunk.weights_file, "sha256": hash_of(Path(trunk.weights_file))},
+        "built": {"way": trunk.grown.way, "why": trunk.grown.why},
+        "weights_file": file and _told(file, plan) | {"channels": trunk.grown.weights_channels},
         "graph": {
             "fingerprint": fingerprint(trunk.graph),
             "nodes": len(trunk.graph),
             "levels": dict(trunk.graph.levels),
         },
-        "dropped": {"nodes": trunk.dropped_nodes, "parameters": trunk.dropped_parameters},
+        "dropped": {"nodes": trunk.grown.dropped_nodes, "parameters": trunk.grown.dropped_parameters},
         "features": features_as_json(trunk.features),
         "frozen": asdict(trunk.frozen),
         "preprocessing": asdict(plan.preprocessing),
     }
+
+
+def _told(file: Path, plan: Plan) -> dict[str, Any]:
+    """What is known of a weights file without reading all of it."""
+    facts = file.stat()
+    return {
+        "path": str(file),
+        "bytes": facts.st_size,
+        "modified": facts.st_mtime_ns,  # in nanoseconds since 1970
+        "sha256": plan.weights.request.get("sha256"),
+    }
+
+
+def with_hash(told: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What a manifest tells of its weights file, with the hash: of what was read, or None where it has changed since."""
+    if told is None or told["sha256"]:
+        return told
+    file = Path(told["path"])
+    try:
+        facts = file.stat()
+        same = (facts.st_size, facts.st_mtime_ns) == (told["bytes"], told["modified"])
+        return {**told, "sha256": hash_of(file) if same else None}
+    except OSError:
+        return told
 
 
 def save_model(model: keras.Model, path: Path) -> None:

@@ -7,7 +7,7 @@ with the original keeps every weight of it in memory, for each layer remembers a
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,9 @@ from torso.keras_bridge.reading import custom_classes, functional, inside, layer
 from torso.truncation import Cut
 
 
+Change = Callable[[Config], Config]
+
+
 def cut(model: keras.Model, ends: Cut | None, name: str, *, keep: Collection[str] = ()) -> keras.Model:
     """A model of its own that ends at some nodes, with canonical names and the same values.
 
@@ -46,20 +49,83 @@ def cut(model: keras.Model, ends: Cut | None, name: str, *, keep: Collection[str
         CutError: An end lies inside a model that is called more than once, or is one of several and inside one; or the
             model has what no configuration can carry.
     """
-    plain = functional(model, name)
-    _refuse_what_cannot_be_written(plain, {})
-    config, names = _pruned(plain.get_config(), ends, keep)
-    config["name"] = name.rsplit("/", 1)[-1]
-    trunk: keras.Model = type(plain).from_config(config, custom_objects=custom_classes(plain))
-    copy_values(plain, trunk, names, keep)
+    trunk, weights = regrown(model, ends, name, keep=keep)
+    for old, new in weights:
+        new.assign(old)
+    derive(trunk)
     return trunk
 
 
-def copy_values(source: keras.Model, target: keras.Model, names: Mapping[str, str], keep: Collection[str] = ()) -> None:
-    """Give each layer of ``target`` the values of the layer it was made from.
+def regrown(
+    model: keras.Model, ends: Cut | None, name: str, *, keep: Collection[str] = (), change: Change = lambda config: config
+) -> tuple[keras.Model, list[tuple[Any, Any]]]:
+    """The trunk as :func:`cut` makes it, before it has the values of the model.
 
     Args:
-        source: Where the values are.
+        model, ends, name, keep: As there.
+        change: What else is to be different in its configuration.
+
+    Returns:
+        The trunk, and each weight of the model that is kept beside the weight of the trunk that stands for it.
+    """
+    plain = functional(model, name)
+    _refuse_what_cannot_be_written(plain, {})
+    config, names = _pruned(plain.get_config(), ends, keep)
+    config["name"] = _bare(name)
+    trunk: keras.Model = type(plain).from_config(change(config), custom_objects=custom_classes(plain))
+    return trunk, list(_weights(plain, trunk, names, keep))
+
+
+def shared(model: keras.Model, ends: Cut | None, name: str, *, keep: Collection[str] = ()) -> keras.Model | None:
+    """The trunk as the very layers of the model, which are of no use for anything else then.
+
+    Args:
+        model, ends, name, keep: As for :func:`cut`.
+
+    Returns:
+        The trunk; None where a name is to be changed, an end lies inside a nested model, or a layer is called several
+        times: then it can only be made anew.
+    """
+    plain = functional(model, name)
+    paths = {} if ends is None else {"": ends} if isinstance(ends, str) else ends
+    ops = {op.name: op for op in plain.operations}
+    if not all(path in ops for path in paths.values()) or not _has_canonical_names(plain, keep):
+        return None
+    outputs: Any = {label: ops[path].output for label, path in paths.items()}
+    if ends is None:
+        outputs = plain.output
+    elif isinstance(ends, str):
+        outputs = outputs[""]
+    _refuse_what_cannot_be_written(plain, {})
+    return keras.Model(plain.input, outputs, name=_bare(name))
+
+
+def _bare(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
+
+
+def _has_canonical_names(model: keras.Model, keep: Collection[str]) -> bool:
+    """Whether every layer and op has its canonical name and is called once, in nested models too."""
+    names = canonical_names(((op.name, type(op).__name__) for op in model.operations), keep=keep)
+    if any(name != canonical for name, canonical in names.items()):
+        return False
+    for op in model.operations:
+        try:
+            op.output  # noqa: B018  # Keras tells it of what is called once alone
+        except (AttributeError, ValueError):
+            return False
+        if isinstance(op, keras.Model) and not _has_canonical_names(functional(op, op.name), inside(keep, op.name)):
+            return False
+    return True
+
+
+def _weights(
+    source: keras.Model, target: keras.Model, names: Mapping[str, str], keep: Collection[str] = ()
+) -> Iterator[tuple[Any, Any]]:
+    """Each weight of ``source`` that ``target`` has too, and the latter; random generators start anew.
+
+    Args:
+        source: A functional model.
         target: A pruned copy of it.
         names: The target's name for each layer name of the source.
         keep: Layer names that are canonical already.
@@ -73,12 +139,18 @@ def copy_values(source: keras.Model, target: keras.Model, names: Mapping[str, st
             inner = functional(original, original.name)
             inner_keep = inside(keep, layer.name)
             inner_names = layer_names(inner.get_config()["layers"], inner_keep)
-            copy_values(inner, functional(layer, layer.name), inner_names, inner_keep)
+            yield from _weights(inner, functional(layer, layer.name), inner_names, inner_keep)
             continue
-        for old, new in zip(original.weights, layer.weights, strict=True):  # random generators start anew
-            new.assign(old)
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it computes with what it derived from its values, not with them
+        yield from zip(original.weights, layer.weights, strict=True)
+
+
+def derive(model: keras.Model) -> None:
+    """Let the layers that compute with something derived from their weights derive it anew, in nested models too."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            derive(layer)
+        elif isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def _refuse_what_cannot_be_written(model: keras.Model, owners: dict[int, str], prefix: str = "") -> None:

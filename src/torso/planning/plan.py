@@ -9,19 +9,21 @@ from typing import Any, Generic, TypeVar
 from torso.architecture import Architecture
 from torso.errors import Place
 from torso.freezing import FreezePolicy
+from torso.planning.sizes import legal_sizes
 from torso.preprocessing import Preprocessing
 from torso.registry import Contribution
 from torso.spec.options import Option, Options, Value
 from torso.truncation import Truncation
-from torso.weights import WeightSource
+from torso.weights import ChannelAdapter, Mix, WeightSource
 
-T = TypeVar("T", Truncation, FreezePolicy)
-InputShape = tuple[int, int, int]
+T = TypeVar("T", Truncation, FreezePolicy, ChannelAdapter)
+InputShape = tuple[int | None, int | None, int]
+"""Height, width and number of channels; both sides are None for images of any size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen(Generic[T]):
-    """A strategy or policy with its checked options, and where the user chose it."""
+    """A strategy, a policy or a rule with its checked options, and where the user chose it."""
 
     contribution: Contribution[T]
     options: Options
@@ -76,8 +78,11 @@ class Plan:
         architecture: The card, and the plugin that offers it.
         options: The architecture's options, defaults filled in.
         arguments: What the builder is called with beside ``input_shape``.
-        input_shape: (height, width, channels) in pixels.
+        input_shape: (height, width, channels) in pixels; (None, None, channels) for images of any size.
         weights: Where the values will come from.
+        adapt: What turns weights for another number of channels into weights for these, or None.
+        mix: What it says of the published weights' own number of channels, in the order of the user's pixels; None without
+            a rule, or where it is one for the user's own weights alone, whose number of channels is not known yet.
         truncate: What chooses the cut.
         freeze: What chooses what does not train.
         warnings: What a user would want to know before building.
@@ -91,12 +96,21 @@ class Plan:
     weights: PlannedWeights
     truncate: Chosen[Truncation]
     freeze: Chosen[FreezePolicy]
+    adapt: Chosen[ChannelAdapter] | None = None
+    mix: Mix | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def source_channels(self) -> int:
+        """Number of channels of the network that the weights are for: the builder is asked for that one."""
+        return self.input_shape[2] if self.adapt is None else self.architecture.value.input.weights_channels
 
     @property
     def preprocessing(self) -> Preprocessing:
         """What the pixels need: that of the card, or nothing for a number of channels that no weights were trained on."""
         card = self.architecture.value
+        if self.adapt is not None:
+            return card.preprocessing.adapted(self.mix) if self.mix else card.preprocessing.without_channels()
         return card.preprocessing if self.input_shape[2] == card.input.weights_channels else Preprocessing()
 
     def report(self) -> dict[str, Any]:
@@ -110,6 +124,7 @@ class Plan:
             "arguments": dict(self.arguments),
             "input_shape": list(self.input_shape),
             "weights": self.weights.report(),
+            "adapt": self.adapt.report() | {"source_channels": self.source_channels} if self.adapt else None,
             "truncate": self.truncate.report(),
             "freeze": self.freeze.report(),
             "warnings": list(self.warnings),
@@ -121,13 +136,20 @@ def summary(plan: Plan) -> Mapping[str, str]:
     card = plan.architecture
     settings = ", ".join(f"{name} {value}" for name, value in plan.options.items())
     height, width, channels = plan.input_shape
+    size = f"any size ({legal_sizes(card.value.input)})" if height is None else f"{height}×{width} pixels"
+    adapt = {"adapt": f"{plan.adapt}, from weights for {_channels(plan.source_channels)}"} if plan.adapt else {}
     return {
         "architecture": f"{card.qualified}{f' ({settings})' if settings else ''}, from {card.plugin.source}",
-        "input": f"{height}×{width} pixels, {channels} channel{'s' if channels > 1 else ''}",
+        "input": f"{size}, {_channels(channels)}",
+        **adapt,
         "weights": plan.weights.label if plan.weights.source is None else f"{plan.weights.label}: {plan.weights.address}",
         "cut": str(plan.truncate),
         "freeze": str(plan.freeze),
     }
+
+
+def _channels(count: int) -> str:
+    return f"{count} channel{'s' if count > 1 else ''}"
 
 
 def _said(setting: Value) -> str:

@@ -7,12 +7,14 @@ from typing import Any
 
 from torso.architecture import Architecture, Weights, matching_file
 from torso.errors import OptionError, TorsoError, UnknownNameError, did_you_mean, known, raise_all
+from torso.planning.channels import MOST_GUESSED, channels_of, mix_of, takes
 from torso.planning.plan import Chosen, InputShape, Plan, PlannedWeights, T
+from torso.planning.sizes import checked_size, in_words, warnings_for
 from torso.registry import Catalogue, Contribution, Registry
 from torso.spec.document import BackboneSpec, Choice, InputSpec
 from torso.spec.nodes import Node, Scalar, Table
 from torso.spec.options import Options, read_options
-from torso.weights import WeightSource
+from torso.weights import ChannelAdapter, Mix, WeightSource
 
 
 def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
@@ -39,22 +41,29 @@ def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     owner = f"architecture {architecture.name!r}"
     options = attempt(lambda: read_options(owner, architecture.options, spec.options, place=spec.place))
     given = spec.input or InputSpec(place=spec.place)
-    shape = attempt(lambda: _input_shape(architecture, given))
-    attempt(lambda: _refuse_adapter(given, registry))
+    adapt = attempt(lambda: _adapter(given, registry))
+    shape = attempt(lambda: _input_shape(architecture, given, adapt))
     label = attempt(lambda: _weights_label(architecture, spec.weights, registry))
+    published = label in architecture.tags and not isinstance(spec.weights, Table)
+    mix = attempt(lambda: _mix(architecture, adapt, shape, label, published=published))
     if errors:
         raise_all(errors)
     place = spec.options.place if spec.options is not None else spec.place
     try:
-        extra = registry.build_arguments(card, options, label, shape)
+        source_shape = (*shape[:2], architecture.input.weights_channels) if adapt else shape
+        extra = registry.build_arguments(card, options, label, source_shape)
     except TorsoError as error:
         error.at(place)
         raise
-    warnings: list[str] = []
-    if shape[2] != architecture.input.weights_channels:
+    warnings: list[str] = [*warnings_for(architecture.input, shape[:2])]
+    if adapt is None and shape[2] != architecture.input.weights_channels:
         warnings.append(f"no weights were trained on {shape[2]} channels: the pixels are not preprocessed")
+    if published and adapt is not None and _changes_nothing(mix):
+        warnings.append(f"adapt: {adapt} changes nothing: the {label} weights are for {shape[2]} channels already")
     settled = {**options, **extra}
     weights = attempt(lambda: _plan_weights(architecture, spec, registry, label, settled, shape, warnings))
+    if published and adapt is None:
+        attempt(lambda: _require_trained_channels(architecture, given, registry, label, shape[2]))
     raise_all(errors)
     return Plan(
         name=spec.name,
@@ -65,6 +74,8 @@ def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
         weights=weights,
         truncate=truncate,
         freeze=freeze,
+        adapt=adapt,
+        mix=mix,
         warnings=tuple(warnings),
     )
 
@@ -116,35 +127,64 @@ def _choose(catalogue: Catalogue[T], kind: str, choice: Choice | None, default: 
     return Chosen(contribution=contribution, options=options, place=place)
 
 
-def _input_shape(architecture: Architecture, given: InputSpec) -> InputShape:
+def _input_shape(architecture: Architecture, given: InputSpec, adapt: Chosen[ChannelAdapter] | None) -> InputShape:
     rules = architecture.input
-    size = given.size or rules.default
-    channels = given.channels or rules.weights_channels
-    legal = None
-    if rules.fixed and size != rules.default:
-        legal = f"{_times(rules.default)} only"
-    elif min(size) < rules.minimum:
-        legal = f"{rules.minimum} pixels or more"
-    elif any(side % rules.divisor for side in size):
-        legal = f"multiples of {rules.divisor} pixels"
+    channels = given.channels or (channels_of(adapt) if adapt else None) or rules.weights_channels
     errors: list[TorsoError] = []
-    if legal:
-        fact = f"{architecture.name} cannot take images of {_times(size)} pixels"
-        errors.append(OptionError(fact, place=given.places.get("size", given.place), notes=[("known", legal)]))
+    try:
+        size = checked_size(architecture, given, channels)
+    except OptionError as error:
+        errors.append(error)
     if rules.channels and channels not in rules.channels:
         fact = f"{architecture.name} cannot take images of {channels} channels"
-        place = given.places.get("channels", given.place)
+        place = given.places.get("channels", given.places.get("adapt", given.place))
         errors.append(OptionError(fact, place=place, notes=[known(map(str, rules.channels))]))
     raise_all(errors)
     return (*size, channels)
 
 
-def _refuse_adapter(given: InputSpec, registry: Registry) -> None:
+def _adapter(given: InputSpec, registry: Registry) -> Chosen[ChannelAdapter] | None:
     if given.adapt is None:
-        return
-    place = given.places.get("adapt", given.place)
-    adapter = _resolve(registry.channel_adapters, Scalar(given.adapt, place=place))
-    raise OptionError(f"this torso does not apply channel adapters yet, and so not {adapter.qualified!r}", place=place)
+        return None
+    return _choose(registry.channel_adapters, "channel adapter", given.adapt, "")
+
+
+def _mix(
+    architecture: Architecture,
+    adapt: Chosen[ChannelAdapter] | None,
+    shape: InputShape | None,
+    label: str | None,
+    *,
+    published: bool,
+) -> Mix | None:
+    """What the rule says of the published weights' number of channels.
+
+    Returns:
+        The mix; None without a rule, where something else is wrong, or where the rule refuses that number and takes another:
+        the user's own weights may have that one.
+    """
+    if adapt is None or shape is None or label is None:
+        return None
+    if label == "none":
+        raise OptionError(
+            f"there is nothing for {str(adapt)!r} to adapt: with weights: none, {architecture.name} has random values for "
+            f"any number of channels",
+            place=adapt.place,
+            notes=[("fix", "leave adapt out (adapt: none takes back a default), or name weights")],
+        )
+    trained, want = architecture.input.weights_channels, shape[2]
+    try:
+        return mix_of(adapt, trained, want)
+    except TorsoError:
+        if published or not any(takes(adapt, have, want) for have in range(1, MOST_GUESSED)):
+            raise
+    return None
+
+
+def _changes_nothing(mix: Mix) -> bool:
+    return len(mix) == len(mix[0]) and all(
+        number == (row == column) for row, numbers in enumerate(mix) for column, number in enumerate(numbers)
+    )
 
 
 def _weights_label(architecture: Architecture, node: Node | None, registry: Registry) -> str:
@@ -195,19 +235,27 @@ def _plan_weights(
         weights = next(weights for weights in architecture.weights if weights.tag == label)
         source, request = _published(architecture, weights, registry, options, shape, warnings)
         place = spec.weights.place if spec.weights is not None else spec.place
-        if shape[2] != architecture.input.weights_channels:
-            raise OptionError(
-                f"the {label} weights of {architecture.name} are for {architecture.input.weights_channels} channels, "
-                f"not {shape[2]}",
-                place=spec.input.places.get("channels") if spec.input else None,
-                notes=[("fix", f"write channels: {architecture.input.weights_channels}, or weights: none")],
-            )
     try:
         source.value.check(request)
     except TorsoError as error:
         error.at(place)
         raise
     return PlannedWeights(label=label, source=source, request=request, place=place)
+
+
+def _require_trained_channels(
+    architecture: Architecture, given: InputSpec, registry: Registry, label: str, channels: int
+) -> None:
+    trained = architecture.input.weights_channels
+    if channels == trained:
+        return
+    rules = ", ".join(rule.name for rule in registry.channel_adapters)
+    adapt = f"add adapt to input ({rules}), " if rules else ""
+    raise OptionError(
+        f"the {label} weights of {architecture.name} are for {trained} channels, not {channels}",
+        place=given.places.get("channels"),
+        notes=[("fix", f"{adapt}write channels: {trained}, or weights: none")],
+    )
 
 
 def _published(
@@ -228,7 +276,7 @@ def _published(
         )
     if not exact:
         warnings.append(
-            f"no {weights.tag} weights were trained at {_times(shape[:2])} pixels; "
+            f"no {weights.tag} weights were trained at {in_words(shape[:2])}; "
             f"those for {file.when['size']}×{file.when['size']} are used"
         )
     if not (file.sha256 or file.md5):
@@ -236,7 +284,3 @@ def _published(
     source = registry.weight_sources.resolve(file.source)
     request = file.request
     return source, {option.name: request.get(option.name) for option in source.value.options}
-
-
-def _times(size: tuple[int, int]) -> str:
-    return f"{size[0]}×{size[1]}"

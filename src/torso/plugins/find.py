@@ -25,6 +25,7 @@ BUILTINS: Final[Mapping[str, str]] = {
     "truncations": "torso.builtins.truncations",
     "freeze-policies": "torso.builtins.freeze_policies",
     "weight-sources": "torso.builtins.weight_sources",
+    "channel-adapters": "torso.builtins.channel_adapters",
 }
 """torso's own plugins: the provider's name and the module."""
 

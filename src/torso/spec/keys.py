@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from torso.errors import Place, SpecError, TorsoError, did_you_mean, known, raise_all
 from torso.spec.nodes import Items, Node, Scalar, Table
-from torso.spec.options import Option
+from torso.spec.options import Option, is_nothing
 
 Values = dict[str, Any]
 """Checked values by key; None for a value that was refused. ``Any``: each key has a type of its own."""
@@ -26,7 +26,7 @@ BACKBONE_NAME: Final = "[A-Za-z0-9_]([A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?"
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A strategy or policy, by name.
+    """A strategy, a policy or a rule, by name.
 
     Attributes:
         name: As the user wrote it.
@@ -39,21 +39,25 @@ class Choice:
     place: Place = field(default=Place(), compare=False)
 
 
+Size = tuple[int, int] | tuple[None, None]
+"""Height and width in pixels, or both open."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
     """Which images a backbone takes, as far as the user says.
 
     Attributes:
-        size: Height and width, in pixels.
+        size: Height and width, in pixels; None and None for images of any size.
         channels: Number of channels.
-        adapt: Name of the rule that turns weights for some number of channels into weights for these.
+        adapt: The rule that turns weights for some number of channels into weights for these.
         place: Where all this stands.
         places: Where each of them stands, by key; a default may come from elsewhere.
     """
 
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     channels: int | None = None
-    adapt: str | None = None
+    adapt: Choice | None = None
     place: Place = field(default=Place(), compare=False)
     places: Mapping[str, Place] = field(default_factory=dict, compare=False)
 
@@ -148,26 +152,39 @@ def _choice(key: str, node: Node) -> Choice:
         name, value = node.entries[0]
         return Choice(name=name.text, value=value, place=name.place)
     was = f"one of {len(node)} keys" if isinstance(node, Table) else str(node)
+    example = "{map: [R, G, B, R]}" if key == "adapt" else "{pop: {count: 1, allow_partial: true}}"
     raise SpecError(
         f"{key} must be a name, or a mapping with one key, not {was}",
         place=node.place,
-        notes=[("fix", "put the options under the name, as in {pop: {count: 1, allow_partial: true}}")],
+        notes=[("fix", f"put the options under the name, as in {example}")],
     )
+
+
+def _adapter(key: str, node: Node) -> Choice | None:
+    """A rule by its name; ``none`` is as if nothing were written, and takes back what is written elsewhere."""
+    choice = _choice(key, node)
+    return None if choice.name == "none" and choice.value is None else choice
 
 
 _SIZE = Option(name="size", type=int, many=True, minimum=1)
 _CHANNELS = Option(name="channels", type=int, minimum=1)
 
 
-def _size(key: str, node: Node) -> tuple[int, int]:
-    numbers = (node.text,) if isinstance(node, Scalar) else cast("tuple[int, ...]", _SIZE.read(node))
-    if isinstance(node, Items) and len(numbers) == 2:
-        return numbers
-    if len(numbers) == 1:
-        fix = f"write [{numbers[0]}, {numbers[0]}]"
+def _size(key: str, node: Node) -> Size:
+    sides = tuple(node) if isinstance(node, Items) else (node,)
+    if isinstance(node, Items):
+        numbers = cast("tuple[int, ...]", _SIZE.read(Items(tuple(side for side in sides if not is_nothing(side)))))
+        if len(sides) == 2 and len(numbers) == 1:
+            fix = f"write [{numbers[0]}, {numbers[0]}], or [null, null] for images of any size"
+            raise SpecError(f"{key} leaves one side open and not the other", place=node.place, notes=[("fix", fix)])
+        if len(sides) == 2:
+            return numbers if len(numbers) == 2 else (None, None)
+    if len(sides) == 1 and isinstance(sides[0], Scalar):
+        side = "null" if is_nothing(sides[0]) else sides[0].text
+        fix = f"write [{side}, {side}]"
     else:
         fix = "height and width only; channels is a key of its own, as in {size: [224, 224], channels: 3}"
-    was = f"a list of {len(numbers)}" if isinstance(node, Items) else node
+    was = f"a list of {len(sides)}" if isinstance(node, Items) else node
     raise SpecError(f"{key} must be a list of two whole numbers, not {was}", place=node.place, notes=[("fix", fix)])
 
 
@@ -182,7 +199,7 @@ def _input(key: str, node: Node) -> InputSpec:
 INPUT: Final[Readers] = {
     "size": _size,
     "channels": lambda key, node: _CHANNELS.read(node),
-    "adapt": lambda key, node: read_name(key, node).text,
+    "adapt": _adapter,
 }
 DEFAULTS: Final[Readers] = {
     "architecture": read_name,

@@ -72,7 +72,7 @@ class Option:
             OptionError: Wrong type, or outside the legal values; it says what to write.
             ManyErrors: Several items of a list are wrong.
         """
-        if self.default is None and _is_nothing(node):
+        if self.default is None and is_nothing(node):
             return None
         if not self.many:
             return self._read_one(node)
@@ -211,7 +211,8 @@ def _refusal(expected: str, node: Node, instead: str | None) -> OptionError:
     return OptionError(f"{expected}, not {node}", place=node.place, notes=notes)
 
 
-def _is_nothing(node: Node) -> bool:
+def is_nothing(node: Node) -> bool:
+    """Whether a node says that there is no value: ``none``, ``null``, ``~`` or nothing at all."""
     return isinstance(node, Scalar) and not node.quoted and node.text.casefold() in ("none", "null", "~", "")
 
 

@@ -25,6 +25,7 @@ _NUMERALS = {
 """Numbers for torso that one version of YAML or another takes for text: 2_000_000 and 1e-3."""
 
 _SIDE = Option(name="side", type=int, minimum=1)
+_ANY_SIZE = [[None, None], ["none", "none"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +70,16 @@ def json_schema(
 ) -> Schema:
     """The schema, in JSON Schema 2020-12, of the specs that name only these.
 
-    ``none`` under ``truncate`` and ``freeze`` is an entry like any other; under ``weights`` it is always there.
+    ``none`` under ``truncate`` and ``freeze`` is an entry like any other; under ``weights`` and ``adapt`` it is always
+    there.
     """
     cards = tuple(architectures)
-    size = {"type": "array", "items": _option(_SIDE), "minItems": 2, "maxItems": 2, "description": "Height and width."}
+    sides = {"type": "array", "items": _option(_SIDE), "minItems": 2, "maxItems": 2}
+    size = {"anyOf": [sides, {"enum": _ANY_SIZE}], "description": "Height and width; [null, null] for images of any size."}
     defaults = {
         "architecture": {"enum": [card.name for card in cards]},
         "weights": _weights(cards, weight_sources),
-        "input": _table({"size": size, "channels": _option(_SIDE), "adapt": _names(channel_adapters)}),
+        "input": _table({"size": size, "channels": _option(_SIDE), "adapt": _adapter(channel_adapters)}),
         "truncate": _choice(truncations),
         "freeze": _choice(freeze_policies),
     }
@@ -142,6 +145,10 @@ def _weights(cards: Iterable[ArchitectureEntry], sources: Iterable[Entry]) -> Sc
     tags = sorted({tag for card in cards for tag in card.tags} - {"none"})
     mappings = [_described(_options(source.options), source.doc) for source in sources]
     return {"oneOf": [{"enum": [*tags, "none"]}, *mappings]}
+
+
+def _adapter(entries: Iterable[Entry]) -> Schema:
+    return {"oneOf": [_described({"const": "none"}, "As if nothing were written."), *_choice(entries)["oneOf"]]}
 
 
 def _choice(entries: Iterable[Entry]) -> Schema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from torso.spec.document import VERSION, BackboneSpec, Spec
 from torso.spec.keys import INPUT, Choice
@@ -33,10 +34,15 @@ def _keys(backbone: BackboneSpec) -> Iterator[tuple[str, str]]:
             yield key, _node(node)
     if backbone.input is not None:
         parts = {part: getattr(backbone.input, part) for part in INPUT}
-        yield "input", _node(from_python({part: value for part, value in parts.items() if value is not None}))
+        written = [f"{part}: {_part(value)}" for part, value in parts.items() if value is not None]
+        yield "input", f"{{{', '.join(written)}}}"
     for key, choice in ("truncate", backbone.truncate), ("freeze", backbone.freeze):
         if choice is not None:
             yield key, _choice(choice)
+
+
+def _part(value: Any) -> str:  # Any: each part of the input has a type of its own
+    return _choice(value) if isinstance(value, Choice) else _node(from_python(value))
 
 
 def _choice(choice: Choice) -> str:

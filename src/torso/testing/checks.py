@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from torso.architecture import matching_file
-from torso.backbone import Backbone, build, load, plan
+from torso.backbone import Backbone, build, load, plan, read_graph
 from torso.graph import EXPANSION, LEVELS
 from torso.planning import Plan
 from torso.registry import Registry
@@ -64,7 +64,7 @@ class Subject:
         """Two images of noise, preprocessed: (2, height, width, channels)."""
         import numpy as np
 
-        noise = np.random.default_rng(0).integers(0, 256, (2, *self.plan.input_shape), dtype="uint8")
+        noise = np.random.default_rng(0).integers(0, 256, (2, *(side or 0 for side in self.plan.input_shape)), dtype="uint8")
         return np.asarray(self.backbone.preprocess(noise))
 
     @cached_property
@@ -131,6 +131,23 @@ def check_network_takes_the_images_that_the_card_allows(subject: Subject) -> Non
     assert tuple(model.input_shape[1:]) == subject.plan.input_shape, f"the network takes {model.input_shape[1:]}"
     for end in subject.backbone.features:
         assert end.stride, f"the network ends in shape {end.shape}: that is no map (height, width, channels)"
+
+
+def check_network_for_any_size_is_the_same_one(subject: Subject) -> None:
+    """Where the card allows any size, that network has the nodes and the weights of the one for a size."""
+    if not subject.plan.architecture.value.input.any_size:
+        return
+    open_size = {"size": [None, None]}
+    graph = read_graph(subject.architecture, registry=subject.registry, options=subject.options, input=open_size)
+    found, expected = (
+        [(node.name, node.kind, node.inputs, node.stride, node.channels, node.parameters) for node in network]
+        for network in (graph, subject.backbone.graph)
+    )
+    different = [a[0] for a, b in zip(found, expected, strict=False) if a != b]
+    assert found == expected, (
+        f"any_size: the network for any size has {len(found)} nodes, the one for a size {len(expected)}"
+        + (f"; the first that differs is {different[0]!r}" if different else "")
+    )
 
 
 def check_declared_levels_are_in_the_network(subject: Subject) -> None:
@@ -201,6 +218,7 @@ CHECKS: Final[tuple[Callable[[Subject], None], ...]] = (
     check_published_files_are_hashed_and_fit_their_options,
     check_parameters_are_those_of_the_card,
     check_network_takes_the_images_that_the_card_allows,
+    check_network_for_any_size_is_the_same_one,
     check_declared_levels_are_in_the_network,
     check_names_are_the_same_on_every_build,
     check_every_clean_cut_computes_what_the_whole_network_computes,

@@ -37,13 +37,22 @@ def _architecture(row: _Row, family: _Row, catalogue: _Row) -> Architecture:
         arguments={"constructor": row["name"], **family.get("arguments", {})},
         options=tuple(_option(name, option) for name, option in family.get("options", {}).items()),
         weights=(_weights(row, family, catalogue),),
-        input=InputRules(default=(row["size"], row["size"]), minimum=family["minimum"]),
+        input=_input(row, family),
         preprocessing=_preprocessing(catalogue["preprocessing"][family["preprocessing"]]),
         parameters=row["parameters"],
         levels=row["levels"],
         paper=family["paper"],
         license=License(code="Apache-2.0", weights=family["weights_license"]),
         source=catalogue["source"],
+    )
+
+
+def _input(row: _Row, family: _Row) -> InputRules:
+    return InputRules(
+        default=(row["size"], row["size"]),
+        minimum=family["minimum"],
+        any_size=family["any_size"],
+        any_size_divisor=family.get("any_size_divisor", 1),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torso.builtins.truncations.by_budget import select_budget
-from torso.builtins.truncations.by_level import LEVEL_NAMES, select_level, select_levels, select_stride
-from torso.builtins.truncations.by_name import select_layer, select_layers, select_match
+from torso.builtins.truncations.by_level import LEVEL_NAMES, foresee_levels, select_level, select_levels, select_stride
+from torso.builtins.truncations.by_name import foresee_layers, select_layer, select_layers, select_match
 from torso.builtins.truncations.from_the_end import keep_all, select_pop
 from torso.hookspecs import hookimpl
 from torso.spec.options import Option
@@ -28,6 +28,7 @@ def torso_truncations() -> Iterable[Truncation]:
         name="layer",
         doc="End at one node, by its canonical name.",
         select=select_layer,
+        foresee=foresee_layers,
         options=(
             Option(
                 name="name", type=str, doc="Name of the node; outer/inner inside a nested model, name:1 for a second call."
@@ -40,6 +41,7 @@ def torso_truncations() -> Iterable[Truncation]:
         name="layers",
         doc="Give the outputs of several nodes, by their canonical names.",
         select=select_layers,
+        foresee=foresee_layers,
         options=(
             Option(name="names", type=str, many=True, doc="Names of the nodes; the model gives their outputs by name."),
             ALLOW_PARTIAL,
@@ -77,6 +79,7 @@ def torso_truncations() -> Iterable[Truncation]:
         name="level",
         doc="End at a level: the last block output at stride 2 (C1) to 32 (C5).",
         select=select_level,
+        foresee=foresee_levels,
         options=(Option(name="name", type=str, choices=LEVEL_NAMES, doc="C4, or C4@expansion for the wider node behind."),),
         main="name",
     )
@@ -84,6 +87,7 @@ def torso_truncations() -> Iterable[Truncation]:
         name="levels",
         doc="Give a pyramid: the outputs of several levels.",
         select=select_levels,
+        foresee=foresee_levels,
         options=(
             Option(
                 name="names",

@@ -21,6 +21,14 @@ def select_budget(graph: Graph, options: Options) -> str:
         return fitting[-1].name
     smallest = _measured(clean[0], costs[clean[0].name])
     words = " and ".join(f"{name} {limit:,}" for name, limit in limits.items())
+    if smallest.get("macs", 0) is None and "macs" in limits and graph.nodes[0].values is None:
+        raise CutError(
+            f"the macs of {graph.name} are unknown, and it cannot keep within {words}",
+            notes=[
+                ("cause", "it is built for images of any size"),
+                ("fix", "give it a size, or another limit: parameters: or receptive_field:"),
+            ],
+        )
     raise CutError(
         f"no clean cut of {graph.name} keeps within {words}",
         notes=[

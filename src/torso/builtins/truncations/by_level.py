@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torso.errors import CutError, Note, UnknownNameError
 from torso.graph import EXPANSION, LEVELS, Graph, describe
 from torso.spec.options import Options
@@ -25,6 +27,14 @@ def select_levels(graph: Graph, options: Options) -> Cut:
     if not names:
         raise CutError("levels names no level", notes=_levels(graph))
     return {str(name): _node_of(graph, str(name)) for name in names}
+
+
+def foresee_levels(levels: Mapping[str, str], options: Options) -> list[str]:
+    """The nodes that the card declares for the levels asked for, where it declares all of them."""
+    asked = options.get("names", (options.get("name"),))
+    assert isinstance(asked, tuple)
+    named = [levels[str(level)] for level in asked if level in levels]
+    return named if len(named) == len(asked) == len(set(asked)) else []
 
 
 def select_stride(graph: Graph, options: Options) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,13 @@ def select_layers(graph: Graph, options: Options) -> Cut:
     if not options["allow_partial"]:
         require_clean(graph, *cut.values())
     return cut
+
+
+def foresee_layers(levels: Mapping[str, str], options: Options) -> list[str]:
+    """The nodes themselves, where it does not matter whether a branch is lost."""
+    asked = options.get("names", (options.get("name"),))
+    assert isinstance(asked, tuple)
+    return [str(name) for name in asked] if options["allow_partial"] and len(set(asked)) == len(asked) else []
 
 
 def select_match(graph: Graph, options: Options) -> str:

@@ -17,6 +17,7 @@ from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.session import Session, verb
 from torso.cli.specs import plans_of
 from torso.cli.text import page_of, short, size_of, table, times
+from torso.downloads import told_to
 from torso.errors import DiskError, TorsoError, raise_all
 from torso.files import refuse_existing
 from torso.manifest import MODEL, is_saved_backbone
@@ -57,7 +58,7 @@ def command(session: Session, spec: str, name: tuple[str, ...], output: str, for
     _check_places([Path(output, name) for name in plans], force=force)
     built: list[_Built] = []
     errors: list[TorsoError] = []
-    with Progress() as progress:
+    with Progress() as progress, told_to(progress.step):
         start_tensorflow(progress)
         for plan in plans.values():
             for warning in plan.warnings:

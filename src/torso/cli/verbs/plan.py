@@ -31,7 +31,7 @@ def command(session: Session, spec: str, name: tuple[str, ...]) -> Outcome:
 
 def _text(plan: Plan, out: TextIO) -> str:
     said = dict(summary(plan))
-    arguments = {"input_shape": plan.input_shape, **plan.arguments}
+    arguments = {"input_shape": (*plan.input_shape[:2], plan.source_channels), **plan.arguments}
     pairs = [
         ("architecture", said.pop("architecture")),
         ("builder", plan.architecture.value.builder),

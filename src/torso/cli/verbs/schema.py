@@ -37,7 +37,10 @@ def command(session: Session) -> Outcome:
         weight_sources=[
             Entry(name=source.name, doc=source.value.doc, options=source.value.options) for source in registry.weight_sources
         ],
-        channel_adapters=[Entry(name=name, doc=value.doc) for name, value in _spellings(registry.channel_adapters)],
+        channel_adapters=[
+            Entry(name=name, doc=value.doc, options=value.options, main=value.main)
+            for name, value in _spellings(registry.channel_adapters)
+        ],
     )
     return Outcome(document=document, text=json.dumps(document, indent=2))
 

@@ -35,7 +35,7 @@ from torso.spec.options import Option, Value
 @click.option("--plot", metavar="FILE", help="Draw the network to FILE.svg or FILE.png; needs torso[plot].")
 @click.option("--force", is_flag=True, help="Let --plot replace a file.")
 @click.option("--set", "settings", metavar="OPTION=VALUE", multiple=True, help="Set an option. Repeatable.")
-@click.option("--size", metavar="PIXELS", help="Size of the images, as 96 or 96x128 (height first).")
+@click.option("--size", metavar="PIXELS", help="Size of the images, as 96 or 96x128 (height first), or any.")
 def command(
     session: Session,
     architecture: str,
@@ -105,10 +105,12 @@ def _setting(text: str, options: Iterable[Option]) -> tuple[str, Value]:
     return name, value if option is None else option.read(Scalar(value, place=Place(f"--set {name}")))
 
 
-def _sides(text: str) -> list[int]:
+def _sides(text: str) -> list[int] | list[None]:
+    if text == "any":
+        return [None, None]
     match = re.fullmatch(r"([0-9]+)(?:[x×]([0-9]+))?", text)
     if not match:
-        raise UsageError(f"--size {text!r} is no size", notes=[("fix", "write 96, or 96x128 with the height first")])
+        raise UsageError(f"--size {text!r} is no size", notes=[("fix", "write 96, 96x128 with the height first, or any")])
     return [int(match[1]), int(match[2] or match[1])]
 
 

@@ -1,4 +1,4 @@
-"""The one module that changes disks: what is written is staged beside its place and published by one rename.
+"""What is written is staged beside its place and published by one rename.
 
 What stood there before stays until then, and a failure leaves it untouched.
 """
@@ -6,44 +6,33 @@ What stood there before stays until then, and a failure leaves it untouched.
 from __future__ import annotations
 
 import ctypes
-import errno
-import hashlib
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
+from typing import Final
 
 from torso.errors import DiskError, OutputExistsError
+from torso.files.trouble import disk_error
 
-_CHUNK = 1 << 20
-
-
-def hash_of(path: Path, algorithm: str = "sha256") -> str:
-    """The file's hash in hex.
-
-    Raises:
-        DiskError: The file cannot be read.
-    """
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        raise disk_error(f"{str(path)!r} cannot be read", error) from error
-    return digest.hexdigest()
+_A_DAY: Final = 24 * 60 * 60
 
 
-def refuse_existing(place: Path, *, force: bool, ours: Callable[[Path], bool]) -> None:
+def refuse_existing(
+    place: Path, *, force: bool, ours: Callable[[Path], bool], kind: str = "a backbone that torso saved"
+) -> None:
     """Refuse to write where something stands that would be lost.
 
     Args:
         place: Where a directory is to be published.
         force: The user agreed to replace an earlier result there.
         ours: Whether a folder is an earlier result and nothing else; what is not is never replaced.
+        kind: What an earlier result is called.
 
     Raises:
         OutputExistsError: Something stands there, and it may not be replaced.
@@ -59,19 +48,22 @@ def refuse_existing(place: Path, *, force: bool, ours: Callable[[Path], bool]) -
             notes=[("fix", "name another folder, or replace it with --force (Python: force=True)")],
         )
     raise OutputExistsError(
-        f"{str(place)!r} exists already, and it is not a backbone that torso saved, or not that alone",
+        f"{str(place)!r} exists already, and it is not {kind}, or not that alone",
         notes=[("fix", "name another folder; torso does not replace this one, with --force neither")],
     )
 
 
 @contextmanager
-def staged_directory(place: Path, *, force: bool, ours: Callable[[Path], bool]) -> Iterator[Path]:
+def staged_directory(
+    place: Path, *, force: bool, ours: Callable[[Path], bool], kind: str = "a backbone that torso saved"
+) -> Iterator[Path]:
     """Write a directory that appears at its place whole, or not at all.
 
     Args:
         place: Where it will be; its parents are made.
         force: Replace an earlier result there.
         ours: Whether a folder is an earlier result and nothing else.
+        kind: What an earlier result is called.
 
     Yields:
         An empty directory on the same disk, to be filled.
@@ -80,7 +72,7 @@ def staged_directory(place: Path, *, force: bool, ours: Callable[[Path], bool]) 
         OutputExistsError: Something stands there that may not be replaced.
         DiskError: The disk refused, filled up or failed; what stood there before is untouched.
     """
-    refuse_existing(place, force=force, ours=ours)
+    refuse_existing(place, force=force, ours=ours, kind=kind)
     made = _make_parents(place)
     stage = None
     published = False
@@ -152,25 +144,6 @@ def staged_file(place: Path, *, force: bool) -> Iterator[Path]:
         raise disk_error(f"{str(place)!r} could not be written", error) from error
 
 
-def require_space(place: Path, size: int) -> None:
-    """Refuse early what the disk cannot hold.
-
-    Args:
-        place: Where something is to be written; the nearest parent that exists counts.
-        size: Bytes wanted.
-
-    Raises:
-        DiskError: There is less than that.
-    """
-    parent = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(parent).free
-    if free < size:
-        raise DiskError(
-            f"{str(place)!r} needs {size / 1e6:.1f} MB, and its disk has {free / 1e6:.1f} MB left",
-            notes=[("fix", "free some space, or name a folder on another disk")],
-        )
-
-
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
     """A temporary directory that is gone afterwards."""
@@ -178,19 +151,39 @@ def scratch_directory() -> Iterator[Path]:
         yield Path(folder)
 
 
-def disk_error(fact: str, error: OSError) -> DiskError:
-    """What an operating system's error means to the user."""
-    fixes = {
-        errno.ENOSPC: "free some space, or name a folder on another disk",
-        errno.EDQUOT: "free some space within your quota, or name a folder on another disk",
-        errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
-        errno.EACCES: "grant write access, or name another folder",
-        errno.EPERM: "grant write access, or name another folder",
-        errno.EROFS: "name a folder on a disk that can be written",
-    }
-    fix = fixes.get(error.errno or 0)
-    cause = error.strerror or str(error)
-    return DiskError(fact, notes=[("cause", cause), *([("fix", fix)] if fix else [])])
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there yet.
+
+    Raises:
+        DiskError: One of them could not be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(f"{str(folder)!r} could not be made", error) from error
+
+
+def set_aside(place: Path) -> Path:
+    """Move what stands at a place to ``NAME.rejected``, where it is kept until the next that is; returns where that is.
+
+    Raises:
+        DiskError: It could not be moved.
+    """
+    aside = place.with_name(place.name + ".rejected")
+    try:
+        os.replace(place, aside)
+    except OSError as error:
+        raise disk_error(f"{str(place)!r} could not be moved aside", error) from error
+    return aside
+
+
+def remove_leftovers(place: Path) -> None:
+    """Remove what writers of a file left that were killed, once nothing in it has changed for a day."""
+    for folder in place.parent.glob(f".{escape(place.name)}.*.partial"):
+        with suppress(OSError):
+            latest = max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
+            if latest < time.time() - _A_DAY:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_parents(place: Path) -> list[Path]:

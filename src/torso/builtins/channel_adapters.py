@@ -1,0 +1,115 @@
+"""The channel adapters that come with torso: ``mean``, ``repeat``, ``zero_extra`` and ``map``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from torso.errors import OptionError, TorsoError, did_you_mean, known, raise_all
+from torso.hookspecs import hookimpl
+from torso.spec.options import Option, Options
+from torso.weights import ChannelAdapter
+
+Rows = list[list[float]]
+
+_LETTERS = "RGB"
+_UNUSED = "none"
+
+
+@hookimpl
+def torso_channel_adapters() -> Iterable[ChannelAdapter]:
+    """Offer the rules that every user has."""
+    yield ChannelAdapter(
+        name="mean",
+        doc="Every channel is read with the mean of the trained kernels, such that a grey image gives the same response.",
+        mix=mean,
+    )
+    yield ChannelAdapter(
+        name="repeat",
+        doc="The trained channels in turn: R, G, B, R, …; several copies of one share its kernels.",
+        mix=repeat,
+    )
+    yield ChannelAdapter(
+        name="zero_extra",
+        doc="The first channels are the trained ones, and any others are not read: their kernels are zero.",
+        mix=zero_extra,
+    )
+    yield ChannelAdapter(
+        name="map",
+        doc="You say which trained channel each channel is: [R, G, B, R]; several copies of one share its kernels.",
+        options=(
+            Option(
+                name="sources",
+                type=str,
+                many=True,
+                doc="For each channel: R, G or B, the number of a trained channel from 0, or none for one that is not read.",
+            ),
+        ),
+        main="sources",
+        mix=mapped,
+        channels=lambda options: len(_sources(options)),
+    )
+
+
+def mean(have: int, want: int, options: Options) -> Rows:
+    """The same share of every trained channel for all."""
+    return [[1 / want] * have for _ in range(want)]
+
+
+def repeat(have: int, want: int, options: Options) -> Rows:
+    """The trained channels in turn; where some do not come up, the others stand in for them."""
+    return _shared([channel % have for channel in range(want)], have, scale=max(1.0, have / want))
+
+
+def zero_extra(have: int, want: int, options: Options) -> Rows:
+    """The trained channels first, then zeros; of fewer channels, the trained ones that are left over are not used."""
+    return _shared([channel if channel < have else None for channel in range(want)], have)
+
+
+def mapped(have: int, want: int, options: Options) -> Rows:
+    """What the user says, channel by channel."""
+    sources = _sources(options)
+    if len(sources) != want:
+        raise OptionError(
+            f"the map has {len(sources)} channels, and the input {want}",
+            notes=[("fix", f"name {want}, or leave out channels: the map says how many there are")],
+        )
+    chosen: list[int | None] = []
+    errors: list[TorsoError] = []
+    for source in sources:
+        try:
+            chosen.append(_index(source, have))
+        except OptionError as error:
+            errors.append(error)
+    raise_all(errors)
+    if all(source is None for source in chosen):
+        raise OptionError("the map names no trained channel, so nothing of an image would be seen")
+    return _shared(chosen, have)
+
+
+def _sources(options: Options) -> tuple[str, ...]:
+    sources = options["sources"]
+    if not isinstance(sources, tuple) or not sources:
+        raise OptionError(
+            "the map names no channel", notes=[("fix", "write one for each channel, as in {map: [R, G, B, R]}")]
+        )
+    return tuple(map(str, sources))
+
+
+def _index(source: str, have: int) -> int | None:
+    """The number of a trained channel, or None for one that is not read."""
+    words = [*(_LETTERS if have == len(_LETTERS) else ()), *map(str, range(have)), _UNUSED]
+    if source.casefold() == _UNUSED:
+        return None
+    if source.upper() in words:
+        return words.index(source.upper()) % have
+    raise OptionError(
+        f"the weights have no channel {source!r}: their input has {have}",
+        notes=[*did_you_mean(source, words), known(words)],
+    )
+
+
+def _shared(sources: Sequence[int | None], have: int, *, scale: float = 1.0) -> Rows:
+    """One row for each source, such that the copies of one source add up to it."""
+    copies = Counter(sources)
+    return [[scale / copies[source] if source == column else 0.0 for column in range(have)] for source in sources]

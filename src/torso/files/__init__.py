@@ -1,0 +1,39 @@
+"""The one room that changes disks: ``staging`` publishes by one rename, ``growing`` keeps what is not whole yet,
+``hashing`` reads files and says what they hold, ``locking`` saves two processes the same work.
+
+What stood at a place before stays until something whole takes it, and a failure leaves it untouched.
+"""
+
+from torso.files.growing import Part
+from torso.files.hashing import copy_file, hash_of, hash_of_open, open_file
+from torso.files.locking import locked
+from torso.files.staging import (
+    make_folder,
+    refuse_existing,
+    refuse_existing_file,
+    remove_leftovers,
+    scratch_directory,
+    set_aside,
+    staged_directory,
+    staged_file,
+)
+from torso.files.trouble import disk_error, require_space
+
+__all__ = [
+    "Part",
+    "copy_file",
+    "disk_error",
+    "hash_of",
+    "hash_of_open",
+    "locked",
+    "make_folder",
+    "open_file",
+    "refuse_existing",
+    "refuse_existing_file",
+    "remove_leftovers",
+    "require_space",
+    "scratch_directory",
+    "set_aside",
+    "staged_directory",
+    "staged_file",
+]

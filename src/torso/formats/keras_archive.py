@@ -1,0 +1,125 @@
+"""The reader of ``.keras`` archives: where the weights lie in them."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+from torso.errors import IntegrityError
+from torso.files import scratch_directory
+
+WEIGHTS: Final = "model.weights.h5"
+MEMBERS: Final = re.compile(r"(config\.json|metadata\.json|model\.weights\.h5|assets/[^/]*(/[^/]+)*)")
+MOST_PACKED: Final = 1100
+"""How many times smaller than what it holds a member may be: deflate reaches 1,032, for zeros."""
+
+_CHUNK = 1 << 20
+
+
+@contextmanager
+def weights_inside(stream: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+    """The weights in an archive, as a file of their own; their checksum is right.
+
+    What is stored as it is, as Keras does, is read in its place; what is compressed is unpacked into a private file first.
+
+    Raises:
+        IntegrityError: The archive is damaged, or holds what no archive of Keras does.
+    """
+    try:
+        with ZipFile(stream) as archive:
+            member = _checked(archive, path)
+            if member.compress_type == ZIP_STORED:
+                window = _Window(stream, _start(stream, member), member.file_size)
+                _require_checksum(window, member, path)
+                yield window  # type: ignore[misc]  # reads and seeks as a file does
+                return
+            with scratch_directory() as folder, (folder / WEIGHTS).open("w+b") as unpacked:
+                with archive.open(member) as packed:
+                    while chunk := packed.read(_CHUNK):
+                        unpacked.write(chunk)
+                        if unpacked.tell() > member.file_size:
+                            raise _refused(path, f"{WEIGHTS} is longer than it says")
+                unpacked.seek(0)
+                _require_checksum(unpacked, member, path)
+                yield unpacked
+    except (BadZipFile, NotImplementedError, struct.error, zlib.error) as error:
+        raise _refused(path, str(error)) from error
+
+
+def _checked(archive: ZipFile, path: Path) -> ZipInfo:
+    members = archive.infolist()
+    names = [member.filename for member in members]
+    if len(set(names)) < len(names):
+        raise _refused(path, "it has two members of one name")
+    for member in members:
+        if not MEMBERS.fullmatch(member.filename) or ".." in member.filename.split("/"):
+            raise _refused(path, f"{member.filename!r} is no part of such an archive")
+        if member.flag_bits & 0x1:
+            raise _refused(path, f"{member.filename!r} is encrypted")
+        if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+            raise _refused(path, f"{member.filename!r} is packed in a way that is not read here")
+    if WEIGHTS not in names:
+        raise _refused(path, f"it has no {WEIGHTS}")
+    weights = archive.getinfo(WEIGHTS)
+    if weights.file_size > max(weights.compress_size, 1) * MOST_PACKED:
+        raise _refused(path, f"{WEIGHTS} says that it has {weights.file_size} bytes, and the archive does not hold them")
+    return weights
+
+
+def _start(stream: BinaryIO, member: ZipInfo) -> int:
+    """Where the bytes of a member begin: behind its own header, whose name and extra field may differ from the list's."""
+    stream.seek(member.header_offset)
+    header = stream.read(30)
+    name, extra = struct.unpack_from("<HH", header, 26)
+    return member.header_offset + 30 + int(name) + int(extra)
+
+
+def _require_checksum(stream: BinaryIO | _Window, member: ZipInfo, path: Path) -> None:
+    """Python no longer looks at the checksum of what is not read from start to end (CPython issue 88339)."""
+    checksum, size = 0, 0
+    while chunk := stream.read(_CHUNK):
+        checksum, size = zlib.crc32(chunk, checksum), size + len(chunk)
+    stream.seek(0)
+    if checksum != member.CRC or size != member.file_size:
+        raise _refused(path, f"the checksum of {WEIGHTS} is wrong")
+
+
+def _refused(path: Path, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"the archive {str(path)!r} is damaged, or not as Keras writes them: {why}",
+        notes=[("fix", "get it again from where you trust it")],
+    )
+
+
+class _Window(io.RawIOBase):
+    """A part of an open file, as a file of its own."""
+
+    def __init__(self, stream: BinaryIO, start: int, size: int) -> None:
+        self._stream, self._start, self._size, self._at = stream, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        room = memoryview(buffer).cast("B")[: max(0, self._size - self._at)]
+        self._stream.seek(self._start + self._at)
+        count = int(self._stream.readinto(room))  # type: ignore[attr-defined]  # of every open file
+        self._at += count
+        return count

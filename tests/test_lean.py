@@ -1,0 +1,141 @@
+"""Three ways to the same trunk: stopped at the cut, lean, and as its author wrote it. What they give is the same."""
+
+from __future__ import annotations
+
+import gc
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from networks import assert_same_and_meaningful, images, save_listed, settle
+
+import torso
+from torso.builtins.keras_applications import torso_architectures
+from torso.keras_bridge import growing, network
+from torso.keras_bridge.naming import canonical_names
+from torso.keras_bridge.private import has_value, without_weights
+
+CARDS = {card.name: card for card in torso_architectures()}
+SMALLEST = {card.family: card.name for card in sorted(CARDS.values(), key=lambda card: -(card.parameters or 0))}
+SIZE = 96  # more than the greatest minimum, 75
+NAMED_BY_AUTHORS = "DenseNet121 EfficientNetB0 EfficientNetV2B0 MobileNet MobileNetV2 ResNet50 ResNet50V2 VGG16".split()
+
+Save = Callable[[keras.Model, Path], object]
+FORMATS: dict[str, Save] = {
+    "w.h5": save_listed,
+    "w.weights.h5": lambda model, path: model.save_weights(path),
+    "w.keras": lambda model, path: model.save(path),
+}
+
+
+@pytest.fixture(scope="module")
+def registry() -> torso.Registry:
+    return torso.Registry.load(discover=False)
+
+
+def keras_own(name: str) -> keras.Model:
+    """The headless network as Keras builds it for its published weights, with values of our own."""
+    tag = "imagenet" if name.startswith("EfficientNetB") else None  # the others' graph is the same without
+    with without_weights():
+        model = getattr(keras.applications, name)(weights=tag, include_top=False, input_shape=(SIZE, SIZE, 3))
+    settle(model, images((SIZE, SIZE, 3)))
+    return model
+
+
+def at(model: keras.Model, node: str) -> keras.Model:
+    """The plain way: a model that ends at a node, by its canonical name."""
+    names = canonical_names((operation.name, type(operation).__name__) for operation in model.operations)
+    operation = next(operation for operation in model.operations if names[operation.name] == node)
+    return keras.Model(model.input, operation.output)
+
+
+class Ways:
+    """Builds one spec in each of the three ways."""
+
+    def __init__(self, registry: torso.Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._registry = registry
+        self._patch = monkeypatch
+
+    def build(self, way: str, name: str, **spec: Any) -> torso.Backbone:
+        with self._patch.context() as patch:
+            if way != growing.STOPPED:
+                patch.setattr(growing, "foreseen", lambda plan: ())
+            if way == growing.ORDINARY:
+                patch.setattr(network, "can_give_values", lambda: False)
+            backbone = torso.create_backbone(name, registry=self._registry, input={"size": [SIZE, SIZE]}, **spec)
+        assert backbone.manifest["built"]["way"] == way
+        return backbone
+
+
+@pytest.fixture
+def ways(registry: torso.Registry, monkeypatch: pytest.MonkeyPatch) -> Ways:
+    return Ways(registry, monkeypatch)
+
+
+def told(backbone: torso.Backbone) -> dict[str, Any]:
+    """All that a backbone says of itself but how it was built."""
+    manifest = {**backbone.manifest}
+    del manifest["built"]
+    manifest["dropped"] = {"parameters": manifest["dropped"]["parameters"]}
+    return {
+        "manifest": manifest,
+        "graph": backbone.graph,
+        "features": backbone.features,
+        "config": backbone.model.get_config(),
+        # Keras numbers the variables that a layer does not name, as ConvNeXt's scales, by the count of the process.
+        "paths": [re.sub(r"/variable(_\d+)?$", "/variable", variable.path) for variable in backbone.model.weights],
+        "trainable": [variable.trainable for variable in backbone.model.weights],
+    }
+
+
+def assert_alike(one: torso.Backbone, other: torso.Backbone) -> None:
+    said, expected = told(one), told(other)
+    for what, value in expected.items():
+        assert said[what] == value, what
+    for weight, wanted in zip(one.model.weights, other.model.weights, strict=True):
+        np.testing.assert_array_equal(weight, wanted, err_msg=weight.path)
+
+
+EVERY_NETWORK = [
+    pytest.param(name, marks=[] if name in SMALLEST.values() else pytest.mark.slow, id=name) for name in CARDS
+]
+
+
+@pytest.mark.parametrize("name", EVERY_NETWORK)
+def test_the_ways_give_the_same_backbone_and_compute_what_keras_computes(name: str, tmp_path: Path, ways: Ways) -> None:
+    full = keras_own(name)
+    save_listed(full, tmp_path / "w.h5")
+    spec: dict[str, Any] = {"weights": {"file": tmp_path / "w.h5"}, "truncate": {"level": "C3"}}
+    lean, ordinary = (ways.build(way, name, **spec) for way in (growing.LEAN, growing.ORDINARY))
+    assert_alike(lean, ordinary)
+    pixels = images((SIZE, SIZE, 3))
+    plain = at(full, lean.features[0].node)
+    assert_same_and_meaningful(lean.model(pixels), plain(pixels))
+    for weight, wanted in zip(lean.model.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(weight, wanted, err_msg=weight.path)
+    stopped = torso.create_backbone(name, registry=ways._registry, input={"size": [SIZE, SIZE]}, **spec)
+    if name in NAMED_BY_AUTHORS:
+        assert stopped.manifest["built"]["way"] == growing.STOPPED
+    assert_alike(stopped, lean)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CARDS)
+def test_every_level_and_the_whole_network_in_every_way(name: str, tmp_path: Path, ways: Ways) -> None:
+    full = keras_own(name)
+    save_listed(full, tmp_path / "w.h5")
+    pixels = images((SIZE, SIZE, 3))
+    cuts = [{"level": level} for level in CARDS[name].levels] + [{"levels": ["C3", "C4", "C5"]}, "none"]
+    for truncate in cuts:
+        spec: dict[str, Any] = {"weights": {"file": tmp_path / "w.h5"}, "truncate": truncate}
+        lean = ways.build(growing.LEAN, name, **spec)
+        shortest = torso.create_backbone(name, registry=ways._registry, input={"size": [SIZE, SIZE]}, **spec)
+        assert_alike(shortest, lean)
+        if isinstance(truncate, dict) and "level" in truncate:
+            assert_same_and_meaningful(lean.model(pixels), at(full, lean.features[0].node)(pixels))
+    assert_same_and_meaningful(lean.model(pixels), full(pixels))
