@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,12 +242,17 @@ def test_a_cut_that_makes_no_sense_is_refused(architecture: str, truncate: Any, 
     assert refusal(architecture, truncate) == text
 
 
-def test_a_cut_that_makes_no_sense_is_refused_before_weights_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cut_that_makes_no_sense_is_refused_before_weights_are_fetched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def connect(*arguments: Any, **more: Any) -> None:
         raise AssertionError("nothing is to be fetched")
 
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("TORSO_OFFLINE", raising=False)
     monkeypatch.setattr("urllib.request.urlopen", connect)
     monkeypatch.setattr("keras.utils.get_file", connect)
+    monkeypatch.setattr("torso.downloads.download", connect)
     with pytest.raises(torso.UnknownNameError, match="node 'block_99_add' is not in MobileNetV2"):
         torso.create_backbone("MobileNetV2", truncate={"layer": "block_99_add"}, registry=REGISTRY)
     with pytest.raises(Exception, match="nothing is to be fetched"):

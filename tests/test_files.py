@@ -1,16 +1,33 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, BinaryIO, cast
 
 import pytest
 
-import torso.files
 from torso.errors import DiskError, OutputExistsError
-from torso.files import hash_of, refuse_existing, require_space, staged_directory, staged_file
+from torso.files import (
+    Part,
+    copy_file,
+    hash_of,
+    hash_of_open,
+    hashing,
+    open_file,
+    refuse_existing,
+    remove_leftovers,
+    require_space,
+    set_aside,
+    staged_directory,
+    staged_file,
+    staging,
+)
 
 
 def ours(folder: Path) -> bool:
@@ -32,6 +49,182 @@ def test_hash_of_says_which_file_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DiskError) as caught:
         hash_of(tmp_path / "none")
     assert str(caught.value) == f"'{tmp_path}/none' cannot be read\n  cause: No such file or directory"
+
+
+class Reads:
+    """A stream that counts how often it is read from."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream, self.count = stream, 0
+
+    def read(self, size: int) -> bytes:
+        self.count += 1
+        return self.stream.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def reads(path: Path, algorithm: str = "sha256") -> int:
+    """How often a file is read from to know its hash, which is held against Python's own."""
+    with open_file(path) as stream:
+        stream.seek(1)
+        counted = Reads(stream)
+        found = hash_of_open(cast("BinaryIO", counted), path, algorithm)
+        assert stream.tell() == 0
+    assert found == hashlib.new(algorithm, path.read_bytes()).hexdigest()
+    return counted.count
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an hour later than the files of this test."""
+    now = time.time_ns
+    monkeypatch.setattr(hashing.time, "time_ns", lambda: now() + 3600 * 10**9)
+
+
+def test_a_file_is_hashed_once_in_a_process(tmp_path: Path, later: None) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(b"values")
+    assert [reads(path), reads(path), reads(path, "md5"), reads(path, "md5"), reads(path)] == [2, 0, 2, 0, 0]
+    path.rename(tmp_path / "moved")  # changes the time of the last change, of which nobody knows what it was
+    assert reads(tmp_path / "moved") == 2
+
+
+def test_what_changed_just_now_is_hashed_again(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(b"values")
+    assert [reads(path), reads(path)] == [2, 2]
+    path.write_bytes(b"VALUES")
+    assert reads(path) == 2
+
+
+def test_two_files_of_one_instant_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fstat = os.fstat
+
+    def coarse(number: int) -> SimpleNamespace:
+        facts = fstat(number)
+        kept = {name: getattr(facts, name) for name in ("st_mode", "st_dev", "st_ino", "st_size")}
+        return SimpleNamespace(**kept, st_mtime_ns=0, st_ctime_ns=0)
+
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    monkeypatch.setattr(hashing.os, "fstat", coarse)
+    assert [reads(tmp_path / name) for name in "abab"] == [2, 2, 0, 0]
+
+
+def test_a_file_that_changes_is_hashed_again(tmp_path: Path, later: None) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(b"values")
+    facts = path.stat()
+    reads(path)
+    time.sleep(0.02)  # more than one tick of the clock that stamps files
+    path.write_bytes(b"VALUES")
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # as an archive does that is unpacked
+    assert reads(path) == 2
+    other = tmp_path / "other"
+    other.write_bytes(b"others")
+    os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    os.replace(other, path)
+    assert reads(path) == 2
+
+
+def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(tmp_path: Path, later: None) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(b"values")
+
+    class Changing(Reads):
+        def read(self, size: int) -> bytes:
+            data = self.stream.read(size)
+            if data:
+                time.sleep(0.02)
+                path.write_bytes(b"VALUES")
+            return data
+
+    with open_file(path) as stream:
+        hash_of_open(cast("BinaryIO", Changing(stream)), path)
+    assert reads(path) == 2
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "loop"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "odd"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else path)
+    cause = "Too many levels of symbolic links" if kind == "loop" else "it is a directory, a pipe or a device, not a file"
+    with pytest.raises(DiskError, match=f"'{path}' cannot be read\n  cause: {cause}"):
+        hash_of(path)
+
+
+def test_copy_file_says_what_it_wrote(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"torso" * 500_000)
+    found = copy_file(tmp_path / "a", tmp_path / "b", ["sha256", "md5"])
+    assert found == {name: hash_of(tmp_path / "b", name) for name in ("sha256", "md5")}
+    assert (tmp_path / "b").read_bytes() == b"torso" * 500_000
+    with pytest.raises(FileExistsError):
+        copy_file(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_part_is_written_on_where_it_ends(tmp_path: Path) -> None:
+    with Part(tmp_path / "part", keep=True) as part:
+        part.restart({"of": "a"})
+        part.write(b"one ")
+    with Part(tmp_path / "part", keep=True) as part:
+        assert (part.note, part.size) == ({"of": "a"}, 4)
+        part.write(b"two")
+        assert part.copy(tmp_path / "whole", ["md5"]) == {"md5": hashlib.md5(b"one two").hexdigest()}
+        part.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_a_part_that_begins_again_leaves_the_old_one_to_who_has_it_open(tmp_path: Path) -> None:
+    with Part(tmp_path / "part", keep=True) as old:
+        old.restart({"of": "a"})
+        old.write(b"old ")
+        with Part(tmp_path / "part", keep=True) as new:
+            new.restart({"of": "b"})
+            new.write(b"new")
+            old.write(b"and whole")
+        old.copy(tmp_path / "whole", [])
+    assert (tmp_path / "whole").read_bytes() == b"old and whole"
+    assert (tmp_path / "part").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]", "[" * 5000, None])
+def test_a_part_whose_note_is_lost_begins_again(tmp_path: Path, note: str | None) -> None:
+    (tmp_path / "part").write_bytes(b"old")
+    if note is not None:
+        (tmp_path / "part.json").write_text(note)
+    with Part(tmp_path / "part", keep=True) as part:
+        assert (part.note, part.size) == ({}, 0)
+    assert (tmp_path / "part").read_bytes() == b""
+
+
+def test_what_is_set_aside_takes_the_place_of_what_was_before(tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        (tmp_path / "w").write_text(text)
+        assert set_aside(tmp_path / "w") == tmp_path / "w.rejected"
+    set_aside(tmp_path / "w")  # as another process has done just now
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("w.rejected", "two")]
+    (tmp_path / "w").mkdir()
+    with pytest.raises(DiskError, match="could not be moved aside\n  cause: Not a directory"):
+        set_aside(tmp_path / "w")
+
+
+def test_leftovers_of_killed_writers_are_removed_after_a_day(tmp_path: Path) -> None:
+    long_ago = time.time() - 25 * 3600
+    for name in (".w[1].h5.old.partial", ".w[1].h5.live.partial", ".w1.h5.other.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stage").write_text("half")
+        if "live" not in name:
+            os.utime(tmp_path / name / "stage", (long_ago, long_ago))
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    remove_leftovers(tmp_path / "w[1].h5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".w1.h5.other.partial", ".w[1].h5.live.partial"]
 
 
 def test_staged_directory_appears_whole_with_its_parents(tmp_path: Path) -> None:
@@ -79,7 +272,7 @@ def test_force_never_replaces_what_torso_did_not_make(tmp_path: Path, kind: str)
 @pytest.mark.parametrize("at_once", [True, False])
 def test_force_replaces_an_earlier_result_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool) -> None:
     if not at_once:
-        monkeypatch.setattr(torso.files, "_exchange", lambda one, other: False)
+        monkeypatch.setattr(staging, "_exchange", lambda one, other: False)
     place = tmp_path / "a"
     place.mkdir()
     write(place, "old")
@@ -96,7 +289,7 @@ def test_exchange_swaps_two_directories_here(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         write(tmp_path / name, name)
-    assert torso.files._exchange(tmp_path / "a", tmp_path / "b")
+    assert staging._exchange(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "a" / "mark").read_text() == "b"
 
 
@@ -114,8 +307,8 @@ def test_a_failing_disk_leaves_what_was_there(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torso.files, "_exchange", lambda one, other: False)
-        patch.setattr(torso.files.tempfile if call == "mkdtemp" else os, call, fail)
+        patch.setattr(staging, "_exchange", lambda one, other: False)
+        patch.setattr(staging.tempfile if call == "mkdtemp" else os, call, fail)
         with pytest.raises(DiskError) as caught, staged_directory(place, force=True, ours=ours) as stage:
             write(stage, "new")
     assert str(caught.value) == (

@@ -15,7 +15,7 @@ ROOT = Path(torso.__file__).parent
 FLOORS = (
     ("errors",),
     ("files", "spec"),
-    ("graph", "weights", "formats"),  # one floor with the two above, as they are mutually unaware but for this order
+    ("graph", "weights", "formats", "downloads"),  # one floor with the two above, but for this order
     ("truncation", "freezing", "preprocessing"),
     ("architecture",),
     ("hookspecs",),

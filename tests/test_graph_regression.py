@@ -10,6 +10,7 @@ import keras
 import pytest
 from graphs import explain, graph_of, record_of
 
+import torso
 from torso.builtins.keras_applications import torso_architectures
 from torso.graph import EXPANSION, LEVELS, Graph, Node
 
@@ -34,6 +35,41 @@ def test_the_file_holds_every_architecture_as_it_would_be_written_again() -> Non
 def test_the_stretches_of_a_record_hold_every_node(name: str) -> None:
     counts = [count for _, count, _ in RECORDS[name]["stretches"]]
     assert sum(counts) == sum(RECORDS[name]["kinds"].values()) == RECORDS[name]["nodes"]
+
+
+@each
+def test_what_the_card_says_is_clean_is_clean(name: str) -> None:
+    graph, card = graph_of(name), CARDS[name]
+    said = [node.name for node in graph if card.is_clean(node.name)]
+    assert set(said) <= {node.name for node in graph.clean_cuts}
+    assert len(said) >= 2
+    for level, node in graph.levels.items():  # a pattern that misses the ends of blocks is of little use
+        # but those of the MobileNets, where widths decide what is added, and of NASNet, which are not clean
+        if (
+            level in ("C2", "C3", "C4", "C5")
+            and not name.startswith(("NASNet", "MobileNetV"))
+            and not graph[node].is_numbered
+        ):
+            assert card.is_clean(node), (level, node)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((name, {"alpha": alpha}) for name in ("MobileNet", "MobileNetV2") for alpha in (0.05, 0.1, 0.35, 1.4, 2.0)),
+        *(
+            (name, {"alpha": alpha, "minimalistic": minimalistic})
+            for name in ("MobileNetV3Small", "MobileNetV3Large")
+            for alpha in (0.1, 0.75, 1.0, 2.0)
+            for minimalistic in (False, True)
+        ),
+    ],
+)
+def test_what_the_card_says_is_clean_is_so_with_any_options(name: str, options: dict[str, float]) -> None:
+    graph = torso.read_graph(name, options=options)
+    said = {node.name for node in graph if CARDS[name].is_clean(node.name)}
+    assert said <= {node.name for node in graph.clean_cuts}
+    assert said
 
 
 # What a failure says, on a graph that was tampered with

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import re
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,21 @@ import torso
 from torso.builtins.keras_applications import torso_architectures
 from torso.keras_bridge import growing, network
 from torso.keras_bridge.naming import canonical_names
-from torso.keras_bridge.private import has_value, without_weights
+from torso.keras_bridge.private import without_weights
 
 CARDS = {card.name: card for card in torso_architectures()}
 SMALLEST = {card.family: card.name for card in sorted(CARDS.values(), key=lambda card: -(card.parameters or 0))}
 SIZE = 96  # more than the greatest minimum, 75
-NAMED_BY_AUTHORS = "DenseNet121 EfficientNetB0 EfficientNetV2B0 MobileNet MobileNetV2 ResNet50 ResNet50V2 VGG16".split()
+NAMED_BY_AUTHORS = [
+    "DenseNet121",
+    "EfficientNetB0",
+    "EfficientNetV2B0",
+    "MobileNet",
+    "MobileNetV2",
+    "ResNet50",
+    "ResNet50V2",
+    "VGG16",
+]
 
 Save = Callable[[keras.Model, Path], object]
 FORMATS: dict[str, Save] = {
@@ -101,9 +108,7 @@ def assert_alike(one: torso.Backbone, other: torso.Backbone) -> None:
         np.testing.assert_array_equal(weight, wanted, err_msg=weight.path)
 
 
-EVERY_NETWORK = [
-    pytest.param(name, marks=[] if name in SMALLEST.values() else pytest.mark.slow, id=name) for name in CARDS
-]
+EVERY_NETWORK = [pytest.param(name, marks=[] if name in SMALLEST.values() else pytest.mark.slow, id=name) for name in CARDS]
 
 
 @pytest.mark.parametrize("name", EVERY_NETWORK)

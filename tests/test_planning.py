@@ -226,6 +226,7 @@ def test_of_weights_for_other_channels_only_numbers_that_hold_for_all_are_known(
     assert (torch.mix, torch.warnings) == (None, ())
     assert mix_for(torch, 5) == ((0, 0, 0, 0, 1), (1, 0, 0, 0, 0))
     assert preprocessing_for(torch, 5) == replace(torch.architecture.value.preprocessing, mean=(), std=())
+    assert torch.preprocessing == preprocessing_for(torch, 5)
     caffe = torso.plan("VGG16", input={"adapt": adapt}, weights=weights, registry=registry)
     assert preprocessing_for(caffe, 5).order == "RGB"
     assert network_mix(caffe, 5) == mix_for(caffe, 5)

@@ -6,6 +6,7 @@ by name, and is followed when a model is needed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -91,6 +92,8 @@ class Architecture:
         parameters: Number of parameters of the headless network with default options, or None.
         levels: The node of each level (``C1`` to ``C5``, ``C4@expansion``) with default options. What is left out, or
             not in the graph that other options lead to, is inferred; a node that is declared need not be a clean cut.
+        clean: Regular expression for whole names of nodes, where all that it matches are clean cuts with any options: a
+            network that is cut there is drawn no further. What it leaves out is looked up in the graph.
         paper: Reference and identifier of the publication.
         license: Terms of code, weights and training data.
         source: Where the card's figures come from.
@@ -106,6 +109,7 @@ class Architecture:
     weights: tuple[Weights, ...] = ()
     parameters: int | None = None
     levels: Mapping[str, str] = field(default_factory=dict)
+    clean: str = ""
     paper: str | None = None
     license: License = field(default_factory=License)
     source: str = ""
@@ -116,9 +120,17 @@ class Architecture:
                 raise TypeError(f"the {name} of an architecture must be text, not {getattr(self, name)!r}")
         if not isinstance(self.input, InputRules) or not isinstance(self.preprocessing, Preprocessing):
             raise TypeError(f"architecture {self.name!r} needs InputRules and Preprocessing")
+        try:
+            re.compile(self.clean)
+        except re.error as error:
+            raise TypeError(f"architecture {self.name!r} has {self.clean!r} for clean: {error}") from error
         unknown = [level for level in self.levels if level.removesuffix(EXPANSION) not in LEVELS]
         if unknown:
             raise TypeError(f"architecture {self.name!r} declares a level {unknown[0]!r}; known: {', '.join(LEVELS)}")
+
+    def is_clean(self, node: str) -> bool:
+        """Whether the card says that a node, if it is there, is a clean cut."""
+        return bool(self.clean) and re.fullmatch(self.clean, node) is not None
 
     @property
     def tags(self) -> tuple[str, ...]:

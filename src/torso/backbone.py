@@ -12,7 +12,7 @@ from torso.errors import OptionError, Place, SpecError
 from torso.files import require_space, staged_directory
 from torso.graph import Feature, Graph
 from torso.manifest import MODEL, NAME, Manifest, features_of, is_saved_backbone, read_manifest, understood, write_manifest
-from torso.planning import Plan, make_plan, make_plans
+from torso.planning import Plan, make_plan, make_plans, preprocessing_for
 from torso.registry import Registry
 from torso.spec.document import backbone_from_python, read_spec
 from torso.spec.keys import BACKBONE_NAME
@@ -157,7 +157,7 @@ def build(plan: Plan, registry: Registry, *, progress: Callable[[str], None] = l
     backbone = Backbone(
         name=plan.name,
         model=trunk.model,
-        preprocess=preprocessing_layer(plan.preprocessing, plan.input_shape[2]),
+        preprocess=preprocessing_layer(preprocessing_for(plan, trunk.grown.weights_channels), plan.input_shape[2]),
         features=trunk.features,
         graph=trunk.graph,
         manifest=describe_trunk(trunk, plan),

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
 from torso.errors import DiskError, IntegrityError, Note, OptionError
-from torso.files import Part, copy_file, hash_of, remove_leftovers, require_space, staged_file
+from torso.files import Part, hash_of, remove_leftovers, require_space, staged_file
 
 if TYPE_CHECKING:
-    import requests
     from requests import Response
 
 CONNECT_SECONDS = 15.0
@@ -126,7 +125,7 @@ def _download_on(address: str, place: Path, promised: Mapping[str, str]) -> bool
         _fill(part, address, any_length=True, copies=2)
         try:
             with staged_file(place, force=True) as stage:  # a copy: others may have the part open, and this is published
-                _require(address, promised, copy_file(part.path, stage, promised))
+                _require(address, promised, part.copy(stage, promised))
         except IntegrityError:
             part.discard()
             if kept:
@@ -166,7 +165,7 @@ def _fill(part: Part, address: str, *, any_length: bool, copies: int) -> None:
         if part.size and part.size == part.note.get("total"):
             return
         try:
-            with requests.Session() as session, _answer(session, part, address) as response:
+            with _answer(part, address) as response:
                 _check_answer(part, address, response, any_length=any_length, copies=copies)
                 _take(part, address, response)
                 return
@@ -174,22 +173,24 @@ def _fill(part: Part, address: str, *, any_length: bool, copies: int) -> None:
             seconds = CONNECT_SECONDS if isinstance(error, requests.ConnectTimeout) else READ_SECONDS
             raise _failed(part, address, f"the server was silent for {seconds:g} seconds") from error
         except (_BrokenOff, requests.RequestException, HTTPError) as error:
-            if attempt == ATTEMPTS or not (part.size or isinstance(error, _BrokenOff)):
+            if attempt == ATTEMPTS or not part.note:  # nobody has answered yet
                 raise _failed(part, address, _first_line(error)) from error
         time.sleep(PAUSE_SECONDS * attempt)
 
 
-def _answer(session: requests.Session, part: Part, address: str) -> Response:
+def _answer(part: Part, address: str) -> Response:
     """The server's answer, after all redirects; each is checked before it is followed."""
+    import requests
+
     headers = {"Accept-Encoding": "identity", "User-Agent": "torso"}
     if part.size and part.note.get("validator"):
         headers |= {"Range": f"bytes={part.size}-", "If-Range": str(part.note["validator"])}
     hop = address
     for _ in range(REDIRECTS):
-        session.trust_env = hop.lower().startswith("https:")  # a proxy is not this machine itself
-        response = session.get(
-            hop, headers=headers, stream=True, allow_redirects=False, timeout=(CONNECT_SECONDS, READ_SECONDS)
-        )
+        with requests.Session() as session:  # one for each hop: a connection that is kept may be closed already
+            session.trust_env = hop.lower().startswith("https:")  # a proxy is not this machine itself
+            seconds = (CONNECT_SECONDS, READ_SECONDS)
+            response = session.get(hop, headers=headers, stream=True, allow_redirects=False, timeout=seconds)
         if not response.is_redirect:
             return response
         response.close()
@@ -225,7 +226,7 @@ def _check_answer(part: Part, address: str, response: Response, *, any_length: b
         part.restart({"address": address, "validator": _validator(headers), "total": total})
     if (part.note.get("total") or 0) > MOST_BYTES:
         raise _failed(part, address, f"it is {part.note['total']:,} bytes, and {MOST_BYTES:,} are the most")
-    require_space(part.path, (part.note.get("total") or 0) * copies - part.size)
+    require_space(part.path.parent, (part.note.get("total") or 0) * copies - part.size)
 
 
 def _goes_on(part: Part, response: Response) -> bool:

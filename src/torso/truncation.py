@@ -15,6 +15,19 @@ SelectCut = Callable[[Graph, Options], Cut | tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What the card of an architecture says of its graph.
+
+    Attributes:
+        levels: The node of each level that it declares; none of them where options are not at their defaults.
+        is_clean: Whether it declares the node of a name to be a clean cut, if there is one.
+    """
+
+    levels: Mapping[str, str]
+    is_clean: Callable[[str], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Truncation:
     """A way to choose where a backbone ends.
 
@@ -26,9 +39,9 @@ class Truncation:
             whole network with the outputs that it has. It raises a :class:`torso.TorsoError` to refuse. It must not keep or
             change anything.
         options: What the user can set.
-        foresee: Takes the levels that the card declares, the node by the name of each, and the checked options; returns every
-            node that ``select`` would end at, where these alone tell and it would refuse none of them; nothing where it
-            must see the graph. The network is then drawn no further than that, and ``select`` is given this part.
+        foresee: Takes what the card declares, and the checked options; returns every node that ``select`` would end at, where
+            these alone tell and it would refuse none of them; nothing where it must see the graph. The network is then drawn
+            no further than that, and ``select`` is given this part.
         main: The option that a bare value stands for: ``{pop: 3}`` for ``{pop: {count: 3}}``. None where there is none.
     """
 
@@ -36,5 +49,5 @@ class Truncation:
     doc: str
     select: SelectCut
     options: tuple[Option, ...] = ()
-    foresee: Callable[[Mapping[str, str], Options], Iterable[str]] = lambda levels, options: ()
+    foresee: Callable[[Declared, Options], Iterable[str]] = lambda declared, options: ()
     main: str | None = None

@@ -51,8 +51,11 @@ class WeightSource:
         doc: One sentence for ``torso schema`` and the reference.
         options: What the user can set, ``name`` among them.
         fetch: Takes the checked options; returns the path of a local file, whose hash it has verified where one is known,
-            or raises a :class:`torso.TorsoError`.
-        check: Does the same without network, for the plan: raises what can be known to be wrong already.
+            or raises a :class:`torso.TorsoError`. It is called once for each backbone, in several processes at once too:
+            the file is whole when it stands at that path, and stays what it is. ``torso fetch`` copies it; ``sha256`` and
+            ``md5`` among the options are then held against the copy.
+        check: Does the same without network, for the plan: raises what can be known to be wrong already, and what is
+            missing where ``TORSO_OFFLINE`` is set. It is quick.
     """
 
     name: str

@@ -72,8 +72,16 @@ def write_weights(network: str, path: Path) -> None:
 def _plain_network(network: str) -> Any:
     import keras
 
-    size = 331 if network == "NASNetLarge" else 224
-    return getattr(keras.applications, network)(include_top=False, weights=None, input_shape=(size, size, 3))
+    from torso.keras_bridge.private import without_weights
+
+    size = _size(network)
+    tag = "imagenet" if network.startswith("EfficientNetB") else None  # the others' graph is the same without
+    with without_weights():  # or Keras would download them
+        return getattr(keras.applications, network)(include_top=False, weights=tag, input_shape=(size, size, 3))
+
+
+def _size(network: str) -> int:
+    return 331 if network == "NASNetLarge" else 224
 
 
 def plain(case: Case, path: str) -> Any:
@@ -92,18 +100,22 @@ def plain(case: Case, path: str) -> Any:
 
 def measured(way: str, case: Case, path: str) -> dict[str, Any]:
     """Run one way in this process; what it took, and a fingerprint of what it computes."""
-    import keras  # noqa: F401  # TensorFlow with it
+    import keras
     import numpy as np
 
+    import torso.keras_bridge.private  # for the graph of weights that cannot be downloaded here
+
     if way == "torso":
-        import torso
         import torso.keras_bridge.building
         import torso.keras_bridge.preprocess
         import torso.keras_bridge.saving
         from torso.backbone import build
 
         registry = torso.Registry.load()
-        plan = torso.plan(case.network, weights={"file": path}, truncate=case.truncate, registry=registry)
+        size = _size(case.network)
+        plan = torso.plan(
+            case.network, weights={"file": path}, input={"size": [size, size]}, truncate=case.truncate, registry=registry
+        )
 
         def run() -> Any:
             backbone = build(plan, registry)
@@ -154,7 +166,9 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     names = sys.argv[2:] or list(CASES)
     print(f"Python {sys.version.split()[0]}, {count} pairs; times less CPU than the plain way, and peak memory in MB\n")
-    print(f"{'case':<22}{'times less':>10}  {'(least to most)':<17}{'promised':>9}{'plain':>9}{'torso':>7}{'kept':>6}{'promised':>10}")
+    print(
+        f"{'case':<22}{'times less':>10}  {'(least to most)':<17}{'promised':>9}{'plain':>9}{'torso':>7}{'kept':>6}{'promised':>10}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             case = CASES[name]

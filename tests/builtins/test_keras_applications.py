@@ -24,6 +24,7 @@ import pytest
 from torso import hookspecs
 from torso.architecture import Architecture, matching_file
 from torso.builtins import keras_applications
+from torso.builtins.weight_sources import place_in_cache
 from torso.keras_bridge.private import WeightsRequest, without_weights
 from torso.preprocessing import Preprocessing
 
@@ -182,6 +183,7 @@ def test_weights_file_is_the_one_that_keras_requests(name):
     assert len(file.md5 or " " * 32) == 32
     assert len(file.sha256 or " " * 64) == 64
     assert file.file_name == asked.fname
+    assert place_in_cache(file.request).parts[-2:] == (asked.cache_subdir, asked.fname)
 
 
 MOBILENETS = [name for name in CARDS if CARDS[name].options]
@@ -195,6 +197,7 @@ def test_mobilenet_files_are_those_that_keras_requests_for_every_width_and_size(
         options = {key: value for key, value in file.when.items() if key != "size"}
         asked, _ = request(name, (side, side), **options)
         assert (file.address, file.file_name, file.md5) == (asked.origin, asked.fname, asked.file_hash)
+        assert place_in_cache(file.request).parts[-2:] == (asked.cache_subdir, asked.fname)
         assert matching_file(weights, options, (side, side)) == (file, True)
 
 

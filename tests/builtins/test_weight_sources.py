@@ -2,92 +2,277 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
+import os
+import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from loopback import Loopback, serving
 from networks import randomize, save_listed
 
 import torso
-from torso.builtins.weight_sources import check_download, download, local_file, packaged_file
+from torso.builtins.weight_sources import check_download, check_local, download, local_file, packaged_file
 from torso.plugins import BUILTINS, Plugins
 
-
-class Silent(SimpleHTTPRequestHandler):
-    def log_message(self, *words: object) -> None:
-        self.server.asked.append(self.path)  # type: ignore[attr-defined]
+DATA = b"values" * 1000
+SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
-    """Serves the folder ``published`` on loopback."""
-    (tmp_path / "published").mkdir()
-    serving = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(tmp_path / "published")))
-    serving.asked = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=serving.serve_forever)
-    thread.start()
-    yield serving
-    serving.shutdown()
-    thread.join()
-    serving.server_close()
+def server() -> Iterator[Loopback]:
+    with serving() as server:
+        server.files["/w.h5"] = DATA
+        yield server
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keras' cache, in an empty folder."""
-    (tmp_path / "cache").mkdir()  # Keras goes to /tmp/.keras where its folder cannot be written, or is not there
-    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path / "cache"))
-    return tmp_path / "cache" / "models"
+    """Keras' cache, in a folder that is not there yet."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.delenv("TORSO_OFFLINE", raising=False)
+    return tmp_path / "keras" / "models"
 
 
-def request(server: ThreadingHTTPServer, name: str, **more: Any) -> dict[str, Any]:
-    url = f"http://127.0.0.1:{server.server_port}/{name}"
-    return {"url": url, "sha256": None, "md5": None, "cached_as": None, **more}
+def request(server: Loopback, name: str = "w.h5", **more: Any) -> dict[str, Any]:
+    return {"url": server.url(f"/{name}"), "sha256": None, "md5": None, "cached_as": "w.h5", **more}
 
 
-def test_a_download_goes_into_the_cache_of_keras_once(server: ThreadingHTTPServer, cache: Path, tmp_path: Path) -> None:
-    (tmp_path / "published" / "w.h5").write_bytes(b"values")
-    asked = request(server, "w.h5", sha256=hashlib.sha256(b"values").hexdigest(), cached_as="other.h5")
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+
+
+@pytest.mark.parametrize("promise", [{}, {"sha256": SHA256}, {"md5": hashlib.md5(DATA).hexdigest().upper()}])
+def test_a_download_goes_into_the_cache_once(server: Loopback, cache: Path, promise: dict[str, str]) -> None:
+    asked = request(server, cached_as="other.h5", **promise)
     assert download(asked) == cache / "other.h5"
-    assert (cache / "other.h5").read_bytes() == b"values"
+    assert (cache / "other.h5").read_bytes() == DATA
     download(asked)
-    assert server.asked == ["/w.h5"]  # type: ignore[attr-defined]
+    assert server.paths == ["/w.h5"]
+
+
+def test_files_of_keras_are_where_keras_looks_for_them(cache: Path) -> None:
+    cache.mkdir(parents=True)
+    (cache / "w.h5").write_bytes(DATA)
+    for host in (
+        "https://storage.googleapis.com/tensorflow/x/w.h5",
+        "https://storage.googleapis.com/keras-applications/w.h5",
+    ):
+        assert download({"url": host, "sha256": SHA256, "md5": None, "cached_as": None}) == cache / "w.h5"
+
+
+@pytest.mark.slow
+def test_keras_itself_takes_its_folder_from_the_same_variable(cache: Path) -> None:
+    code = "import keras; print(keras.src.backend.config.keras_home())"
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+    assert Path(said.strip(), "models") == cache
+
+
+def test_without_keras_home_the_cache_is_in_the_users_own(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".keras" / "models").mkdir(parents=True)
+    (tmp_path / ".keras" / "models" / "w.h5").write_bytes(DATA)
+    url = "https://storage.googleapis.com/tensorflow/w.h5"
+    for unset in (lambda: monkeypatch.setenv("KERAS_HOME", ""), lambda: monkeypatch.delenv("KERAS_HOME")):
+        unset()
+        found = download({"url": url, "sha256": SHA256, "md5": None, "cached_as": None})
+        assert found == tmp_path / ".keras" / "models" / "w.h5"
+
+
+def test_files_of_one_name_from_two_addresses_do_not_meet(server: Loopback, cache: Path) -> None:
+    server.files["/v/w.h5"] = b"others"
+    found = [download(request(server, name, cached_as=None)) for name in ("w.h5", "v/w.h5", "w.h5")]
+    assert [path.read_bytes() for path in found] == [DATA, b"others", DATA]
+    assert [path.name.partition("-")[2] for path in found] == ["w.h5"] * 3
+    assert server.paths == ["/w.h5", "/v/w.h5"]
 
 
 @pytest.mark.parametrize("promise", ["sha256", "md5"])
-def test_a_download_of_other_bytes_is_refused(
-    server: ThreadingHTTPServer, cache: Path, tmp_path: Path, promise: str
-) -> None:
-    (tmp_path / "published" / "w.h5").write_bytes(b"others")
-    promised = hashlib.new(promise, b"values").hexdigest()
+def test_a_download_of_other_bytes_is_refused(server: Loopback, cache: Path, promise: str) -> None:
+    promised = hashlib.new(promise, b"others").hexdigest()
     with pytest.raises(torso.IntegrityError, match="is not the published file"):
-        download(request(server, "w.h5", **{promise: promised}))
+        download(request(server, **{promise: promised}))
+    assert names(cache) == []
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Keras leaves the refused connection open
-def test_a_file_that_is_not_published_is_a_failed_download(server: ThreadingHTTPServer, cache: Path) -> None:
+def test_a_file_that_is_not_published_is_a_failed_download(server: Loopback) -> None:
     with pytest.raises(torso.DiskError) as caught:
         download(request(server, "none.h5"))
-    first, cause, fix = str(caught.value).split("\n")
-    assert first == f"'http://127.0.0.1:{server.server_port}/none.h5' could not be downloaded"
-    assert "404" in cause
-    assert fix == "  fix: connect, or name a local file with weights: {file: PATH}, or write weights: none"
-    del caught
-    gc.collect()
+    assert str(caught.value) == (
+        f"'{server.url('/none.h5')}' could not be downloaded\n"
+        "  cause: the server says 404 Not Found\n"
+        "  fix: try again; or name a local file with weights: {file: PATH}, or write weights: none"
+    )
+
+
+@pytest.mark.parametrize("data", [b"x" + DATA[1:], b"", None])
+def test_what_is_wrong_in_the_cache_is_moved_aside(server: Loopback, cache: Path, data: bytes | None) -> None:
+    cache.mkdir(parents=True)
+    if data is None:
+        (cache / "w.h5").symlink_to("nowhere")
+    else:
+        (cache / "w.h5").write_bytes(data)
+    assert download(request(server, sha256=SHA256)).read_bytes() == DATA
+    assert names(cache) == ["w.h5", "w.h5.rejected"]
+    assert not (cache / "w.h5").is_symlink()
+    assert data is None or (cache / "w.h5.rejected").read_bytes() == data
+
+
+def test_an_empty_file_in_the_cache_is_no_download(server: Loopback, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    (cache / "w.h5").write_bytes(b"")
+    assert download(request(server)).read_bytes() == DATA
+
+
+def test_offline_the_cache_is_enough(server: Loopback, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = request(server, sha256=SHA256)
+    download(asked)
+    monkeypatch.setenv("TORSO_OFFLINE", "1")
+    check_download(asked)
+    assert download(asked).read_bytes() == DATA
+    (cache / "w.h5").write_bytes(b"x" + DATA[1:])
+    with pytest.raises(torso.IntegrityError) as caught:
+        download(asked)
+    assert str(caught.value) == (
+        f"the weights file '{cache}/w.h5' is not the one that was meant\n"
+        f"  sha256 expected: {SHA256}\n"
+        f"  sha256 found: {hashlib.sha256(b'x' + DATA[1:]).hexdigest()}\n"
+        "  fix: TORSO_OFFLINE forbids: put the right file there, or name a local one with weights: {file: PATH}"
+    )
+    assert names(cache) == ["w.h5"]
+    assert server.paths == ["/w.h5"]
+
+
+def test_offline_what_is_missing_is_known_before_it_is_fetched(
+    server: Loopback, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORSO_OFFLINE", "1")
+    for act in (check_download, download):
+        with pytest.raises(torso.DiskError) as caught:
+            act(request(server))
+        assert str(caught.value) == (
+            f"'{server.url('/w.h5')}' is not in the cache, and TORSO_OFFLINE forbids to download it\n"
+            f"  cause: there is no '{cache}/w.h5'\n"
+            "  fix: run `torso fetch` on a machine with a connection, or name a local file with weights: {file: PATH}"
+        )
+    assert server.asked == []
+
+
+AS_ANOTHER_USER = """
+import os, sys
+from torso.builtins.weight_sources import download
+from torso.errors import TorsoError
+import torso.downloads, requests, filelock
+if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try: print(download({request!r}).read_bytes() == {data!r})
+except TorsoError as error: print(type(error).__name__, error)
+"""
+
+
+@pytest.fixture
+def unwritable(cache: Path) -> Iterator[Path]:
+    """A cache that only its owner, and not the process that asks for it, can write."""
+    cache.mkdir(parents=True)
+    above = [folder for folder in cache.parents if folder.stat().st_uid == os.getuid() and len(folder.parts) > 2]
+    modes = {folder: folder.stat().st_mode for folder in above}
+    for folder in above:
+        folder.chmod(modes[folder] | 0o555)
+    yield cache
+    for folder, mode in modes.items():
+        folder.chmod(mode)
+    cache.chmod(0o755)
+
+
+def as_another(asked: dict[str, Any], cache: Path) -> str:
+    cache.chmod(0o555)
+    code = AS_ANOTHER_USER.format(request=asked, data=DATA)
+    return subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_cache_that_cannot_be_written_can_be_read(server: Loopback, unwritable: Path) -> None:
+    (unwritable / "w.h5").write_bytes(DATA)
+    assert as_another(request(server, sha256=SHA256), unwritable) == "True"
+    assert names(unwritable) == ["w.h5"]
+
+
+def test_a_cache_that_cannot_be_written_is_told_of_and_no_other_is_taken(server: Loopback, unwritable: Path) -> None:
+    assert as_another(request(server, sha256=SHA256), unwritable) == (
+        f"DiskError '{unwritable}' cannot be written\n"
+        "  cause: Permission denied\n"
+        "  fix: set KERAS_HOME to a folder that can be written"
+    )
+    (unwritable / "w.h5").write_bytes(b"others")
+    said = as_another(request(server, sha256=SHA256), unwritable)
+    assert said.startswith(f"IntegrityError the weights file '{unwritable}/w.h5' is not the one that was meant")
+    assert "\n  fix: the cache cannot be written: put the right file there" in said
+    assert server.asked == []
+
+
+def test_a_cache_that_cannot_be_made_is_told_of(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file" / "keras"))
+    with pytest.raises(torso.DiskError) as caught:
+        download(request(server))
+    assert str(caught.value) == (
+        f"'{tmp_path}/file/keras/models' could not be made\n"
+        "  cause: Not a directory\n"
+        "  fix: set KERAS_HOME to a folder that can be written"
+    )
+
+
+@pytest.mark.parametrize("name", ["../w.h5", "/etc/w.h5", "a\\b", "..", ".", "", "x" * 201])
+def test_a_name_that_would_leave_the_cache_is_refused(server: Loopback, name: str) -> None:
+    with pytest.raises(torso.OptionError, match="a file in the cache cannot be called"):
+        check_download(request(server, cached_as=name))
+
+
+def test_a_download_imports_neither_keras_nor_tensorflow(server: Loopback) -> None:
+    code = (
+        "import sys; from torso.builtins.weight_sources import download\n"
+        "assert not {'requests', 'filelock'} & set(sys.modules)\n"
+        f"download({request(server)!r}); print([name for name in ('keras', 'tensorflow', 'numpy') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("folder", "is a directory or a device, not a file"),
+        ("pipe", "is a directory or a device, not a file"),
+        ("device", "is a directory or a device, not a file"),
+        ("loop", "is not there\n  cause: Too many levels of symbolic links"),
+        ("empty", "is empty"),
+        ("sparse", "is 1,099,511,627,776 bytes, and 68,719,476,736 are the most"),
+    ],
+)
+def test_what_is_no_weights_file_is_refused_at_once(tmp_path: Path, kind: str, said: str) -> None:
+    path = tmp_path / "odd"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind in ("device", "loop"):
+        path.symlink_to("/dev/zero" if kind == "device" else path)
+    else:
+        path.touch()
+        os.truncate(path, 2**40 if kind == "sparse" else 0)
+    with pytest.raises(torso.OptionError) as caught:
+        check_local({"file": str(path), "sha256": "0" * 64})
+    assert str(caught.value) == f"the weights file '{path}' {said}"
 
 
 def test_a_file_of_a_package_is_found_without_importing_it() -> None:
-    path = packaged_file({"resource": "torso:py.typed", "sha256": hashlib.sha256(b"").hexdigest(), "md5": None})
-    assert path.name == "py.typed"
+    path = packaged_file({"resource": "torso:weights.py", "sha256": None, "md5": None})
+    assert path.name == "weights.py"
 
 
 @pytest.mark.parametrize("package", ["no_such_package", "no_such.package_either", "abc", ""])
@@ -116,9 +301,10 @@ def test_a_hash_that_cannot_be_one_is_refused(tmp_path: Path, name: str, length:
     assert str(caught.value) == f"{name} cannot be 'zz'\n  known: {length} hexadecimal digits"
 
 
-def test_what_is_no_address_is_refused_before_anything_is_asked() -> None:
-    with pytest.raises(torso.OptionError, match=r"'ftp://x/w\.h5' is no address of a download"):
-        check_download({"url": "ftp://x/w.h5"})
+def test_what_is_no_address_is_refused_before_anything_is_asked(server: Loopback) -> None:
+    for url in ("ftp://x/w.h5", "file:///w.h5", "http://example.com/w.h5"):
+        with pytest.raises(torso.OptionError, match=f"'{url}' is no address of a download"):
+            check_download(request(server, url=url))
 
 
 def test_a_package_inside_a_package_is_found_without_importing_the_outer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,25 +334,23 @@ def torso_architectures():
 """
 
 
-def test_published_weights_come_over_http_into_the_backbone(
-    server: ThreadingHTTPServer, cache: Path, tmp_path: Path
-) -> None:
+def test_published_weights_come_over_http_into_the_backbone(server: Loopback, cache: Path, tmp_path: Path) -> None:
     inputs = keras.Input((8, 8, 3))
     trained = keras.Model(inputs, keras.layers.Conv2D(3, 3, name="conv")(inputs))
     randomize(trained)
-    published = tmp_path / "published" / "remote.h5"
-    save_listed(trained, published)
-    url = f"http://127.0.0.1:{server.server_port}/remote.h5"
+    save_listed(trained, tmp_path / "remote.h5")
+    server.files["/remote.h5"] = (tmp_path / "remote.h5").read_bytes()
+    url, sha256 = server.url("/remote.h5"), hashlib.sha256(server.files["/remote.h5"]).hexdigest()
     plugins = tmp_path / "plugins"
     plugins.mkdir()
-    text = PLUGIN.format(url=url, sha256=hashlib.sha256(published.read_bytes()).hexdigest())
-    (plugins / "remote.py").write_text(text)
+    (plugins / "remote.py").write_text(PLUGIN.format(url=url, sha256=sha256))
     registry = torso.Registry(Plugins.load(plugins_dirs=[plugins], discover=False, builtins=BUILTINS))
     assert torso.plan("Remote", registry=registry).weights.address == url
-    assert server.asked == []  # type: ignore[attr-defined]  # planning asks nobody
-    backbone = torso.create_backbone("Remote", registry=registry)
-    np.testing.assert_array_equal(backbone.model.get_layer("conv").kernel, trained.get_layer("conv").kernel)
-    assert backbone.manifest["weights_file"] == {
-        "path": str(cache / "remote.h5"),
-        "sha256": hashlib.sha256(published.read_bytes()).hexdigest(),
-    }
+    assert server.asked == []  # planning asks nobody
+    for weights in ("ours", {"url": url, "sha256": sha256}):
+        backbone = torso.create_backbone("Remote", weights=weights, registry=registry)
+        np.testing.assert_array_equal(backbone.model.get_layer("conv").kernel, trained.get_layer("conv").kernel)
+        found = backbone.manifest["weights_file"]
+        assert found["sha256"] == sha256
+        assert Path(found["path"]).parent == cache
+    assert server.paths == ["/remote.h5"]

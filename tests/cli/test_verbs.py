@@ -138,7 +138,7 @@ def test_plugins_gives_the_reasons_and_ends_well(torso, tmp_path):
         "broken           set aside: it cannot be imported: ModuleNotFoundError: No\n"
         "                 module named 'nothing_of_this_name'\n"
     )
-    assert "tiny             --plugins-dir  loaded     architectures, truncations\n" in result.out
+    assert "tiny              --plugins-dir  loaded     architectures, truncations\n" in result.out
 
 
 def test_debug_shows_why_a_plugin_is_set_aside(torso, tmp_path):

@@ -14,8 +14,6 @@ from torso.formats import open_weights
 from torso.keras_bridge import loading
 
 
-
-
 def fill(model: keras.Model, path: Path) -> int:
     with open_weights(path) as stored:
         return loading.fill(model, stored)

@@ -101,7 +101,7 @@ FRONTS: dict[str, Callable[[], list[Callable[[Any], Any]]]] = {
     "a tensor as constant": lambda: [lambda x: x * keras.ops.convert_to_tensor([1.0, 2.0, 3.0])],
     "a sum with itself": lambda: [lambda x: L.Add()([L.ReLU()(x), x])],
     "a share of all": lambda: [gated],
-    "a layer that is called twice": lambda: [lambda x, relu=L.ReLU(): relu(relu(x))],
+    "a layer that is called twice": lambda: [L.ReLU()] * 2,
     "a dense layer": lambda: [L.Dense(3)],
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from torso import downloads
+import torso.downloads as downloads
 from torso.errors import DiskError, IntegrityError, Note, OptionError
 from torso.files import disk_error, hash_of_open, locked, make_folder, open_file, set_aside
 from torso.hookspecs import hookimpl
@@ -84,15 +84,16 @@ def download(options: Options) -> Path:
     What stands there with another hash is moved to ``NAME.rejected``. A cache that has the right file may be read-only.
     """
     check_download(options)
-    address, place = str(options["url"]), _place(options)
+    address, place = str(options["url"]), place_in_cache(options)
     if _is_right(place, options):
         return place
     try:
         make_folder(place.parent)
         with locked(place):
-            if not _is_right(place, options):  # another process has not brought it meanwhile
-                if os.path.lexists(place):
-                    set_aside(place)
+            right = _is_right(place, options)  # another process may have brought it meanwhile
+            if right is False:
+                set_aside(place)
+            if not right:
                 downloads.download(address, place, promised=_promised(options))
     except DiskError as error:
         if not os.access(place.parent, os.W_OK | os.X_OK):
@@ -107,12 +108,12 @@ def check_download(options: Options) -> None:
     _promised(options)
     address = str(options["url"])
     downloads.check_address(address)
-    place = _place(options)
+    place = place_in_cache(options)
     if not place.exists():
         downloads.refuse_offline(address, place)
 
 
-def _place(options: Options) -> Path:
+def place_in_cache(options: Options) -> Path:
     """Where Keras looks for a file of Keras; other addresses get names of their own, as many files share one name."""
     home = os.path.expanduser(os.environ.get("KERAS_HOME") or os.path.join("~", ".keras"))
     if home.startswith("~"):
@@ -138,10 +139,10 @@ def _promised(options: Options) -> dict[str, str]:
     return promised
 
 
-def _is_right(place: Path, options: Options) -> bool:
-    """Whether the cache has the file; an error where it has another one, and it cannot be replaced."""
+def _is_right(place: Path, options: Options) -> bool | None:
+    """Whether the cache has the right file, or None for no file; an error where a wrong one cannot be replaced."""
     if not os.path.lexists(place):
-        return False
+        return None
     try:
         _verified(place, options)
     except (IntegrityError, OptionError) as error:

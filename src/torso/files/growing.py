@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import TracebackType
 from typing import Any, Final
 
-from torso.files.hashing import open_file
+from torso.files.hashing import copy_open, open_file
 from torso.files.trouble import disk_error
 
 _SAFE: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -91,6 +91,18 @@ class Part:
                 rest = rest[written:]
         except OSError as error:
             raise disk_error(f"{str(self.path)!r} could not be written", error) from error
+
+    def copy(self, target: Path, algorithms: Iterable[str]) -> dict[str, str]:
+        """Copy what stands in it to where no file is yet; returns the hashes of what was written, in hex.
+
+        What is copied is this very file, whatever else has come to stand at its path.
+
+        Raises:
+            OSError: It cannot be read or written.
+        """
+        assert self._number is not None  # open
+        with open(os.dup(self._number), "rb") as stream:
+            return copy_open(stream, target, algorithms)
 
     def discard(self) -> None:
         """Remove it with its note."""

@@ -61,16 +61,16 @@ def hash_of_open(stream: BinaryIO, path: Path, algorithm: str = "sha256") -> str
         DiskError: The file cannot be read.
     """
     try:
-        before = _key(stream, algorithm)
-        if before not in _known:
+        key = _key(stream, algorithm)  # of before: what changes meanwhile gets another one
+        if key not in _known:
             stream.seek(0)
             digest = hashlib.new(algorithm, usedforsecurity=False)
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
-            if before != _key(stream, algorithm) or time.time_ns() - max(before[3:5]) < _SETTLED:
+            if time.time_ns() - max(key[3:5]) < _SETTLED:
                 return digest.hexdigest()
-            _known[before] = digest.hexdigest()
-        return _known[before]
+            _known[key] = digest.hexdigest()
+        return _known[key]
     except OSError as error:
         raise disk_error(f"{str(path)!r} cannot be read", error) from error
     finally:
@@ -83,8 +83,15 @@ def copy_file(source: Path, target: Path, algorithms: Iterable[str] = ("sha256",
     Raises:
         OSError: It cannot be read or written.
     """
+    with open_file(source) as stream:
+        return copy_open(stream, target, algorithms)
+
+
+def copy_open(stream: BinaryIO, target: Path, algorithms: Iterable[str]) -> dict[str, str]:
+    """The same for a file that is open, from its start."""
     digests = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
-    with open_file(source) as stream, target.open("xb") as copy:
+    stream.seek(0)
+    with target.open("xb") as copy:
         while chunk := stream.read(_CHUNK):
             copy.write(chunk)
             for digest in digests.values():

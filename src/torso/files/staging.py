@@ -171,7 +171,8 @@ def set_aside(place: Path) -> Path:
     """
     aside = place.with_name(place.name + ".rejected")
     try:
-        os.replace(place, aside)
+        with suppress(FileNotFoundError):  # another process did it
+            os.replace(place, aside)
     except OSError as error:
         raise disk_error(f"{str(place)!r} could not be moved aside", error) from error
     return aside

@@ -74,7 +74,8 @@ def _of_no_format(path: Path, start: bytes) -> TorsoError:
 
 def damaged(path: Path, cause: str) -> IntegrityError:
     return IntegrityError(
-        f"the weights file {str(path)!r} is damaged: it cannot be read", notes=[("cause", cause), ("fix", "copy or download it again")]
+        f"the weights file {str(path)!r} is damaged: it cannot be read",
+        notes=[("cause", cause), ("fix", "copy or download it again")],
     )
 
 

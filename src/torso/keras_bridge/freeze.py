@@ -80,7 +80,9 @@ def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> F
 @contextmanager
 def as_built(model: keras.Model) -> Iterator[None]:
     """Let the layers of a model have what they had before they were silenced, where a builder kept them for its next."""
-    silenced = [(layer, _before[layer][0], getattr(layer, _before[layer][0])) for _, layer in _leaves(model) if layer in _before]
+    silenced = [
+        (layer, _before[layer][0], getattr(layer, _before[layer][0])) for _, layer in _leaves(model) if layer in _before
+    ]
     for layer, attribute, _ in silenced:
         setattr(layer, attribute, _before[layer][1])
     try:

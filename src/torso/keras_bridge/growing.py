@@ -26,7 +26,7 @@ from torso.keras_bridge.freeze import as_built
 from torso.keras_bridge.lean import quickly
 from torso.keras_bridge.loading import Match, OtherWidth, match, match_by_name, put, read_value
 from torso.keras_bridge.network import Network, Unfit, lean_network, ordinary_network
-from torso.keras_bridge.private import abandon, can_detach, detach, draw_value, has_value, without_values
+from torso.keras_bridge.private import abandon, can_detach, detach, draw_value, has_value, leave_scopes, without_values
 from torso.keras_bridge.reading import read_graph
 from torso.keras_bridge.selecting import foreseen, nodes_of, outermost, select_cut
 from torso.keras_bridge.surgery import derive, regrown, shared
@@ -51,7 +51,7 @@ class Grown:
         way: ``stopped at the cut``, ``lean`` or ``ordinary``.
         why: Why it was not one of those before.
         dropped_nodes: How many nodes of the network were cut off; None where they were not drawn.
-        dropped_parameters: How many parameters they had; None where nothing tells.
+        dropped_parameters: How many parameters they had.
         weights_file: The file that the values are from, or None.
         weights_channels: The number of channels of the images that the file is for.
     """
@@ -61,7 +61,7 @@ class Grown:
     way: str
     why: str
     dropped_nodes: int | None
-    dropped_parameters: int | None
+    dropped_parameters: int
     weights_file: Path | None
     weights_channels: int
 
@@ -136,16 +136,16 @@ def _grow(network: Network, plan: Plan, source: _Source, progress: Progress, *, 
         with blame(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}", plan.truncate.place):
             trunk, pairs = _trunk(network, plan, ends, channels)
         with placed(plan.weights.place):
-            _give_values(trunk, network.model, pairs, matched, plan, channels)
+            _give_values(trunk, pairs, matched, plan, channels)
     kept = _kept(trunk, graph, nodes_of(ends) or graph.ends)
-    total = plan.architecture.value.parameters if network.part else network.model.count_params()
+    total = _whole(plan, source.open()) if network.part else network.model.count_params()
     return Grown(
         model=trunk,
         graph=kept,
         way=LEAN if way == STOPPED and not network.part else way,  # it may be needed to its very end
         why=why,
         dropped_nodes=None if network.part else len(graph) - len(kept),
-        dropped_parameters=total and total - sum(math.prod(old.shape) for old, _ in pairs),
+        dropped_parameters=total - sum(math.prod(old.shape) for old, _ in pairs),
         weights_file=matched.path if matched else None,
         weights_channels=channels,
     )
@@ -161,10 +161,19 @@ def _ends(plan: Plan, network: Network) -> Cut | None:
     return ends
 
 
+def _whole(plan: Plan, stored: StoredWeights) -> int:
+    """Number of parameters of the whole network, of which a part was drawn: the card says it, or else the file."""
+    card = plan.architecture.value
+    if card.parameters is not None and all(plan.options[option.name] == option.default for option in card.options):
+        return card.parameters
+    return sum(math.prod(array.shape) for layer in stored.layers or () for array in layer.arrays)
+
+
 def _kept(trunk: keras.Model, graph: Graph, ends: Sequence[str]) -> Graph:
     """The trunk as data: what is known of its nodes already, in the order in which it would be read off the trunk."""
     part, names = graph.kept(*ends), [op.name for op in trunk.operations]
-    if {node.name for node in part} == set(names) and all(node.outputs == 1 for node in part):
+    is_told = {node.name for node in part} == set(names) and all(node.outputs == 1 for node in part)
+    if is_told and part.nodes[0].shape == tuple(trunk.inputs[0].shape[1:]):  # not for other channels
         return part.in_order(names)
     return read_graph(trunk, graph.name, keep=[node.name for node in graph]).knowing(graph.levels)
 
@@ -197,7 +206,7 @@ def _trunk(network: Network, plan: Plan, ends: Cut | None, channels: int) -> tup
     cut = ends and outermost(network.graph, ends)
     if network.valueless and plan.adapt is None and can_detach():
         trunk = shared(network.model, cut, plan.name, keep=network.written)
-        if trunk is not None:
+        if trunk is not None and leave_scopes(trunk):
             detach(trunk)
             return trunk, [(weight, weight) for weight in trunk.weights]
 
@@ -210,7 +219,6 @@ def _trunk(network: Network, plan: Plan, ends: Cut | None, channels: int) -> tup
 
 def _give_values(
     trunk: keras.Model,
-    network: keras.Model,
     pairs: list[tuple[Any, Any]],
     matched: Match | None,
     plan: Plan,
@@ -222,13 +230,13 @@ def _give_values(
         IntegrityError: A value in the file is not one that could be meant.
         PluginError: A variable is left without one.
     """
-    mixed = {} if plan.adapt is None else image_weights(network)
+    mixed = {} if plan.adapt is None else image_weights(trunk)
     for old, new in pairs:
         if matched is not None:
             value = read_value(matched.of(old), old, matched.path)
-            if id(old) in mixed:
+            if id(new) in mixed:
                 mix = network_mix(plan, channels)
-                value = adapted(value, tuple(new.shape), channels, plan.input_shape[2], mix, mixed[id(old)])
+                value = adapted(value, tuple(new.shape), channels, plan.input_shape[2], mix, mixed[id(new)])
             put(new, value, new.path)
         elif has_value(old) and new is not old:
             new.assign(old)

@@ -23,7 +23,6 @@ from torso.files import scratch_directory
 from torso.formats import StoredArray, StoredWeights
 from torso.keras_bridge.naming import automatic_stem
 from torso.keras_bridge.private import can_tell_places, give_value, has_value, places_of
-from torso.keras_bridge.surgery import derive
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,9 @@ def _by_place(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
     weights = {id(weight) for weight in model.weights}
     wanted = {place: weight for place, weight in places.items() if id(weight) in weights}
     if len(wanted) < len(weights) or len({id(weight) for weight in wanted.values()}) < len(wanted):
-        raise IntegrityError(f"{stored.path.name!r} cannot be matched: a layer of the model writes something else than weights")
+        raise IntegrityError(
+            f"{stored.path.name!r} cannot be matched: a layer of the model writes something else than weights"
+        )
     problems = [f"{place} is missing" for place in wanted if place not in stored.arrays]
     problems += [f"{place} has no place in the model" for place in stored.arrays if place not in wanted]
     if problems:
@@ -220,23 +221,6 @@ def _seen(weight: Any) -> np.ndarray:
         return np.asarray(memoryview(tf.convert_to_tensor(weight.value)))
     except (TypeError, ValueError, BufferError):  # bfloat16 is no type of Python's buffers
         return np.asarray(weight)
-
-
-def fill(model: keras.Model, stored: StoredWeights) -> int:
-    """Give every weight of a model its value from an open file; returns how many there are.
-
-    Raises:
-        IntegrityError: The file was written from another model, or holds values that cannot be meant.
-    """
-    try:
-        matched = match(model, stored)
-    except OtherWidth as error:
-        assert error.__cause__ is not None
-        raise error.__cause__ from None
-    for weight, array in matched.arrays.values():
-        put(weight, read_value(array, weight, stored.path), weight.path)
-    derive(model)
-    return len(matched.arrays)
 
 
 def _of_another(path: Path, notes: Sequence[Note]) -> IntegrityError:

@@ -97,9 +97,9 @@ def headless_graph(plan: Plan) -> Graph:
     """
     try:
         with quickly():
-            network = lean_network(plan, plan.input_shape[2])
+            network = lean_network(plan, plan.source_channels)
     except Unfit:
-        return ordinary_network(plan, plan.input_shape[2]).graph
+        return ordinary_network(plan, plan.source_channels).graph
     abandon(network.valueless)
     return network.graph
 

@@ -7,6 +7,7 @@
 | the same: its count of names | let Keras number a network's names from zero; tell a name that it numbered from one that an author wrote alike | names are changed afterwards, on a copy; the author's ``conv2d_7`` counts as numbered by Keras |
 | ``Variable._value``, ``_initializer``, ``_initialize``, ``_deferred_initialize`` | give memory to a variable that was made without, once its value is there | variables are made with random values and filled |
 | ``Operation._outbound_nodes`` | let go of the layers behind a cut | the trunk is built anew from its configuration |
+| ``_path`` of layers and variables, ``Layer._flatten_layers`` | take a builder's name scopes out of its variables' paths | the trunk is built anew from its configuration |
 | ``saving_lib._save_state`` and its store | learn where in a ``.weights.h5`` each variable belongs | Keras writes such a file of the model, which must have values then |
 """  # noqa: E501
 
@@ -246,6 +247,25 @@ def detach(model: keras.Model) -> None:
         op._outbound_nodes = [node for node in op._outbound_nodes if id(node.operation) in kept]
 
 
+def leave_scopes(model: keras.Model) -> bool:
+    """Take the name scopes that a builder worked in out of the paths of a model's variables.
+
+    Keras leaves them out itself where it makes the model anew from its configuration, as when it is loaded.
+
+    Returns:
+        Whether no path is within such a scope any more: not so where Keras has moved its name for paths.
+    """
+    for layer in model.layers:
+        scope = (layer.path or "").removesuffix(layer.name)
+        if not scope:
+            continue
+        if not layer.path.endswith(f"/{layer.name}") or not all(hasattr(one, "_path") for one in layer.variables):
+            return False
+        for owner in (*layer._flatten_layers(), *layer.variables):
+            owner._path = (owner.path or "").removeprefix(scope) or None
+    return True
+
+
 def can_tell_places() -> bool:
     """Whether this Keras has the private names that tell where in a ``.weights.h5`` each variable belongs."""
     return _saving() is not None
@@ -272,6 +292,6 @@ def places_of(model: keras.Model) -> Mapping[str, Any]:
             return found.setdefault(path, {})
 
     saving._save_state(model, weights_store=Store(), assets_store=None, inner_path="", visited_saveables=set())
-    return {"/".join(filter(None, (path, "vars", name))): one for path, group in found.items() for name, one in group.items()}
-
-
+    return {
+        "/".join(filter(None, (path, "vars", name))): one for path, group in found.items() for name, one in group.items()
+    }

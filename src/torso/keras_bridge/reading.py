@@ -25,6 +25,9 @@ def functional(model: keras.Model, name: str) -> keras.Model:
     Raises:
         CutError: The model has no graph: it is subclassed, or was never built.
     """
+    kind = type(model)
+    if kind.__name__ == "Functional" and kind.__module__.startswith("keras.") and isinstance(model.input, keras.KerasTensor):
+        return model  # it is one
     try:
         inputs, outputs = model.inputs, _outputs(model)
         return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=model.name)

@@ -19,7 +19,7 @@ from torso.keras_bridge.building import Trunk
 from torso.keras_bridge.freeze import counts
 from torso.keras_bridge.reading import custom_classes, features_of, read_graph
 from torso.manifest import VERSION, Manifest, features_as_json, fingerprint
-from torso.planning import Plan
+from torso.planning import Plan, preprocessing_for
 
 
 def describe_trunk(trunk: Trunk, plan: Plan) -> Manifest:
@@ -40,7 +40,7 @@ def describe_trunk(trunk: Trunk, plan: Plan) -> Manifest:
         "dropped": {"nodes": trunk.grown.dropped_nodes, "parameters": trunk.grown.dropped_parameters},
         "features": features_as_json(trunk.features),
         "frozen": asdict(trunk.frozen),
-        "preprocessing": asdict(plan.preprocessing),
+        "preprocessing": asdict(preprocessing_for(plan, trunk.grown.weights_channels)),
     }
 
 

@@ -8,7 +8,7 @@ from torso.errors import CutError, PluginError
 from torso.graph import Graph, Node, clean_around, describe
 from torso.keras_bridge.blame import blame, placed
 from torso.planning import Plan
-from torso.truncation import Cut
+from torso.truncation import Cut, Declared
 
 
 def foreseen(plan: Plan) -> tuple[str, ...]:
@@ -16,7 +16,8 @@ def foreseen(plan: Plan) -> tuple[str, ...]:
     card, strategy = plan.architecture.value, plan.truncate.contribution
     as_declared = all(plan.options[option.name] == option.default for option in card.options)
     with blame(strategy.plugin, f"truncation strategy {strategy.qualified!r}", plan.truncate.place):
-        names = tuple(strategy.value.foresee(card.levels if as_declared else {}, plan.truncate.options))
+        declared = Declared(levels=card.levels if as_declared else {}, is_clean=card.is_clean)
+        names = tuple(strategy.value.foresee(declared, plan.truncate.options))
     return () if any(":" in name or "/" in name for name in names) else names
 
 
@@ -78,5 +79,3 @@ def _refuse_end(node: Node, graph: Graph) -> None:
             f"{node.name!r} of {graph.name} is no map of cells any more: it gives {node.channels} values for a whole image",
             notes=[(label, f"{clean.name!r}  ({describe(clean)})") for label, clean in around if clean is not None],
         )
-
-

@@ -28,7 +28,6 @@ from torso.keras_bridge.naming import canonical_names
 from torso.keras_bridge.reading import custom_classes, functional, inside, layer_names, node_name
 from torso.truncation import Cut
 
-
 Change = Callable[[Config], Config]
 
 

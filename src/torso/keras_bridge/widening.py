@@ -74,7 +74,7 @@ def image_weights(model: keras.Model) -> dict[int, str]:
     channels = int(model.inputs[0].shape[-1])
     walk = _Walk(channels, channels, tuple(tuple(float(i == j) for i in range(channels)) for j in range(channels)))
     walk.functional(model.get_config(), [True] * len(model.inputs), "")
-    found = {}
+    found: dict[int, str] = {}
     for path in walk.mixed:
         layer: Any = model
         for name in path.split("/"):

@@ -41,6 +41,7 @@ def _architecture(row: _Row, family: _Row, catalogue: _Row) -> Architecture:
         preprocessing=_preprocessing(catalogue["preprocessing"][family["preprocessing"]]),
         parameters=row["parameters"],
         levels=row["levels"],
+        clean=family["clean"],
         paper=family["paper"],
         license=License(code="Apache-2.0", weights=family["weights_license"]),
         source=catalogue["source"],

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torso.errors import CutError, Note, UnknownNameError
 from torso.graph import EXPANSION, LEVELS, Graph, describe
 from torso.spec.options import Options
-from torso.truncation import Cut
+from torso.truncation import Cut, Declared
 
 LEVEL_NAMES = (*LEVELS, *(level + EXPANSION for level in LEVELS))
 
@@ -29,11 +27,11 @@ def select_levels(graph: Graph, options: Options) -> Cut:
     return {str(name): _node_of(graph, str(name)) for name in names}
 
 
-def foresee_levels(levels: Mapping[str, str], options: Options) -> list[str]:
+def foresee_levels(declared: Declared, options: Options) -> list[str]:
     """The nodes that the card declares for the levels asked for, where it declares all of them."""
     asked = options.get("names", (options.get("name"),))
     assert isinstance(asked, tuple)
-    named = [levels[str(level)] for level in asked if level in levels]
+    named = [declared.levels[str(level)] for level in asked if level in declared.levels]
     return named if len(named) == len(asked) == len(set(asked)) else []
 
 

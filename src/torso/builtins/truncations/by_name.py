@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from torso.errors import CutError, OptionError, UnknownNameError
 from torso.graph import Graph, describe, require_clean
 from torso.spec.options import Options
-from torso.truncation import Cut
+from torso.truncation import Cut, Declared
 
 if TYPE_CHECKING:
     import regex
@@ -43,11 +42,13 @@ def select_layers(graph: Graph, options: Options) -> Cut:
     return cut
 
 
-def foresee_layers(levels: Mapping[str, str], options: Options) -> list[str]:
-    """The nodes themselves, where it does not matter whether a branch is lost."""
+def foresee_layers(declared: Declared, options: Options) -> list[str]:
+    """The nodes themselves, where it does not matter whether a branch is lost, or none is."""
     asked = options.get("names", (options.get("name"),))
     assert isinstance(asked, tuple)
-    return [str(name) for name in asked] if options["allow_partial"] and len(set(asked)) == len(asked) else []
+    names = [str(name) for name in asked]
+    safe = options["allow_partial"] or all(map(declared.is_clean, names))
+    return names if safe and len(set(names)) == len(names) else []
 
 
 def select_match(graph: Graph, options: Options) -> str:
