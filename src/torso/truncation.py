@@ -39,9 +39,9 @@ class Truncation:
             whole network with the outputs that it has. It raises a :class:`torso.TorsoError` to refuse. It must not keep or
             change anything.
         options: What the user can set.
-        foresee: Takes what the card declares, and the checked options; returns every node that ``select`` would end at, where
-            these alone tell and it would refuse none of them; nothing where it must see the graph. The network is then drawn
-            no further than that, and ``select`` is given this part.
+        foresee: Takes what the card declares, and the checked options; returns every node that ``select`` would end at,
+            where these alone tell and it would refuse none of them; nothing where it must see the graph. The network is then
+            drawn no further than that, and ``select`` is given this part.
         main: The option that a bare value stands for: ``{pop: 3}`` for ``{pop: {count: 3}}``. None where there is none.
     """
 

@@ -166,9 +166,8 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     names = sys.argv[2:] or list(CASES)
     print(f"Python {sys.version.split()[0]}, {count} pairs; times less CPU than the plain way, and peak memory in MB\n")
-    print(
-        f"{'case':<22}{'times less':>10}  {'(least to most)':<17}{'promised':>9}{'plain':>9}{'torso':>7}{'kept':>6}{'promised':>10}"
-    )
+    titles = ("case", "times less", "(least to most)", "promised", "plain", "torso", "kept", "promised")
+    print("{:<22}{:>10}  {:<17}{:>9}{:>9}{:>7}{:>6}{:>10}".format(*titles))
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             case = CASES[name]
@@ -188,11 +187,9 @@ def main() -> None:
             kept, way = pairs[0][1]["kept"], pairs[0][1]["way"]
             limit = "-" if case.extra is None else f"{kept + case.extra:.0f}"
             spread = f"({min(ratios):.1f} to {max(ratios):.1f})"
-            print(
-                f"{name:<22}{statistics.median(ratios):>8.1f} ×  {spread:<17}{case.ratio:>7} ×{peaks[0]:>9.0f}{peaks[1]:>7.0f}"
-                f"{kept:>6.0f}{limit:>10}  {way}{'' if same else '  OTHER FEATURES'}",
-                flush=True,
-            )
+            times = f"{statistics.median(ratios):>8.1f} ×  {spread:<17}{case.ratio:>7} ×"
+            memory = f"{peaks[0]:>9.0f}{peaks[1]:>7.0f}{kept:>6.0f}{limit:>10}"
+            print(f"{name:<22}{times}{memory}  {way}{'' if same else '  OTHER FEATURES'}", flush=True)
 
 
 if __name__ == "__main__":

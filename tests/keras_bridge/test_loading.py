@@ -12,11 +12,17 @@ from networks import randomize, save_listed
 from torso.errors import IntegrityError
 from torso.formats import open_weights
 from torso.keras_bridge import loading
+from torso.keras_bridge.surgery import derive
 
 
 def fill(model: keras.Model, path: Path) -> int:
+    """Give every weight of a model its value from a file; how many there are."""
     with open_weights(path) as stored:
-        return loading.fill(model, stored)
+        matched = loading.match(model, stored)
+        for weight, array in matched.arrays.values():
+            loading.put(weight, loading.read_value(array, weight, path), weight.path)
+    derive(model)
+    return len(matched.arrays)
 
 
 Saver = Callable[[keras.Model, Path], None]

@@ -80,16 +80,15 @@ def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> F
 @contextmanager
 def as_built(model: keras.Model) -> Iterator[None]:
     """Let the layers of a model have what they had before they were silenced, where a builder kept them for its next."""
-    silenced = [
-        (layer, _before[layer][0], getattr(layer, _before[layer][0])) for _, layer in _leaves(model) if layer in _before
-    ]
-    for layer, attribute, _ in silenced:
-        setattr(layer, attribute, _before[layer][1])
+    silenced = [layer for _, layer in _leaves(model) if layer in _before]
+    now = [getattr(layer, _before[layer][0]) for layer in silenced]
+    for layer in silenced:
+        setattr(layer, *_before[layer])
     try:
         yield
     finally:
-        for layer, attribute, now in silenced:
-            setattr(layer, attribute, now)
+        for layer, value in zip(silenced, now, strict=True):
+            setattr(layer, _before[layer][0], value)
 
 
 def counts(model: keras.Model) -> dict[str, int]:

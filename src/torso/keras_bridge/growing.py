@@ -120,7 +120,7 @@ def grow(plan: Plan, progress: Progress) -> Grown:
                 ways.pop(0)
             except OtherWidth as error:
                 if plan.adapt is None or channels != plan.source_channels:
-                    raise _other_width(error, plan) from error.__cause__
+                    raise _other_width(error, plan) from error
                 channels = error.channels
 
 
@@ -192,12 +192,10 @@ def _other_width(error: OtherWidth, plan: Plan) -> TorsoError:
     fixes = [("fix", f"write input: {{channels: {error.channels}}}")]
     if plan.adapt is None:
         fixes.append(("fix", "or say how its channels become those of the images, as input: {channels: …, adapt: mean}"))
-    cause = error.__cause__
-    assert isinstance(cause, TorsoError)
     return IntegrityError(
         f"the weights file is for images of {error.channels} channels, not {plan.source_channels}",
         place=plan.weights.place,
-        notes=[*(note for note in cause.notes if note[0] == "cause"), *fixes],
+        notes=[*(note for note in error.error.notes if note[0] == "cause"), *fixes],
     )
 
 

@@ -43,11 +43,12 @@ class Match:
 
 
 class OtherWidth(Exception):
-    """The file fits a model for images of another number of channels."""
+    """The file fits a model for images of another number of channels, and not this one: that is ``error``."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, error: IntegrityError) -> None:
         super().__init__(channels)
         self.channels = channels
+        self.error = error
 
 
 _Pair = tuple[str, Any, StoredArray]  # what an error calls the weight, the weight, and its array
@@ -137,7 +138,8 @@ def _by_place(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
     wanted = {place: weight for place, weight in places.items() if id(weight) in weights}
     if len(wanted) < len(weights) or len({id(weight) for weight in wanted.values()}) < len(wanted):
         raise IntegrityError(
-            f"{stored.path.name!r} cannot be matched: a layer of the model writes something else than weights"
+            f"the weights file {str(stored.path)!r} does not fit: a layer of the model has a way of its own to save",
+            notes=[("fix", "save the weights in the older format, as .h5")],
         )
     problems = [f"{place} is missing" for place in wanted if place not in stored.arrays]
     problems += [f"{place} has no place in the model" for place in stored.arrays if place not in wanted]
@@ -178,7 +180,7 @@ def _refuse_other_shapes(model: keras.Model, pairs: Sequence[_Pair], path: Path)
         return
     (change, *others) = changes
     if change is not None and not others and change[0] == model.inputs[0].shape[-1]:
-        raise OtherWidth(change[1]) from _of_another(path, _causes(problems))
+        raise OtherWidth(change[1], _of_another(path, _causes(problems)))
     raise _of_another(path, _causes(problems))
 
 

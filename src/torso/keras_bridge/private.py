@@ -292,6 +292,4 @@ def places_of(model: keras.Model) -> Mapping[str, Any]:
             return found.setdefault(path, {})
 
     saving._save_state(model, weights_store=Store(), assets_store=None, inner_path="", visited_saveables=set())
-    return {
-        "/".join(filter(None, (path, "vars", name))): one for path, group in found.items() for name, one in group.items()
-    }
+    return {f"{path}/vars/{name}".lstrip("/"): one for path, group in found.items() for name, one in group.items()}
