@@ -135,3 +135,16 @@ def test_every_level_and_the_whole_network_in_every_way(name: str, tmp_path: Pat
         if isinstance(truncate, dict) and "level" in truncate:
             assert_same_and_meaningful(lean.model(pixels), at(full, lean.features[0].node)(pixels))
     assert_same_and_meaningful(lean.model(pixels), full(pixels))
+
+
+@pytest.mark.parametrize("file", FORMATS)
+@pytest.mark.parametrize("name", ["ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small"])
+def test_every_format_gives_what_keras_computes(name: str, file: str, tmp_path: Path, registry: torso.Registry) -> None:
+    full = keras_own(name)
+    FORMATS[file](full, tmp_path / file)
+    spec: dict[str, Any] = {"weights": {"file": tmp_path / file}, "input": {"size": [SIZE, SIZE]}, "registry": registry}
+    pixels = images((SIZE, SIZE, 3))
+    cut = torso.create_backbone(name, truncate={"level": "C3"}, **spec)
+    assert cut.manifest["built"]["way"] in (growing.STOPPED, growing.LEAN)
+    assert_same_and_meaningful(cut.model(pixels), at(full, cut.features[0].node)(pixels))
+    assert_same_and_meaningful(torso.create_backbone(name, **spec).model(pixels), full(pixels))

@@ -153,13 +153,54 @@ def fresh(way: str, name: str, path: Path) -> dict[str, Any]:
     return found
 
 
-def floor(folder: Path) -> None:
-    """What torso's own time is made of: the parts of building ResNet152 to C4, by what they cost alone."""
-    command = [sys.executable, __file__, "--floor", str(folder / "ResNet152.h5")]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
-    print("\nWhat is left of ResNet152 at C4, in shares of its own CPU time:")
-    for what, share in json.loads(done.stdout).items():
-        print(f"  {what:<58} {share:4.0%}")
+PARTS = {
+    "layers": "Keras makes and calls the layers that are kept, without values",
+    "memory": "TensorFlow makes their variables, and copies the values in",
+    "bytes": "the values are read from the file",
+}
+
+
+def part(which: str, case: Case, path: str) -> float:
+    """CPU seconds of one thing that nobody who ends up with this model can leave out, done by itself."""
+    import keras
+    import numpy as np
+
+    from torso.keras_bridge.lean import build_until
+    from torso.keras_bridge.private import without_values
+
+    keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1)])  # what the first layer of all costs
+    start = time.process_time()
+    with without_values():
+        model, _ = build_until([str(case.node)], lambda: _plain_network(case.network))
+    if which == "layers":
+        return time.process_time() - start
+    values = [np.zeros(weight.shape, "float32") for weight in model.weights]
+    names = [weight.name for weight in model.weights]
+    start = time.process_time()
+    if which == "memory":
+        for name, value in zip(names, values, strict=True):
+            keras.Variable(value, name=name)
+    else:
+        with Path(path).open("rb") as file:
+            for value in values:
+                file.readinto(value.reshape(-1).view(np.uint8).data)
+    return time.process_time() - start
+
+
+def floor(path: Path) -> None:
+    """What torso's own time is made of."""
+    name = "resnet152-c4"
+    whole = fresh("torso", name, path)["cpu"]
+    print(f"\nThe floor below {name}: {whole:.2f} s of CPU, of which")
+    rest = whole
+    for which, words in PARTS.items():
+        command = [sys.executable, __file__, "--part", which, name, str(path)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+        rest -= float(done.stdout)
+        print(f"  {float(done.stdout) / whole:4.0%}  {words}")
+    print(
+        f"  {rest / whole:4.0%}  torso: the graph as data, names and shapes compared, values checked and read back, freezing"
+    )
 
 
 def main() -> None:
@@ -190,6 +231,8 @@ def main() -> None:
             times = f"{statistics.median(ratios):>8.1f} ×  {spread:<17}{case.ratio:>7} ×"
             memory = f"{peaks[0]:>9.0f}{peaks[1]:>7.0f}{kept:>6.0f}{limit:>10}"
             print(f"{name:<22}{times}{memory}  {way}{'' if same else '  OTHER FEATURES'}", flush=True)
+            if name == "resnet152-c4":
+                floor(path)
 
 
 if __name__ == "__main__":
@@ -197,5 +240,7 @@ if __name__ == "__main__":
         write_weights(sys.argv[2], Path(sys.argv[3]))
     elif sys.argv[1:2] == ["--measure"]:
         print(json.dumps(measured(sys.argv[2], CASES[sys.argv[3]], sys.argv[4])))
+    elif sys.argv[1:2] == ["--part"]:
+        print(part(sys.argv[2], CASES[sys.argv[3]], sys.argv[4]))
     else:
         main()

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import keras
 
-from torso.errors import IntegrityError, TorsoError
+from torso.errors import IntegrityError, PluginError, TorsoError
 from torso.formats import StoredWeights, open_weights
 from torso.graph import Graph
 from torso.keras_bridge.blame import blame, placed
@@ -100,7 +100,6 @@ def grow(plan: Plan, progress: Progress) -> Grown:
         TorsoError: The builder failed, the weights cannot be had or are not its own, or the cut is not in the graph.
     """
     with ExitStack() as stack:
-        stack.enter_context(quickly())
         source = _Source(plan, progress, stack)
         channels = plan.source_channels
         why = ""
@@ -114,7 +113,9 @@ def grow(plan: Plan, progress: Progress) -> Grown:
         while True:
             way, build = ways[0]
             try:
-                return _grow(build(), plan, source, progress, way=way, why=why, channels=channels)
+                with quickly():
+                    network = build()
+                return _grow(network, plan, source, progress, way=way, why=why, channels=channels)
             except Unfit as reason:
                 why = str(reason)
                 ways.pop(0)
@@ -133,11 +134,12 @@ def _grow(network: Network, plan: Plan, source: _Source, progress: Progress, *, 
             with placed(plan.weights.place):
                 matched = _match(network, source.open())
         progress(f"cutting at {', '.join(nodes_of(ends) or graph.ends)}")
-        with blame(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}", plan.truncate.place):
-            trunk, pairs = _trunk(network, plan, ends, channels)
-        with placed(plan.weights.place):
-            _give_values(trunk, pairs, matched, plan, channels)
-    kept = _kept(trunk, graph, nodes_of(ends) or graph.ends)
+        with quickly():
+            with blame(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}", plan.truncate.place):
+                trunk, pairs = _trunk(network, plan, ends, channels)
+            with placed(plan.weights.place):
+                _give_values(trunk, pairs, matched, plan, channels)
+            kept = _kept(trunk, graph, nodes_of(ends) or graph.ends)
     total = _whole(plan, source.open()) if network.part else network.model.count_params()
     return Grown(
         model=trunk,
@@ -158,13 +160,16 @@ def _ends(plan: Plan, network: Network) -> Cut | None:
         ends = select_cut(plan, network.graph)
     except TorsoError as error:
         raise Unfit(f"the strategy needs to see the whole network: {error.fact}") from error
+    if set(nodes_of(ends)) != set(network.graph.ends):
+        raise Unfit("the strategy ends elsewhere than it foresaw")
     return ends
 
 
 def _whole(plan: Plan, stored: StoredWeights) -> int:
     """Number of parameters of the whole network, of which a part was drawn: the card says it, or else the file."""
     card = plan.architecture.value
-    if card.parameters is not None and all(plan.options[option.name] == option.default for option in card.options):
+    as_told = all(plan.options[option.name] == option.default for option in card.options)
+    if card.parameters is not None and as_told and plan.source_channels == card.input.weights_channels:
         return card.parameters
     return sum(math.prod(array.shape) for layer in stored.layers or () for array in layer.arrays)
 
@@ -238,6 +243,10 @@ def _give_values(
             put(new, value, new.path)
         elif has_value(old) and new is not old:
             new.assign(old)
+    given = {id(new) for _, new in pairs}
+    left = [weight.path for weight in trunk.weights if id(weight) not in given]
+    if left:
+        raise PluginError(f"{left[0]!r} is a weight of {plan.architecture.qualified!r} that would be left at random")
     for variable in trunk.variables:
         if not has_value(variable):  # of a random generator, or there is no file
             draw_value(variable)

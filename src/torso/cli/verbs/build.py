@@ -51,7 +51,7 @@ def command(session: Session, spec: str, name: tuple[str, ...], output: str, for
     Without NAME, all of them are built. Everything is checked first, and nothing is built if anything is wrong. Where
     one backbone fails later, the others are built all the same. A folder appears whole or not at all; until then, what
     stood there before stays. The table at the end counts parameters: those that are frozen, those that train, and those
-    dropped by the cut, in so many nodes.
+    dropped by the cut.
     """
     registry = session.registry()
     plans = plans_of(spec, name, registry)
