@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 import h5py
 import numpy as np
 from h5py import h5a, h5d, h5g, h5l, h5o, h5z
 
 from torso.errors import IntegrityError
+from torso.formats.damage import reported
 from torso.formats.stored import StoredArray, StoredLayer, StoredWeights
+
+T = TypeVar("T")
 
 DEEPEST: Final = 64
 """Groups within groups; Keras writes three for each model within a model."""
@@ -44,7 +48,7 @@ def open_hdf5(stream: BinaryIO, path: Path) -> Iterator[StoredWeights]:
         IntegrityError: It holds something else than arrays of numbers, or links to something outside.
         OSError: It is damaged; h5py raises other errors too.
     """
-    with h5py.File(_same_file(stream), "r", locking=False) as file:
+    with _opened(stream) as file:
         _keep_little(file)
         reader = _Reader(stream, path)
         root = file.id
@@ -56,13 +60,13 @@ def open_hdf5(stream: BinaryIO, path: Path) -> Iterator[StoredWeights]:
             yield StoredWeights(path, None, reader.arrays(root))
 
 
-def _same_file(stream: BinaryIO) -> Any:
-    """The open file by a name that leads to it and to no other, where the system has one: HDF5 reads faster by itself."""
-    with suppress(OSError, ValueError):
+def _opened(stream: BinaryIO) -> h5py.File:
+    """The open file, by a name that leads to it and to no other where the system has one: HDF5 reads faster by itself."""
+    with suppress(OSError, ValueError):  # it has no number, or the process has it open in another way
         name = f"/dev/fd/{stream.fileno()}"
         if os.path.samestat(os.stat(name), os.fstat(stream.fileno())):
-            return name
-    return stream
+            return h5py.File(name, "r", locking=False)
+    return h5py.File(stream, "r")
 
 
 def _keep_little(file: h5py.File) -> None:
@@ -77,6 +81,10 @@ def h5l_exists(group: Any, name: bytes) -> bool:
     return bool(group.links.exists(name))
 
 
+def _parts(name: bytes) -> list[bytes]:
+    return [part for part in name.split(b"/") if part not in (b"", b".")] or [name]
+
+
 class _Reader:
     """Reads one file, and refuses what is no plain array."""
 
@@ -88,7 +96,7 @@ class _Reader:
 
     def group(self, parent: Any, name: bytes) -> Any:
         """A group by a path of hard links."""
-        *above, last = [part for part in name.split(b"/") if part not in (b"", b".")]
+        *above, last = _parts(name)
         for part in above:
             parent = self._child(parent, part)
         found = self._child(parent, last)
@@ -102,14 +110,21 @@ class _Reader:
         if len(set(names)) < len(names):
             raise self._refused(b"layer_names", "names a layer twice")
         for name in names:
-            yield StoredLayer(name.decode(), lambda name=name: tuple(self._listed(root, name)))
+            yield StoredLayer(name.decode(), partial(self._safely, self._listed, root, name))
 
-    def _listed(self, root: Any, layer: bytes) -> Iterator[StoredArray]:
+    def _listed(self, root: Any, layer: bytes) -> tuple[StoredArray, ...]:
         group = self.group(root, layer)
-        for name in self._names(group, b"weight_names"):
-            *above, last = [part for part in name.split(b"/") if part not in (b"", b".")]
-            parent = self.group(group, b"/".join(above)) if above else group
-            yield self._array(self._child(parent, last), layer + b"/" + name if layer not in name else name)
+        return tuple(self._named(group, layer, name) for name in self._names(group, b"weight_names"))
+
+    def _safely(self, step: Callable[..., T], *args: Any) -> T:
+        """What is looked up later is told as what is looked up at once."""
+        with reported(self._path):
+            return step(*args)
+
+    def _named(self, group: Any, layer: bytes, name: bytes) -> StoredArray:
+        *above, last = _parts(name)
+        parent = self.group(group, b"/".join(above)) if above else group
+        return self._array(self._child(parent, last), layer + b"/" + name if layer not in name else name)
 
     def arrays(self, root: Any) -> Mapping[str, StoredArray]:
         """The arrays of the format of Keras 3, by their paths."""
@@ -146,12 +161,11 @@ class _Reader:
         if kind.kind not in "fiub" or kind.names or kind.metadata or dataset.shape is None:
             raise self._refused(name, f"holds {kind}, and weights are real numbers")
         self._require_inside(dataset, name, math.prod(shape) * kind.itemsize)
-        native, offset = kind.newbyteorder("="), dataset.get_offset()
         # Where the values lie as they are, the offset is all that is kept: an open dataset costs 20 kB.
+        offset = dataset.get_offset()
         packed = dataset if offset is None else None
-        return StoredArray(
-            name.decode(), shape, native, lambda: self._read(packed, offset, name, shape, kind).astype(native, copy=False)
-        )
+        read = partial(self._safely, self._read, packed, offset, name, shape, kind)
+        return StoredArray(name.decode(), shape, kind.newbyteorder("="), read)
 
     def _require_inside(self, dataset: Any, name: bytes, size: int) -> None:
         """Refuse an array whose values are not in this very file, or cannot be as many as it says."""
@@ -181,19 +195,17 @@ class _Reader:
         self, packed: Any, offset: int | None, name: bytes, shape: tuple[int, ...], kind: np.dtype[Any]
     ) -> np.ndarray[Any, Any]:
         values = np.empty(shape, kind)
-        if not values.size:
-            return values
-        if offset is None:
+        if offset is None and values.size:
             packed.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
-            return values
-        self._stream.seek(offset)
-        left = memoryview(values.reshape(-1).view(np.uint8))
+            return values.astype(kind.newbyteorder("="), copy=False)
+        self._stream.seek(offset or 0)
+        left = values.reshape(-1).view(np.uint8).data
         while left:
             count = self._stream.readinto(left)  # type: ignore[attr-defined]  # of every open file, and of ours
             if not count:
                 raise self._refused(name, "ends before its last value")
             left = left[count:]
-        return values
+        return values.astype(kind.newbyteorder("="), copy=False)
 
     def _names(self, group: Any, attribute: bytes) -> list[bytes]:
         """A list of names, which may be stored in several parts: an attribute of HDF5 holds 64 kB at most."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from torso.errors import IntegrityError, OptionError, TorsoError
 from torso.files import hash_of_open, open_file
+from torso.formats.damage import damaged, reported
 from torso.formats.hdf5 import open_hdf5
 from torso.formats.keras_archive import weights_inside
 from torso.formats.stored import StoredWeights
@@ -42,17 +43,20 @@ def open_weights(path: Path, *, sha256: str | None = None, md5: str | None = Non
         for algorithm, promised in (("sha256", sha256), ("md5", md5)):
             if promised is not None:
                 _require_hash(stream, path, algorithm, promised)
-        start = stream.read(8)
-        stream.seek(0)
-        with _reported(path):
-            if start == HDF5:
-                with open_hdf5(stream, path) as stored:
-                    yield stored
-            elif start[:4] == ZIP:
-                with weights_inside(stream, path) as inside, open_hdf5(inside, path) as stored:
-                    yield stored
-            else:
-                raise _of_no_format(path, start)
+        with ExitStack() as stack:
+            with reported(path):
+                stored = _listed(stream, path, stack)
+            yield stored
+
+
+def _listed(stream: BinaryIO, path: Path, stack: ExitStack) -> StoredWeights:
+    start = stream.read(8)
+    stream.seek(0)
+    if start[:4] == ZIP:
+        stream = stack.enter_context(weights_inside(stream, path))
+    elif start != HDF5:
+        raise _of_no_format(path, start)
+    return stack.enter_context(open_hdf5(stream, path))
 
 
 def _require_hash(stream: BinaryIO, path: Path, algorithm: str, promised: str) -> None:
@@ -70,21 +74,3 @@ def _of_no_format(path: Path, start: bytes) -> TorsoError:
     if path.name.endswith((".h5", ".hdf5", ".keras")):
         return damaged(path, f"its first bytes are {start!r}, which no such file has")
     return OptionError(f"weights cannot be read from a file like {path.name!r}", notes=[("known", KNOWN)])
-
-
-def damaged(path: Path, cause: str) -> IntegrityError:
-    return IntegrityError(
-        f"the weights file {str(path)!r} is damaged: it cannot be read",
-        notes=[("cause", cause), ("fix", "copy or download it again")],
-    )
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    """Turn whatever h5py and zipfile raise on odd content into an error that names the file."""
-    try:
-        yield
-    except TorsoError:
-        raise
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError, EOFError) as error:
-        raise damaged(path, str(error).split("\n")[0]) from error
