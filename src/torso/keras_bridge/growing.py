@@ -26,7 +26,16 @@ from torso.keras_bridge.freeze import as_built
 from torso.keras_bridge.lean import quickly
 from torso.keras_bridge.loading import Match, OtherWidth, match, match_by_name, put, read_value
 from torso.keras_bridge.network import Network, Unfit, lean_network, ordinary_network
-from torso.keras_bridge.private import abandon, can_detach, detach, draw_value, has_value, leave_scopes, without_values
+from torso.keras_bridge.private import (
+    abandon,
+    can_detach,
+    can_tell_places,
+    detach,
+    draw_value,
+    has_value,
+    leave_scopes,
+    without_values,
+)
 from torso.keras_bridge.reading import read_graph
 from torso.keras_bridge.selecting import foreseen, nodes_of, outermost, select_cut
 from torso.keras_bridge.surgery import derive, regrown, shared
@@ -185,6 +194,8 @@ def _kept(trunk: keras.Model, graph: Graph, ends: Sequence[str]) -> Graph:
 
 def _match(network: Network, stored: StoredWeights) -> Match:
     if not network.part:
+        if stored.layers is None and network.valueless and not can_tell_places():
+            raise Unfit("this Keras has moved the names that tell where in such a file the values of a network are")
         return match(network.model, stored)
     found = match_by_name(network.model, stored)
     if found is None:

@@ -164,7 +164,12 @@ def _require_fit(model: keras.Model, built: Any) -> None:
 
 
 def _derived(attributes: Iterable[tuple[str, Any]]) -> str | None:
-    return next((name for name, value in attributes if isinstance(value, np.ndarray) or keras.ops.is_tensor(value)), None)
+    """The first attribute that holds numbers of its own."""
+    for name, value in attributes:
+        is_tensor = keras.ops.is_tensor(value) and not isinstance(value, keras.Variable)
+        if is_tensor or isinstance(value, np.ndarray):
+            return name
+    return None
 
 
 def _layers(model: keras.Model) -> Iterator[Any]:
