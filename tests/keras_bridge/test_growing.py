@@ -14,10 +14,11 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from networks import assert_same_and_meaningful, images, randomize, save_listed
 
 import torso
-from torso.errors import IntegrityError, PluginError, TorsoError
+from torso.errors import IntegrityError, OptionError, PluginError, TorsoError
 from torso.keras_bridge import growing, network, private
 from torso.keras_bridge.growing import LEAN, ORDINARY, STOPPED
 from torso.keras_bridge.private import has_value
@@ -583,6 +584,16 @@ def test_without_a_private_name_the_public_way_gives_the_same(
         way = LEAN  # that one has no need of it
     assert built(backbone)[0] == way
     assert_as_plain(backbone, full)
+
+
+def test_a_backbone_is_not_built_inside_a_graph(make: Make) -> None:
+    acme = make()
+
+    with (
+        tf.Graph().as_default(),
+        pytest.raises(OptionError, match=r"cannot be built inside a tf\.function or a graph"),
+    ):
+        acme.create(weights="none")
 
 
 # --- the graph of the trunk ---------------------------------------------------------------------------------------------

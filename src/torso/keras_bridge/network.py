@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from torso.errors import OptionError, PluginError, TorsoError
 from torso.graph import Graph
@@ -110,6 +111,11 @@ def _run(plan: Plan, channels: int, until: Collection[str]) -> Network:
         raise OptionError(
             "Keras is set to channels_first, and torso builds for images (N, H, W, C)",
             notes=[("fix", "call keras.config.set_image_data_format('channels_last')")],
+        )
+    if not tf.executing_eagerly():
+        raise OptionError(
+            "a backbone cannot be built inside a tf.function or a graph: it would have no values of its own",
+            notes=[("fix", "build it outside, and call its model inside")],
         )
     shape = (*plan.input_shape[:2], channels)
     with blame(plugin, f"the builder of {plan.architecture.qualified!r}"):
