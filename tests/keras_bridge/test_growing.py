@@ -19,6 +19,7 @@ from networks import assert_same_and_meaningful, images, randomize, save_listed
 
 import torso
 from torso.errors import IntegrityError, OptionError, PluginError, TorsoError
+from torso.files import hash_of
 from torso.keras_bridge import growing, network, private
 from torso.keras_bridge.growing import LEAN, ORDINARY, STOPPED
 from torso.keras_bridge.private import has_value
@@ -160,6 +161,63 @@ def test_where_a_file_tells_no_names_the_whole_network_is_drawn(make: Make, file
     backbone = acme.create(truncate={"layer": "join"})
     assert built(backbone) == (LEAN, why)
     assert_as_plain(backbone, full)
+
+
+LIAR = """
+@torso.hookimpl
+def torso_truncations():
+    yield torso.Truncation(
+        name="liar", doc="Foresees what it does not choose.", foresee=lambda declared, options: [{foreseen!r}],
+        select=lambda graph, options: {selected!r},
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("foreseen", "why"),
+    [("drop", "the strategy ends elsewhere than it foresaw"), ("absent", ""), ("stem", "the strategy needs to see")],
+)
+def test_a_strategy_that_foresees_wrongly_is_asked_again(make: Make, foreseen: str, why: str) -> None:
+    acme = make(LIAR.format(foreseen=foreseen, selected="join" if foreseen != "stem" else "end"))
+    full = acme.plain()
+    acme.write(full)
+    backbone = acme.create(truncate="acme/liar")
+    assert built(backbone)[0] == LEAN
+    assert built(backbone)[1].startswith(why)
+    assert_as_plain(backbone, full)
+
+
+def test_what_was_cut_off_is_counted_for_the_options_that_were_chosen(tmp_path: Path) -> None:
+    with private.without_weights():
+        full = keras.applications.MobileNet(alpha=0.25, weights=None, include_top=False, input_shape=(32, 32, 3))
+    save_listed(full, tmp_path / "w.h5")
+    spec: dict[str, Any] = {"options": {"alpha": 0.25}, "input": {"size": [32, 32]}, "weights": {"file": tmp_path / "w.h5"}}
+    backbone = torso.create_backbone("MobileNet", truncate={"layer": "conv_pw_3_relu"}, **spec)
+    assert built(backbone)[0] == STOPPED
+    assert backbone.manifest["dropped"] == {
+        "nodes": None,
+        "parameters": full.count_params() - backbone.model.count_params(),
+    }
+
+
+def test_what_a_source_brings_is_hashed_before_it_is_read(make: Make) -> None:
+    acme = make(
+        """
+        @torso.hookimpl
+        def torso_weight_sources():
+            yield torso.WeightSource(
+                name="trusting", doc="Looks at no hash.", fetch=lambda options: Path(options["trusting"]),
+                options=(torso.Option(name="trusting", type=str), torso.Option(name="sha256", type=str, default=None)),
+            )
+
+        from pathlib import Path
+        """
+    )
+    acme.write(acme.plain())
+    right = hash_of(acme.path)
+    acme.create(weights={"trusting": str(acme.path), "sha256": right})
+    with pytest.raises(IntegrityError, match="is not the one that was meant"):
+        acme.create(weights={"trusting": str(acme.path), "sha256": right[::-1]})
 
 
 def test_names_that_keras_counted_are_not_trusted(make: Make) -> None:
@@ -452,6 +510,30 @@ def test_a_type_that_would_lose_something_is_refused(make: Make) -> None:
         acme.create()
 
 
+def test_the_name_scopes_of_a_builder_are_no_part_of_its_variables_paths(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme = make(
+        """
+        def build(*, input_shape):
+            images = keras.Input(input_shape, name="images")
+            with keras.name_scope("block"):
+                x = layers.Conv2D(4, 3, name="stem")(images)
+                x = layers.MultiHeadAttention(2, 4, name="attention")(x, x)
+            return keras.Model(images, layers.BatchNormalization(name="end")(x))
+        """
+    )
+    full = acme.plain()
+    acme.write(full)
+    assert full.weights[0].path == "block/stem/kernel"
+    shared = acme.create()
+    monkeypatch.setattr(growing, "leave_scopes", lambda model: False)
+    anew = acme.create()
+    assert_as_plain(shared, full)
+    assert [weight.path for weight in shared.model.weights] == [weight.path for weight in anew.model.weights]
+    assert [layer.path for layer in shared.model.layers] == [layer.path for layer in anew.model.layers]
+
+
 # --- no trace -----------------------------------------------------------------------------------------------------------
 
 
@@ -567,6 +649,7 @@ def test_threads_build_side_by_side_and_disturb_nobody(make: Make) -> None:
         ("_SAVING", "keras.src.moved", ORDINARY),
         ("can_give_values", lambda: False, ORDINARY),
         ("can_detach", lambda: False, LEAN),
+        ("leave_scopes", lambda model: False, LEAN),
     ],
 )
 @pytest.mark.parametrize("file", ["w.h5", "w.weights.h5"])
