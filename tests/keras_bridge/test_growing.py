@@ -354,12 +354,14 @@ def test_two_backbones_of_a_builder_that_keeps_its_network_are_strangers(make: M
     )
     one_values, other_values = acme.plain(1), None
     acme.write(one_values)
-    one = acme.create(truncate={"layer": "drop"})
+    one = acme.create(truncate={"pop": 1})
     before = [np.array(weight) for weight in one.model.weights]
     other_values = keras.models.clone_model(one_values)
     randomize(other_values, 2)
     acme.write(other_values)
-    other = acme.create(truncate={"layer": "drop"}, freeze="none")
+    other = acme.create(truncate={"pop": 1}, freeze="none")
+    assert built(one)[0] == LEAN
+    assert built(other) == (ORDINARY, "the builder returns 'stem/kernel', which it made before")
     assert_as_plain(other, other_values)
     for weight, value in zip(one.model.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
@@ -438,6 +440,21 @@ def test_no_value_is_random_where_there_is_a_file(make: Make, freeze: str, monke
     monkeypatch.undo()
     assert built(backbone)[0] == STOPPED
     assert_as_plain(backbone, full)
+
+
+def test_a_weight_that_nothing_gives_a_value_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = make()
+    acme.write(acme.plain())
+    regrown = growing.regrown
+
+    def forgetful(*args: Any, **kwargs: Any) -> Any:
+        trunk, pairs = regrown(*args, **kwargs)
+        return trunk, pairs[:-1]
+
+    monkeypatch.setattr(growing, "shared", lambda *args, **kwargs: None)
+    monkeypatch.setattr(growing, "regrown", forgetful)
+    with pytest.raises(PluginError, match="'end/bias' is a weight of 'acme/Net' that would be left at random"):
+        acme.create()
 
 
 def test_without_a_file_the_initialisers_draw_for_what_is_kept_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -530,6 +547,7 @@ def test_the_name_scopes_of_a_builder_are_no_part_of_its_variables_paths(
     monkeypatch.setattr(growing, "leave_scopes", lambda model: False)
     anew = acme.create()
     assert_as_plain(shared, full)
+    assert shared.model.weights[0].path == "stem/kernel"
     assert [weight.path for weight in shared.model.weights] == [weight.path for weight in anew.model.weights]
     assert [layer.path for layer in shared.model.layers] == [layer.path for layer in anew.model.layers]
 
@@ -600,6 +618,37 @@ def test_a_layer_that_is_made_later_has_a_name_of_its_own(make: Make) -> None:
     assert [op.name for op in backbone.model.operations][1:] == ["conv2d_1", "conv2d", "add", "activation"]
     x = keras.layers.Activation("relu")(keras.layers.Conv2D(2, 1)(backbone.model.output) + 1.0)
     assert keras.Model(backbone.model.input, x).count_params() > backbone.model.count_params()
+
+
+def test_what_was_built_before_does_not_make_a_build_slower(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = make(
+        """
+        def build(*, input_shape):
+            images = keras.Input(input_shape, name="images")
+            return keras.Model(images, layers.Conv2D(4, 3)(layers.Activation("relu")(images)))
+        """
+    )
+    keras.layers.Conv2D(1, 1), keras.layers.Activation("relu")
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("the trunk was made a second time, to change its names")
+
+    monkeypatch.setattr(growing, "regrown", refuse)
+    for _ in range(2):
+        backbone = acme.create(weights="none")
+        assert [layer.name for layer in backbone.model.layers] == ["images", "activation", "conv2d"]
+
+
+def test_a_network_that_was_drawn_for_its_graph_and_kept_gets_values_when_it_is_built(make: Make) -> None:
+    acme = make(
+        "kept = []\n\ndef build(*, input_shape):\n    kept or kept.append(network(input_shape))\n    return kept[0]\n"
+    )
+    full = acme.plain()
+    acme.write(full)
+    torso.read_graph("Net", registry=acme.registry)
+    for _ in range(2):
+        assert_as_plain(acme.create(), full)
+    assert np.asarray(acme.create(weights="none").model.get_layer("left").kernel).std() > 0
 
 
 def test_threads_build_side_by_side_and_disturb_nobody(make: Make) -> None:
