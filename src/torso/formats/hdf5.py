@@ -32,6 +32,9 @@ LONGEST_NAME: Final = 4096
 SMALLEST_CACHE: Final = 1 << 18
 """Bytes that HDF5 may keep of the structure of a file; it takes up to 32 MB where nothing is said."""
 
+ALIGNMENT: Final = 64
+"""Bytes: memory that starts at a multiple of it is not copied (EIGEN_MAX_ALIGN_BYTES of TensorFlow's builds)."""
+
 _FILTERS = frozenset({h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32})
 _IGNORED = frozenset({"optimizer", "seed_generator"})
 
@@ -79,6 +82,14 @@ def _keep_little(file: h5py.File) -> None:
 
 def h5l_exists(group: Any, name: bytes) -> bool:
     return bool(group.links.exists(name))
+
+
+def _aligned(shape: tuple[int, ...], kind: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """An array of fresh memory that TensorFlow can take over as it is."""
+    size = math.prod(shape) * kind.itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(kind).reshape(shape)
 
 
 def _parts(name: bytes) -> list[bytes]:
@@ -194,7 +205,7 @@ class _Reader:
     def _read(
         self, packed: Any, offset: int | None, name: bytes, shape: tuple[int, ...], kind: np.dtype[Any]
     ) -> np.ndarray[Any, Any]:
-        values = np.empty(shape, kind)
+        values = _aligned(shape, kind)
         if offset is None and values.size:
             packed.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
             return values.astype(kind.newbyteorder("="), copy=False)

@@ -213,7 +213,10 @@ def put(weight: Any, value: np.ndarray, name: str) -> None:
         weight.assign(value)
     else:
         give_value(weight, value)
-    if not np.array_equal(_seen(weight), value):
+    seen = _seen(weight)
+    if seen.ctypes.data == value.ctypes.data and seen.shape == value.shape:
+        return  # its memory is that which the file was read into
+    if not np.array_equal(seen, value):
         raise IntegrityError(f"the value of {name!r} is not the one that was loaded")
 
 

@@ -205,9 +205,25 @@ def has_value(variable: Any) -> bool:
 
 
 def give_value(variable: Any, value: Any) -> None:
-    """Give memory to a variable that was made without, and this array into it."""
-    variable._initialize(value)
+    """Give memory to a variable that was made without: that of this array, which nobody may write to any more.
+
+    TensorFlow copies an array that it is given, for it might be changed, and takes over what says that it is like one.
+    """
+    try:
+        variable._initialize(_AsItIs(value))
+    except (TypeError, ValueError):  # a TensorFlow, or a type, for which that is not so
+        variable._initialize(value)
     variable._initializer = None
+
+
+@dataclass(frozen=True)
+class _AsItIs:
+    """An array that is handed over."""
+
+    value: Any
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self.value
 
 
 def draw_value(variable: Any) -> None:
