@@ -11,12 +11,11 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from networks import assert_same_and_meaningful, images, randomize, save_listed, settle
+from networks import assert_same_and_meaningful, images, keras_own, randomize, save_listed
 
 import torso
 from torso.builtins.keras_applications import torso_architectures
 from torso.keras_bridge.naming import canonical_names
-from torso.keras_bridge.private import without_weights
 from torso.keras_bridge.reading import read_graph
 
 CARDS = {card.name: card for card in torso_architectures()}
@@ -27,15 +26,6 @@ SIZE = 96  # more than the greatest minimum, 75
 @pytest.fixture(scope="module")
 def registry() -> torso.Registry:
     return torso.Registry.load(discover=False)
-
-
-def keras_own(name: str) -> keras.Model:
-    """The headless model as Keras builds it for its published weights, with values of our own."""
-    tag = "imagenet" if name.startswith("EfficientNetB") else None  # the others' graph is the same without
-    with without_weights():
-        model = getattr(keras.applications, name)(weights=tag, include_top=False, input_shape=(SIZE, SIZE, 3))
-    settle(model, images((SIZE, SIZE, 3)))
-    return model
 
 
 def activation(model: keras.Model, node: str, pixels: np.ndarray) -> Any:
@@ -55,7 +45,7 @@ def test_a_cut_by_name_and_one_by_pop_compute_what_keras_computes_there(
     family: str, tmp_path: Path, registry: torso.Registry
 ) -> None:
     name = SMALLEST[family].name
-    full = keras_own(name)
+    full = keras_own(name, SIZE)
     save_listed(full, tmp_path / "w.h5")
     nodes = [node.name for node in read_graph(full, name)]
     clean = [node.name for node in read_graph(full, name).clean[1:-1]]
@@ -74,7 +64,7 @@ def test_a_cut_by_name_and_one_by_pop_compute_what_keras_computes_there(
 @pytest.mark.parametrize("family", SMALLEST)
 def test_an_uncut_backbone_computes_what_keras_computes(family: str, tmp_path: Path, registry: torso.Registry) -> None:
     name = SMALLEST[family].name
-    full = keras_own(name)
+    full = keras_own(name, SIZE)
     save_listed(full, tmp_path / "w.h5")
     spec: dict[str, Any] = {"weights": {"file": tmp_path / "w.h5"}, "input": {"size": [SIZE, SIZE]}}
     pixels = images((SIZE, SIZE, 3))
@@ -164,7 +154,7 @@ def test_a_frozen_efficientnet_no_longer_drops_paths(registry: torso.Registry) -
 def test_the_same_file_gives_the_same_bytes_of_weights_in_one_process_and_in_two(
     tmp_path: Path, registry: torso.Registry
 ) -> None:
-    save_listed(keras_own("MobileNet"), tmp_path / "w.h5")
+    save_listed(keras_own("MobileNet", SIZE), tmp_path / "w.h5")
     spec: dict[str, Any] = {
         "weights": {"file": str(tmp_path / "w.h5")},
         "input": {"size": [SIZE, SIZE]},

@@ -10,13 +10,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from networks import assert_same_and_meaningful, images, save_listed, settle
+from networks import assert_same_and_meaningful, images, keras_own, save_listed
 
 import torso
 from torso.builtins.keras_applications import torso_architectures
 from torso.keras_bridge import growing, network
 from torso.keras_bridge.naming import canonical_names
-from torso.keras_bridge.private import without_weights
 
 CARDS = {card.name: card for card in torso_architectures()}
 SMALLEST = {card.family: card.name for card in sorted(CARDS.values(), key=lambda card: -(card.parameters or 0))}
@@ -34,15 +33,6 @@ FORMATS: dict[str, Save] = {
 @pytest.fixture(scope="module")
 def registry() -> torso.Registry:
     return torso.Registry.load(discover=False)
-
-
-def keras_own(name: str) -> keras.Model:
-    """The headless network as Keras builds it for its published weights, with values of our own."""
-    tag = "imagenet" if name.startswith("EfficientNetB") else None  # the others' graph is the same without
-    with without_weights():
-        model = getattr(keras.applications, name)(weights=tag, include_top=False, input_shape=(SIZE, SIZE, 3))
-    settle(model, images((SIZE, SIZE, 3)))
-    return model
 
 
 def at(model: keras.Model, node: str) -> keras.Model:
@@ -104,7 +94,7 @@ EVERY_NETWORK = [pytest.param(name, marks=[] if name in SMALLEST.values() else p
 
 @pytest.mark.parametrize("name", EVERY_NETWORK)
 def test_the_ways_give_the_same_backbone_and_compute_what_keras_computes(name: str, tmp_path: Path, ways: Ways) -> None:
-    full = keras_own(name)
+    full = keras_own(name, SIZE)
     save_listed(full, tmp_path / "w.h5")
     spec: dict[str, Any] = {"weights": {"file": tmp_path / "w.h5"}, "truncate": {"level": "C3"}}
     lean, ordinary = (ways.build(way, name, **spec) for way in (growing.LEAN, growing.ORDINARY))
@@ -123,7 +113,7 @@ def test_the_ways_give_the_same_backbone_and_compute_what_keras_computes(name: s
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CARDS)
 def test_every_level_and_the_whole_network_in_every_way(name: str, tmp_path: Path, ways: Ways) -> None:
-    full = keras_own(name)
+    full = keras_own(name, SIZE)
     save_listed(full, tmp_path / "w.h5")
     pixels = images((SIZE, SIZE, 3))
     cuts = [{"level": level} for level in CARDS[name].levels] + [{"levels": ["C3", "C4", "C5"]}, "none"]
@@ -140,7 +130,7 @@ def test_every_level_and_the_whole_network_in_every_way(name: str, tmp_path: Pat
 @pytest.mark.parametrize("file", FORMATS)
 @pytest.mark.parametrize("name", ["ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small"])
 def test_every_format_gives_what_keras_computes(name: str, file: str, tmp_path: Path, registry: torso.Registry) -> None:
-    full = keras_own(name)
+    full = keras_own(name, SIZE)
     FORMATS[file](full, tmp_path / file)
     spec: dict[str, Any] = {"weights": {"file": tmp_path / file}, "input": {"size": [SIZE, SIZE]}, "registry": registry}
     pixels = images((SIZE, SIZE, 3))

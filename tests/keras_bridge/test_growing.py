@@ -20,7 +20,7 @@ from networks import assert_same_and_meaningful, images, randomize, save_listed
 import torso
 from torso.errors import IntegrityError, OptionError, PluginError, TorsoError
 from torso.files import hash_of
-from torso.keras_bridge import growing, network, private
+from torso.keras_bridge import growing, loading, network, private
 from torso.keras_bridge.growing import LEAN, ORDINARY, STOPPED
 from torso.keras_bridge.private import has_value
 from torso.keras_bridge.reading import read_graph
@@ -237,6 +237,67 @@ def test_names_that_keras_counted_are_not_trusted(make: Make) -> None:
     assert built(backbone)[0] == LEAN
     pixels = images(SHAPE)
     assert_same_and_meaningful(backbone.model(pixels), keras.Model(full.input, full.layers[2].output)(pixels))
+
+
+def test_a_name_inside_a_nested_model_is_not_taken_for_the_one_outside(make: Make) -> None:
+    acme = make(
+        """
+        def build(*, input_shape):
+            images = keras.Input(input_shape, name="images")
+            inner = keras.Sequential([layers.Conv2D(3, 3, padding="same", name="join")], name="inner")
+            x = layers.Conv2D(3, 3, name="join")(inner(images))
+            return keras.Model(images, layers.Conv2D(2, 3, name="end")(x))
+        """
+    )
+    full = acme.plain()
+    acme.write(full)
+    backbone = acme.create(truncate={"layer": "join"})
+    assert built(backbone) == (STOPPED, "")
+    assert_as_plain(backbone, full)
+
+
+def test_a_builder_that_goes_on_after_errors_is_stopped_all_the_same(make: Make) -> None:
+    acme = make(
+        """
+        def build(*, input_shape):
+            try:
+                return network(input_shape)
+            except Exception:
+                return "nothing"
+        """
+    )
+    full = acme.plain()
+    acme.write(full)
+    backbone = acme.create(truncate={"layer": "join"})
+    assert built(backbone) == (STOPPED, "")
+    assert_as_plain(backbone, full)
+
+
+WIDER = {
+    "another shape under the same name": "left",
+    "a layer too many": "extra",
+}
+
+
+@pytest.mark.parametrize("case", WIDER)
+@pytest.mark.parametrize("truncate", [{"layer": "join"}, "none"])
+def test_a_file_of_nearly_the_same_network_is_refused_or_read_right(make: Make, case: str, truncate: Any) -> None:
+    acme = make()
+    inputs = keras.Input(SHAPE, name="images")
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="stem")(inputs)
+    kernel = 5 if WIDER[case] == "left" else 3
+    y = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(4, kernel, padding="same", name="left")(x))
+    x = keras.layers.Conv2D(6, 3, padding="same", name="end")(keras.layers.Add(name="join")([x, y]))
+    if WIDER[case] == "extra":
+        x = keras.layers.Conv2D(2, 1, name="extra")(x)
+    near = keras.Model(inputs, x)
+    randomize(near)
+    acme.write(near)
+    if WIDER[case] == "extra" and truncate != "none":
+        assert_as_plain(acme.create(truncate=truncate), near)  # what is kept is there by name, whatever comes behind
+        return
+    with pytest.raises(IntegrityError, match="was written from another model"):
+        acme.create(truncate=truncate)
 
 
 def test_two_layers_that_are_swapped_in_the_file_are_told(make: Make) -> None:
@@ -499,6 +560,14 @@ def test_other_types(make: Make, policy: str) -> None:
         keras.config.set_dtype_policy(before)
 
 
+def test_what_reads_back_otherwise_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = make()
+    acme.write(acme.plain())
+    monkeypatch.setattr(loading, "give_value", lambda variable, value: private.give_value(variable, value * 2))
+    with pytest.raises(IntegrityError, match=r"the value of 'stem/kernel' is not the one that was loaded"):
+        acme.create()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused(make: Make, value: float) -> None:
     acme = make()
@@ -587,6 +656,12 @@ def test_nothing_is_left_behind(make: Make) -> None:
     acme.create(weights="none")
     torso.read_graph("Net", registry=acme.registry)
     assert traces() == before
+    first, _, second = (
+        keras.layers.Dense(1).name,
+        torso.read_graph("Net", registry=acme.registry),
+        keras.layers.Dense(1).name,
+    )
+    assert int(second.rsplit("_", 1)[1]) == int(f"{first}_0".split("_")[1]) + 1  # Keras counts on as if nothing had been
     with pytest.raises(TorsoError):
         acme.create(weights={"file": acme.path.with_name("absent.h5")})
     save_listed(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]), acme.path)
@@ -646,6 +721,8 @@ def test_a_network_that_was_drawn_for_its_graph_and_kept_gets_values_when_it_is_
     full = acme.plain()
     acme.write(full)
     torso.read_graph("Net", registry=acme.registry)
+    with pytest.raises(RuntimeError, match="belongs to a network that torso built without values"):
+        importlib.import_module(acme.create().manifest["plan"]["builder"].split(":")[0]).kept[0](images(SHAPE))
     for _ in range(2):
         assert_as_plain(acme.create(), full)
     assert np.asarray(acme.create(weights="none").model.get_layer("left").kernel).std() > 0

@@ -13,6 +13,8 @@ import h5py
 import keras
 import numpy as np
 
+from torso.keras_bridge.private import without_weights
+
 
 def randomize(model: keras.Model, seed: int = 0) -> None:
     """Give every weight a value that its initialiser would not: statistics of normalisation too."""
@@ -58,6 +60,15 @@ def assert_same_and_meaningful(actual: object, expected: object) -> None:
     assert expected.astype("float64").std() > 1e-6  # float16 overflows at 65,504
     assert (expected[0] != expected[-1]).any()
     np.testing.assert_array_equal(actual, expected)
+
+
+def keras_own(name: str, size: int) -> keras.Model:
+    """A headless network as Keras builds it for its published weights, with values of our own."""
+    tag = "imagenet" if name.startswith("EfficientNetB") else None  # the others' graph is the same without
+    with without_weights():
+        model = getattr(keras.applications, name)(weights=tag, include_top=False, input_shape=(size, size, 3))
+    settle(model, images((size, size, 3)))
+    return model
 
 
 def save_listed(model: keras.Model, path: Path) -> None:

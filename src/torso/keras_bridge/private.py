@@ -228,8 +228,6 @@ class _AsItIs:
 
 def draw_value(variable: Any) -> None:
     """Give memory to a variable that was made without, and the value that its initialiser makes."""
-    if isinstance(variable._initializer, _Abandoned):
-        variable._initializer = variable._initializer.initializer
     variable._deferred_initialize()
 
 
@@ -237,7 +235,6 @@ def draw_value(variable: Any) -> None:
 class _Abandoned:
     """Stands for the initialiser of a variable without memory, which Keras would compute with as if it were a value."""
 
-    initializer: Any
     path: str
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -248,7 +245,7 @@ def abandon(variables: Iterable[Any]) -> None:
     """Make sure that nobody computes with those of these variables that have no memory."""
     for variable in variables:
         if not has_value(variable) and not isinstance(variable._initializer, _Abandoned):
-            variable._initializer = _Abandoned(variable._initializer, variable.path)
+            variable._initializer = _Abandoned(variable.path)
 
 
 def can_detach() -> bool:
