@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torso
 from torso.builtins.keras_applications import torso_architectures
 from torso.keras_bridge.naming import canonical_names
 from torso.keras_bridge.reading import read_graph
+from torso.manifest import digest_of
 
 CARDS = {card.name: card for card in torso_architectures()}
 SMALLEST = {card.family: card for card in sorted(CARDS.values(), key=lambda card: -(card.parameters or 0))}
@@ -128,7 +130,11 @@ def test_load_gives_back_what_was_saved(tmp_path: Path, registry: torso.Registry
     assert loaded.graph.nodes == backbone.graph.nodes
     pixels = images((64, 64, 3))
     assert_same_and_meaningful(loaded.model(loaded.preprocess(pixels)), backbone.model(backbone.preprocess(pixels)))
-    assert {key: loaded.manifest[key] for key in backbone.manifest} == json.loads(json.dumps(backbone.manifest))
+    told = json.loads(json.dumps(backbone.manifest))
+    assert {key: loaded.manifest[key] for key in told if key != "frozen"} == {
+        key: told[key] for key in told if key != "frozen"
+    }
+    assert loaded.manifest["frozen"] == told["frozen"] | {"lost_by_keras": []}
 
 
 def test_features_say_where_the_backbone_ends(registry: torso.Registry) -> None:
@@ -238,6 +244,18 @@ def test_a_cut_at_the_input_is_refused(registry: torso.Registry) -> None:
     )
 
 
+SMALL: dict[str, Any] = {"weights": "none", "truncate": {"layer": "block1_conv1"}, "input": {"size": [32, 32]}}
+
+
+def edit(folder: Path, spoil: Callable[[dict[str, Any]], Any], *, sign: bool) -> None:
+    """Change a manifest by hand, and its own hash with it."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    spoil(manifest)
+    if sign:
+        manifest["digest"] = digest_of(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
 def test_load_refuses_a_model_that_is_not_the_one_that_was_saved(tmp_path: Path, registry: torso.Registry) -> None:
     backbone = torso.create_backbone("VGG16", weights="none", truncate={"layer": "block1_conv1"}, registry=registry)
     folder = backbone.save(tmp_path / "one")
@@ -252,6 +270,27 @@ def test_load_refuses_a_model_that_is_not_the_one_that_was_saved(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda manifest: manifest.pop("files"),
+        lambda manifest: manifest.pop("digest"),
+        lambda manifest: manifest["frozen"].update(trainable=7),
+        lambda manifest: manifest.update(note="looked at by hand"),
+    ],
+)
+def test_load_refuses_a_manifest_that_was_edited(tmp_path: Path, registry: torso.Registry, spoil: Any) -> None:
+    folder = torso.create_backbone("VGG16", registry=registry, **SMALL).save(tmp_path / "one")
+    edit(folder, spoil, sign=False)
+    with pytest.raises(torso.IntegrityError) as caught:
+        torso.load(folder)
+    assert str(caught.value) == (
+        f"{str(folder / 'manifest.json')!r} was changed after it was saved\n"
+        f"  see: torso verify {folder}\n"
+        "  fix: take back what was changed, or build the backbone again from its spec"
+    )
+
+
+@pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda manifest: manifest.pop("files"), "does not say what a manifest says"),
@@ -259,16 +298,25 @@ def test_load_refuses_a_model_that_is_not_the_one_that_was_saved(tmp_path: Path,
         (lambda manifest: manifest.update(plan=None), "does not say what a manifest says"),
         (lambda manifest: manifest["preprocessing"].update(foo=1), "does not say what a manifest says"),
         (lambda manifest: manifest["features"][0].update(stride=8), "features expected"),
-        (lambda manifest: manifest["frozen"].update(trainable=7), "parameters that train expected: 7"),
-        (lambda manifest: manifest.update(manifest=2), "a manifest of version 2, and this torso reads version 1"),
+        (lambda manifest: manifest["frozen"].update(trainable=7), "frozen.trainable expected: 7"),
+        (
+            lambda manifest: manifest["frozen"].update(trains=["block1_conv1/bias"]),
+            r"frozen.trains expected: \['block1_conv1/bias'\]",
+        ),
+        (lambda manifest: manifest["graph"].update(nodes=9), "graph.nodes expected: 9"),
+        (lambda manifest: manifest.update(manifest=3), "version 3, and this torso reads version 2\n  fix: update torso"),
+        (
+            lambda manifest: manifest.update(manifest=1),
+            "version 1, and this torso reads version 2\n  fix: use the torso that",
+        ),
     ],
 )
-def test_load_refuses_a_manifest_that_was_edited(tmp_path: Path, registry: torso.Registry, spoil: Any, message: str) -> None:
-    spec: dict[str, Any] = {"weights": "none", "truncate": {"layer": "block1_conv1"}, "input": {"size": [32, 32]}}
-    folder = torso.create_backbone("VGG16", registry=registry, **spec).save(tmp_path / "one")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    spoil(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+def test_load_refuses_a_manifest_that_was_edited_and_signed(
+    tmp_path: Path, registry: torso.Registry, spoil: Any, message: str
+) -> None:
+    """Whoever changes the digest too is caught by what is found in the model."""
+    folder = torso.create_backbone("VGG16", registry=registry, **SMALL).save(tmp_path / "one")
+    edit(folder, spoil, sign=True)
     with pytest.raises(torso.IntegrityError, match=message):
         torso.load(folder)
 

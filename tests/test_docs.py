@@ -59,7 +59,7 @@ def printed(command: str) -> str:
     """What a command shows: its results, or its errors."""
     assert command.startswith("torso ")
     run = subprocess.run([*TORSO, *shlex.split(command)[1:]], capture_output=True, text=True, check=False)
-    return run.stderr if run.returncode else run.stdout
+    return run.stdout or run.stderr
 
 
 def transcript(text: str) -> str:
@@ -98,6 +98,9 @@ def test_the_python_blocks_run_one_after_the_other(workplace: Path) -> None:
 def test_the_yaml_files_of_the_tour_plan(workplace: Path) -> None:
     assert list(torso.load_specs("backbones.yaml").plans) == ["edge", "twin", "digits"]
     assert torso.load_specs("bands.yaml").plans["infrared"].input_shape == (224, 224, 4)
+    photos = torso.load_specs("photos.yaml").plans["photos"]
+    assert photos.include_preprocessing
+    assert photos.transform == torso.Transform()  # as the text says
 
 
 def test_every_strategy_stands_in_the_readme() -> None:
@@ -105,6 +108,14 @@ def test_every_strategy_stands_in_the_readme() -> None:
     table = README.partition("| `truncate:` |")[2].partition("\n\n")[0]
     assert sorted(own) == sorted(re.findall(r"^\| `(\w+)", table, re.MULTILINE))
     sentence = README.partition("Strategies that come with torso: ")[2].partition(". ")[0]
+    assert sorted(own) == sorted(re.findall(r"`(\w+)`", sentence))
+
+
+def test_every_freeze_policy_stands_in_the_readme() -> None:
+    own = [one.value.name for one in torso.Registry.load(discover=False).freeze_policies]
+    table = README.partition("| `freeze:` |")[2].partition("\n\n")[0]
+    assert sorted(own) == sorted(re.findall(r"^\| `(\w+)", table, re.MULTILINE))
+    sentence = README.partition("Policies: ")[2].partition(".")[0]
     assert sorted(own) == sorted(re.findall(r"`(\w+)`", sentence))
 
 

@@ -20,7 +20,8 @@ HEAVY = ("tensorflow", "keras", "numpy", "h5py")
         "from torso.registry import Registry\n"
         "registry = Registry.load()\n"
         "assert 'ResNet50' in [one.name for one in registry.architectures]\n"
-        "for kind in (registry.truncations, registry.freeze_policies, registry.weight_sources): list(kind)",
+        "for kind in (registry.truncations, registry.freeze_policies, registry.weight_sources): list(kind)\n"
+        "assert 'onnx' in [one.name for one in registry.export_formats]",
     ],
     ids=["door", "contract", "registry", "listing"],
 )

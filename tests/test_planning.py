@@ -42,6 +42,8 @@ def test_a_plan_says_all_that_will_happen(registry: torso.Registry) -> None:
         "adapt": None,
         "truncate": {"name": "truncations/pop", "options": {"count": 3, "unit": "node", "allow_partial": False}},
         "freeze": {"name": "freeze-policies/all", "options": {}},
+        "include_preprocessing": False,
+        "transform": {"fit": "crop", "crop": 0.875, "interpolation": "bilinear", "antialias": True},
         "warnings": [f"{file.rpartition('/')[2]} has no published hash: the download cannot be verified"],
     }  # fmt: skip
     assert dict(summary(plan)) == {

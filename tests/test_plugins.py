@@ -320,8 +320,8 @@ def test_a_missing_folder_is_an_error(load, tmp_path):
         (
             "@hookimpl\ndef wizardry(): pass",
             "torso has no hook 'wizardry'; the hooks are torso_architectures, torso_backbone_built, "
-            "torso_before_freeze, torso_build_arguments, torso_channel_adapters, torso_freeze_policies, "
-            "torso_truncations, torso_weight_sources",
+            "torso_before_freeze, torso_build_arguments, torso_channel_adapters, torso_export_formats, "
+            "torso_freeze_policies, torso_truncations, torso_weight_sources",
         ),
         (
             "@hookimpl\ndef torso_truncations(): pass",

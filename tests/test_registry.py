@@ -180,6 +180,7 @@ def test_the_registry_collects_every_kind_of_the_builtin_plugins():
         "truncations": ("truncations/", "none"),
         "freeze_policies": ("freeze-policies/", "all"),
         "weight_sources": ("weight-sources/", "file"),
+        "export_formats": ("export-formats/", "onnx"),
     }
     for kind, (prefix, name) in kinds.items():
         assert getattr(registry, kind).resolve(name).qualified == prefix + name

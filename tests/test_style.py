@@ -22,12 +22,13 @@ def test_ruff_and_mypy_find_nothing(command: list[str]) -> None:
 def test_the_door_has_these_names() -> None:
     """Adding a public name is a decision, and shows here."""
     assert torso.__all__ == [
-        "Architecture", "Backbone", "Backbones", "Branch", "ChannelAdapter", "ClashError", "Cost", "CutError", "DiskError",
-        "Feature", "FreezePlan", "FreezePolicy", "Graph", "InputRules", "IntegrityError", "License", "ManyErrors", "Node",
-        "Option", "OptionError", "Options", "OutputExistsError", "Plan", "PluginError", "Preprocessing", "Registry",
-        "SpecError", "TorsoError", "Truncation", "UnknownNameError", "WeightSource", "Weights", "WeightsFile",
-        "branches_lost", "clean_costs", "cost_of", "create_backbone", "get_base_model", "hookimpl", "list_architectures",
-        "load", "load_specs", "plan", "read_graph", "require_clean",
+        "Architecture", "Backbone", "Backbones", "Branch", "ChannelAdapter", "Check", "ClashError", "Cost", "CutError",
+        "DiskError", "ExportFormat", "Feature", "FreezeGuard", "FreezePlan", "FreezePolicy", "Graph", "InputRules",
+        "IntegrityError", "License", "ManyErrors", "Node", "Option", "OptionError", "Options", "OutputExistsError",
+        "PixelWarning", "Plan", "PluginError", "Preprocessing", "Registry", "SpecError", "TorsoError", "Transform",
+        "Truncation", "UnknownNameError", "Verification", "WeightSource", "Weights", "WeightsFile", "boundary",
+        "branches_lost", "clean_costs", "cost_of", "create_backbone", "diff", "freeze_through", "get_base_model",
+        "hookimpl", "list_architectures", "load", "load_specs", "plan", "read_graph", "require_clean", "verify",
     ]  # fmt: skip
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # each name as itself: that is how a type checker is told tha
         plan as plan,
         read_graph as read_graph,
     )
+    from torso.differences import diff as diff
     from torso.errors import (
         ClashError as ClashError,
         CutError as CutError,
@@ -34,14 +35,17 @@ if TYPE_CHECKING:  # each name as itself: that is how a type checker is told tha
         ManyErrors as ManyErrors,
         OptionError as OptionError,
         OutputExistsError as OutputExistsError,
+        PixelWarning as PixelWarning,
         PluginError as PluginError,
         SpecError as SpecError,
         TorsoError as TorsoError,
         UnknownNameError as UnknownNameError,
     )
+    from torso.exporting import ExportFormat as ExportFormat
     from torso.freezing import (
         FreezePlan as FreezePlan,
         FreezePolicy as FreezePolicy,
+        freeze_through as freeze_through,
     )
     from torso.graph import (
         Branch as Branch,
@@ -49,20 +53,27 @@ if TYPE_CHECKING:  # each name as itself: that is how a type checker is told tha
         Feature as Feature,
         Graph as Graph,
         Node as Node,
+        boundary as boundary,
         branches_lost as branches_lost,
         clean_costs as clean_costs,
         cost_of as cost_of,
         require_clean as require_clean,
     )
     from torso.hookspecs import hookimpl as hookimpl
+    from torso.keras_bridge.guard import FreezeGuard as FreezeGuard
     from torso.planning import Plan as Plan
-    from torso.preprocessing import Preprocessing as Preprocessing
+    from torso.preprocessing import Preprocessing as Preprocessing, Transform as Transform
     from torso.registry import Registry as Registry
     from torso.spec.options import (
         Option as Option,
         Options as Options,
     )
     from torso.truncation import Truncation as Truncation
+    from torso.verification import (
+        Check as Check,
+        Verification as Verification,
+        verify as verify,
+    )
     from torso.weights import (
         ChannelAdapter as ChannelAdapter,
         WeightsFile as WeightsFile,
@@ -84,6 +95,7 @@ _ROOMS = {
         "plan",
         "read_graph",
     ),
+    "torso.differences": ("diff",),
     "torso.errors": (
         "ClashError",
         "CutError",
@@ -92,29 +104,34 @@ _ROOMS = {
         "ManyErrors",
         "OptionError",
         "OutputExistsError",
+        "PixelWarning",
         "PluginError",
         "SpecError",
         "TorsoError",
         "UnknownNameError",
     ),
-    "torso.freezing": ("FreezePlan", "FreezePolicy"),
+    "torso.exporting": ("ExportFormat",),
+    "torso.freezing": ("FreezePlan", "FreezePolicy", "freeze_through"),
     "torso.graph": (
         "Branch",
         "Cost",
         "Feature",
         "Graph",
         "Node",
+        "boundary",
         "branches_lost",
         "clean_costs",
         "cost_of",
         "require_clean",
     ),
     "torso.hookspecs": ("hookimpl",),
+    "torso.keras_bridge.guard": ("FreezeGuard",),
     "torso.planning": ("Plan",),
-    "torso.preprocessing": ("Preprocessing",),
+    "torso.preprocessing": ("Preprocessing", "Transform"),
     "torso.registry": ("Registry",),
     "torso.spec.options": ("Option", "Options"),
     "torso.truncation": ("Truncation",),
+    "torso.verification": ("Check", "Verification", "verify"),
     "torso.weights": ("ChannelAdapter", "WeightSource", "WeightsFile"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

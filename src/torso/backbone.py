@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from torso.errors import OptionError, Place, SpecError
+from torso.errors import OptionError, Place, SpecError, TorsoError, raise_all
+from torso.exported import KIND, is_export
+from torso.exporting import require_installed, tolerance_of
 from torso.files import require_space, staged_directory
-from torso.graph import Feature, Graph
-from torso.manifest import MODEL, NAME, Manifest, features_of, is_saved_backbone, read_manifest, understood, write_manifest
-from torso.planning import Plan, make_plan, make_plans, preprocessing_for
+from torso.freezing import freeze_through
+from torso.graph import Feature, Graph, boundary_before
+from torso.lock import Lock, lock_path
+from torso.manifest import MODEL, NAME, Manifest, features_of, is_saved_backbone, read_manifest, understood
+from torso.planning import Plan, make_plan, make_plans
+from torso.preprocessing import Transform
 from torso.registry import Registry
 from torso.spec.document import backbone_from_python, read_spec
 from torso.spec.keys import BACKBONE_NAME
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class Backbone:
     """A network without its head: resolved, cut, frozen, and ready for a new head, for features or for export.
 
     Attributes:
         name: Its name in the spec, and the model's.
         model: Functional Keras model from images ``(N, H, W, C)``, preprocessed, to features.
-        preprocess: Keras layer from RGB pixels of 0 to 255, of any dtype, to what ``model`` expects.
+        preprocess: Keras layer from RGB pixels of 0 to 255, of any dtype, to what ``model`` expects. It never writes into
+            its input, and warns (``torso.PixelWarning``) where the first images look scaled or ordered otherwise.
         features: What the model's outputs are.
         graph: The model as data.
         manifest: How it was made: plan, versions, weights, what was dropped and what is frozen.
@@ -56,19 +63,120 @@ class Backbone:
         Raises:
             OutputExistsError: Something stands there that may not be replaced.
             PluginError: The model has layers of a class that plain Keras does not know.
+            IntegrityError: A fresh process reads another model than the one that was to be saved.
             DiskError: The disk refused or is full; what stood there before is untouched.
         """
-        from torso.keras_bridge.freeze import counts
-        from torso.keras_bridge.saving import save_model, with_hash
+        from torso.keras_bridge.saving import write_backbone
 
         place = Path(folder)
         require_space(place, sum(node.parameters for node in self.graph) * 4)
         with staged_directory(place, force=force, ours=is_saved_backbone) as stage:
-            save_model(self.model, stage / MODEL)
-            frozen = {**self.manifest["frozen"], **counts(self.model)}  # the flags may have changed since
-            file = with_hash(self.manifest["weights_file"])
-            write_manifest({**self.manifest, "frozen": frozen, "weights_file": file}, stage)
+            write_backbone(self.model, self.preprocess, self.manifest, stage)
         return place
+
+    def export(
+        self,
+        folder: str | Path,
+        *,
+        to: str,
+        images: Any = None,
+        bound: float | None = None,
+        force: bool = False,
+        registry: Registry | None = None,
+        progress: Callable[[str], None] = lambda step: None,
+    ) -> Path:
+        """Write the model for another runtime, with ``export.json``, into a folder that appears whole or not at all.
+
+        What was written is run in a fresh process, and every feature compared by its name. It computes features, and cannot
+        be trained.
+
+        Args:
+            folder: Where; its parents are made.
+            to: Name of an export format, as ``"onnx"``.
+            images: What to compare on, as for :meth:`transform`; fixed patterns where none are given.
+            bound: How far a feature may be off, relative to its largest value; None for what the format tolerates.
+            force: Replace what was exported there before.
+            registry: The plugins; those that are installed, by default.
+            progress: Told of each step in a few words.
+
+        Returns:
+            The folder.
+
+        Raises:
+            UnknownNameError: There is no such format.
+            OptionError: Its converter is not installed, or the bound is none.
+            OutputExistsError: Something stands there that may not be replaced.
+            PluginError: The converter fails.
+            IntegrityError: What it wrote gives other features, or has no weights.
+            DiskError: The disk refused or is full; what stood there before is untouched.
+        """
+        chosen = (registry or Registry.load()).export_formats.resolve(to)
+        require_installed(chosen.value)
+        tolerated = tolerance_of(chosen.value, bound)
+        from torso.keras_bridge.exporting import write_export
+        from torso.keras_bridge.probe import probe_images
+
+        place = Path(folder)
+        require_space(place, sum(node.parameters for node in self.graph) * 4)
+        pixels = probe_images(*self.manifest["plan"]["input_shape"]) if images is None else self.transform(images)
+        given = self.preprocess(pixels).numpy()
+        with staged_directory(place, force=force, ours=is_export, kind=KIND) as stage:
+            write_export(self.model, self.manifest, chosen, stage, images=given, bound=tolerated, progress=progress)
+        return place
+
+    def unfreeze(
+        self,
+        from_level: str | None = None,
+        *,
+        from_node: str | None = None,
+        norm: Literal["frozen", "train"] = "frozen",
+        stochastic: Literal["on", "off"] = "on",
+    ) -> None:
+        """Let the network train from a level or a node on; what stands before it is frozen.
+
+        Dropout and stochastic depth that freezing had turned off are turned on again there. A model that is compiled
+        already trains as before: compile it again, or Keras ignores the change (:class:`torso.FreezeGuard` tells).
+
+        Args:
+            from_level: The first level that trains, ``"C4"`` for what leads from C3 to C4 and all behind it.
+            from_node: The first node that trains instead: one that begins a block. Everything trains if neither is given.
+            norm: ``"frozen"`` keeps statistics, scale and offset of every BatchNormalization; ``"train"`` lets them train.
+            stochastic: ``"off"`` leaves dropout and stochastic depth off.
+
+        Raises:
+            UnknownNameError: The network has no such level or node.
+            CutError: The node does not begin a block; those that do are named.
+            OptionError: A level and a node are given, or a word that is not known.
+        """
+        from torso.keras_bridge.freeze import freeze
+        from torso.manifest import as_json
+
+        if from_level is not None and from_node is not None:
+            raise OptionError(f"level {from_level!r} and node {from_node!r} are two places to train from: give one of them")
+        for name, word, legal in ("norm", norm, ("frozen", "train")), ("stochastic", stochastic, ("on", "off")):
+            if word not in legal:
+                raise OptionError(f"{name} must be {' or '.join(map(repr, legal))}, not {word!r}")
+        whole = from_level is None and from_node is None
+        end = self.graph.nodes[0].name if whole else boundary_before(self.graph, level=from_level, node=from_node)
+        plan = freeze_through(self.graph, end, norm=norm, stochastic=stochastic)
+        self.manifest = {**self.manifest, "frozen": as_json(freeze(self.model, self.graph, plan, "of unfreeze"))}
+
+    def transform(self, pictures: Any) -> np.ndarray:
+        """Pictures of any size as pixels of 0 to 255 in the size of the network: resized and cropped as the spec says.
+
+        Args:
+            pictures: A path or several; an array ``(H, W, C)``, a batch ``(N, H, W, C)``, or several arrays.
+
+        Returns:
+            ``(N, height, width, channels)``, float32, to be preprocessed.
+
+        Raises:
+            TorsoError: A file cannot be read or is no picture, or an array is none.
+        """
+        from torso.keras_bridge.transforming import transform_images
+
+        recipe = Transform(**self.manifest["transform"])
+        return transform_images(pictures, recipe, tuple(self.manifest["plan"]["input_shape"]))
 
 
 class Backbones(Mapping[str, Backbone]):
@@ -78,14 +186,15 @@ class Backbones(Mapping[str, Backbone]):
         plans: The plan of each, by name, in the order of the spec.
     """
 
-    def __init__(self, plans: Mapping[str, Plan], registry: Registry) -> None:
+    def __init__(self, plans: Mapping[str, Plan], registry: Registry, lock: Lock | None = None) -> None:
         self.plans = plans
         self._registry = registry
+        self._lock = lock
         self._built: dict[str, Backbone] = {}
 
     def __getitem__(self, name: str) -> Backbone:
         if name not in self._built:
-            self._built[name] = build(self.plans[name], self._registry)
+            self._built[name] = build(self.plans[name], self._registry, lock=self._lock)
         return self._built[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -147,20 +256,30 @@ def _default_name(architecture: str) -> str:
     return bare if re.fullmatch(BACKBONE_NAME, bare) else "backbone"
 
 
-def build(plan: Plan, registry: Registry, *, progress: Callable[[str], None] = lambda step: None) -> Backbone:
-    """Carry out a plan; ``progress`` is told of each step in a few words."""
+def build(
+    plan: Plan, registry: Registry, *, lock: Lock | None = None, progress: Callable[[str], None] = lambda step: None
+) -> Backbone:
+    """Carry out a plan; ``progress`` is told of each step in a few words.
+
+    Raises:
+        IntegrityError: It would be, or is, another backbone than the one that the lock names.
+    """
     from torso.keras_bridge.building import build_trunk
-    from torso.keras_bridge.preprocess import preprocessing_layer
+    from torso.keras_bridge.preprocess import preprocessing_from
     from torso.keras_bridge.saving import describe_trunk
 
+    plan = lock.hold(plan) if lock else plan
     trunk = build_trunk(plan, registry, progress=progress)
+    manifest = describe_trunk(trunk, plan)
+    if lock:
+        lock.require(manifest)
     backbone = Backbone(
         name=plan.name,
         model=trunk.model,
-        preprocess=preprocessing_layer(preprocessing_for(plan, trunk.grown.weights_channels), plan.input_shape[2]),
+        preprocess=preprocessing_from(manifest),
         features=trunk.features,
         graph=trunk.graph,
-        manifest=describe_trunk(trunk, plan),
+        manifest=manifest,
     )
     for _, observe in registry.plugins.callers("torso_backbone_built"):
         observe(backbone=backbone)
@@ -192,14 +311,39 @@ def load(folder: str | Path) -> Backbone:
         )
 
 
-def load_specs(path: str | Path, *, registry: Registry | None = None) -> Backbones:
+def load_specs(path: str | Path, *, registry: Registry | None = None, locked: bool = False) -> Backbones:
     """Read and check a spec file; each backbone is built when it is first asked for.
 
+    Args:
+        path: The YAML file.
+        registry: The plugins; those that are installed, by default.
+        locked: Refuse what the lock beside the file (``torso lock``) does not name.
+
     Raises:
-        TorsoError: All that is wrong with the file, at once.
+        TorsoError: All that is wrong with the file, at once; what the lock does not name, where that can be known before
+            it is built.
     """
     registry = registry or Registry.load()
-    return Backbones(make_plans(read_spec(path).backbones.values(), registry), registry)
+    plans = make_plans(read_spec(path).backbones.values(), registry)
+    return Backbones(plans, registry, lock_on(path, plans.values()) if locked else None)
+
+
+def lock_on(spec: str | Path, plans: Iterable[Plan]) -> Lock:
+    """The lock of a spec, which names what is planned.
+
+    Raises:
+        OptionError: There is none.
+        TorsoError: Everything that it does not name, at once.
+    """
+    lock = Lock.read(lock_path(spec))
+    errors: list[TorsoError] = []
+    for planned in plans:
+        try:
+            lock.hold(planned)
+        except TorsoError as error:
+            errors.append(error)
+    raise_all(errors)
+    return lock
 
 
 def list_architectures(pattern: str = "*", *, registry: Registry | None = None) -> tuple[str, ...]:

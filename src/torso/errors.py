@@ -125,6 +125,10 @@ class IntegrityError(TorsoError, ValueError):
     exit_code = 7
 
 
+class PixelWarning(UserWarning):
+    """Images that do not look like RGB pixels of 0 to 255: look at how they were read."""
+
+
 class ManyErrors(TorsoError):
     """All that is wrong with one spec, at once."""
 

@@ -15,14 +15,17 @@ class FreezePlan:
     """What a policy selected, on the three axes of freezing.
 
     Attributes:
-        weights: Names of the nodes whose weights do not train.
-        norm: Names of the BatchNormalization nodes that are frozen with their stored statistics while the rest trains.
-            A node in ``weights`` keeps its statistics in any case: Keras runs a frozen one in inference mode.
-        stochastic: ``"off"`` makes every dropout and stochastic depth pass its input through, in training too.
+        weights: Names of the nodes that are frozen on all three axes: their weights do not train, their statistics stay
+            as stored, and what is random in them is off.
+        norm: Names of the BatchNormalization nodes that are frozen, scale and offset too, while the rest trains.
+        adapt: Names of the BatchNormalization nodes whose statistics follow the data in training while their scale and
+            offset do not train; it goes before the other two.
+        stochastic: ``"off"`` makes every other dropout and stochastic depth pass its input through too, in training.
     """
 
     weights: frozenset[str] = frozenset()
     norm: frozenset[str] = frozenset()
+    adapt: frozenset[str] = frozenset()
     stochastic: Literal["off", "on"] = "off"
 
 
@@ -47,3 +50,16 @@ class FreezePolicy:
     select: SelectFrozen
     options: tuple[Option, ...] = ()
     main: str | None = None
+
+
+def freeze_through(graph: Graph, end: str, *, norm: str, stochastic: str) -> FreezePlan:
+    """The plan that freezes one node and all that it is computed from, and lets the rest train.
+
+    Args:
+        graph: The trunk.
+        end: Name of the node.
+        norm: ``"frozen"`` or ``"train"``: what the BatchNormalization nodes of the rest do.
+        stochastic: ``"on"`` or ``"off"``: what dropout and stochastic depth of the rest do.
+    """
+    norms = frozenset(node.name for node in graph if node.kind == "BatchNormalization") if norm == "frozen" else frozenset()
+    return FreezePlan(weights=graph.ancestors(end), norm=norms, stochastic="on" if stochastic == "on" else "off")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from torso.architecture import Architecture
+from torso.exporting import ExportFormat
 from torso.freezing import FreezePolicy
 from torso.spec.options import Options, Value
 from torso.truncation import Truncation
@@ -120,6 +121,19 @@ def torso_channel_adapters() -> Iterable[ChannelAdapter]:
     When: once per registry.
     Yield: any number of ``ChannelAdapter``.
     Rules: ``mix`` says which channel is made of which, in plain numbers; torso computes weights and statistics from them.
+    Since: 0.1
+    """
+    return ()
+
+
+@hookspec
+def torso_export_formats() -> Iterable[ExportFormat]:
+    """Offer formats that a backbone can be written in for another runtime.
+
+    When: once per registry.
+    Yield: any number of ``ExportFormat``.
+    Rules: ``write`` makes files of a SavedModel, and ``run`` computes features from these files alone; torso compares them
+        with the Keras model, weighs the files, and publishes the folder or refuses it.
     Since: 0.1
     """
     return ()

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from torso.errors import IntegrityError, OptionError
+from torso.errors import IntegrityError, Note, OptionError
 from torso.files import hash_of
 from torso.graph import Feature, Graph
+from torso.plugins import PluginInfo
 
 NAME: Final = "manifest.json"
 MODEL: Final = "model.keras"
-VERSION: Final = 1
+VERSION: Final = 2
 
 Manifest = Mapping[str, Any]  # JSON
+Difference = tuple[str, Any, Any]
+"""What is told, as a manifest tells it, and as it was found."""
 
 
 def fingerprint(graph: Graph) -> str:
@@ -38,6 +42,49 @@ def features_as_json(features: tuple[Feature, ...]) -> list[dict[str, Any]]:
     return [{**asdict(feature), "shape": list(feature.shape)} for feature in features]
 
 
+def as_json(value: Any) -> Any:  # Any: a frozen dataclass, and JSON
+    """A dataclass as it is once it was written and read."""
+    return json.loads(json.dumps(asdict(value)))
+
+
+def digest_of(manifest: Manifest) -> str:
+    """A hash of all that a manifest says, which it bears itself, so that a change by hand does not go unnoticed."""
+    said = {key: value for key, value in manifest.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def plugins_as_json(plugins: Iterable[PluginInfo]) -> list[dict[str, Any]]:
+    """The plugins that something comes from, each once."""
+    facts = ("name", "origin", "distribution", "version")
+    return [{fact: getattr(plugin, fact) for fact in facts} for plugin in dict.fromkeys(plugins)]
+
+
+def with_hash(told: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What a manifest tells of its weights file, with the hash: of what was read, or None where it has changed since."""
+    if told is None or told["sha256"]:
+        return told
+    file = Path(told["path"])
+    try:
+        facts = file.stat()
+        same = (facts.st_size, facts.st_mtime_ns) == (told["bytes"], told["modified"])
+        return {**told, "sha256": hash_of(file) if same else None}
+    except OSError:
+        return told
+
+
+def versions() -> dict[str, str | None]:
+    """The versions here of what computes."""
+    return {name: version_of(name) for name in ("torso", "keras", "tensorflow", "h5py")}
+
+
+def version_of(distribution: str) -> str | None:
+    """The version that is installed, or None."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
 def is_saved_backbone(folder: Path) -> bool:
     """Whether a folder holds what torso saves, and nothing besides."""
     try:
@@ -48,10 +95,10 @@ def is_saved_backbone(folder: Path) -> bool:
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write it beside the model, with the model's size and hash."""
+    """Write it beside the model, with the model's size and hash, and a hash of its own."""
     model = folder / MODEL
-    files = {MODEL: {"bytes": model.stat().st_size, "sha256": hash_of(model)}}
-    text = json.dumps({**manifest, "files": files}, indent=2, ensure_ascii=False, sort_keys=True)
+    whole = {**manifest, "files": {MODEL: {"bytes": model.stat().st_size, "sha256": hash_of(model)}}}
+    text = json.dumps({**whole, "digest": digest_of(whole)}, indent=2, ensure_ascii=False, sort_keys=True)
     (folder / NAME).write_text(text + "\n", encoding="utf-8")
 
 
@@ -66,34 +113,72 @@ def understood(path: Path) -> Iterator[None]:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read it, and make sure that the model beside it is the one it tells of.
+    """Read it, and make sure that it is as it was written, and that the model beside it is the one it tells of.
 
     Raises:
         OptionError: There is no saved backbone.
-        IntegrityError: The manifest cannot be read, is of another version, or the model is not the one that was saved.
+        IntegrityError: The manifest cannot be read, is of another version, was changed, or the model is another one.
+    """
+    manifest = parse_manifest(folder)
+    path = folder / NAME
+    if manifest.get("digest") != digest_of(manifest):
+        raise IntegrityError(
+            f"{str(path)!r} was changed after it was saved",
+            notes=[
+                ("see", f"torso verify {folder}"),
+                ("fix", "take back what was changed, or build the backbone again from its spec"),
+            ],
+        )
+    for fact, expected, found in changed_files(folder, manifest):
+        raise IntegrityError(
+            f"{str(folder / MODEL)!r} is not the model that was saved with its manifest"
+            if found is not None
+            else f"{str(folder / MODEL)!r} is missing",
+            notes=_both(fact.rsplit(".", 1)[-1], expected, found) if found is not None else [],
+        )
+    return manifest
+
+
+def parse_manifest(folder: Path) -> Manifest:
+    """Read it as it stands.
+
+    Raises:
+        OptionError: There is no saved backbone.
+        IntegrityError: The manifest cannot be read, or is of another version.
     """
     path = folder / NAME
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise OptionError(f"{str(folder)!r} holds no saved backbone: it has no {NAME}") from error
+    except NotADirectoryError as error:
+        raise OptionError(f"{str(folder)!r} is no folder with a saved backbone") from error
     except (OSError, ValueError, RecursionError) as error:
         raise IntegrityError(f"{str(path)!r} cannot be read", notes=[("cause", str(error))]) from error
-    if not isinstance(manifest, dict) or manifest.get("manifest") != VERSION:
-        version = manifest.get("manifest") if isinstance(manifest, dict) else None
+    written = manifest.get("manifest") if isinstance(manifest, dict) else None
+    if written != VERSION:
+        newer = isinstance(written, int) and written > VERSION
         raise IntegrityError(
-            f"{str(path)!r} is a manifest of version {version}, and this torso reads version {VERSION}",
-            notes=[("fix", "use the torso that saved it, or build the backbone again")],
+            f"{str(path)!r} is a manifest of version {written}, and this torso reads version {VERSION}",
+            notes=[("fix", "update torso" if newer else "use the torso that saved it, or build the backbone again")],
         )
-    model = folder / MODEL
-    with understood(path):
-        expected = {fact: manifest["files"][MODEL][fact] for fact in ("bytes", "sha256")}
-    if not model.is_file():
-        raise IntegrityError(f"{str(model)!r} is missing")
-    for fact, found in (("bytes", model.stat().st_size), ("sha256", hash_of(model))):
-        if found != expected[fact]:
-            raise IntegrityError(
-                f"{str(model)!r} is not the model that was saved with its manifest",
-                notes=[(f"{fact} expected", str(expected[fact])), (f"{fact} found", str(found))],
-            )
-    return manifest
+    found: Manifest = manifest
+    return found
+
+
+def changed_files(folder: Path, manifest: Manifest) -> Iterator[Difference]:
+    """Where the files beside a manifest are not those that it tells of; what is not there is None."""
+    with understood(folder / NAME):
+        for name, facts in manifest["files"].items():
+            path = folder / name
+            if not path.is_file():
+                yield f"files.{name}", facts["sha256"], None
+                continue
+            for fact, found in (("bytes", path.stat().st_size), ("sha256", hash_of(path))):
+                if facts[fact] != found:
+                    yield f"files.{name}.{fact}", facts[fact], found
+                    break
+
+
+def _both(fact: str, expected: object, found: object) -> list[Note]:
+    return [(f"{fact} expected", str(expected)), (f"{fact} found", str(found))]

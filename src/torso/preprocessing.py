@@ -10,7 +10,66 @@ from dataclasses import dataclass, replace
 from math import fsum
 from typing import Literal
 
+from torso.spec.options import Option
 from torso.weights import Mix
+
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic")
+"""The ways of ``tf.image.resize``."""
+
+PREPROCESS = (
+    Option(
+        name="include",
+        type=bool,
+        default=False,
+        doc="Let the model itself take pixels of 0 to 255: what its weights expect is computed in its first nodes.",
+    ),
+    Option(
+        name="fit",
+        type=str,
+        default="crop",
+        choices=("crop", "stretch"),
+        doc="crop keeps the proportions and takes the middle; stretch resizes each side by itself.",
+    ),
+    Option(
+        name="crop",
+        type=float,
+        default=0.875,
+        minimum=0.1,
+        maximum=1.0,
+        doc="The share of the resized image's side that the crop keeps; 0.875 is 224 of 256.",
+    ),
+    Option(
+        name="interpolation",
+        type=str,
+        default="bilinear",
+        choices=INTERPOLATIONS,
+        doc="How pixels are resized: one of the methods of tf.image.resize.",
+    ),
+    Option(
+        name="antialias",
+        type=bool,
+        default=True,
+        doc="Whether every pixel counts where an image is made smaller.",
+    ),
+)
+"""What a spec can say under ``preprocess``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transform:
+    """From pictures of any size to the input of a network, as data: resized, then cropped.
+
+    Attributes:
+        fit: ``"crop"`` resizes such that the shorter side fits, ``"stretch"`` such that both do, whatever becomes of shapes.
+        crop: The share of the resized image that the crop in its middle keeps, along a side that fits; 1 for all of it.
+        interpolation: Method of ``tf.image.resize``.
+        antialias: Whether every pixel counts where an image is made smaller.
+    """
+
+    fit: Literal["crop", "stretch"] = "crop"
+    crop: float = 0.875
+    interpolation: str = "bilinear"
+    antialias: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from torso.architecture import Architecture
 from torso.errors import ClashError, Note, PluginError, UnknownNameError, known, nearest
+from torso.exporting import ExportFormat
 from torso.freezing import FreezePolicy
 from torso.plugins import PluginInfo, Plugins
 from torso.spec.options import Options, Value
@@ -36,6 +37,7 @@ _KINDS: Final[Mapping[str, type[Any]]] = {
     "torso_freeze_policies": FreezePolicy,
     "torso_weight_sources": WeightSource,
     "torso_channel_adapters": ChannelAdapter,
+    "torso_export_formats": ExportFormat,
 }
 
 
@@ -151,6 +153,7 @@ class Registry:
         self.freeze_policies: Catalogue[FreezePolicy] = catalogue("freeze policy", "torso_freeze_policies")
         self.weight_sources: Catalogue[WeightSource] = catalogue("weight source", "torso_weight_sources")
         self.channel_adapters: Catalogue[ChannelAdapter] = catalogue("channel adapter", "torso_channel_adapters")
+        self.export_formats: Catalogue[ExportFormat] = catalogue("export format", "torso_export_formats")
 
     @classmethod
     def load(

@@ -25,7 +25,7 @@ CASES = [
         2,
         "there is no verb 'biuld'\n"
         "  did you mean: 'build'\n"
-        "  known: list, show, check, plan, fetch, build, plugins, schema, completion\n",
+        "  known: list, show, check, plan, fetch, build, lock, verify, diff, export, plugins, schema, completion\n",
     ),
     (
         "no such option",

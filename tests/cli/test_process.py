@@ -185,6 +185,7 @@ def test_a_poor_encoding_gets_plainer_characters(process):
         ("torso -p no:wei", ["no:weight-sources"]),
         ("torso list -p nix.nix vgg", []),
         ("torso list --max", ["--max-params"]),
+        ("torso export edge --to o", ["onnx", "openvino"]),
         ("torso completion ", ["bash", "zsh", "fish"]),
     ],
 )

@@ -9,6 +9,7 @@ from torso.errors import OptionError, PluginError
 from torso.freezing import FreezePlan
 from torso.keras_bridge.freeze import FreezeReport, freeze
 from torso.keras_bridge.reading import read_graph
+from torso.keras_bridge.variables import variables_by_path
 
 
 def fit(model: keras.Model) -> None:
@@ -22,7 +23,9 @@ def fit(model: keras.Model) -> None:
 def test_freeze_all_leaves_nothing_that_training_could_move(residual: keras.Model) -> None:
     graph = read_graph(residual, "Residual")
     report = freeze(residual, graph, FreezePlan(weights=frozenset(node.name for node in graph)), "'all'")
-    assert report == FreezeReport(frozen=residual.count_params(), trainable=0, silenced={"drop": 0.5})
+    assert report == FreezeReport(
+        frozen=residual.count_params(), trainable=0, trains=(), adapts=(), silenced={"drop": 0.5}, everything=True
+    )
     before = [np.array(weight) for weight in residual.weights]
     pixels = images((8, 8, 3))
     features = residual(pixels, training=False)
@@ -36,7 +39,12 @@ def test_freeze_all_leaves_nothing_that_training_could_move(residual: keras.Mode
 def test_freeze_nothing_lets_everything_move(residual: keras.Model) -> None:
     report = freeze(residual, read_graph(residual, "Residual"), FreezePlan(stochastic="on"), "'none'")
     statistics = 2 * 4  # moving mean and variance do not train in any case
-    assert report == FreezeReport(frozen=statistics, trainable=residual.count_params() - statistics, silenced={})
+    assert (report.frozen, report.trainable) == (statistics, residual.count_params() - statistics)
+    assert set(report.trains) == {
+        path for path in variables_by_path(residual) if not path.startswith(("norm/moving", "drop/"))
+    }
+    assert report.adapts == ("norm/moving_mean", "norm/moving_variance")
+    assert (report.silenced, report.everything) == ({}, False)
     before = [np.array(weight) for weight in residual.weights]
     fit(residual)
     assert all(not np.array_equal(old, weight) for old, weight in zip(before, residual.weights, strict=True))

@@ -138,14 +138,14 @@ backbones:
         "  did you mean: 'backbones'\n"
         "  known: version, extends, defaults, backbones",
         "defaults has no key 'options' (at spec.yaml:3:12, $.defaults.options)\n"
-        "  known: architecture, weights, input, truncate, freeze",
+        "  known: architecture, weights, input, preprocess, truncate, freeze",
         "freeze must be a name, or a mapping with one key, not one of 2 keys (at spec.yaml:3:32, $.defaults.freeze)\n"
         "  fix: put the options under the name, as in {pop: {count: 1, allow_partial: true}}",
         "a backbone cannot be called 'a/b' (at spec.yaml:5:3, $.backbones.a/b)\n"
         "  known: 1 to 100 letters, digits, '_', '-' and '.'; first no '-' or '.', last no '.'",
         "backbone 'edge' has no key 'architecure' (at spec.yaml:7:5, $.backbones.edge.architecure)\n"
         "  did you mean: 'architecture'\n"
-        "  known: architecture, options, weights, input, truncate, freeze",
+        "  known: architecture, options, weights, input, preprocess, truncate, freeze",
         "weights must be a name, none or a mapping, not an empty mapping (at spec.yaml:8:14, $.backbones.edge.weights)\n"
         "  fix: write imagenet, or {file: PATH, sha256: HEX}",
         "size must be a list of two whole numbers, not the text '224' (at spec.yaml:9:19, $.backbones.edge.input.size)\n"
@@ -343,7 +343,7 @@ def test_backbone_from_python_says_all_that_is_wrong_at_once():
     assert str(caught.value) == (
         "backbone 'edge' has no key 'trunkate' (at $.trunkate)\n"
         "  did you mean: 'truncate'\n"
-        "  known: architecture, options, weights, input, truncate, freeze\n"
+        "  known: architecture, options, weights, input, preprocess, truncate, freeze\n"
         "size must be a list of two whole numbers, not the text '96' (at $.input.size)\n"
         "  fix: write [96, 96]\n"
         "input has no key 'chanels' (at $.input.chanels)\n"

@@ -28,6 +28,15 @@ def architecture_names(context: click.Context, parameter: click.Parameter, incom
     return _beginning(words, incomplete)
 
 
+def export_formats(context: click.Context, parameter: click.Parameter, incomplete: str) -> Words:
+    """Bare names, or those behind ``provider/`` once that is typed."""
+    words: list[str] = []
+    with _quietly():
+        catalogue = _session(context).registry().export_formats
+        words = [one.qualified if "/" in incomplete else one.name for one in catalogue]
+    return _beginning(words, incomplete)
+
+
 def backbone_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> Words:
     """The backbones of the spec that stands before them."""
     words: list[str] = []

@@ -12,6 +12,7 @@ from torso.errors import DiskError, Note, PluginError, TorsoError
 
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "done",
+    1: "done, and there is a difference",
     2: "an argument or a spec is wrong; or something stands where the result would go",
     3: "done in part: some backbones were built, others failed",
     4: "a plugin failed, or two offer the same name",
@@ -22,6 +23,7 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     130: "interrupted",
     143: "terminated",
 }
+DIFFERENT: Final = 1
 DONE_IN_PART: Final = 3
 CLOSED_PIPE: Final = 141  # what a shell reports of any program that wrote to a reader who had left
 
@@ -51,19 +53,21 @@ class Outcome:
         text: The result for a person; empty where there is none.
         errors: What went wrong.
         partly: Something was done in spite of the errors.
+        exit_code_if_done: The code where nothing is wrong.
     """
 
     document: Mapping[str, Any]
     text: str = ""
     errors: tuple[TorsoError, ...] = ()
     partly: bool = False
+    exit_code_if_done: int = 0
 
     @property
     def exit_code(self) -> int:
-        """0 where nothing is wrong; else what the gravest error says, unless something was done."""
+        """What the gravest error says, unless something was done."""
         if self.errors and self.partly:
             return DONE_IN_PART
-        return max((error.exit_code for error in self.errors), default=0)
+        return max((error.exit_code for error in self.errors), default=self.exit_code_if_done)
 
     def as_json(self) -> Mapping[str, Any]:
         """The one document of ``--json``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -51,6 +51,10 @@ class Progress:
             from rich.text import Text
 
             self._status.update(Text(printable(text)))
+
+    def steps_of(self, name: str) -> Callable[[str], None]:
+        """Tells what is being done with one of several."""
+        return lambda text: self.step(f"{name}: {text}")
 
     def say(self, text: str) -> None:
         """What stays on the screen."""

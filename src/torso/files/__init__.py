@@ -17,7 +17,7 @@ from torso.files.staging import (
     staged_directory,
     staged_file,
 )
-from torso.files.trouble import disk_error, require_space
+from torso.files.trouble import disk_error, require_space, require_writable
 
 __all__ = [
     "Part",
@@ -32,6 +32,7 @@ __all__ = [
     "refuse_existing_file",
     "remove_leftovers",
     "require_space",
+    "require_writable",
     "scratch_directory",
     "set_aside",
     "staged_directory",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -26,6 +27,21 @@ def require_space(place: Path, size: int) -> None:
             f"{str(place)!r} needs {size / 1e6:.1f} MB, and its disk has {free / 1e6:.1f} MB left",
             notes=[("fix", "free some space, or name a folder on another disk")],
         )
+
+
+def require_writable(place: Path) -> None:
+    """Refuse early what could not be written.
+
+    Args:
+        place: Where something is to be written; the nearest parent that exists counts.
+
+    Raises:
+        DiskError: That is no folder, or one that this user may not write in.
+    """
+    parent = next(folder for folder in place.absolute().parents if os.path.lexists(folder))
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        cause = f"{str(parent)!r} {'cannot be written' if parent.is_dir() else 'is not a folder'}"
+        raise DiskError(f"nothing can be written in {str(place.parent)!r}", notes=[("cause", cause)])
 
 
 def disk_error(fact: str, error: OSError) -> DiskError:

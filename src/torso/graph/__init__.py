@@ -5,6 +5,7 @@ TensorFlow. Reading one off a Keras model is the work of the Keras bridge.
 """
 
 from torso.graph.blocks import EXPANSION, LEVELS
+from torso.graph.boundaries import boundary, boundary_before
 from torso.graph.cost import Cost, clean_costs, cost_of
 from torso.graph.cuts import Branch, branches_lost, clean_around, require_clean
 from torso.graph.network import Feature, Graph
@@ -19,6 +20,8 @@ __all__ = [
     "Graph",
     "Node",
     "Shape",
+    "boundary",
+    "boundary_before",
     "branches_lost",
     "clean_around",
     "clean_costs",

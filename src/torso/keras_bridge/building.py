@@ -9,13 +9,15 @@ import keras
 from torso.errors import PluginError
 from torso.freezing import FreezePlan
 from torso.graph import Feature, Graph
+from torso.keras_bridge.baking import bake
 from torso.keras_bridge.blame import blame, placed
 from torso.keras_bridge.freeze import FreezeReport, freeze
 from torso.keras_bridge.growing import Grown, Progress, grow
 from torso.keras_bridge.private import reserve_names
 from torso.keras_bridge.reading import features_of, read_graph
 from torso.keras_bridge.surgery import cut
-from torso.planning import Plan
+from torso.planning import Plan, preprocessing_for
+from torso.plugins import PluginInfo
 from torso.registry import Registry
 
 
@@ -29,6 +31,7 @@ class Trunk:
         features: What its outputs are.
         frozen: What does not train.
         grown: How it was built, and what was left out.
+        transformed_by: The plugins that changed it before the freeze.
     """
 
     model: keras.Model
@@ -36,6 +39,7 @@ class Trunk:
     features: tuple[Feature, ...]
     frozen: FreezeReport
     grown: Grown
+    transformed_by: tuple[PluginInfo, ...] = ()
 
 
 def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda step: None) -> Trunk:
@@ -52,7 +56,9 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
     progress(f"building {plan.architecture.value.name}")
     grown = grow(plan, progress)
     reserve_names(grown.model)
-    trunk, kept = _before_freeze(grown.model, grown.graph, plan, registry)
+    trunk, kept, transformed_by = _before_freeze(grown.model, grown.graph, plan, registry)
+    if plan.include_preprocessing:
+        trunk, kept = bake(trunk, kept, preprocessing_for(plan, grown.weights_channels))
     progress("freezing")
     policy = plan.freeze.contribution
     with blame(policy.plugin, f"freeze policy {policy.qualified!r}", plan.freeze.place):
@@ -61,11 +67,21 @@ def build_trunk(plan: Plan, registry: Registry, *, progress: Progress = lambda s
         raise PluginError(f"freeze policy {policy.qualified!r} returned {type(selected).__name__}, not a FreezePlan")
     with placed(plan.freeze.place):
         frozen = freeze(trunk, kept, selected, repr(policy.qualified))
-    return Trunk(model=trunk, graph=kept, features=features_of(trunk, kept), frozen=frozen, grown=grown)
+    return Trunk(
+        model=trunk,
+        graph=kept,
+        features=features_of(trunk, kept),
+        frozen=frozen,
+        grown=grown,
+        transformed_by=transformed_by,
+    )
 
 
-def _before_freeze(trunk: keras.Model, graph: Graph, plan: Plan, registry: Registry) -> tuple[keras.Model, Graph]:
-    """Let the plugins transform the trunk, each what the one before it made."""
+def _before_freeze(
+    trunk: keras.Model, graph: Graph, plan: Plan, registry: Registry
+) -> tuple[keras.Model, Graph, tuple[PluginInfo, ...]]:
+    """Let the plugins transform the trunk, each what the one before it made; says which did."""
+    did: list[PluginInfo] = []
     for plugin, transform in registry.plugins.callers("torso_before_freeze"):
         changed = transform(model=trunk, plan=plan)
         if changed is None:
@@ -75,7 +91,8 @@ def _before_freeze(trunk: keras.Model, graph: Graph, plan: Plan, registry: Regis
                 f"torso_before_freeze returned {type(changed).__name__}, not a keras.Model or None",
                 notes=[("plugin", str(plugin))],
             )
+        did.append(plugin)
         names = [node.name for node in graph]
         graph = read_graph(changed, graph.name, keep=names).knowing(graph.levels)
         trunk = cut(changed, None, plan.name, keep=names)
-    return trunk, graph
+    return trunk, graph, tuple(did)

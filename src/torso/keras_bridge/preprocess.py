@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from torso.keras_bridge.pixels import watch
 from torso.preprocessing import Preprocessing
 
 
@@ -35,14 +36,13 @@ def preprocessing_layer(numbers: Preprocessing, channels: int = 3) -> keras.Mode
     if numbers.std:
         values = keras.ops.divide(values, np.array(numbers.std, "float32"))
     if values is pixels:
-        values = keras.layers.Identity(name="identity")(pixels)
+        values = keras.layers.Identity(name="identity", dtype="float32")(pixels)  # whatever the global policy is
     return keras.Model(pixels, values, name="preprocess")
 
 
 def preprocessing_from(manifest: Mapping[str, Any]) -> keras.Model:
-    """The layer that belongs to a saved backbone."""
+    """The layer that belongs to a backbone: one that changes nothing where the model itself takes pixels."""
     numbers = manifest["preprocessing"]
-    return preprocessing_layer(
-        Preprocessing(**{**numbers, "mean": tuple(numbers["mean"]), "std": tuple(numbers["std"])}),
-        manifest["plan"]["input_shape"][2],
-    )
+    channels = manifest["plan"]["input_shape"][2]
+    recipe = Preprocessing(**{**numbers, "mean": tuple(numbers["mean"]), "std": tuple(numbers["std"])})
+    return watch(preprocessing_layer(Preprocessing() if manifest["preprocessing_included"] else recipe, channels), channels)

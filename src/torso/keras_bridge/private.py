@@ -8,6 +8,9 @@
 | ``Variable._value``, ``_initializer``, ``_initialize``, ``_deferred_initialize`` | give memory to a variable that was made without, once its value is there | variables are made with random values and filled |
 | ``Operation._outbound_nodes`` | let go of the layers behind a cut | the trunk is built anew from its configuration |
 | ``_path`` of layers and variables, ``Layer._flatten_layers`` | take a builder's name scopes out of its variables' paths | the trunk is built anew from its configuration |
+| ``Layer._flatten_layers`` | find what a wrapper wraps: a normalisation whose statistics follow the data | it is not found there |
+| ``Optimizer._trainable_variables`` | tell at once that what trains was changed after ``compile`` | it is told at the end of the run, by what has not moved |
+| the mark ``_keras_call_info_injected`` of an error | let an error of torso's within a layer's call be told in its own words | Keras repeats the images below its first line |
 | ``saving_lib._save_state`` and its store | learn where in a ``.weights.h5`` each variable belongs | Keras writes such a file of the model, which must have values then |
 """  # noqa: E501
 
@@ -306,3 +309,20 @@ def places_of(model: keras.Model) -> Mapping[str, Any]:
 
     saving._save_state(model, weights_store=Store(), assets_store=None, inner_path="", visited_saveables=set())
     return {f"{path}/vars/{name}".lstrip("/"): one for path, group in found.items() for name, one in group.items()}
+
+
+def inner_layers(layer: Any) -> list[Any]:
+    """A layer and all that are within it; the layer alone where Keras has moved its name for that."""
+    flatten = getattr(layer, "_flatten_layers", None)
+    return [layer] if flatten is None else list(flatten())
+
+
+def optimized(optimizer: Any) -> set[int] | None:
+    """The ids of the variables that an optimizer was made for; None where that cannot be known (yet)."""
+    variables = getattr(optimizer, "_trainable_variables", None)
+    return {id(variable) for variable in variables} if variables else None
+
+
+def let_pass(error: Exception) -> None:
+    """Have Keras let an error pass that is raised within a layer's call, in place of one of its own around it."""
+    error._keras_call_info_injected = True  # type: ignore[attr-defined]

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import keras
+import numpy as np
 
 from torso.errors import DiskError, IntegrityError, PluginError
-from torso.files import hash_of
 from torso.graph import Graph
 from torso.keras_bridge.building import Trunk
-from torso.keras_bridge.freeze import counts
+from torso.keras_bridge.freeze import report_of, restore
+from torso.keras_bridge.probe import TOLERANCE, described, digest_of, features_for, probe_images
+from torso.keras_bridge.proving import prove
 from torso.keras_bridge.reading import custom_classes, features_of, read_graph
-from torso.manifest import VERSION, Manifest, features_as_json, fingerprint
+from torso.manifest import (
+    MODEL,
+    VERSION,
+    Difference,
+    Manifest,
+    as_json,
+    features_as_json,
+    fingerprint,
+    plugins_as_json,
+    versions,
+    with_hash,
+    write_manifest,
+)
 from torso.planning import Plan, preprocessing_for
 
 
@@ -28,8 +40,10 @@ def describe_trunk(trunk: Trunk, plan: Plan) -> Manifest:
     return {
         "manifest": VERSION,
         "name": plan.name,
+        "spec": plan.declared,
         "plan": plan.report(),
-        "made_with": {name: version(name) for name in ("torso", "keras", "tensorflow", "h5py")},
+        "plugins": plugins_as_json((*plan.plugins, *trunk.transformed_by)),
+        "made_with": versions(),
         "built": {"way": trunk.grown.way, "why": trunk.grown.why},
         "weights_file": file and _told(file, plan) | {"channels": trunk.grown.weights_channels},
         "graph": {
@@ -39,8 +53,10 @@ def describe_trunk(trunk: Trunk, plan: Plan) -> Manifest:
         },
         "dropped": {"nodes": trunk.grown.dropped_nodes, "parameters": trunk.grown.dropped_parameters},
         "features": features_as_json(trunk.features),
-        "frozen": asdict(trunk.frozen),
+        "frozen": as_json(trunk.frozen),
         "preprocessing": asdict(preprocessing_for(plan, trunk.grown.weights_channels)),
+        "preprocessing_included": plan.include_preprocessing,
+        "transform": asdict(plan.transform),
     }
 
 
@@ -55,17 +71,35 @@ def _told(file: Path, plan: Plan) -> dict[str, Any]:
     }
 
 
-def with_hash(told: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """What a manifest tells of its weights file, with the hash: of what was read, or None where it has changed since."""
-    if told is None or told["sha256"]:
-        return told
-    file = Path(told["path"])
-    try:
-        facts = file.stat()
-        same = (facts.st_size, facts.st_mtime_ns) == (told["bytes"], told["modified"])
-        return {**told, "sha256": hash_of(file) if same else None}
-    except OSError:
-        return told
+def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manifest, stage: Path) -> None:
+    """Write model and manifest into an empty folder, and make sure in a fresh process that they are what they say.
+
+    Raises:
+        PluginError: The model has layers of a class that plain Keras does not know.
+        IntegrityError: The fresh process reads another model.
+        DiskError: The disk is full; an ``OSError`` passes.
+    """
+    save_model(model, stage / MODEL)
+    frozen = report_of(model)  # the flags may have changed since it was built
+    pixels = probe_images(*manifest["plan"]["input_shape"])
+    images = np.asarray(preprocess(pixels))
+    features = features_for(model, images, [feature["name"] for feature in manifest["features"]])
+    proof = prove(model, frozen, stage / MODEL, images, features)
+    write_manifest(
+        {
+            **manifest,
+            "frozen": {**as_json(frozen), "lost_by_keras": list(proof.lost)},
+            "variables": proof.variables,
+            "weights_file": with_hash(manifest["weights_file"]),
+            "probe": {
+                "pixels": digest_of(pixels),
+                "preprocessed": digest_of(images),
+                "features": described(proof.features),
+                "tolerance": TOLERANCE,
+            },
+        },
+        stage,
+    )
 
 
 def save_model(model: keras.Model, path: Path) -> None:
@@ -93,6 +127,22 @@ def load_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph]:
     Raises:
         IntegrityError: It cannot be read, or its graph, features or freezing are not what the manifest says.
     """
+    model, graph, wrong = read_model(path, manifest)
+    if wrong:
+        fact, saved, read = wrong[0]
+        raise IntegrityError(
+            f"{str(path)!r} is not what its manifest says",
+            notes=[(f"{fact} expected", str(saved)), (f"{fact} found", str(read))],
+        )
+    return model, graph
+
+
+def read_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph, list[Difference]]:
+    """Read a model back and freeze it as it was; tell where it is not what the manifest says.
+
+    Raises:
+        IntegrityError: It cannot be read.
+    """
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the first layer that it cannot make raises
@@ -101,27 +151,15 @@ def load_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph]:
         ) from error
     graph = read_graph(model, manifest["plan"]["architecture"].rsplit("/", 1)[-1], keep=_saved_names(path))
     graph = graph.knowing(manifest["graph"]["levels"])
-    if fingerprint(graph) != manifest["graph"]["fingerprint"]:
-        raise IntegrityError(
-            f"{str(path)!r} has another graph than the one that was saved",
-            notes=[
-                ("nodes expected", str(manifest["graph"]["nodes"])),
-                ("nodes found", str(len(graph))),
-                ("cause", "their names, kinds, edges, shapes or numbers of parameters differ"),
-            ],
-        )
-    features = features_as_json(features_of(model, graph))
-    found = counts(model)
-    for fact, saved, read in (
-        ("features", manifest["features"], features),
-        ("parameters that train", manifest["frozen"]["trainable"], found["trainable"]),
-    ):
-        if saved != read:
-            raise IntegrityError(
-                f"{str(path)!r} is not what its manifest says",
-                notes=[(f"{fact} expected", str(saved)), (f"{fact} found", str(read))],
-            )
-    return model, graph
+    restore(model, manifest["frozen"])
+    frozen = as_json(report_of(model))
+    facts = [
+        ("graph.nodes", manifest["graph"]["nodes"], len(graph)),
+        ("graph.fingerprint", manifest["graph"]["fingerprint"], fingerprint(graph)),
+        ("features", manifest["features"], features_as_json(features_of(model, graph))),
+        *((f"frozen.{name}", manifest["frozen"][name], value) for name, value in frozen.items()),
+    ]
+    return model, graph, [(fact, saved, found) for fact, saved, found in facts if saved != found]
 
 
 def _saved_names(path: Path) -> list[str]:

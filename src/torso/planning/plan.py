@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
 from torso.architecture import Architecture
 from torso.errors import Place
 from torso.freezing import FreezePolicy
 from torso.planning.sizes import legal_sizes
-from torso.preprocessing import Preprocessing
+from torso.plugins import PluginInfo
+from torso.preprocessing import Preprocessing, Transform
 from torso.registry import Contribution
 from torso.spec.options import Option, Options, Value
 from torso.truncation import Truncation
@@ -85,7 +86,10 @@ class Plan:
             a rule, or where it is one for the user's own weights alone, whose number of channels is not known yet.
         truncate: What chooses the cut.
         freeze: What chooses what does not train.
+        include_preprocessing: The model itself takes pixels of 0 to 255.
+        transform: How pictures of any size become its input.
         warnings: What a user would want to know before building.
+        declared: The backbone's spec as YAML, defaults put in.
     """
 
     name: str
@@ -98,7 +102,10 @@ class Plan:
     freeze: Chosen[FreezePolicy]
     adapt: Chosen[ChannelAdapter] | None = None
     mix: Mix | None = None
+    include_preprocessing: bool = False
+    transform: Transform = field(default_factory=Transform)
     warnings: tuple[str, ...] = ()
+    declared: str = ""
 
     @property
     def source_channels(self) -> int:
@@ -112,6 +119,14 @@ class Plan:
         if self.adapt is not None:
             return card.preprocessing.adapted(self.mix) if self.mix else card.preprocessing.without_channels()
         return card.preprocessing if self.input_shape[2] == card.input.weights_channels else Preprocessing()
+
+    @property
+    def plugins(self) -> tuple[PluginInfo, ...]:
+        """The plugins that what was chosen comes from, each once, sorted by name."""
+        chosen: list[Contribution[Any]] = [self.architecture, self.truncate.contribution, self.freeze.contribution]
+        chosen += [self.adapt.contribution] if self.adapt else []
+        chosen += [self.weights.source] if self.weights.source else []
+        return tuple(sorted({one.plugin.name: one.plugin for one in chosen}.values(), key=lambda plugin: plugin.name))
 
     def report(self) -> dict[str, Any]:
         """The plan as JSON can say it."""
@@ -127,6 +142,8 @@ class Plan:
             "adapt": self.adapt.report() | {"source_channels": self.source_channels} if self.adapt else None,
             "truncate": self.truncate.report(),
             "freeze": self.freeze.report(),
+            "include_preprocessing": self.include_preprocessing,
+            "transform": asdict(self.transform),
             "warnings": list(self.warnings),
         }
 
@@ -145,6 +162,7 @@ def summary(plan: Plan) -> Mapping[str, str]:
         "weights": plan.weights.label if plan.weights.source is None else f"{plan.weights.label}: {plan.weights.address}",
         "cut": str(plan.truncate),
         "freeze": str(plan.freeze),
+        **({"preprocess": "in the model, which takes pixels of 0 to 255"} if plan.include_preprocessing else {}),
     }
 
 

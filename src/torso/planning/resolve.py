@@ -10,10 +10,12 @@ from torso.errors import OptionError, TorsoError, UnknownNameError, did_you_mean
 from torso.planning.channels import MOST_GUESSED, channels_of, mix_of, takes
 from torso.planning.plan import Chosen, InputShape, Plan, PlannedWeights, T
 from torso.planning.sizes import checked_size, in_words, warnings_for
+from torso.preprocessing import PREPROCESS, Transform
 from torso.registry import Catalogue, Contribution, Registry
-from torso.spec.document import BackboneSpec, Choice, InputSpec
+from torso.spec.document import BackboneSpec, Choice, InputSpec, Spec
 from torso.spec.nodes import Node, Scalar, Table
 from torso.spec.options import Options, read_options
+from torso.spec.writer import write_spec
 from torso.weights import ChannelAdapter, Mix, WeightSource
 
 
@@ -34,6 +36,7 @@ def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
 
     truncate = attempt(lambda: _choose(registry.truncations, "truncation strategy", spec.truncate, "none"))
     freeze = attempt(lambda: _choose(registry.freeze_policies, "freeze policy", spec.freeze, "all"))
+    preprocess = attempt(lambda: read_options("preprocess", PREPROCESS, spec.preprocess, place=spec.place))
     card = attempt(lambda: _resolve(registry.architectures, spec.architecture))
     if card is None:
         raise_all(errors)
@@ -76,7 +79,10 @@ def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
         freeze=freeze,
         adapt=adapt,
         mix=mix,
+        include_preprocessing=preprocess["include"],
+        transform=Transform(**{key: value for key, value in preprocess.items() if key != "include"}),
         warnings=tuple(warnings),
+        declared=write_spec(Spec(backbones={spec.name: spec})),
     )
 
 

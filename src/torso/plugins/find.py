@@ -26,6 +26,7 @@ BUILTINS: Final[Mapping[str, str]] = {
     "freeze-policies": "torso.builtins.freeze_policies",
     "weight-sources": "torso.builtins.weight_sources",
     "channel-adapters": "torso.builtins.channel_adapters",
+    "export-formats": "torso.builtins.export_formats",
 }
 """torso's own plugins: the provider's name and the module."""
 

@@ -47,6 +47,7 @@ class BackboneSpec:
         input: Which images it takes.
         truncate: Where it ends.
         freeze: What does not train.
+        preprocess: How images become what the network expects, unchecked.
         place: Where it was declared.
     """
 
@@ -57,6 +58,7 @@ class BackboneSpec:
     input: InputSpec | None = None
     truncate: Choice | None = None
     freeze: Choice | None = None
+    preprocess: Table | None = None
     place: Place = field(default=Place(), compare=False)
 
 

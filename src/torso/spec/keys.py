@@ -89,13 +89,21 @@ def read_keys(owner: str, node: Node, readers: Readers, errors: list[TorsoError]
 
 
 def put_over(below: Values, above: Values) -> Values:
-    """The values of both; where both have a key, that of ``above``. The parts of ``input`` count as keys."""
+    """The values of both; where both have a key, that of ``above``. The parts of some keys count as keys themselves."""
     both = below | above
+    if below.get("preprocess") and above.get("preprocess"):
+        both["preprocess"] = _merged(below["preprocess"], above["preprocess"])
     lower, upper = below.get("input"), above.get("input")
     if lower and upper:
         parts = {part: getattr(upper, part) for part in upper.places}
         both["input"] = replace(lower, **parts, place=upper.place, places={**lower.places, **upper.places})
     return both
+
+
+def _merged(below: Table, above: Table) -> Table:
+    """The entries of both tables; where both have a key, that of ``above``."""
+    kept = [(key, value) for key, value in below.entries if above.get(key.text) is None]
+    return replace(above, entries=(*kept, *above.entries))
 
 
 def check_backbone_name(key: Scalar) -> str:
@@ -205,6 +213,7 @@ DEFAULTS: Final[Readers] = {
     "architecture": read_name,
     "weights": _weights,
     "input": _input,
+    "preprocess": read_mapping,
     "truncate": _choice,
     "freeze": _choice,
 }

@@ -67,6 +67,7 @@ def json_schema(
     freeze_policies: Iterable[Entry],
     weight_sources: Iterable[Entry],
     channel_adapters: Iterable[Entry] = (),
+    preprocess: tuple[Option, ...] = (),
 ) -> Schema:
     """The schema, in JSON Schema 2020-12, of the specs that name only these.
 
@@ -82,6 +83,7 @@ def json_schema(
         "input": _table({"size": size, "channels": _option(_SIDE), "adapt": _adapter(channel_adapters)}),
         "truncate": _choice(truncations),
         "freeze": _choice(freeze_policies),
+        "preprocess": _options(preprocess),
     }
     backbone = {key: {"$ref": f"#/$defs/{key}"} for key in defaults}
     return {

@@ -36,6 +36,8 @@ def _keys(backbone: BackboneSpec) -> Iterator[tuple[str, str]]:
         parts = {part: getattr(backbone.input, part) for part in INPUT}
         written = [f"{part}: {_part(value)}" for part, value in parts.items() if value is not None]
         yield "input", f"{{{', '.join(written)}}}"
+    if backbone.preprocess is not None:
+        yield "preprocess", _node(backbone.preprocess)
     for key, choice in ("truncate", backbone.truncate), ("freeze", backbone.freeze):
         if choice is not None:
             yield key, _choice(choice)

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import click
 
-from torso.backbone import build
+from torso.backbone import Backbone, build, lock_on
 from torso.cli.completing import backbone_names
 from torso.cli.outcome import Outcome, errors_of
 from torso.cli.progress import Progress, start_tensorflow
@@ -21,8 +21,6 @@ from torso.downloads import told_to
 from torso.errors import DiskError, TorsoError, raise_all
 from torso.files import refuse_existing
 from torso.manifest import MODEL, is_saved_backbone
-from torso.planning import Plan
-from torso.registry import Registry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +43,8 @@ class _Built:
     "-o", "--output", required=True, type=click.Path(), metavar="DIR", help="Folder for the backbones, each in its own."
 )
 @click.option("--force", is_flag=True, help="Replace backbones that were built there before.")
-def command(session: Session, spec: str, name: tuple[str, ...], output: str, force: bool) -> Outcome:
+@click.option("--locked", is_flag=True, help="Refuse what the lock beside the SPEC does not name (torso lock).")
+def command(session: Session, spec: str, name: tuple[str, ...], output: str, force: bool, locked: bool) -> Outcome:
     """Build the backbones of a SPEC: resolve, build, cut, freeze, and save to DIR/NAME.
 
     Without NAME, all of them are built. Everything is checked first, and nothing is built if anything is wrong. Where
@@ -55,16 +54,19 @@ def command(session: Session, spec: str, name: tuple[str, ...], output: str, for
     """
     registry = session.registry()
     plans = plans_of(spec, name, registry)
+    lock = lock_on(spec, plans.values()) if locked else None
     _check_places([Path(output, name) for name in plans], force=force)
     built: list[_Built] = []
     errors: list[TorsoError] = []
     with Progress() as progress, told_to(progress.step):
         start_tensorflow(progress)
+        _start_proving()
         for plan in plans.values():
             for warning in plan.warnings:
                 progress.say(f"{plan.name}: warning: {warning}")
             try:
-                built.append(_build(plan, registry, Path(output, plan.name), force=force, progress=progress))
+                backbone = build(plan, registry, lock=lock, progress=progress.steps_of(plan.name))
+                built.append(_save(backbone, Path(output, plan.name), force=force, progress=progress))
             except (Exception, SystemExit) as error:  # noqa: BLE001  # one backbone's failure is not the others'
                 errors += errors_of(error)
                 progress.say(f"{plan.name}: failed")
@@ -92,14 +94,20 @@ def _check_places(places: Sequence[Path], *, force: bool) -> None:
     raise_all(errors)
 
 
-def _build(plan: Plan, registry: Registry, place: Path, *, force: bool, progress: Progress) -> _Built:
-    backbone = build(plan, registry, progress=lambda step: progress.step(f"{plan.name}: {step}"))
-    progress.step(f"{plan.name}: saving")
+def _start_proving() -> None:
+    """Start the process that reads saved models back, while the first is built."""
+    from torso.keras_bridge.proving import start
+
+    start()
+
+
+def _save(backbone: Backbone, place: Path, *, force: bool, progress: Progress) -> _Built:
+    progress.step(f"{backbone.name}: saving")
     backbone.save(place, force=force)
-    progress.say(f"{plan.name}: saved in {place}")
+    progress.say(f"{backbone.name}: saved in {place}")
     frozen = backbone.manifest["frozen"]
     return _Built(
-        name=plan.name,
+        name=backbone.name,
         folder=place,
         size=(place / MODEL).stat().st_size,
         features=backbone.manifest["features"],

@@ -9,6 +9,7 @@ from typing import Any
 
 from torso.cli.outcome import Outcome
 from torso.cli.session import Session, verb
+from torso.preprocessing import PREPROCESS
 from torso.registry import Catalogue
 from torso.spec.schema import ArchitectureEntry, Entry, json_schema
 
@@ -30,6 +31,7 @@ def command(session: Session) -> Outcome:
             Entry(name=name, doc=value.doc, options=value.options, main=value.main)
             for name, value in _spellings(registry.truncations)
         ],
+        preprocess=PREPROCESS,
         freeze_policies=[
             Entry(name=name, doc=value.doc, options=value.options, main=value.main)
             for name, value in _spellings(registry.freeze_policies)

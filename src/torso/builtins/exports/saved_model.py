@@ -1,0 +1,26 @@
+"""A SavedModel: what every other format begins from, as it is."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from torso.exporting import INPUT, SIGNATURE
+
+
+def write(saved_model: Path, folder: Path) -> None:
+    """Copy it; empty folders in it say nothing."""
+    shutil.copytree(saved_model, folder, dirs_exist_ok=True)
+    for inner in folder.iterdir():
+        if inner.is_dir() and not any(inner.iterdir()):
+            inner.rmdir()
+
+
+def run(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Features by name, as its signature gives them."""
+    import tensorflow as tf
+
+    signature = tf.saved_model.load(str(folder)).signatures[SIGNATURE]
+    return {name: values.numpy() for name, values in signature(**{INPUT: tf.constant(images)}).items()}

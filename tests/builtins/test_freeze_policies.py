@@ -1,0 +1,303 @@
+"""The built-in freeze policies: what each selects, without Keras, and on the architectures as Keras draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphs import graph_of as architecture
+from hypothesis import given, settings, strategies as st
+from random_graphs import networks
+
+import torso
+from torso.builtins.freeze_policies import torso_freeze_policies
+from torso.errors import CutError, TorsoError
+from torso.freezing import FreezePlan, freeze_through
+from torso.graph import LEVELS, Graph, Node
+from torso.plugins import BUILTINS, Plugins
+from torso.registry import Registry
+from torso.spec.nodes import from_python
+from torso.spec.options import read_options
+
+SEVEN = ("ResNet50", "MobileNetV2", "EfficientNetB0", "ConvNeXtTiny", "DenseNet121", "NASNetMobile", "VGG16")
+POLICIES = {policy.name: policy for policy in torso_freeze_policies()}
+
+
+def select(policy: str, value: Any, graph: Graph) -> FreezePlan:
+    """What a policy selects for a value as a user writes it under ``freeze:``."""
+    found = POLICIES[policy]
+    given = None if value is None else from_python(value)
+    return found.select(graph, read_options(f"freeze policy {policy!r}", found.options, given, main=found.main))
+
+
+def refusal(policy: str, value: Any, graph: Graph) -> str:
+    with pytest.raises(TorsoError) as caught:
+        select(policy, value, graph)
+    return str(caught.value)
+
+
+def sources(graph: Graph) -> dict[str, frozenset[str]]:
+    """What each node is computed from, itself included, found the other way round: forwards, a union of unions."""
+    found: dict[str, frozenset[str]] = {}
+    for node in graph:
+        found[node.name] = frozenset({node.name}).union(*(found[name] for name in node.inputs))
+    return found
+
+
+def kinds(graph: Graph, *wanted: str) -> frozenset[str]:
+    return frozenset(node.name for node in graph if node.kind in wanted)
+
+
+def every(graph: Graph) -> frozenset[str]:
+    return frozenset(node.name for node in graph)
+
+
+def test_the_policies_and_their_options_are_these() -> None:
+    assert {name: [option.name for option in policy.options] for name, policy in POLICIES.items()} == {
+        "all": [],
+        "none": [],
+        "through": ["at", "norm", "stochastic"],
+        "last": ["blocks", "norm", "stochastic"],
+        "norm_only": [],
+        "adapt_norm": [],
+    }
+
+
+@pytest.mark.parametrize("name", SEVEN)
+def test_all_selects_every_node_and_none_selects_none(name: str) -> None:
+    graph = architecture(name)
+    assert select("all", None, graph) == FreezePlan(weights=every(graph), stochastic="off")
+    assert select("none", None, graph) == FreezePlan(stochastic="on")
+
+
+@pytest.mark.parametrize("name", SEVEN)
+def test_norm_only_leaves_out_the_normalisations_that_have_a_scale(name: str) -> None:
+    graph = architecture(name)
+    train = kinds(graph, "BatchNormalization", "LayerNormalization", "UnitNormalization", "GroupNormalization")
+    assert select("norm_only", None, graph) == FreezePlan(weights=every(graph) - train, stochastic="off")
+    assert bool(train) == (name != "VGG16")
+    fixed = kinds(graph, "Normalization")  # of EfficientNet and ConvNeXt: their statistics are those of ImageNet
+    assert fixed <= every(graph) - train
+    assert bool(fixed) == (name in ("EfficientNetB0", "ConvNeXtTiny"))
+
+
+@pytest.mark.parametrize("name", SEVEN)
+def test_adapt_norm_adapts_batch_normalisation_alone(name: str) -> None:
+    graph = architecture(name)
+    batch = kinds(graph, "BatchNormalization")
+    assert select("adapt_norm", None, graph) == FreezePlan(weights=every(graph) - batch, adapt=batch, stochastic="off")
+    assert bool(batch) == (name not in ("VGG16", "ConvNeXtTiny"))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", SEVEN)
+def test_through_a_level_freezes_what_it_is_computed_from(name: str, level: str) -> None:
+    graph = architecture(name)
+    if level not in graph.levels:
+        assert f"{name} has no level {level}" in refusal("through", level, graph)
+        return
+    plan = select("through", level, graph)
+    assert plan == FreezePlan(
+        weights=sources(graph)[graph.levels[level]], norm=kinds(graph, "BatchNormalization"), stochastic="on"
+    )
+    assert plan == select("through", graph.levels[level], graph) == select("through", {"at": level}, graph)
+
+
+def test_freezing_goes_by_what_is_read_and_not_by_the_order_of_the_nodes() -> None:
+    """Of a residual block one branch stands before the other in the list, and is not computed from it."""
+    graph = architecture("ResNet50")
+    before = {node.name for node in graph.nodes[: graph.position("conv2_block1_3_bn") + 1]}
+    frozen = freeze_through(graph, "conv2_block1_3_bn", norm="train", stochastic="on").weights
+    assert before - frozen == {"conv2_block1_0_conv", "conv2_block1_0_bn"} & before
+    assert frozen < before
+
+
+@settings(max_examples=500)
+@given(networks(), st.data())
+def test_through_is_exactly_what_a_boundary_is_computed_from(graph: Graph, data: st.DataObject) -> None:
+    """Any node is a boundary where it is declared to be a level; there are 500 networks, and an oracle of their own."""
+    node = data.draw(st.sampled_from([node.name for node in graph]))
+    level = data.draw(st.sampled_from(list(LEVELS)))
+    graph = replace(graph, known_levels={level: node})
+    assert select("through", level, graph).weights == select("through", node, graph).weights == sources(graph)[node]
+
+
+@pytest.mark.parametrize(("norm", "stochastic"), [("frozen", "off"), ("train", "on"), ("train", "off")])
+def test_through_and_last_take_what_the_rest_does(norm: str, stochastic: str) -> None:
+    graph = architecture("EfficientNetB0")
+    more = {"norm": norm, "stochastic": stochastic}
+    for plan in (select("through", {"at": "C4", **more}, graph), select("last", {"blocks": 2, **more}, graph)):
+        assert plan.norm == (kinds(graph, "BatchNormalization") if norm == "frozen" else frozenset())
+        assert plan.stochastic == stochastic
+        assert not plan.adapt
+
+
+def test_freeze_through_is_the_helper_of_plugins() -> None:
+    graph = architecture("MobileNetV2")
+    plan = freeze_through(graph, "block_3_depthwise", norm="train", stochastic="off")  # a plugin may choose any node
+    assert plan == FreezePlan(weights=sources(graph)["block_3_depthwise"], stochastic="off")
+
+
+@pytest.mark.parametrize("name", SEVEN)
+def test_last_lets_as_many_blocks_train_as_it_says(name: str) -> None:
+    graph = architecture(name)
+    ends = [node.name for node in graph.blocks]
+    if graph.end.name not in ends:  # MobileNetV2 and EfficientNet widen behind their last block: that counts as one
+        assert name in ("MobileNetV2", "EfficientNetB0")
+        ends.append(graph.end.name)
+    for blocks in range(1, len(ends)):
+        plan = select("last", blocks, graph)
+        assert plan.weights == sources(graph)[ends[-1 - blocks]]
+        assert [end for end in ends if end not in plan.weights] == ends[-blocks:]
+
+
+def test_the_last_block_of_resnet50_is_its_last_bottleneck() -> None:
+    graph = architecture("ResNet50")
+    trains = every(graph) - select("last", 1, graph).weights
+    assert trains == {node.name for node in graph if node.name.startswith("conv5_block3_")}
+    assert {name[:12] for name in every(graph) - select("last", {"blocks": 2}, graph).weights} == {
+        "conv5_block2",
+        "conv5_block3",
+    }
+
+
+@pytest.mark.parametrize("blocks", [18, 19, 10**6])
+def test_last_refuses_as_many_blocks_as_there_are(blocks: int) -> None:
+    assert refusal("last", blocks, architecture("ResNet50")) == (
+        f"the last {blocks} blocks are all that ResNet50 has, or more: it has 18\n  known: 1 to 17"
+    )
+
+
+def test_last_refuses_a_network_of_one_block() -> None:
+    nodes = (Node(name="image", kind="InputLayer", shape=(4, 4, 3)), Node(name="end", kind="ReLU", inputs=("image",)))
+    assert refusal("last", 1, Graph("Net", nodes)) == (
+        "the last 1 blocks are all that Net has, or more: it has 1\n  known: none: write freeze: none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "value", "text"),
+    [
+        ("through", None, "freeze policy 'through' needs the option 'at': text"),
+        ("last", None, "freeze policy 'last' needs the option 'blocks': a whole number"),
+        ("last", 0, "blocks cannot be '0' (at $)\n  known: 1 or more"),
+        ("last", "some", "blocks must be a whole number, not the text 'some' (at $)"),
+        ("last", {"blocks": 1, "norm": "adapt"}, "norm cannot be 'adapt' (at $.norm)\n  known: frozen, train"),
+        (
+            "through",
+            {"at": "C4", "stochastic": "of"},
+            "stochastic cannot be 'of' (at $.stochastic)\n  did you mean: 'off'\n  known: on, off",
+        ),
+        (
+            "through",
+            {"at": "C4", "level": "C4"},
+            "freeze policy 'through' has no option 'level' (at $.level)\n  known: at, norm, stochastic",
+        ),
+        (
+            "through",
+            "block_13_expand",
+            "'block_13_expand' lies within a block of MobileNetV2, and a block is frozen or trains as a whole\n"
+            "  block end before: 'block_12_add'  (Add, stride 16, 96 channels)\n"
+            "  block end behind: 'block_13_project_BN'  (BatchNormalization, stride 32, 160 channels)",
+        ),
+    ],
+)
+def test_a_bad_option_is_refused(policy: str, value: Any, text: str) -> None:
+    assert refusal(policy, value, architecture("MobileNetV2")) == text
+
+
+@pytest.mark.parametrize("policy", ["all", "none", "norm_only", "adapt_norm"])
+def test_a_policy_without_options_takes_none(policy: str) -> None:
+    assert refusal(policy, {"norm": "train"}, architecture("VGG16")).startswith(
+        f"freeze policy {policy!r} has no option 'norm' (at $.norm)"
+    )
+
+
+def test_a_boundary_that_is_not_there_is_placed_in_the_spec(tmp_path: Path) -> None:
+    spec = tmp_path / "b.yaml"
+    spec.write_text(
+        "version: 1\nbackbones:\n  one:\n    architecture: VGG16\n    weights: none\n    freeze: {through: block3_conv1}\n"
+    )
+    with pytest.raises(CutError) as caught:
+        torso.load_specs(spec, registry=torso.Registry.load(discover=False))["one"]
+    assert str(caught.value) == (
+        f"'block3_conv1' lies within a block of VGG16, and a block is frozen or trains as a whole "
+        f"(at {spec}:6:23, $.backbones.one.freeze.through)\n"
+        "  block end before: 'block2_conv2'  (Conv2D, stride 2, 128 channels)\n"
+        "  block end behind: 'block3_conv3'  (Conv2D, stride 4, 256 channels)"
+    )
+
+
+PLUGIN = """
+import torso
+
+def half(graph, options):
+    end = graph.blocks[len(graph.blocks) // 2 - 1].name
+    return torso.freeze_through(graph, end, norm=options["norm"], stochastic="on")
+
+@torso.hookimpl
+def torso_freeze_policies():
+    yield torso.FreezePolicy(
+        name="half", doc="The first half of the blocks is frozen.", select=half,
+        options=(torso.Option(name="norm", type=str, default="frozen", choices=("frozen", "train")),),
+    )
+    yield torso.FreezePolicy(name="odd", doc="Nonsense.", select=lambda graph, options: {odd})
+"""
+
+Freeze = Callable[..., torso.Backbone]
+
+
+@pytest.fixture
+def freeze(tmp_path: Path) -> Freeze:
+    """A small VGG16, frozen by the policies of a plugin."""
+
+    def freeze(policy: Any, odd: str = "None") -> torso.Backbone:
+        (tmp_path / "acme.py").write_text(PLUGIN.format(odd=odd))
+        registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
+        return torso.create_backbone(
+            "VGG16", weights="none", input={"size": [32, 32]}, truncate={"level": "C2"}, freeze=policy, registry=registry
+        )
+
+    return freeze
+
+
+def test_a_policy_of_a_plugin_may_freeze_through_a_node_of_its_choice(freeze: Freeze) -> None:
+    backbone = freeze({"acme/half": {"norm": "train"}})
+    assert [node.name for node in backbone.graph.blocks] == ["block1_conv2", "block2_conv2", "block3_conv3"]
+    assert backbone.manifest["frozen"]["trains"] == [
+        f"block{block}_conv{conv}/{what}"
+        for block, convs in ((2, 2), (3, 3))
+        for conv in range(1, convs + 1)
+        for what in ("kernel", "bias")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("odd", "fact"),
+    [
+        ("None", "freeze policy 'acme/odd' returned NoneType, not a FreezePlan"),
+        ("torso.FreezePlan(weights={'block9'})", "freeze policy 'acme/odd' selected 'block9', and that is not in the trunk"),
+        ("torso.FreezePlan(weights={graph.nodes[1]})", "freeze policy 'acme/odd' selected Node(name='block1_conv1', "),
+        ("torso.FreezePlan(weights={1, 'block1_conv1'})", "freeze policy 'acme/odd' selected 1, and that is not in the trunk"),
+        ("torso.FreezePlan(weights=['block1_conv1'])", "freeze policy 'acme/odd' selected weights as a list, not as a set"),
+        ("torso.FreezePlan(norm='block1_conv1')", "freeze policy 'acme/odd' selected norm as a str, not as a set"),
+        ("torso.FreezePlan(adapt=None)", "freeze policy 'acme/odd' selected adapt as a NoneType, not as a set"),
+        (
+            "torso.FreezePlan(adapt={'block1_conv1'})",
+            "freeze policy 'acme/odd' lets 'block1_conv1' adapt, and that is no BatchNormalization",
+        ),
+        (
+            "torso.FreezePlan(norm={'block1_conv1'})",
+            "freeze policy 'acme/odd' freezes the norm 'block1_conv1', and that is no BatchNormalization",
+        ),
+        ("torso.FreezePlan(stochastic=False)", "freeze policy 'acme/odd' set stochastic to False, not to 'off' or 'on'"),
+        ("1 / 0", "freeze policy 'acme/odd' failed: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_policy_of_a_plugin_that_selects_nonsense_is_blamed(freeze: Freeze, odd: str, fact: str) -> None:
+    with pytest.raises(torso.PluginError) as caught:
+        freeze("acme/odd", odd)
+    assert caught.value.fact.startswith(fact)

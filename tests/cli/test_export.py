@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from networks import settle
+
+import torso as door
+from torso.keras_bridge.probe import probe_images
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+PLUGINS = ("--plugins-dir", str(FIXTURES / "export_formats"))
+
+keras.ops.zeros(())  # by now TensorFlow has logged what it logs at its start
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    registry = door.Registry.load(discover=False, plugins_dirs=[FIXTURES / "plugin_folder"])
+    twins = {"layers": ["right", "left"]}
+    backbone = door.create_backbone("TinyNet", name="edge", weights="none", truncate=twins, registry=registry)
+    settle(backbone.model, np.asarray(backbone.preprocess(probe_images(8, 8, 3))))
+    return backbone.save(tmp_path_factory.mktemp("original") / "edge")
+
+
+@pytest.fixture
+def edge(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A saved backbone beside the command line, and its features where the fixture's formats look for them."""
+    backbone = door.load(original)
+    given = backbone.model(backbone.preprocess(probe_images(8, 8, 3)))
+    np.savez(tmp_path / "features.npz", **{name: np.asarray(values) for name, values in given.items()})
+    monkeypatch.setenv("TORSO_TEST_FEATURES", str(tmp_path / "features.npz"))
+    return Path(shutil.copytree(original, tmp_path / "edge"))
+
+
+def test_export_ends_with_how_far_each_feature_is_off(torso, edge, tmp_path):
+    result = torso("export", "edge", "--to", "faithful", "-o", "deep/out", *PLUGINS)
+    assert result.code == 0
+    assert re.sub("─+", "─", result.out).split("\n")[:4] == [
+        "feature  shape   off by  tolerated",
+        "─  ─  ─  ─",
+        "right    8×8×4  0.0e+00     0.0001",
+        "left     8×8×4  0.0e+00     0.0001",
+    ]
+    below = " ".join(result.out.split("\n\n")[1].split())
+    assert re.sub(r"[0-9.]+ kB", "9.9 kB", below) == (
+        f"{Path('deep', 'out')}, 9.9 kB: inner/fingerprint.pb, inner/saved_model.pb, "
+        "inner/variables/variables.data-00000-of-00001, inner/variables/variables.index, process and export.json. "
+        "It takes RGB pixels of 0..255, divided by 255."
+    )
+    assert max(map(len, result.out.split("\n"))) <= 80
+    assert result.err.split("\n") == [
+        "starting TensorFlow",
+        "loading edge",
+        "writing a SavedModel",
+        "converting to faithful",
+        "comparing faithful with Keras",
+        f"edge: exported to {Path('deep', 'out')}",
+        "",
+    ]
+
+
+def test_export_as_json_is_the_record(torso, edge, tmp_path):
+    told = torso("export", "edge", "--to", "odd/faithful", "-o", "out", "--json", *PLUGINS).json
+    assert told.pop("folder") == "out"
+    assert told == json.loads((tmp_path / "out" / "export.json").read_text())
+    assert told["backbone"]["manifest"] == json.loads((edge / "manifest.json").read_text())["digest"]
+
+
+def test_an_export_that_is_off_ends_with_7_and_leaves_nothing(torso, edge, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    result = torso("export", "edge", "--to", "noisy", "-o", "out", *PLUGINS)
+    assert (result.code, result.out) == (7, "")
+    assert result.errors == (
+        "error: what export format 'noisy' wrote gives another feature 'right' than the Keras model: off by 1.0e-03 of its "
+        "largest value, and 0.0001 is tolerated\n"
+        "  left: off by 1.0e-03 of its largest value\n"
+        "  fix: another format; or a larger bound with --bound (Python: bound=), where that is good enough\n"
+    )
+    assert sorted(path for path in tmp_path.iterdir() if "images.npy" not in path.name) == before
+    assert torso("export", "edge", "--to", "noisy", "-o", "out", "--bound", "0.01", *PLUGINS).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "fact"),
+    [
+        (("--to", "wanting"), 2, "export format 'wanting' needs no_such_module and nor_this, which are not installed"),
+        (("--to", "onxx"), 2, "unknown export format 'onxx'"),
+        (("--to", "faithful", "--bound", "nan"), 2, "the bound must be a number from 0 on, as 1e-4, not nan"),
+        (("--to", "faithful", "-o", "edge"), 2, "'edge' exists already, and it is not an export that torso wrote, or not"),
+        (("--to", "faithful", "-o", "file/out"), 5, "nothing can be written in 'file'"),
+    ],
+)
+def test_what_can_be_refused_early_is_refused_before_tensorflow_starts(torso, edge, tmp_path, words, code, fact):
+    (tmp_path / "file").write_text("")
+    result = torso("export", "edge", "-o", "out", *words, *PLUGINS)
+    assert (result.code, result.out) == (code, "")
+    assert result.err.startswith(f"error: {fact}")
+
+
+def test_tensorflow_is_not_imported_where_a_converter_is_missing(edge, tmp_path):
+    code = f"""
+import sys
+from torso.cli import main
+try:
+    main(["export", "edge", "--to", "bare", "-o", "out", *{PLUGINS!r}])
+except SystemExit as end:
+    print(end.code, [name for name in ("tensorflow", "keras", "numpy") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout == "2 []\n"
+    assert "fix: install no_such_module" in done.stderr
+
+
+def test_a_folder_without_a_backbone_is_refused(torso, edge, tmp_path):
+    result = torso("export", "nowhere", "--to", "faithful", "-o", "out", *PLUGINS)
+    assert (result.code, result.err) == (2, "error: 'nowhere' holds no saved backbone: it has no manifest.json\n")
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "model.keras"])
+def test_a_backbone_that_was_changed_is_not_exported(torso, edge, tmp_path, file):
+    data = (edge / file).read_bytes()
+    (edge / file).write_bytes(data.replace(b'"name": "edge"', b'"name": "edgy"') if file == "manifest.json" else data[:-1])
+    result = torso("export", "edge", "--to", "faithful", "-o", "out", *PLUGINS)
+    assert (result.code, result.out) == (7, "")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_earlier_export_is_replaced_with_force_only(torso, edge, tmp_path):
+    words = ("export", "edge", "--to", "faithful", "-o", "out", *PLUGINS)
+    assert torso(*words).code == 0
+    first = (tmp_path / "out" / "process").read_text()
+    result = torso(*words)
+    assert (result.code, result.err) == (
+        2,
+        "error: 'out' exists already\n  fix: name another folder, or replace it with --force (Python: force=True)\n",
+    )
+    assert torso(*words, "--force").code == 0
+    assert (tmp_path / "out" / "process").read_text() != first
+
+
+def test_pictures_can_be_given_to_compare_on(torso, edge, tmp_path):
+    datasets = pytest.importorskip("sklearn.datasets")
+    files = [str(path) for path in sorted(Path(datasets.__file__).parent.glob("images/*.jpg"))]
+    assert len(files) == 2
+    backbone = door.load(edge)
+    given = backbone.model(backbone.preprocess(backbone.transform(files)))
+    np.savez(tmp_path / "features.npz", **{name: np.asarray(values) for name, values in given.items()})
+    words = ("export", "edge", "--to", "faithful", "-o", "out", "--json", *PLUGINS)
+    told = torso(*words, *(word for file in files for word in ("--images", file))).json
+    assert [output["error"] for output in told["outputs"]] == [0, 0]
+    result = torso(*words, "--force", "--images", "none.jpg")
+    assert (result.code, result.json["errors"][0]["fact"]) == (5, "'none.jpg' cannot be read")
+
+
+def test_debug_shows_the_traceback_of_the_other_process(torso, edge):
+    words = ("export", "edge", "--to", "failing", "-o", "out", *PLUGINS)
+    assert 'raise ValueError("no such kernel\\nand more")' in torso("--debug", *words).err
+    result = torso(*words)
+    assert (result.code, "Traceback" in result.err) == (4, False)
+
+
+def test_a_format_of_torso_works_from_the_command_line(torso, edge, tmp_path):
+    told = torso("export", "edge", "--to", "saved_model", "-o", "out", "--json").json
+    assert [output["name"] for output in told["outputs"]] == ["right", "left"]
+    assert all(0 <= output["error"] < 1e-5 for output in told["outputs"])

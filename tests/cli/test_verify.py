@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def saved(torso, spec):
+    """Two backbones on disk."""
+    assert torso("build", "tiny.yaml", "-o", "nets").code == 0
+
+
+def edit(folder, change):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_verify_tells_what_it_looked_at(torso, saved):
+    result = torso("verify", "nets/whole", plugins=False)
+    assert result.code == 0
+    assert result.out.split("\n") == [
+        "nets/whole: is what its manifest says",
+        "check              found",
+        "─────────────  ──  ────────────────────────────────────────────────",
+        "manifest       ok  as it was written",
+        "files          ok  model.keras, as it was saved",
+        "graph          ok  7 nodes",
+        "features       ok  drop",
+        "frozen         ok  nothing trains, and training gives the same bits",
+        "preprocessing  ok  the same bits",
+        "probe          ok  drop: the same bits",
+        "made with      ok  the same versions as here",
+        "plugins        ok  those that are here",
+        "",
+    ]
+    assert result.err == "starting TensorFlow\nlooking at nets/whole\n"
+
+
+def test_verify_of_one_that_trains_says_so(torso, saved):
+    assert "frozen         ok  2 variables train, as saved\n" in torso("verify", "nets/stem").out
+
+
+def test_verify_ends_with_7_and_says_what_differs_in_every_folder(torso, saved, tmp_path):
+    edit(tmp_path / "nets" / "stem", lambda manifest: manifest["frozen"].update(trainable=9))
+    result = torso("verify", "nets/whole", "nets/stem", "nets/none", plugins=False)
+    assert result.code == 7
+    assert result.out.startswith("nets/whole: is what its manifest says\n")
+    assert "nets/stem: is not what its manifest says\n" in result.out
+    assert "frozen         NO  frozen.trainable was 9, is 224\n" in result.out
+    assert result.errors == (
+        "error: 'nets/none' holds no saved backbone: it has no manifest.json\n"
+        "error: 'nets/stem' is not what its manifest says\n"
+        "  manifest: changed after it was written\n"
+        "  frozen: frozen.trainable was 9, is 224\n"
+    )
+
+
+def test_verify_as_json_has_every_difference(torso, saved, tmp_path):
+    edit(tmp_path / "nets" / "stem", lambda manifest: manifest["frozen"].update(trainable=9))
+    result = torso("verify", "nets/stem", "--json")
+    assert result.code == 7
+    (one,) = result.json["verified"]
+    assert (one["folder"], one["name"], one["holds"]) == ("nets/stem", "stem", False)
+    (frozen,) = [check for check in one["checks"] if check["name"] == "frozen"]
+    assert frozen["differences"] == [{"fact": "frozen.trainable", "told": 9, "found": 224}]
+    assert [error["fact"] for error in result.json["errors"]] == ["'nets/stem' is not what its manifest says"]
+
+
+def test_diff_of_the_same_says_so(torso, saved, tmp_path):
+    shutil.copytree(tmp_path / "nets" / "whole", tmp_path / "copy")
+    result = torso("diff", "nets/whole", "copy", plugins=False)
+    assert (result.code, result.out, result.err) == (0, "nets/whole and copy are the same backbone\n", "")
+
+
+def test_diff_ends_with_1_and_tells_the_facts(torso, saved, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    result = torso("diff", "nets/whole", "nets/stem", plugins=False)
+    assert result.code == 1
+    assert re.search(r"^plan\.options\.width +4 +8$", result.out, re.MULTILINE)
+    assert re.search(r"^plan\.truncate\.name +truncations/none +truncations/layer$", result.out, re.MULTILINE)
+    assert re.search(r"^variables with other values +- +2: stem/bias, stem/kernel$", result.out, re.MULTILINE)
+    assert re.search(r"^variables of its own +4: left/bias, left/kernel, right/bias, right/kernel +-$", result.out, re.MULTILINE)
+    assert result.err == ""
+
+
+def test_diff_as_json_says_whether_they_are_the_same(torso, saved):
+    result = torso("diff", "nets/whole", "nets/stem", "--json")
+    assert result.code == 1
+    assert result.json["same"] is False
+    assert {"fact": "plan.options.width", "one": 4, "other": 8} in result.json["differences"]
+
+
+def test_diff_of_what_was_tampered_with_is_an_error(torso, saved, tmp_path):
+    edit(tmp_path / "nets" / "stem", lambda manifest: manifest["frozen"].update(trainable=9))
+    result = torso("diff", "nets/whole", "nets/stem")
+    assert (result.code, result.out) == (7, "")
+    assert "'nets/stem/manifest.json' was changed after it was saved" in result.err
+
+
+def test_lock_and_build_locked(torso, spec, tmp_path):
+    result = torso("lock", "tiny.yaml")
+    assert (result.code, result.out) == (0, "tiny.lock.json\nwhole: locked\nstem: locked\n")
+    assert "whole: warning: its weights are random, and are not locked\n" in result.err
+    assert torso("lock", "tiny.yaml").out == "tiny.lock.json\nwhole: the same\nstem: the same\n"
+    assert torso("build", "tiny.yaml", "-o", "nets", "--locked").code == 0
+
+    spec.write_text(spec.read_text().replace("width: 8", "width: 16"))
+    result = torso("build", "tiny.yaml", "-o", "other", "--locked")
+    assert (result.code, result.out) == (7, "")
+    assert result.errors == (
+        "error: backbone 'stem' is not what 'tiny.lock.json' names\n"
+        "  plan.arguments.width: 16, locked is 8\n"
+        "  plan.options.width: 16, locked is 8\n"
+        "  fix: go back to what is locked, or lock what is here: torso lock\n"
+    )
+    assert not (tmp_path / "other").exists()
+    assert torso("build", "tiny.yaml", "whole", "-o", "other", "--locked").code == 0  # the one that is as locked
+
+    result = torso("lock", "tiny.yaml", "stem")
+    assert result.code == 0
+    assert result.out.startswith("tiny.lock.json\nstem: changed\n  features.stem.channels: 8, now 16\n")
+    assert torso("build", "tiny.yaml", "-o", "all", "--locked").code == 0
+
+
+def test_lock_forgets_what_the_spec_no_longer_has(torso, spec):
+    torso("lock", "tiny.yaml")
+    spec.write_text(spec.read_text().split("  stem:")[0])
+    assert torso("lock", "tiny.yaml").out == (
+        "tiny.lock.json\nwhole: the same\nstem: not in the spec any more, and not locked\n"
+    )
+
+
+def test_build_locked_without_a_lock_is_refused_at_once(torso, spec):
+    result = torso("build", "tiny.yaml", "-o", "nets", "--locked")
+    assert (result.code, result.err) == (
+        2,
+        "error: there is no 'tiny.lock.json', and --locked builds what a lock names\n"
+        "  fix: torso lock tiny.yaml, and keep it beside the spec\n",
+    )
+
+
+def test_lock_replaces_no_file_of_another_hand_unless_told(torso, spec, tmp_path):
+    place = tmp_path / "tiny.lock.json"
+    place.write_text("years of work")
+    result = torso("lock", "tiny.yaml")
+    assert result.code == 7
+    assert "'tiny.lock.json' cannot be read" in result.errors
+    assert place.read_text() == "years of work"
+    assert torso("lock", "tiny.yaml", "--force").code == 0
+    assert json.loads(place.read_text())["lock"] == 1
+
+
+def test_a_lock_that_fails_leaves_the_old_one(torso, spec, tmp_path):
+    torso("lock", "tiny.yaml")
+    before = (tmp_path / "tiny.lock.json").read_bytes()
+    spec.write_text(spec.read_text() + "  fail: {architecture: FailNet}\n")
+    assert torso("lock", "tiny.yaml").code == 4
+    assert (tmp_path / "tiny.lock.json").read_bytes() == before
