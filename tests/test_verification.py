@@ -21,7 +21,7 @@ from torso.manifest import digest_of
 from torso.registry import Registry
 
 TINY = Path(__file__).parent / "fixtures" / "plugin_folder"
-NAMES = ("manifest", "files", "graph", "features", "frozen", "preprocessing", "probe", "made with", "plugins")
+NAMES = ("manifest", "files", "graph", "features", "variables", "frozen", "preprocessing", "probe", "made with", "plugins")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,7 @@ def test_a_saved_backbone_is_what_its_manifest_says(saved: Path) -> None:
         "model.keras, as it was saved",
         "7 nodes",
         "drop",
+        "6 with the same bits",
         "nothing trains, and training gives the same bits",
         "the same bits",
         "drop: the same bits",
@@ -143,7 +144,18 @@ def test_swapped_weights_are_found_even_under_a_signed_manifest(saved: Path, tmp
     shutil.copy(other.save(tmp_path / "other") / "model.keras", saved / "model.keras")
     assert set(failed(saved)) == {"files"}
     sign_the_model(saved)
-    assert set(failed(saved)) == {"probe"}
+    wrong = failed(saved)
+    assert set(wrong) == {"variables", "probe"}
+    assert wrong["variables"].startswith("variables.stem/kernel was ")
+    with pytest.raises(torso.IntegrityError, match="variables.stem/kernel expected: "):
+        torso.load(saved)
+
+
+def test_a_variable_that_is_in_one_of_the_two_only_is_named(saved: Path) -> None:
+    edit(saved, lambda manifest: manifest["variables"].update({"stem/more": "0" * 64}))
+    assert failed(saved) == {"variables": "variables.stem/more was 000000000000…, is -"}
+    edit(saved, lambda manifest: [manifest["variables"].pop(name) for name in ("stem/more", "right/bias")])
+    assert failed(saved)["variables"].startswith("variables.right/bias was -, is ")
 
 
 @pytest.mark.parametrize("name", ["model.keras", "manifest.json"])
@@ -178,7 +190,10 @@ def test_what_is_no_manifest_of_this_version_is_refused(saved: Path, text: str, 
             look(saved)
 
 
-@pytest.mark.parametrize("fact", ["probe", "features", "files", "plugins", "made_with", "name", "frozen", "graph", "plan"])
+FACTS = ["probe", "features", "files", "plugins", "made_with", "name", "frozen", "graph", "plan", "variables"]
+
+
+@pytest.mark.parametrize("fact", FACTS)
 def test_a_manifest_that_lacks_something_is_refused(saved: Path, fact: str) -> None:
     edit(saved, lambda manifest: manifest.pop(fact))
     with pytest.raises(torso.IntegrityError, match=f"does not say what a manifest says\n  cause: KeyError: '{fact}'"):

@@ -26,8 +26,8 @@ class Check:
     """One thing that was looked at.
 
     Attributes:
-        name: What: ``manifest``, ``files``, ``graph``, ``features``, ``frozen``, ``preprocessing``, ``probe``,
-            ``made with``, ``plugins``.
+        name: What: ``manifest``, ``files``, ``graph``, ``features``, ``variables``, ``frozen``, ``preprocessing``,
+            ``probe``, ``made with``, ``plugins``.
         holds: Whether it is as it was saved; what holds may still be worth a word, as another version of Keras.
         words: What was found, in one line.
         differences: Each fact that is not as the manifest tells it.
@@ -106,6 +106,7 @@ def _replayed(place: Path, manifest: Manifest) -> Iterator[Check]:
     words = {
         "graph": f"{manifest['graph']['nodes']} nodes",
         "features": ", ".join(feature["name"] for feature in manifest["features"]),
+        "variables": f"{len(manifest['variables'])} with the same bits",
         "frozen": _frozen(manifest),
         "preprocessing": "the same bits",
     }

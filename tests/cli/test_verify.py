@@ -30,6 +30,7 @@ def test_verify_tells_what_it_looked_at(torso, saved):
         "files          ok  model.keras, as it was saved",
         "graph          ok  7 nodes",
         "features       ok  drop",
+        "variables      ok  6 with the same bits",
         "frozen         ok  nothing trains, and training gives the same bits",
         "preprocessing  ok  the same bits",
         "probe          ok  drop: the same bits",

@@ -19,8 +19,8 @@ class Replay:
     """What was found.
 
     Attributes:
-        differences: Each fact that is not as the manifest tells it; a path begins with ``graph``, ``features``, ``frozen``
-            or ``preprocessing``.
+        differences: Each fact that is not as the manifest tells it; a path begins with ``graph``, ``features``,
+            ``variables``, ``frozen`` or ``preprocessing``.
         off: For each feature, how far its values are from those that were saved, relative to the largest; 0 for the same
             bits, infinite where it cannot be computed.
     """

@@ -18,6 +18,7 @@ from torso.keras_bridge.freeze import report_of, restore
 from torso.keras_bridge.probe import TOLERANCE, described, digest_of, features_for, probe_images
 from torso.keras_bridge.proving import prove
 from torso.keras_bridge.reading import custom_classes, features_of, read_graph
+from torso.keras_bridge.variables import variables_by_path
 from torso.manifest import (
     MODEL,
     VERSION,
@@ -125,7 +126,7 @@ def load_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph]:
     """Read a model back.
 
     Raises:
-        IntegrityError: It cannot be read, or its graph, features or freezing are not what the manifest says.
+        IntegrityError: It cannot be read, or its graph, features, values or freezing are not what the manifest says.
     """
     model, graph, wrong = read_model(path, manifest)
     if wrong:
@@ -159,7 +160,16 @@ def read_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph, list
         ("features", manifest["features"], features_as_json(features_of(model, graph))),
         *((f"frozen.{name}", manifest["frozen"][name], value) for name, value in frozen.items()),
     ]
-    return model, graph, [(fact, saved, found) for fact, saved, found in facts if saved != found]
+    saved, found = manifest["variables"], _digests(model)
+    facts += [(f"variables.{path}", saved.get(path), found.get(path)) for path in dict.fromkeys([*saved, *found])]
+    return model, graph, [(fact, told, is_now) for fact, told, is_now in facts if told != is_now]
+
+
+def _digests(model: keras.Model) -> dict[str, str]:
+    """SHA-256 of the values of each weight, by its path."""
+    weights = {id(weight) for weight in model.weights}
+    variables = variables_by_path(model).items()
+    return {path: digest_of(np.asarray(variable)) for path, variable in variables if id(variable) in weights}
 
 
 def _saved_names(path: Path) -> list[str]:
