@@ -252,6 +252,9 @@ def test_a_network_that_tensorflow_cannot_draw_is_refused_with_the_reason(tmp_pa
     assert fact == "the network computes, but TensorFlow cannot draw the graph of it that every export begins from"
     assert cause.startswith("'a name' is not a valid scope name.")
     assert not (tmp_path / "there").exists()
+    later = keras.layers.Dense(1)
+    later.build((None, 1))
+    assert later.kernel.path == f"{later.name}/kernel"  # nothing of the failure hangs on
 
 
 @pytest.mark.slow

@@ -147,7 +147,7 @@ def test_swapped_weights_are_found_even_under_a_signed_manifest(saved: Path, tmp
     wrong = failed(saved)
     assert set(wrong) == {"variables", "probe"}
     assert wrong["variables"].startswith("variables.stem/kernel was ")
-    with pytest.raises(torso.IntegrityError, match="variables.stem/kernel expected: "):
+    with pytest.raises(torso.IntegrityError, match=r"variables\.stem/kernel expected: "):
         torso.load(saved)
 
 

@@ -281,7 +281,10 @@ def test_a_policy_of_a_plugin_may_freeze_through_a_node_of_its_choice(freeze: Fr
         ("None", "freeze policy 'acme/odd' returned NoneType, not a FreezePlan"),
         ("torso.FreezePlan(weights={'block9'})", "freeze policy 'acme/odd' selected 'block9', and that is not in the trunk"),
         ("torso.FreezePlan(weights={graph.nodes[1]})", "freeze policy 'acme/odd' selected Node(name='block1_conv1', "),
-        ("torso.FreezePlan(weights={1, 'block1_conv1'})", "freeze policy 'acme/odd' selected 1, and that is not in the trunk"),
+        (
+            "torso.FreezePlan(weights={1, 'block1_conv1'})",
+            "freeze policy 'acme/odd' selected 1, and that is not in the trunk",
+        ),
         ("torso.FreezePlan(weights=['block1_conv1'])", "freeze policy 'acme/odd' selected weights as a list, not as a set"),
         ("torso.FreezePlan(norm='block1_conv1')", "freeze policy 'acme/odd' selected norm as a str, not as a set"),
         ("torso.FreezePlan(adapt=None)", "freeze policy 'acme/odd' selected adapt as a NoneType, not as a set"),

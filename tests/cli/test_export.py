@@ -74,6 +74,15 @@ def test_export_as_json_is_the_record(torso, edge, tmp_path):
     assert told["backbone"]["manifest"] == json.loads((edge / "manifest.json").read_text())["digest"]
 
 
+@pytest.mark.parametrize("said", ["edge", "edge/", ".", "../edge"])
+def test_without_a_place_the_export_stands_beside_the_backbone(torso, edge, tmp_path, monkeypatch, said):
+    if said.startswith("."):
+        monkeypatch.chdir(edge)
+    told = torso("export", said, "--to", "odd/faithful", "--json", *PLUGINS).json
+    assert Path(told["folder"]).resolve() == tmp_path / "edge-faithful"
+    assert (tmp_path / "edge-faithful" / "export.json").is_file()
+
+
 def test_an_export_that_is_off_ends_with_7_and_leaves_nothing(torso, edge, tmp_path):
     before = sorted(tmp_path.iterdir())
     result = torso("export", "edge", "--to", "noisy", "-o", "out", *PLUGINS)

@@ -84,7 +84,9 @@ def test_diff_ends_with_1_and_tells_the_facts(torso, saved, monkeypatch):
     assert re.search(r"^plan\.options\.width +4 +8$", result.out, re.MULTILINE)
     assert re.search(r"^plan\.truncate\.name +truncations/none +truncations/layer$", result.out, re.MULTILINE)
     assert re.search(r"^variables with other values +- +2: stem/bias, stem/kernel$", result.out, re.MULTILINE)
-    assert re.search(r"^variables of its own +4: left/bias, left/kernel, right/bias, right/kernel +-$", result.out, re.MULTILINE)
+    assert re.search(
+        r"^variables of its own +4: left/bias, left/kernel, right/bias, right/kernel +-$", result.out, re.MULTILINE
+    )
     assert result.err == ""
 
 

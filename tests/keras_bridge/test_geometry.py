@@ -61,6 +61,19 @@ def computed(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return outputs
 
 
+@pytest.mark.parametrize("axis", [-1, 3])
+def test_channels_that_are_turned_round_leave_every_cell_where_it_is(axis: int) -> None:
+    conv = layers.Conv2D(4, 5, strides=2, padding="same")
+    node = last_of(lambda x: keras.ops.flip(x, axis=axis), conv)
+    assert (node.stride, node.receptive_field, node.sees_all) == (2, 5, False)
+
+
+@pytest.mark.parametrize("axis", [None, 0, -2, (2, 3)])
+def test_behind_cells_that_are_turned_round_there_is_no_stride(axis: Any) -> None:
+    node = last_of(lambda x: keras.ops.flip(x, axis=axis), layers.Conv2D(4, 5, strides=2))
+    assert (node.stride, node.receptive_field, node.sees_all) == (None, None, True)
+
+
 # --- by brute force -----------------------------------------------------------------------------------------------------
 
 Chain = list[tuple[str, dict[str, Any]]]

@@ -47,7 +47,7 @@ class _Torso(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in VERBS and not ctx.resilient_parsing:
-            notes = [*did_you_mean(args[0], VERBS), known(VERBS)]
+            notes = [*did_you_mean(args[0], VERBS), known(VERBS, most=len(VERBS))]
             raise UsageError(f"there is no verb {args[0]!r}", notes=notes)
         return super().resolve_command(ctx, args)
 

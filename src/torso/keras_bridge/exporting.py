@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,10 @@ def save_for_inference(model: keras.Model, names: Sequence[str], folder: Path) -
         return given if isinstance(given, dict) else dict(zip(names, tf.nest.flatten(given), strict=True))
 
     images = tf.TensorSpec(model.input_shape, model.input.dtype, name=INPUT)
+    function = tf.function(features, input_signature=[images], autograph=False)
     try:
-        signature = tf.function(features, input_signature=[images], autograph=False).get_concrete_function()
+        with ThreadPoolExecutor(1) as own:  # Keras leaves its name scopes behind in a thread where drawing fails
+            signature = own.submit(function.get_concrete_function).result()
     except Exception as error:  # whatever a layer raises that can be called, and cannot be drawn
         fact = "the network computes, but TensorFlow cannot draw the graph of it that every export begins from"
         raise PluginError(fact, notes=[("cause", _cause(error))]) from error

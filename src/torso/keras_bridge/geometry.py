@@ -112,7 +112,9 @@ def grid_behind(entry: Config, inputs: Sequence[Grid | None], shapes: Sequence[S
     kind = entry["class_name"]
     if entry["class_name"] == "InputLayer":
         return (Axis(), Axis()) if len(shape) == 3 else None
-    if not maps or len(shape) != 3 or kind.startswith("Global") or kind in _SCATTER:
+    if not maps or len(shape) != 3 or kind.startswith("Global"):
+        return None
+    if kind in _SCATTER and not _turns_channels_alone(entry):
         return None
     joined = (_outermost([grid[0] for grid in maps]), _outermost([grid[1] for grid in maps]))
     if joined[0] is None or joined[1] is None:
@@ -159,6 +161,11 @@ def sees_all(entry: Config, grids: Sequence[Grid | None], grid: Grid | None, inp
         or (entry["class_name"] in _ALONG_AN_AXIS and _axes_of(entry) - {-1, _AXES - 1} != set())
         or (grid is None and any(before is not None for before in grids))
     )
+
+
+def _turns_channels_alone(entry: Config) -> bool:
+    """Whether it is a flip from RGB to BGR, which leaves every cell where it is."""
+    return entry["class_name"] == "Flip" and is_keras(entry) and entry["config"].get("axis") in (-1, _AXES - 1)
 
 
 def _axes_of(entry: Config) -> set[int]:

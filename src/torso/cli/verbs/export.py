@@ -21,7 +21,7 @@ from torso.manifest import parse_manifest
 
 @verb(
     "export",
-    example="torso export backbones/edge --to onnx -o edge-onnx",
+    example="torso export backbones/edge --to onnx",
     codes=(0, 2, 4, 5, 6, 7, 130, 143),
 )
 @click.argument("folder", type=click.Path(), metavar="DIR")
@@ -32,7 +32,9 @@ from torso.manifest import parse_manifest
     shell_complete=export_formats,
     help="saved_model, litert, onnx, openvino, or a plugin's.",
 )
-@click.option("-o", "--output", required=True, type=click.Path(), metavar="FOLDER", help="Folder for the files.")
+@click.option(
+    "-o", "--output", type=click.Path(), metavar="FOLDER", help="Folder for the files; DIR-FORMAT where it is not given."
+)
 @click.option(
     "--images",
     multiple=True,
@@ -48,7 +50,7 @@ from torso.manifest import parse_manifest
 )
 @click.option("--force", is_flag=True, help="Replace what was exported there before.")
 def command(
-    session: Session, folder: str, to: str, output: str, images: tuple[str, ...], bound: float | None, force: bool
+    session: Session, folder: str, to: str, output: str | None, images: tuple[str, ...], bound: float | None, force: bool
 ) -> Outcome:
     """Write the backbone saved in DIR for another runtime, and compare what it gives there with what it gives in Keras.
 
@@ -61,7 +63,7 @@ def command(
     chosen = registry.export_formats.resolve(to)
     require_installed(chosen.value)
     tolerance_of(chosen.value, bound)
-    place = Path(output)
+    place = Path(output) if output is not None else _beside(Path(folder), chosen.value.name)
     parse_manifest(Path(folder))  # whether there is a backbone at all is known before TensorFlow starts
     refuse_existing(place, force=force, ours=is_export, kind=KIND)
     require_writable(place)
@@ -80,7 +82,13 @@ def command(
         )
         progress.say(f"{backbone.name}: exported to {place}")
     record = read_record(place)
-    return Outcome(document={"folder": output, **record}, text=_text(record, place, session.out))
+    return Outcome(document={"folder": str(place), **record}, text=_text(record, place, session.out))
+
+
+def _beside(folder: Path, name: str) -> Path:
+    """``backbones/edge-onnx`` for ``backbones/edge``."""
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    return named.with_name(f"{named.name}-{name}")
 
 
 def _text(record: Record, place: Path, out: TextIO) -> str:
