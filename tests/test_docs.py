@@ -127,6 +127,14 @@ def test_every_channel_adapter_stands_in_the_readme() -> None:
     assert sorted(own) == sorted(re.findall(r"`(\w+)`", sentence))
 
 
+def test_every_export_format_stands_in_the_readme_with_what_it_needs() -> None:
+    own = {one.value.name: one.value.install or "" for one in torso.Registry.load(discover=False).export_formats}
+    table = README.partition("| `--to` |")[2].partition("\n\n")[0]
+    assert dict(re.findall(r"^\| `(\w+)` \| .+ \| `?([^`]*?)`? ?\|$", table, re.MULTILINE)) == own
+    sentence = README.partition("Export formats: ")[2].partition(".")[0]
+    assert sorted(own) == sorted(re.findall(r"`(\w+)`", sentence))
+
+
 def test_every_hook_stands_in_the_readme_with_its_exact_signature() -> None:
     for name, hook in vars(hookspecs).items():
         if name.startswith("torso_"):
