@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -135,6 +137,26 @@ def test_load_gives_back_what_was_saved(tmp_path: Path, registry: torso.Registry
         key: told[key] for key in told if key != "frozen"
     }
     assert loaded.manifest["frozen"] == told["frozen"] | {"lost_by_keras": []}
+
+
+def test_what_a_backbone_was_compiled_with_is_not_saved(tmp_path: Path, registry: torso.Registry) -> None:
+    def own_loss(wanted: Any, given: Any) -> Any:
+        return keras.ops.mean(given - wanted)
+
+    backbone = torso.create_backbone(
+        "MobileNetV2", weights="none", input={"size": [32, 32]}, truncate={"level": "C1"}, freeze="none", registry=registry
+    )
+    backbone.model.compile("adam", own_loss)
+    backbone.model.fit(images((32, 32, 3)), np.zeros((2, *backbone.features[0].shape)), verbose=0)
+    config = backbone.model.get_config()
+    folder = backbone.save(tmp_path / "edge")
+    plain = keras.models.load_model(folder / "model.keras")  # own_loss could not be found
+    assert not plain.compiled
+    assert json.dumps(plain.get_config()) == json.dumps(config)
+    assert_same_and_meaningful(plain(images((32, 32, 3))), backbone.model(images((32, 32, 3))))
+    assert backbone.model.compiled
+    with zipfile.ZipFile(folder / "model.keras") as archive, h5py.File(archive.open("model.weights.h5")) as values:
+        assert "optimizer" not in values
 
 
 def test_features_say_where_the_backbone_ends(registry: torso.Registry) -> None:

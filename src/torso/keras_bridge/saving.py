@@ -104,7 +104,7 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Write a model as ``.keras``.
+    """Write a model as ``.keras``, without what it was compiled with: a loss of the user's own would not load elsewhere.
 
     Raises:
         PluginError: It has layers of a class that plain Keras does not know.
@@ -117,7 +117,7 @@ def save_model(model: keras.Model, path: Path) -> None:
             notes=[("fix", "build the network of Keras' own layers and ops")],
         )
     try:
-        model.save(path)
+        (keras.Model(model.input, model.output, name=model.name) if model.compiled else model).save(path)
     except RuntimeError as error:  # what HDF5 makes of a full disk
         raise DiskError(f"{path.name} could not be written", notes=[("cause", str(error).split("\n")[0])]) from error
 
