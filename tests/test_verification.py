@@ -119,6 +119,14 @@ def test_a_feature_that_the_model_does_not_have_is_found(saved: Path) -> None:
         torso.load(saved)
 
 
+def test_a_stride_is_held_against_what_the_same_torso_tells(saved: Path) -> None:
+    edit(saved, lambda manifest: manifest["features"][0].update(stride=None))
+    assert failed(saved)["features"].startswith("features was ")
+    edit(saved, lambda manifest: manifest["made_with"].update(torso="0.0.9"))
+    assert failed(saved) == {}
+    assert torso.load(saved).features[0].stride is None  # as it was saved
+
+
 def test_every_bit_that_flips_is_found(saved: Path) -> None:
     data = (saved / "model.keras").read_bytes()
     generator = np.random.default_rng(0)

@@ -154,15 +154,19 @@ def read_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph, list
     graph = graph.knowing(manifest["graph"]["levels"])
     restore(model, manifest["frozen"])
     frozen = as_json(report_of(model))
+    features = features_as_json(features_of(model, graph))
+    if manifest["made_with"]["torso"] != versions()["torso"]:
+        for feature, saved in zip(features, manifest["features"], strict=False):
+            feature["stride"] = saved["stride"]  # another torso may know more strides, or fewer
     facts = [
         ("graph.nodes", manifest["graph"]["nodes"], len(graph)),
         ("graph.fingerprint", manifest["graph"]["fingerprint"], fingerprint(graph)),
-        ("features", manifest["features"], features_as_json(features_of(model, graph))),
+        ("features", manifest["features"], features),
         *((f"frozen.{name}", manifest["frozen"][name], value) for name, value in frozen.items()),
     ]
-    saved, found = manifest["variables"], _digests(model)
-    facts += [(f"variables.{path}", saved.get(path), found.get(path)) for path in dict.fromkeys([*saved, *found])]
-    return model, graph, [(fact, told, is_now) for fact, told, is_now in facts if told != is_now]
+    told, found = manifest["variables"], _digests(model)
+    facts += [(f"variables.{path}", told.get(path), found.get(path)) for path in dict.fromkeys([*told, *found])]
+    return model, graph, [(fact, saved, is_now) for fact, saved, is_now in facts if saved != is_now]
 
 
 def _digests(model: keras.Model) -> dict[str, str]:
