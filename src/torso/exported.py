@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from torso.errors import PluginError
 from torso.files import hash_of
 from torso.manifest import digest_of
 
@@ -35,8 +36,16 @@ def files_in(folder: Path) -> dict[str, Path]:
 
 
 def write_record(record: Record, folder: Path) -> None:
-    """Write it beside the files, with the size and the hash of each, and a hash of its own."""
-    facts = {name: {"bytes": path.stat().st_size, "sha256": hash_of(path)} for name, path in files_in(folder).items()}
+    """Write it beside the files, with the size and the hash of each, and a hash of its own.
+
+    Raises:
+        PluginError: There is a link, a pipe or a device among them.
+    """
+    files = files_in(folder)
+    for name, path in files.items():
+        if path.is_symlink() or not path.is_file():
+            raise PluginError(f"the export has {name!r}, which is no file of its own", notes=[("fix", "write plain files")])
+    facts = {name: {"bytes": path.stat().st_size, "sha256": hash_of(path)} for name, path in files.items()}
     whole = {**record, "export": VERSION, "files": facts}
     text = json.dumps({**whole, "digest": digest_of(whole)}, indent=2, ensure_ascii=False, sort_keys=True)
     (folder / NAME).write_text(text + "\n", encoding="utf-8")

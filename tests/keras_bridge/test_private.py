@@ -8,8 +8,18 @@ from pathlib import Path
 import keras
 import pytest
 
+from torso.errors import TorsoError
 from torso.keras_bridge import private
-from torso.keras_bridge.private import can_forget, can_intercept, counting_names, without_values, without_weights
+from torso.keras_bridge.private import (
+    can_forget,
+    can_intercept,
+    counting_names,
+    inner_layers,
+    let_pass,
+    optimized,
+    without_values,
+    without_weights,
+)
 
 
 def efficientnet() -> keras.Model:
@@ -151,3 +161,81 @@ def test_where_the_count_of_names_cannot_be_trusted_any_name_may_be_of_it(
     monkeypatch.setattr(private, "_name_counts", lambda: next(found))
     with counting_names() as is_numbered:
         assert is_numbered(keras.layers.Dense(1, name="dense_3"))
+
+
+def trained(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """The variables that an optimizer is built for."""
+    variables = [keras.Variable([1.0, 2.0], name=name) for name in ("one", "other")]
+    optimizer.build(variables)
+    return variables
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_this_keras_has_the_private_name_that_tells_what_an_optimizer_trains(half: bool) -> None:
+    optimizer = keras.optimizers.SGD()
+    if half:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    assert optimized(optimizer) is None  # it is not built
+    variables = trained(optimizer)
+    assert optimized(optimizer) == {id(variable) for variable in variables}  # if this fails, the way below is taken
+
+
+def test_without_the_private_name_nothing_is_known_of_an_optimizer() -> None:
+    class Moved(keras.optimizers.SGD):  # type: ignore[misc]
+        def __getattribute__(self, name: str) -> object:
+            if name == "_trainable_variables":
+                raise AttributeError(name)
+            return super().__getattribute__(name)
+
+    optimizer = Moved()
+    trained(optimizer)
+    assert optimized(optimizer) is None
+    assert optimized(None) is None  # a model that is compiled without
+
+
+def wrapper() -> keras.Layer:
+    layer = keras.layers.TimeDistributed(keras.layers.SpectralNormalization(keras.layers.Dense(2, name="dense")))
+    layer.build((None, 3, 4))
+    return layer
+
+
+def test_this_keras_has_the_private_name_that_tells_what_is_within_a_layer() -> None:
+    layer = wrapper()
+    found = inner_layers(layer)
+    assert found[0] is layer
+    assert [type(one).__name__ for one in found] == ["TimeDistributed", "SpectralNormalization", "Dense"]
+
+
+def test_without_the_private_name_a_layer_is_all_that_is_found() -> None:
+    class Moved(keras.layers.TimeDistributed):  # type: ignore[misc]
+        _flatten_layers = None
+
+    layer = Moved(keras.layers.Dense(2))
+    assert inner_layers(layer) == [layer]
+
+
+class Refusing(keras.layers.Layer):  # type: ignore[misc]
+    """Raises an error of torso's when it is called."""
+
+    passes = True
+
+    def call(self, pixels: object) -> object:
+        error = TorsoError("no such pixel", notes=[("fix", "look at it")])
+        if self.passes:
+            let_pass(error)
+        raise error
+
+
+def test_an_error_that_is_let_pass_is_told_in_its_own_words() -> None:
+    with pytest.raises(TorsoError) as caught:
+        Refusing()(keras.ops.ones((1, 2)))  # if this fails, Keras has moved the mark, and the way below is taken
+    assert str(caught.value) == "no such pixel\n  fix: look at it"
+
+
+def test_an_error_without_the_mark_is_one_of_torso_and_repeats_the_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Refusing, "passes", False)
+    with pytest.raises(TorsoError) as caught:
+        Refusing(name="refusing")(keras.ops.ones((1, 2)))
+    first, *others = str(caught.value).splitlines()
+    assert "Refusing.call()" in first
+    assert "no such pixel" in "\n".join(others)

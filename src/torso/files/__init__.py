@@ -17,16 +17,18 @@ from torso.files.staging import (
     staged_directory,
     staged_file,
 )
-from torso.files.trouble import disk_error, require_space, require_writable
+from torso.files.trouble import disk_error, for_a_moment, no_temporary_file, require_space, require_writable
 
 __all__ = [
     "Part",
     "copy_file",
     "disk_error",
+    "for_a_moment",
     "hash_of",
     "hash_of_open",
     "locked",
     "make_folder",
+    "no_temporary_file",
     "open_file",
     "refuse_existing",
     "refuse_existing_file",

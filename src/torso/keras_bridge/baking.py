@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import keras
 
 from torso.graph import Graph
-from torso.keras_bridge.config import Config, visit_tensors
+from torso.keras_bridge.config import Config, History, map_histories, visit_tensors
 from torso.keras_bridge.preprocess import preprocessing_layer
 from torso.keras_bridge.reading import layer_names, read_graph
 from torso.keras_bridge.surgery import derive, regrown
@@ -32,13 +32,20 @@ def bake(model: keras.Model, graph: Graph, numbers: Preprocessing) -> tuple[kera
     if numbers == Preprocessing(built_in=numbers.built_in, source=numbers.source):
         return model, graph
     _, *steps = preprocessing_layer(numbers, model.input_shape[-1]).get_config()["layers"]
-    new = {step["name"]: PREFIX + name for step, name in zip(steps, layer_names(steps).values(), strict=True)}
+    taken = {op.name for op in model.operations}
+    new = {step["name"]: _free(PREFIX + name, taken) for step, name in zip(steps, layer_names(steps).values(), strict=True)}
     names = [node.name for node in graph]
     baked, weights = regrown(model, None, model.name, keep=names, change=lambda config: _behind(config, steps, new))
     for old, kept in weights:
         kept.assign(old)
     derive(baked)
-    return baked, read_graph(baked, graph.name, keep=[*names, *new.values()]).knowing(graph.levels)
+    return baked, read_graph(baked, graph.name, keep=names).knowing(graph.levels)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _behind(config: Config, steps: list[Config], names: Mapping[str, str]) -> Config:
@@ -58,4 +65,11 @@ def _behind(config: Config, steps: list[Config], names: Mapping[str, str]) -> Co
     for step in steps:
         visit_tensors(step["inbound_nodes"], renamed)
         step["name"] = step["config"]["name"] = names[step["name"]]
-    return config | {"layers": [*config["layers"][:1], *steps, *config["layers"][1:]]}
+
+    def ending(history: History) -> History:
+        return [last, 0, 0] if history[0] == image else history
+
+    return config | {
+        "layers": [*config["layers"][:1], *steps, *config["layers"][1:]],
+        "output_layers": map_histories(config["output_layers"], ending),  # images may be among what a builder gives
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import keras
+import tensorflow as tf
 
 from torso.errors import OptionError, PluginError, did_you_mean
 from torso.freezing import FreezePlan
@@ -25,8 +27,12 @@ _STOCHASTIC = {
     "SpatialDropout1D": "rate",
     "SpatialDropout2D": "rate",
     "SpatialDropout3D": "rate",
+    "StochasticDepth": "drop_path_rate",  # of ConvNeXt
 }
 """Layers of Keras that draw random numbers in training, and the attribute that turns each off at 0."""
+
+_FOREIGN = ("FlaxLayer", "JaxLayer", "Lambda", "TFSMLayer", "TorchModuleWrapper")
+"""Layers of Keras that compute what somebody else wrote."""
 
 
 _before: WeakKeyDictionary[Any, tuple[str, float]] = WeakKeyDictionary()  # what silenced layers were set to
@@ -65,33 +71,34 @@ def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> F
     Raises:
         PluginError: The policy selected a node that the trunk does not have, or that is no normalisation where it must be.
         OptionError: What is random is to be off, and a layer draws random numbers that torso cannot turn off; or a layer
-            is to be frozen that Keras changes all the same.
+            is to be frozen that training changes all the same.
     """
     _require_sound(plan, graph, policy)
-    whole, normalised, adapting = (
-        {graph[name].weights_of for name in names} for names in (plan.weights, plan.norm, plan.adapt)
-    )
     layers = dict(leaves(model))
-    for names, does in (normalised, "freezes the norm {}"), (adapting, "lets {} adapt"):  # before anything is changed
-        for name in sorted(names):
+    for names, does in (plan.norm, "freezes the norm {}"), (plan.adapt, "lets {} adapt"):  # before anything is changed
+        for name in sorted(graph[name].weights_of for name in names):
             if not isinstance(layers.get(name), keras.layers.BatchNormalization):
                 raise PluginError(f"freeze policy {policy} {does.format(repr(name))}, and that is no BatchNormalization")
-    for name, layer in layers.items():
-        if name in whole:
-            _require_freezable(name, layer)
-        if name in whole or plan.stochastic == "off":
-            _require_silenceable(name, layer)
+    whole, normalised, adapting = (  # by identity: a layer that nested models share has several names
+        {id(layers[name]) for name in (graph[name].weights_of for name in names) if name in layers}
+        for names in (plan.weights, plan.norm, plan.adapt)
+    )
     everything = all(node.name in plan.weights for node in graph) and not adapting
-    model.trainable = not everything
-    for name, layer in leaves(model):
-        is_norm = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = name in adapting or not (everything or name in whole or (name in normalised and is_norm))
-        if name in adapting:
+    every = {id(layer) for layer in layers.values()}
+    frozen = every if everything else (whole | normalised) - adapting
+    silent = every if everything or plan.stochastic == "off" else whole
+    for name, layer in layers.items():
+        if id(layer) in silent:
+            _require_silenceable(name, layer)
+    _require_freezable(model, {name: layer for name, layer in layers.items() if id(layer) in frozen})
+    for nested in _models(model):
+        nested.trainable = not everything
+    for layer in sorted(layers.values(), key=lambda layer: id(layer) in frozen):  # last, for what is shared is frozen then
+        _set_trainable(layer, id(layer) not in frozen)
+        if id(layer) in adapting:
             _hold_scale(layer)
-        if name in whole or plan.stochastic == "off":
-            _silence(layer)
-        else:
-            _wake(layer)
+    for layer in layers.values():
+        (_silence if id(layer) in silent else _wake)(layer)
     return report_of(model)
 
 
@@ -111,13 +118,14 @@ def _require_sound(plan: FreezePlan, graph: Graph, policy: str) -> None:
 
 
 def report_of(model: keras.Model) -> FreezeReport:
-    """What is frozen in a model as it stands."""
-    ids = {id(weight) for weight in model.trainable_weights}
+    """What is frozen in a model as it stands, also where it becomes a part of another one."""
+    trains = {path: variable for path, variable in variables_by_path(model).items() if variable.trainable}
+    trainable = sum(math.prod(shape) for shape in {id(one): one.shape for one in trains.values()}.values())
     adapts = _adapting(model)
-    trains = tuple(path for path, variable in variables_by_path(model).items() if id(variable) in ids)
     return FreezeReport(
-        **counts(model),
-        trains=trains,
+        frozen=sum(math.prod(weight.shape) for weight in model.weights) - trainable,
+        trainable=trainable,
+        trains=tuple(trains),
         adapts=adapts,
         silenced={name: _before[layer][1] for name, layer in leaves(model) if _is_silenced(layer)},
         everything=not (trains or adapts or any(_is_random(layer) for _, layer in leaves(model))),
@@ -125,25 +133,28 @@ def report_of(model: keras.Model) -> FreezeReport:
 
 
 def restore(model: keras.Model, saved: Mapping[str, Any]) -> None:
-    """Make a loaded model frozen as it was when it was saved, also where Keras has lost that.
+    """Make a loaded model frozen as it was when it was saved, where Keras has lost that.
 
     Args:
         model: As Keras loaded it; what was silenced has the rate 0.
         saved: The report of then, as JSON.
     """
-    trains, adapts = set(saved["trains"]), set(saved["adapts"])
+    paths = {id(variable): path for path, variable in variables_by_path(model).items()}
+    trains, adapts = ({key for key, path in paths.items() if path in saved[axis]} for axis in ("trains", "adapts"))
     silenced = dict(saved["silenced"])
-    for name, layer in leaves(model):
-        attribute = _attribute(layer)
+    for name, leaf in leaves(model):
+        attribute = _attribute(leaf)
         if attribute is not None and name in silenced:
-            _before[layer] = attribute, float(silenced[name])
-    variables = variables_by_path(model)
-    for _, layer in leaves(model):
-        own = {path: variable for path, variable in variables.items() if any(variable is one for one in layer.variables)}
-        layer.trainable = any(path in trains or path in adapts for path in own)
-        for path, variable in own.items():
-            if layer.trainable and variable.trainable and path not in trains:
-                variable.trainable = False
+            _before[leaf] = attribute, float(silenced[name])
+        own = {id(weight): weight for weight in leaf.weights}
+        training = {key for key, weight in own.items() if weight.trainable}
+        if training == trains & own.keys() and _moving(leaf) == adapts & own.keys():
+            continue
+        for layer in inner_layers(leaf):  # what is within a layer comes behind it
+            _set_trainable(layer, any(id(weight) in trains | adapts for weight in layer.weights))
+        for key, weight in own.items():
+            if weight.trainable and key not in trains:
+                weight.trainable = False
 
 
 @contextmanager
@@ -160,28 +171,39 @@ def as_built(model: keras.Model) -> Iterator[None]:
             setattr(layer, _before[layer][0], value)
 
 
-def counts(model: keras.Model) -> dict[str, int]:
-    """Number of parameters that do not train, and of those that do."""
-    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    return {"frozen": sum(math.prod(weight.shape) for weight in model.weights) - trainable, "trainable": trainable}
-
-
 def _adapting(model: keras.Model) -> tuple[str, ...]:
-    """The statistics that Keras brings up to date in training, within wrappers too."""
-    moving = {
-        id(variable)
-        for _, leaf in leaves(model)
-        for layer in inner_layers(leaf)
-        if layer.trainable
-        for variable in _statistics(layer)
-    }
+    """The statistics that Keras brings up to date in training."""
+    moving = {key for _, layer in leaves(model) for key in _moving(layer)}
     return tuple(path for path, variable in variables_by_path(model).items() if id(variable) in moving)
 
 
-def _statistics(layer: Any) -> tuple[Any, ...]:
+def _moving(layer: Any) -> set[int]:
+    """The identities of the statistics of a layer, and of what it wraps, that follow the data in training."""
+    return {id(one) for inner in inner_layers(layer) if inner.trainable for one in _statistics(inner)}
+
+
+def _statistics(layer: Any) -> list[Any]:
     if isinstance(layer, keras.layers.BatchNormalization):
-        return layer.moving_mean, layer.moving_variance
-    return (layer.vector_u,) if isinstance(layer, keras.layers.SpectralNormalization) else ()
+        return [weight for weight in layer.weights if weight is not layer.gamma and weight is not layer.beta]
+    return [layer.vector_u] if isinstance(layer, keras.layers.SpectralNormalization) else []
+
+
+def _models(model: keras.Model) -> Iterator[keras.Model]:
+    """A model and those that are nested in it."""
+    yield model
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _models(layer)
+
+
+def _set_trainable(layer: Any, value: bool) -> None:
+    """Set the flag of a layer, of all that is within it, and of their variables.
+
+    Keras passes a flag on where it changes, and only there; it does not pass on that with which a layer is made, or loaded.
+    """
+    for one in inner_layers(layer):
+        one.trainable = not value
+        one.trainable = value
 
 
 def _hold_scale(layer: keras.layers.BatchNormalization) -> None:
@@ -191,7 +213,8 @@ def _hold_scale(layer: keras.layers.BatchNormalization) -> None:
 
 
 def _attribute(layer: Any) -> str | None:
-    return next((_STOCHASTIC[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in _STOCHASTIC), None)
+    kinds = (kind.__name__ for kind in type(layer).__mro__ if kind.__module__.startswith("keras."))
+    return next((_STOCHASTIC[kind] for kind in kinds if kind in _STOCHASTIC), None)
 
 
 def _is_random(layer: Any) -> bool:
@@ -199,15 +222,106 @@ def _is_random(layer: Any) -> bool:
     attribute = _attribute(layer)
     if attribute is not None:
         return bool(getattr(layer, attribute))
-    return len(layer.variables) > len(layer.weights)  # the state of a random generator is a variable, and no weight
+    idle = {id(state) for one in inner_layers(layer) if _is_idle(one) for state in _states(one)}
+    return any(id(state) not in idle for state in _states(layer))
 
 
-def _require_freezable(name: str, layer: Any) -> None:
-    if any(isinstance(one, keras.layers.SpectralNormalization) for one in inner_layers(layer)):
-        raise OptionError(
-            f"{name!r} is a {type(layer).__name__} that Keras changes in training, trainable or not",
-            notes=[("fix", "leave it out of the network, or choose a freeze policy that lets it train")],
-        )
+def _states(layer: Any) -> list[Any]:
+    """The states of the random generators of a layer: they are variables of it, and no weights."""
+    weights = {id(weight) for weight in layer.weights}
+    return [variable for variable in layer.variables if id(variable) not in weights]
+
+
+def _is_idle(layer: Any) -> bool:
+    """Whether a layer of Keras has a random generator that it asks for nothing."""
+    attribute = _attribute(layer)
+    if attribute is not None:
+        return not getattr(layer, attribute)
+    is_cell = any(kind.__name__ == "DropoutRNNCell" for kind in type(layer).__mro__)
+    return is_cell and not (layer.dropout or layer.recurrent_dropout)
+
+
+def _require_freezable(model: keras.Model, frozen: Mapping[str, Any]) -> None:
+    """Make sure that training does not change layers that are frozen, and is nothing to what they compute.
+
+    Raises:
+        OptionError: It does, or is.
+    """
+    for name, layer in frozen.items():
+        inner = inner_layers(layer)
+        if any(isinstance(one, keras.layers.SpectralNormalization) or getattr(one, "stateful", False) for one in inner):
+            raise _not_freezable(name, layer, "Keras changes in training, trainable or not")
+    foreign = {name: layer for name, layer in frozen.items() if any(_is_foreign(one) for one in inner_layers(layer))}
+    scopes = {part for op in _moved_by_training(model) for part in op.split("/")} if foreign else set()
+    for name, layer in foreign.items():
+        if any(re.fullmatch(rf"{re.escape(layer.name)}(_[0-9]+)?", scope) for scope in scopes):
+            raise _not_freezable(name, layer, "computes otherwise in training, trainable or not")
+
+
+def _not_freezable(name: str, layer: Any, does: str) -> OptionError:
+    return OptionError(
+        f"{name!r} is a {type(layer).__name__} that {does}",
+        notes=[("fix", "leave it out of the network, or choose a freeze policy that lets it train")],
+    )
+
+
+def _is_foreign(layer: Any) -> bool:
+    kind = type(layer)
+    return not kind.__module__.startswith("keras.") or kind.__name__ in _FOREIGN
+
+
+def _moved_by_training(model: keras.Model) -> set[str]:
+    """The ops that TensorFlow is told to compute in training alone, that are random, or that change a variable.
+
+    They are those of a model all of which is frozen and silent, and are called as the layers that they are in. Their values
+    are not looked at: what is random may well be the same twice. Where TensorFlow cannot draw the model, nothing is known.
+    """
+    try:
+        with _still(model):
+            once, again = (_drawn(model, training=training) for training in (False, True))
+    except Exception:  # noqa: BLE001  # whatever a layer of somebody else's raises
+        return set()
+    drawing = {function.signature.name for function in again.library.function if any(map(_moves, function.node_def))}
+    return {name for name, _ in _named(once) ^ _named(again)} | {
+        node.name for node in again.node if _moves(node) or any(one.func.name in drawing for one in node.attr.values())
+    }
+
+
+@contextmanager
+def _still(model: keras.Model) -> Iterator[None]:
+    """Freeze and silence all of a model for a while."""
+    found = [layer for _, layer in leaves(model)]
+    flags = [(one, one.trainable) for layer in found for one in inner_layers(layer)]
+    held = [variable for variable in model.variables if not variable.trainable]
+    random = [(layer, attribute, getattr(layer, attribute)) for layer in found if (attribute := _attribute(layer))]
+    try:
+        for layer in found:
+            _set_trainable(layer, False)
+        for layer, attribute, _ in random:
+            setattr(layer, attribute, 0.0)
+        yield
+    finally:
+        for layer, attribute, value in random:
+            setattr(layer, attribute, value)
+        for layer, flag in flags:
+            _set_trainable(layer, flag)
+        for variable in held:
+            variable.trainable = False
+
+
+def _drawn(model: keras.Model, *, training: bool) -> Any:
+    """The graph of a model, as TensorFlow writes it."""
+    given = keras.tree.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype), model.input)
+    function = tf.function(lambda given: model(given, training=training))
+    return function.get_concrete_function(given).graph.as_graph_def()
+
+
+def _named(drawn: Any) -> set[tuple[str, str]]:
+    return {(node.name, node.op) for node in drawn.node}
+
+
+def _moves(node: Any) -> bool:
+    return any(word in node.op for word in ("Assign", "Multinomial", "Random"))
 
 
 def _require_silenceable(name: str, layer: Any) -> None:
@@ -231,7 +345,8 @@ def _wake(layer: Any) -> None:
     if not _is_silenced(layer):
         return
     setattr(layer, *_before[layer])
-    if not hasattr(layer, "seed_generator"):  # loaded with the rate 0, and Keras tracks no state that comes later
+    if hasattr(layer, "seed") and not hasattr(layer, "seed_generator"):
+        # loaded with the rate 0, and Keras tracks no state that comes later
         object.__setattr__(layer, "seed_generator", keras.random.SeedGenerator(layer.seed))
 
 

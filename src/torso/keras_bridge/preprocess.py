@@ -12,7 +12,7 @@ from torso.keras_bridge.pixels import watch
 from torso.preprocessing import Preprocessing
 
 
-def preprocessing_layer(numbers: Preprocessing, channels: int = 3) -> keras.Model:
+def preprocessing_layer(numbers: Preprocessing, channels: int = 3, *, name: str = "preprocess") -> keras.Model:
     """A pure layer from RGB pixels of 0 to 255 to what the weights expect.
 
     It holds the same operations in the same order as the code that the weights were published with, so that its result is
@@ -21,11 +21,12 @@ def preprocessing_layer(numbers: Preprocessing, channels: int = 3) -> keras.Mode
     Args:
         numbers: What is to be computed; its mean and std have one value, or one for each channel.
         channels: Size of the last axis.
+        name: What the layer is called.
 
     Returns:
         A functional model without weights: ``(N, H, W, channels)`` of any dtype to float32 of the same shape.
     """
-    pixels = keras.Input((None, None, channels), name="pixels")
+    pixels = keras.Input((None, None, channels), name="pixels", dtype="float32")  # whatever the global types are
     values = pixels
     if numbers.order == "BGR":
         values = keras.ops.flip(values, axis=-1)
@@ -36,8 +37,8 @@ def preprocessing_layer(numbers: Preprocessing, channels: int = 3) -> keras.Mode
     if numbers.std:
         values = keras.ops.divide(values, np.array(numbers.std, "float32"))
     if values is pixels:
-        values = keras.layers.Identity(name="identity", dtype="float32")(pixels)  # whatever the global policy is
-    return keras.Model(pixels, values, name="preprocess")
+        values = keras.layers.Identity(name="identity", dtype="float32")(pixels)
+    return keras.Model(pixels, values, name=name)
 
 
 def preprocessing_from(manifest: Mapping[str, Any]) -> keras.Model:
@@ -45,4 +46,6 @@ def preprocessing_from(manifest: Mapping[str, Any]) -> keras.Model:
     numbers = manifest["preprocessing"]
     channels = manifest["plan"]["input_shape"][2]
     recipe = Preprocessing(**{**numbers, "mean": tuple(numbers["mean"]), "std": tuple(numbers["std"])})
-    return watch(preprocessing_layer(Preprocessing() if manifest["preprocessing_included"] else recipe, channels), channels)
+    needed = Preprocessing() if manifest["preprocessing_included"] else recipe
+    name = f"{manifest['name']}_preprocess"  # those of two backbones may come to stand in one model
+    return watch(preprocessing_layer(needed, channels, name=name), channels)

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import os
-import re
-import struct
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image, UnidentifiedImageError
 
 from torso.errors import DiskError, IntegrityError, OptionError
-from torso.keras_bridge.pixels import look_at, require_form
+from torso.keras_bridge.pixels import in_its_own_words, look_at, require_form
 from torso.planning.plan import InputShape
 from torso.preprocessing import Transform
 
 Picture = Any
 """A path, or an array ``(H, W, C)``."""
 
+FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+"""What files may be; Pillow knows many more, and each is more code for a hostile file to try."""
+
 MOST_PIXELS: Final = 178_956_970
-"""The largest picture that is decoded or made, in pixels: where Pillow suspects an attack too."""
+"""The largest picture that is decoded or made, in pixels: beyond it, Pillow suspects an attack, and refuses."""
 
 
 def transform_images(pictures: Any, recipe: Transform, shape: InputShape) -> np.ndarray:
@@ -29,8 +32,8 @@ def transform_images(pictures: Any, recipe: Transform, shape: InputShape) -> np.
 
     Args:
         pictures: A path or several; an array ``(H, W, C)``, a batch ``(N, H, W, C)``, or several arrays of any sizes. A file
-            may be JPEG, PNG, GIF (its first picture) or BMP; TensorFlow decodes it, does not turn it as its EXIF says, and
-            leaves out how opaque it is.
+            may be JPEG, PNG, GIF, BMP or WebP, of which the first picture is taken; it is read as ``keras.utils.load_img``
+            reads it, so that it is not turned as its EXIF says, and that how opaque it is does not count.
         recipe: How.
         shape: Height, width and channels of the network's input; None and None leave each picture in its size.
 
@@ -43,9 +46,13 @@ def transform_images(pictures: Any, recipe: Transform, shape: InputShape) -> np.
         OptionError: An array is not of that form, a picture is too large, or those of several sizes are to keep them.
     """
     channels = shape[2]
-    arrays = [
-        _decoded(one, channels) if isinstance(one, (str, os.PathLike)) else one for one in _several(pictures, channels)
-    ]
+    with in_its_own_words():
+        if tf.is_symbolic_tensor(pictures):
+            raise OptionError(
+                "transform is Python code, and takes no tensor of a graph",
+                notes=[("fix", "tf.numpy_function(backbone.transform, [images], tf.float32)")],
+            )
+    arrays = [_decoded(one, channels) if _is_path(one) else one for one in _several(pictures, channels)]
     if not arrays:
         raise OptionError("there are no pictures to transform")
     if shape[0] is not None and shape[1] is not None:
@@ -62,26 +69,41 @@ def transform_images(pictures: Any, recipe: Transform, shape: InputShape) -> np.
 
 def _several(pictures: Any, channels: int) -> Sequence[Picture]:
     """The pictures one by one; arrays are looked at, all together where they are one batch."""
-    if isinstance(pictures, (str, os.PathLike)):
+    if _is_path(pictures):
         return [pictures]
-    is_array = hasattr(pictures, "shape") or hasattr(pictures, "__array_interface__")
-    if not is_array and not isinstance(pictures, Iterable):
+    if _is_array(pictures):
+        pictures = np.atleast_1d(np.asarray(pictures))
+        if pictures.dtype.kind not in "OU":  # those are several: paths, or arrays of several sizes
+            batch = pictures[None] if pictures.ndim == 3 else pictures
+            require_form(batch.shape, channels)
+            look_at(batch)
+            return list(batch)
+    elif not isinstance(pictures, Iterable) or isinstance(pictures, (bytes, bytearray)):
         raise OptionError(f"pictures must be paths or arrays, not {type(pictures).__name__}")
-    if is_array:
-        batch = np.asarray(pictures)
-        batch = batch[None] if batch.ndim == 3 else batch
-        require_form(batch.shape, channels)
-        look_at(batch)
-        return list(batch)
-    several = [one if isinstance(one, (str, os.PathLike)) else np.asarray(one) for one in pictures]
+    several = list(pictures)
     for position, one in enumerate(several):
-        if isinstance(one, np.ndarray):
-            require_form(one.shape, channels, of=f"picture {position} of {len(several)}")
-    look_at([one if isinstance(one, np.ndarray) else np.empty(0) for one in several])
+        name = f"picture {position} of {len(several)}"
+        if _is_path(one):
+            continue
+        if not _is_array(one):
+            raise OptionError(f"{name} must be a path or an array, not {type(one).__name__}")
+        several[position] = np.asarray(one)
+        require_form(several[position].shape, channels, of=name)
+    look_at([np.empty(0) if _is_path(one) else one for one in several])
     return several
 
 
+def _is_path(picture: Picture) -> bool:
+    return isinstance(picture, (str, os.PathLike))
+
+
+def _is_array(picture: Picture) -> bool:
+    """Whether numpy can read it: arrays, tensors, Pillow's pictures."""
+    return hasattr(picture, "shape") or hasattr(picture, "__array_interface__")
+
+
 def _decoded(path: str | os.PathLike[str], channels: int) -> np.ndarray:
+    name = repr(os.fspath(path))
     if channels not in (1, 3):
         raise OptionError(
             f"a picture file has 1 or 3 channels, and this network takes {channels}",
@@ -89,39 +111,33 @@ def _decoded(path: str | os.PathLike[str], channels: int) -> np.ndarray:
         )
     try:
         data = Path(path).read_bytes()
-    except OSError as error:
-        raise DiskError(f"{os.fspath(path)!r} cannot be read", notes=[("cause", error.strerror or str(error))]) from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero in it
+        cause = getattr(error, "strerror", None) or str(error)
+        raise DiskError(f"{name} cannot be read", notes=[("cause", cause)]) from error
     try:
-        _require_moderate(os.fspath(path), *_sides_in(data))
-        grey = channels == 1 and data.startswith((b"GIF", b"BM", b"RIFF"))  # of which TensorFlow makes colours only
-        pixels = tf.io.decode_image(data, channels=3 if grey else channels, expand_animations=False)
-        decoded: np.ndarray = (tf.image.rgb_to_grayscale(pixels) if grey else pixels).numpy()
-    except tf.errors.InvalidArgumentError as error:
-        cause = re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]$", "", str(error.message).split("\n")[0])
-        raise IntegrityError(f"{os.fspath(path)!r} is no picture that can be decoded", notes=[("cause", cause)]) from error
-    return decoded
-
-
-def _sides_in(data: bytes) -> tuple[int, int]:
-    """Height and width as the head of a file tells them, where a small file can hold a large picture; 0 and 0 otherwise."""
-    if data.startswith(b"\x89PNG") and len(data) >= 24:
-        width, height = struct.unpack(">II", data[16:24])
-        return height, width
-    if data.startswith(b"GIF") and len(data) >= 10:
-        width, height = struct.unpack("<HH", data[6:10])
-        return height, width
-    if data.startswith(b"\xff\xd8"):
-        height, width, _ = tf.io.extract_jpeg_shape(data).numpy().tolist()
-        return height, width
-    return 0, 0
-
-
-def _require_moderate(what: str, height: int, width: int) -> None:
-    if height * width > MOST_PIXELS:
+        with Image.open(BytesIO(data), formats=FORMATS) as picture:
+            return _bytes_of(picture, "L" if channels == 1 else "RGB").reshape(picture.height, picture.width, channels)
+    except MemoryError:
+        raise
+    except Image.DecompressionBombError as error:
         raise OptionError(
-            f"{what!r} has {height}×{width} pixels, and torso decodes {MOST_PIXELS:,} at most",
+            f"{name} is a picture of more than {MOST_PIXELS:,} pixels, and torso decodes none that is larger",
             notes=[("fix", "make it smaller with what made it, if you trust it")],
-        )
+        ) from error
+    except Exception as error:  # whatever a decoder raises over a file that is damaged
+        cause = str(error)
+        if isinstance(error, UnidentifiedImageError):
+            cause = f"it is no {', '.join(FORMATS)}, or the beginning of it is damaged" if data else "it is empty"
+        raise IntegrityError(f"{name} is no picture that can be decoded", notes=[("cause", cause)]) from error
+
+
+def _bytes_of(picture: Image.Image, mode: str) -> np.ndarray:
+    """Pixels of 8 bits: of 16, the upper ones; how opaque they are is left out."""
+    if picture.mode.startswith("I;16"):
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype("uint8"))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+    return np.asarray(picture.convert(mode))
 
 
 def _resized(picture: np.ndarray, recipe: Transform, height: int, width: int) -> np.ndarray:
@@ -131,15 +147,16 @@ def _resized(picture: np.ndarray, recipe: Transform, height: int, width: int) ->
     scales = height / recipe.crop / picture.shape[0], width / recipe.crop / picture.shape[1]
     if recipe.fit == "crop":
         scales = max(scales), max(scales)
-    size = max(height, round(scales[0] * picture.shape[0])), max(width, round(scales[1] * picture.shape[1]))
+    size = round(scales[0] * picture.shape[0]), round(scales[1] * picture.shape[1])
     if size[0] * size[1] > MOST_PIXELS:
         raise OptionError(
-            f"a picture of {picture.shape[0]}×{picture.shape[1]} pixels would be resized to {size[0]}×{size[1]} before it is "
-            f"cropped to {height}×{width}",
+            f"a picture of {picture.shape[0]}×{picture.shape[1]} pixels would be resized to {size[0]}×{size[1]} before it "
+            f"is cropped to {height}×{width}",
             notes=[("fix", "cut out what is to be seen, or write fit: stretch")],
         )
     pixels = picture if picture.dtype == "uint8" else picture.astype("float32")
     resized = tf.image.resize(pixels, size, method=recipe.interpolation, antialias=recipe.antialias)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     cropped: np.ndarray = resized.numpy()[top : top + height, left : left + width]
-    return np.clip(cropped, min(0, pixels.min()), max(255, pixels.max()))  # bicubic and Lanczos lead out of the range
+    clipped: np.ndarray = np.clip(cropped, min(0, pixels.min()), max(255, pixels.max()))
+    return clipped  # bicubic and Lanczos lead out of the range

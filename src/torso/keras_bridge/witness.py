@@ -1,15 +1,15 @@
 """A process of its own that loads saved models with plain Keras and tells what it finds; it never imports torso.
 
-It reads one question a line and answers with one line, both JSON, and ends with the process that asks, or once nobody has
-asked for two minutes.
+It reads one question a line and answers with one line, both JSON and under one number, and ends with the process that asks,
+or once nobody has asked for two minutes.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
+import signal
 import sys
 from typing import Any, TextIO
 
@@ -71,17 +71,31 @@ def serve(questions: TextIO, answers: TextIO) -> None:
         line = questions.readline()
         if not line:
             return
+        question = json.loads(line)
+        number = question.pop("number")
         try:
-            answer = look_at(**json.loads(line))
+            answer = look_at(**question)
         except Exception as error:  # noqa: BLE001  # whatever Keras raises is what was found
-            answer = {"error": f"{type(error).__name__}: {str(error).strip()}"}
-        answers.write(json.dumps(answer) + "\n")
+            answer = {"error": told(error)}
+        answers.write(json.dumps({"number": number, **answer}) + "\n")
         answers.flush()
 
 
+def told(error: Exception) -> dict[str, Any]:
+    """What is to be known of an error on the other side."""
+    number = getattr(error, "errno", None)
+    return {
+        "kinds": [kind.__name__ for kind in type(error).__mro__],
+        "fact": str(error).strip(),
+        "number": number if isinstance(number, int) else None,
+    }
+
+
 if __name__ == "__main__":
+    own = open(os.dup(1), "w")  # noqa: SIM115  # for the rest of the process
+    os.dup2(2, 1)  # what is printed, be it by a library in C, is no answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for whoever asks, and goes to all
     sys.path[:] = json.loads(sys.argv[1])  # the same packages as whoever asks
     import keras  # noqa: F401  # before the first question comes
 
-    with open(os.dup(1), "w") as own, contextlib.redirect_stdout(sys.stderr):  # what is printed is no answer
-        serve(sys.stdin, own)
+    serve(sys.stdin, own)
