@@ -60,7 +60,8 @@ for line in sys.stdin:
     pixels, expected = np.load(path + ".pixels.npy"), np.load(path + ".expected.npy")
     model = keras.models.load_model(path)
     same = lambda training: np.asarray(model(pixels, training=training)).tobytes() == expected.tobytes()
-    told = {{"loaded": same(False), "in training": same(True), "moved": train_head(model, pixels, eagerly), "after": same(True)}}
+    told = {{"loaded": same(False), "in training": same(True)}}
+    told |= {{"moved": train_head(model, pixels, eagerly), "after": same(True)}}
     print(json.dumps(told), flush=True)
     del model
     gc.collect()
@@ -126,6 +127,16 @@ def foreign(config: Any) -> list[str]:
 
 def test_there_are_forty_architectures() -> None:
     assert len(NAMES) == 40
+
+
+def test_a_class_that_is_not_of_keras_is_found_where_it_is_nested() -> None:
+    class Own(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x
+
+    inputs = keras.Input((4, 4, 3))
+    model = keras.Model(inputs, keras.Sequential([keras.Input((4, 4, 3)), Own(), keras.layers.ReLU()])(inputs))
+    assert foreign(model.get_config()) == ["Own"]
 
 
 @pytest.mark.parametrize(("name", "side", "spec"), list(each_architecture()))

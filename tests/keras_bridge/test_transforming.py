@@ -412,6 +412,9 @@ EXACT: dict[str, tuple[str, Any, np.ndarray, dict[str, Any]]] = {
     ),
     "PNG with a palette": ("png", PALETTE, np.asarray(PALETTE.convert("RGB")), {}),
     "PNG with a palette, partly clear": ("png", PALETTE, np.asarray(PALETTE.convert("RGB")), {"transparency": 3}),
+    "PNG with a palette, clear by degrees": (
+        "png", PALETTE, np.asarray(PALETTE.convert("RGB")), {"transparency": bytes(range(200))},
+    ),
     "PNG of one bit": ("png", Image.fromarray(GREY > 99), np.stack([(GREY > 99) * np.uint8(255)] * 3, -1), {}),
     "GIF": ("gif", PALETTE, np.asarray(PALETTE.convert("RGB")), {}),
     "BMP": ("bmp", picture(), picture(), {}),
@@ -522,6 +525,12 @@ def test_a_file_that_is_no_picture_is_told_with_its_name(data: bytes, cause: str
     assert failure([written(tmp_path, "png", picture()), path], (28, 28, 1)).splitlines()[0] == expected.splitlines()[0]
 
 
+@pytest.mark.parametrize("kind", ["tiff", "ppm", "ico", "tga"])
+def test_what_else_pillow_knows_is_no_picture_here(kind: str, tmp_path: Path) -> None:
+    path = written(tmp_path, kind, picture())
+    assert failure(path) == f"IntegrityError: {str(path)!r} is no picture that can be decoded\n  cause: {UNKNOWN}"
+
+
 @pytest.mark.parametrize("kind", ["jpg", "png", "gif", "bmp", "webp"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 def test_a_file_that_was_cut_short_is_told(kind: str, share: float, tmp_path: Path) -> None:
@@ -568,6 +577,13 @@ def test_a_small_file_of_a_huge_picture_is_refused_before_it_is_decoded(data: by
         f"OptionError: {str(path)!r} is a picture of more than 178,956,970 pixels, and torso decodes none that is larger\n"
         "  fix: make it smaller with what made it, if you trust it"
     )
+
+
+def test_a_large_picture_that_pillow_warns_of_is_not_called_damaged_where_warnings_are_errors(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(png(b"", 10_000, 9_500))
+    with pytest.raises(Image.DecompressionBombWarning):
+        one(path)
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "bmp", "webp", "gif"])

@@ -117,7 +117,7 @@ def _decoded(path: str | os.PathLike[str], channels: int) -> np.ndarray:
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as picture:
             return _bytes_of(picture, "L" if channels == 1 else "RGB").reshape(picture.height, picture.width, channels)
-    except MemoryError:
+    except (MemoryError, Image.DecompressionBombWarning):  # the latter where warnings are errors: the file is not at fault
         raise
     except Image.DecompressionBombError as error:
         raise OptionError(
