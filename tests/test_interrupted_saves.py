@@ -481,6 +481,39 @@ def test_folders_above_are_removed_again_if_one_of_them_cannot_be_made(
         assert list(tmp_path.iterdir()) == []
 
 
+def test_all_that_is_written_is_on_the_disk_before_it_is_published_and_its_name_after_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, fsync = tmp_path / "there", os.fsync
+    synced: dict[int, bool] = {}
+
+    def note(handle: int) -> None:
+        synced[os.fstat(handle).st_ino] = place.exists()
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with staged_directory(place, force=False, ours=ours) as stage:
+        fill(stage, "new")
+        fill(stage / "inner", "new")
+    within = {path.stat().st_ino: False for path in (place, *place.rglob("*"))}
+    assert synced == {**within, tmp_path.stat().st_ino: True}
+    synced.clear()
+    with staged_file(tmp_path / "file", force=False) as stage:
+        stage.write_text("new")
+    assert (tmp_path / "file").stat().st_ino in synced
+
+
+def test_a_leftover_in_whose_depth_something_changed_today_is_left(light: Laboratory, tmp_path: Path) -> None:
+    place = tmp_path / "there"
+    deep = tmp_path / ".there.0123456789abcdef.partial" / "variables" / "inner"
+    deep.mkdir(parents=True)
+    age(place)
+    fill(deep, "live")
+    os.utime(deep, (0, 0))
+    light.do("folder", place)
+    assert left_beside(place) == [".there.0123456789abcdef.partial"]
+
+
 def test_a_folder_has_the_modes_that_the_user_wants_and_the_mask_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -648,6 +681,11 @@ def test_no_place_for_temporary_files_is_an_error_that_says_so(monkeypatch: pyte
         "  cause: No usable temporary directory found in ['/tmp', '/here']\n"
         "  fix: free some space there, or set TMPDIR to another folder"
     )
+
+
+def test_a_folder_with_a_pipe_for_a_record_is_no_export_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "export.json")
+    assert not is_export(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])

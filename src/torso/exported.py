@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from torso.errors import PluginError
-from torso.files import hash_of
+from torso.files import hash_of, open_file
 from torso.manifest import digest_of
 
 NAME: Final = "export.json"
@@ -21,7 +21,8 @@ Record = Mapping[str, Any]  # JSON
 def is_export(folder: Path) -> bool:
     """Whether a folder holds what torso exported, and nothing besides."""
     try:
-        record = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        with open_file(folder / NAME) as stream:
+            record = json.loads(stream.read())
         if not isinstance(record["export"], int) or any(path.is_symlink() for path in folder.rglob("*")):
             return False
         return {*files_in(folder)} == {NAME, *record["files"]}

@@ -494,6 +494,18 @@ def test_what_the_user_freezes_beside_the_policy_is_guarded(look_always: None) -
     assert fact == f"left/bias is frozen, and moved in training\n{MOVED}"
 
 
+def test_a_flag_within_a_model_that_is_frozen_as_a_whole_is_no_alarm() -> None:
+    backbone = tiny()
+    model = headed(backbone)
+    model.trainable = False
+    backbone.model.trainable = True
+    assert model.trainable_variables == []
+    before = values(backbone.model)
+    with pytest.warns(UserWarning, match="does not have any trainable weights"):
+        fit(compiled(model), torso.FreezeGuard(backbone))
+    assert moved(backbone.model, before) == []
+
+
 # What trains is changed in the run
 
 

@@ -108,7 +108,6 @@ def in_its_own_words() -> Iterator[None]:
         yield
     except (OptionError, PixelWarning) as error:
         let_pass(error)
-        error.ag_pass_through = True  # type: ignore[union-attr]  # AutoGraph, which rewrites functions that are traced
         raise
 
 

@@ -10,7 +10,7 @@
 | ``_path`` of layers and variables, ``Layer._flatten_layers`` | take a builder's name scopes out of its variables' paths | the trunk is built anew from its configuration |
 | ``Layer._flatten_layers`` | find what a wrapper wraps: a normalisation whose statistics follow the data | it is not found there |
 | ``Optimizer._trainable_variables`` | tell at once that what trains was changed after ``compile`` | it is told at the end of the run, by what has not moved |
-| the mark ``_keras_call_info_injected`` of an error | let an error of torso's within a layer's call be told in its own words | Keras repeats the images below its first line |
+| the marks ``_keras_call_info_injected`` and, of TensorFlow, ``ag_pass_through`` of an error | let an error of torso's within a layer's call be told in its own words | Keras repeats the images below its first line; TensorFlow makes it another error, with torso's words in it |
 | ``saving_lib._save_state`` and its store | learn where in a ``.weights.h5`` each variable belongs | Keras writes such a file of the model, which must have values then |
 """  # noqa: E501
 
@@ -324,5 +324,6 @@ def optimized(optimizer: Any) -> set[int] | None:
 
 
 def let_pass(error: Exception) -> None:
-    """Have Keras let an error pass that is raised within a layer's call, in place of one of its own around it."""
+    """Have Keras and AutoGraph let an error pass that is raised within a layer's call, in place of their own around it."""
     error._keras_call_info_injected = True  # type: ignore[attr-defined]
+    error.ag_pass_through = True  # type: ignore[attr-defined]
