@@ -323,7 +323,7 @@ def test_load_refuses_a_manifest_that_was_edited(tmp_path: Path, registry: torso
         (lambda manifest: manifest["frozen"].update(trainable=7), "frozen.trainable expected: 7"),
         (
             lambda manifest: manifest["frozen"].update(trains=["block1_conv1/bias"]),
-            r"frozen.trains expected: \['block1_conv1/bias'\]",
+            "frozen.frozen expected: 1792\n  frozen.frozen found: 1728",  # the bias does train then, as it says
         ),
         (lambda manifest: manifest["graph"].update(nodes=9), "graph.nodes expected: 9"),
         (lambda manifest: manifest.update(manifest=3), "version 3, and this torso reads version 2\n  fix: update torso"),
