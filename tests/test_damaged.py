@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,6 +21,7 @@ from networks import assert_same_and_meaningful, images, settle
 import torso
 from torso.cli import main
 from torso.lock import Lock, lock_path
+from torso.manifest import digest_of
 from torso.registry import Registry
 
 TINY = Path(__file__).parent / "fixtures" / "plugin_folder"
@@ -434,3 +436,78 @@ def test_a_lock_with_one_bit_turned_round_or_cut_off_is_refused_unless_it_says_t
         with pytest.raises(torso.IntegrityError):
             Lock.read(place)
     assert refused > 240
+
+
+# Told twice, or signed by whoever wants to deceive.
+
+
+def edit(folder: Path, change: Callable[[Any], object]) -> None:
+    """Change a manifest and sign it anew, as somebody would who wants to deceive."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    manifest["digest"] = digest_of(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("fact", ["name", "manifest", "digest"])
+def test_a_manifest_that_says_something_twice_is_refused(saved: Path, run: Callable[..., Result], fact: str) -> None:
+    """Other readers of JSON take the first of two; a person sees it first too."""
+    place = saved / "manifest.json"
+    place.write_text(place.read_text().replace("{\n", f'{{\n  "{fact}": 2,\n', 1))
+    assert_said(saved, run, f"'{place}' cannot be read\n  cause: it says '{fact}' twice")
+
+
+def test_a_lock_that_says_something_twice_is_refused(spec: Path, registry: Registry) -> None:
+    place = lock_path(spec)
+    text = Lock.of(place, [torso.load_specs(spec, registry=registry)["edge"].manifest]).text()
+    place.write_text(text.replace('"edge": {', '"edge": {}, "edge": {', 1))
+    with pytest.raises(torso.IntegrityError, match=r"cannot be read\n  cause: it says 'edge' twice$"):
+        Lock.read(place)
+
+
+def test_a_manifest_that_is_a_pipe_is_refused_and_not_waited_for(saved: Path, run: Callable[..., Result]) -> None:
+    place = saved / "manifest.json"
+    place.unlink()
+    os.mkfifo(place)
+    assert_said(saved, run, f"'{place}' cannot be read\n  cause: it is a directory, a pipe or a device, not a file")
+
+
+@pytest.mark.parametrize("files", [{}, {"../edge/model.keras": {"bytes": 1, "sha256": "0"}}, {"/etc/passwd": {}}])
+def test_a_manifest_that_does_not_tell_of_its_model_is_refused(saved: Path, files: dict[str, Any]) -> None:
+    edit(saved, lambda manifest: manifest.update(files=files))
+    for look in torso.load, torso.verify:
+        with pytest.raises(
+            torso.IntegrityError, match="does not say what a manifest says\n  cause: ValueError: the files are "
+        ):
+            look(saved)
+
+
+@pytest.mark.parametrize("shape", [[9, 8, 3], [8, 8, 1], [0, 8, 3], [-8, 8, 3], [10**9, 10**9, 3], [8, 8], "883", None])
+def test_a_manifest_that_tells_of_other_images_than_the_model_takes_is_refused(
+    saved: Path, run: Callable[..., Result], shape: Any
+) -> None:
+    edit(saved, lambda manifest: manifest["plan"].update(input_shape=shape))
+    with pytest.raises(torso.IntegrityError, match=rf"graph\.input_shape expected: {re.escape(str(shape))}\n"):
+        torso.load(saved)
+    wrong = [check.name for check in torso.verify(saved).checks if not check.holds]
+    assert wrong == ["graph", "preprocessing", "probe"]
+    assert run("verify", saved).code == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest["preprocessing"].update(divide="127,5"),
+        lambda manifest: manifest["preprocessing"].update(divide=10**400),
+        lambda manifest: manifest["preprocessing"].update(mean=["a"]),
+        lambda manifest: manifest["probe"].update(tolerance="x"),
+        lambda manifest: manifest["probe"].update(tolerance=10**400),
+        lambda manifest: manifest["probe"]["features"]["drop"].update(sha256="0", mean=10**400),
+        lambda manifest: manifest["probe"]["features"]["drop"].update(sha256="0", sketch=[]),
+    ],
+)
+def test_odd_values_are_no_defect_of_torso(saved: Path, run: Callable[..., Result], change: Callable[[Any], object]) -> None:
+    edit(saved, change)
+    with pytest.raises(torso.IntegrityError, match="does not say what a manifest says\n  cause: "):
+        torso.verify(saved)
+    assert run("verify", saved).code == 7

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from torso.differences import differences, in_words
 from torso.errors import IntegrityError, Note, OptionError
-from torso.manifest import Difference, Manifest, plugins_as_json, versions, with_hash
+from torso.manifest import Difference, Manifest, plugins_as_json, read_json, versions, with_hash
 from torso.planning import Plan
 
 VERSION: Final = 1
@@ -49,7 +49,7 @@ class Lock:
             IntegrityError: It cannot be read, is of another version, or was changed by hand.
         """
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
         except FileNotFoundError as error:
             raise OptionError(
                 f"there is no {str(path)!r}, and --locked builds what a lock names",

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from torso.errors import IntegrityError, Note, OptionError
-from torso.files import hash_of
+from torso.errors import IntegrityError, Note, OptionError, TorsoError
+from torso.files import hash_of, open_file
 from torso.graph import Feature, Graph
 from torso.plugins import PluginInfo
 
@@ -85,10 +85,30 @@ def version_of(distribution: str) -> str | None:
         return None
 
 
+def read_json(path: Path) -> Any:  # Any: JSON
+    """What a regular file says, if it says every fact once: of two, other readers may take the other.
+
+    Raises:
+        OSError: It cannot be read, or is a pipe or a device.
+        ValueError: It is no JSON in UTF-8, or says something twice.
+        RecursionError: It goes too deep.
+    """
+    with open_file(path) as stream:
+        return json.loads(stream.read().decode("utf-8"), object_pairs_hook=_each_once)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+        raise ValueError(f"it says {twice!r} twice")
+    return found
+
+
 def is_saved_backbone(folder: Path) -> bool:
     """Whether a folder holds what torso saves, and nothing besides."""
     try:
-        manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        manifest = read_json(folder / NAME)
         return {path.name for path in folder.iterdir()} == {NAME, MODEL} and isinstance(manifest["manifest"], int)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
@@ -107,7 +127,9 @@ def understood(path: Path) -> Iterator[None]:
     """Turn what a manifest with missing or odd values leads to into an error that says so."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except TorsoError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         cause = f"{type(error).__name__}: {error}"
         raise IntegrityError(f"{str(path)!r} does not say what a manifest says", notes=[("cause", cause)]) from error
 
@@ -148,13 +170,14 @@ def parse_manifest(folder: Path) -> Manifest:
     """
     path = folder / NAME
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
     except FileNotFoundError as error:
         raise OptionError(f"{str(folder)!r} holds no saved backbone: it has no {NAME}") from error
     except NotADirectoryError as error:
         raise OptionError(f"{str(folder)!r} is no folder with a saved backbone") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise IntegrityError(f"{str(path)!r} cannot be read", notes=[("cause", str(error))]) from error
+        cause = getattr(error, "strerror", None) or str(error)
+        raise IntegrityError(f"{str(path)!r} cannot be read", notes=[("cause", cause)]) from error
     written = manifest.get("manifest") if isinstance(manifest, dict) else None
     if written != VERSION:
         newer = isinstance(written, int) and written > VERSION
@@ -169,6 +192,8 @@ def parse_manifest(folder: Path) -> Manifest:
 def changed_files(folder: Path, manifest: Manifest) -> Iterator[Difference]:
     """Where the files beside a manifest are not those that it tells of; what is not there is None."""
     with understood(folder / NAME):
+        if [*manifest["files"]] != [MODEL]:
+            raise ValueError(f"the files are {', '.join(manifest['files']) or 'none'}, and not {MODEL}")
         for name, facts in manifest["files"].items():
             path = folder / name
             if not path.is_file():

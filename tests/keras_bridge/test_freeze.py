@@ -537,6 +537,9 @@ class Centred(layers.Layer):
     def call(self, x: Any, training: bool = False) -> Any:
         return x - keras.ops.mean(x, axis=0, keepdims=True) if training else x
 
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape
+
 
 class Mixed(layers.Layer):
     """A layer within, whose random numbers nothing tells of."""
@@ -571,6 +574,7 @@ class Rarely(layers.Layer):
         *((kind(name="it"), OTHERWISE)
           for kind in (Always, Drawing, Counting, Codebook, Centred, Mixed, Rarely)),
         (DropPath(0.01), OTHERWISE),
+        (layers.TimeDistributed(Centred()), OTHERWISE),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, layers.Layer) else "",
 )  # fmt: skip

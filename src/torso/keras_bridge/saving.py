@@ -159,6 +159,7 @@ def read_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph, list
         for feature, saved in zip(features, manifest["features"], strict=False):
             feature["stride"] = saved["stride"]  # another torso may know more strides, or fewer
     facts = [
+        ("graph.input_shape", manifest["plan"]["input_shape"], list(model.input_shape[1:])),
         ("graph.nodes", manifest["graph"]["nodes"], len(graph)),
         ("graph.fingerprint", manifest["graph"]["fingerprint"], fingerprint(graph)),
         ("features", manifest["features"], features),
