@@ -20,6 +20,7 @@ from networks import assert_same_and_meaningful, images, settle
 
 import torso
 from torso.cli import main
+from torso.keras_bridge import building
 from torso.lock import Lock, lock_path
 from torso.manifest import digest_of
 from torso.registry import Registry
@@ -386,10 +387,27 @@ def test_a_weights_file_that_is_swapped_before_it_is_saved_is_not_told_to_be_the
     spec: Path, registry: Registry, tmp_path: Path
 ) -> None:
     backbone = torso.load_specs(spec, registry=registry)["edge"]
-    swap(spec)
-    os.utime(spec.with_name("edge.weights.h5"), (10**9, 2 * 10**9))  # as a file that is written anew
+    swap(spec)  # of the same size, and as old
     told = json.loads((backbone.save(tmp_path / "out") / "manifest.json").read_text())["weights_file"]
     assert told["sha256"] is None
+
+
+def test_a_weights_file_that_is_swapped_behind_the_reading_of_its_values_is_not_told_to_be_the_one(
+    spec: Path, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freeze = building.freeze
+
+    def late(*arguments: Any) -> Any:
+        swap(spec)
+        return freeze(*arguments)
+
+    monkeypatch.setattr(building, "freeze", late)
+    backbone = torso.load_specs(spec, registry=registry)["edge"]
+    assert backbone.model.get_layer("stem").bias.numpy().tolist() == [1.0] * 4
+    told = json.loads((backbone.save(tmp_path / "out") / "manifest.json").read_text())["weights_file"]
+    assert told["sha256"] is None
+    entry = Lock.of(lock_path(spec), [backbone.manifest]).entries["edge"]
+    assert entry["weights"]["sha256"] is None
 
 
 @pytest.mark.parametrize("late", [False, True])

@@ -40,7 +40,7 @@ def _told(manifest: Manifest) -> dict[str, Any]:
     return {
         **told,
         "plan": {fact: value for fact, value in manifest["plan"].items() if fact not in ("name", "warnings")},
-        "weights_file": file and {fact: file[fact] for fact in file if fact not in ("path", "modified")},
+        "weights_file": file and {fact: file[fact] for fact in file if fact != "path"},
         "probe": {name: feature["sha256"] for name, feature in manifest["probe"]["features"].items()},
     }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from torso.errors import IntegrityError, Note, OptionError, TorsoError
-from torso.files import hash_of, open_file
+from torso.files import hash_of, hash_of_same, open_file
 from torso.graph import Feature, Graph
 from torso.plugins import PluginInfo
 
@@ -60,16 +60,11 @@ def plugins_as_json(plugins: Iterable[PluginInfo]) -> list[dict[str, Any]]:
 
 
 def with_hash(told: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """What a manifest tells of its weights file, with the hash: of what was read, or None where it has changed since."""
-    if told is None or told["sha256"]:
+    """What a manifest keeps of its weights file, with the hash of what was read: None where that is not there any more."""
+    if told is None or "identity" not in told:
         return told
-    file = Path(told["path"])
-    try:
-        facts = file.stat()
-        same = (facts.st_size, facts.st_mtime_ns) == (told["bytes"], told["modified"])
-        return {**told, "sha256": hash_of(file) if same else None}
-    except OSError:
-        return told
+    kept = {fact: value for fact, value in told.items() if fact != "identity"}  # that of a file here says nothing elsewhere
+    return {**kept, "sha256": told["sha256"] or hash_of_same(Path(told["path"]), told["identity"])}
 
 
 def versions() -> dict[str, str | None]:

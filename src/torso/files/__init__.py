@@ -5,7 +5,7 @@ What stood at a place before stays until something whole takes it, and a failure
 """
 
 from torso.files.growing import Part
-from torso.files.hashing import copy_file, hash_of, hash_of_open, open_file
+from torso.files.hashing import Identity, copy_file, hash_of, hash_of_open, hash_of_same, identity_of, open_file
 from torso.files.locking import locked
 from torso.files.staging import (
     make_folder,
@@ -20,12 +20,15 @@ from torso.files.staging import (
 from torso.files.trouble import disk_error, for_a_moment, no_temporary_file, require_space, require_writable
 
 __all__ = [
+    "Identity",
     "Part",
     "copy_file",
     "disk_error",
     "for_a_moment",
     "hash_of",
     "hash_of_open",
+    "hash_of_same",
+    "identity_of",
     "locked",
     "make_folder",
     "no_temporary_file",

@@ -16,8 +16,10 @@ from torso.files.trouble import disk_error
 _CHUNK: Final = 1 << 20
 _SETTLED: Final = 2 * 10**9  # nanoseconds; the coarsest clock of a file system, FAT's, ticks every two seconds
 
-_Key = tuple[int, int, int, int, int, str]
-_known: dict[_Key, str] = {}  # hashes of this process, by all that changes when the bytes do
+Identity = tuple[int, ...]
+"""All that changes when the bytes of a file do, or when another file stands in its place."""
+
+_known: dict[tuple[Identity, str], str] = {}  # hashes of this process
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -61,13 +63,13 @@ def hash_of_open(stream: BinaryIO, path: Path, algorithm: str = "sha256") -> str
         DiskError: The file cannot be read.
     """
     try:
-        key = _key(stream, algorithm)  # of before: what changes meanwhile gets another one
+        key = identity_of(stream), algorithm  # of before: what changes meanwhile gets another one
         if key not in _known:
             stream.seek(0)
             digest = hashlib.new(algorithm, usedforsecurity=False)
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
-            if time.time_ns() - max(key[3:5]) < _SETTLED:
+            if time.time_ns() - max(key[0][3:]) < _SETTLED:
                 return digest.hexdigest()
             _known[key] = digest.hexdigest()
         return _known[key]
@@ -75,6 +77,16 @@ def hash_of_open(stream: BinaryIO, path: Path, algorithm: str = "sha256") -> str
         raise disk_error(f"{str(path)!r} cannot be read", error) from error
     finally:
         stream.seek(0)
+
+
+def hash_of_same(path: Path, identity: Identity) -> str | None:
+    """The SHA-256 of the very file that was read under this identity; None where that is not there any more as it was."""
+    try:
+        with open_file(path) as stream:
+            found = hash_of_open(stream, path) if identity_of(stream) == identity else None
+            return found if identity_of(stream) == identity else None
+    except OSError:
+        return None
 
 
 def copy_file(source: Path, target: Path, algorithms: Iterable[str] = ("sha256",)) -> dict[str, str]:
@@ -99,6 +111,7 @@ def copy_open(stream: BinaryIO, target: Path, algorithms: Iterable[str]) -> dict
     return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
-def _key(stream: BinaryIO, algorithm: str) -> _Key:
+def identity_of(stream: BinaryIO) -> Identity:
+    """Device, number and bytes of an open file, and when it was modified and changed, in nanoseconds since 1970."""
     facts = os.fstat(stream.fileno())
-    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, algorithm
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from torso.errors import IntegrityError, OptionError, TorsoError
-from torso.files import hash_of_open, open_file
+from torso.files import hash_of_open, identity_of, open_file
 from torso.formats.damage import damaged, reported
 from torso.formats.hdf5 import open_hdf5
 from torso.formats.keras_archive import weights_inside
@@ -40,13 +41,14 @@ def open_weights(path: Path, *, sha256: str | None = None, md5: str | None = Non
         cause = error.strerror or str(error)
         raise OptionError(f"the weights file {str(path)!r} cannot be opened", notes=[("cause", cause)]) from error
     with stream:
+        identity = identity_of(stream)  # before anything is read
         for algorithm, promised in (("sha256", sha256), ("md5", md5)):
             if promised is not None:
                 _require_hash(stream, path, algorithm, promised)
         with ExitStack() as stack:
             with reported(path):
                 stored = _listed(stream, path, stack)
-            yield stored
+            yield replace(stored, identity=identity)
 
 
 def _listed(stream: BinaryIO, path: Path, stack: ExitStack) -> StoredWeights:

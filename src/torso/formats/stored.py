@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from torso.files import Identity
+
 
 @dataclass(frozen=True)
 class StoredArray:
@@ -65,8 +67,10 @@ class StoredWeights:
         layers: In the older format, all layers in order, those without arrays too; None in that of Keras 3.
         arrays: In the format of Keras 3, every array by its path, but those of optimizers and of random generators, which
             no features depend on; empty in the older one.
+        identity: Which file it is, of which bytes.
     """
 
     path: Path
     layers: tuple[StoredLayer, ...] | None
     arrays: Mapping[str, StoredArray]
+    identity: Identity = ()

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import keras
@@ -61,7 +60,7 @@ class Grown:
         why: Why it was not one of those before.
         dropped_nodes: How many nodes of the network were cut off; None where they were not drawn.
         dropped_parameters: How many parameters they had.
-        weights_file: The file that the values are from, or None.
+        weights_file: The file that the values are from, closed by now, or None.
         weights_channels: The number of channels of the images that the file is for.
     """
 
@@ -71,7 +70,7 @@ class Grown:
     why: str
     dropped_nodes: int | None
     dropped_parameters: int
-    weights_file: Path | None
+    weights_file: StoredWeights | None
     weights_channels: int
 
 
@@ -157,7 +156,7 @@ def _grow(network: Network, plan: Plan, source: _Source, progress: Progress, *, 
         why=why,
         dropped_nodes=None if network.part else len(graph) - len(kept),
         dropped_parameters=total - sum(math.prod(old.shape) for old, _ in pairs),
-        weights_file=matched.path if matched else None,
+        weights_file=source.open() if matched else None,
         weights_channels=channels,
     )
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from torso.errors import DiskError, IntegrityError, PluginError
+from torso.formats import StoredWeights
 from torso.graph import Graph
 from torso.keras_bridge.building import Trunk
 from torso.keras_bridge.freeze import report_of, restore
@@ -61,15 +62,10 @@ def describe_trunk(trunk: Trunk, plan: Plan) -> Manifest:
     }
 
 
-def _told(file: Path, plan: Plan) -> dict[str, Any]:
-    """What is known of a weights file without reading all of it."""
-    facts = file.stat()
-    return {
-        "path": str(file),
-        "bytes": facts.st_size,
-        "modified": facts.st_mtime_ns,  # in nanoseconds since 1970
-        "sha256": plan.weights.request.get("sha256"),
-    }
+def _told(file: StoredWeights, plan: Plan) -> dict[str, Any]:
+    """What is known of a weights file without reading all of it; of a hash that was asked for, that it is the right one."""
+    size = file.identity[2]
+    return {"path": str(file.path), "bytes": size, "identity": file.identity, "sha256": plan.weights.request.get("sha256")}
 
 
 def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manifest, stage: Path) -> None:
