@@ -410,7 +410,13 @@ CASES = [
         "truncation strategy 'tiny/rash' failed: ZeroDivisionError: division by zero",
     ),
     # where to write
-    ("output below a file", ("build", "bad.yaml", "-o", "good.npz/out"), one(), 5, "nothing can be saved in 'good.npz/out'"),
+    (
+        "output below a file",
+        ("build", "bad.yaml", "-o", "good.npz/out"),
+        one(),
+        5,
+        "nothing can be written in 'good.npz/out'",
+    ),
     (
         "output stands there",
         ("build", "bad.yaml", "-o", "standing"),

@@ -183,3 +183,31 @@ def test_manifest_stands_beside_the_model_and_can_be_read(torso, spec, tmp_path)
     torso("build", "tiny.yaml", "whole", "-o", "out")
     manifest = json.loads((tmp_path / "out" / "whole" / "manifest.json").read_text())
     assert manifest["plan"]["architecture"] == "tiny/TinyNet"
+
+
+def test_build_into_a_working_directory_that_is_gone_says_so(torso, spec, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = torso("build", str(spec), "-o", "out")
+    assert (result.code, result.err) == (
+        5,
+        f"error: there is no telling where '{os.path.join('out', 'whole')}' is\n"
+        "  cause: the working directory is gone\n"
+        "  fix: change to another folder, or name a whole path\n",
+    )
+
+
+def test_a_full_disk_that_tensorflow_tells_of_is_not_taken_for_a_full_memory():
+    from torso.cli.outcome import errors_of
+    from torso.errors import DiskError
+
+    class ResourceExhaustedError(Exception):
+        """As TensorFlow calls both."""
+
+    disk, plain = DiskError("the disk is full"), RuntimeError("no room")
+    for error in disk, plain:
+        error.__cause__ = ResourceExhaustedError()
+    assert [(str(error), error.exit_code) for error in errors_of(disk)] == [("the disk is full", 5)]
+    assert [error.exit_code for error in errors_of(plain)] == [6]

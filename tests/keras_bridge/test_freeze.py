@@ -20,6 +20,7 @@ from torso.keras_bridge import freeze as freezing
 from torso.keras_bridge.freeze import FreezeReport, freeze, report_of
 from torso.keras_bridge.private import inner_layers
 from torso.keras_bridge.reading import read_graph
+from torso.keras_bridge.surgery import cut
 from torso.keras_bridge.variables import leaves, variables_by_path
 
 layers = keras.layers
@@ -284,7 +285,7 @@ def test_a_layer_made_of_others_is_frozen_again_after_load_and_by_keras_alone_is
     assert bool(moved_by(plain)) == bool(lost)
 
 
-@pytest.mark.parametrize("name", LOST)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name == "grouped" else ()) for name in LOST])
 def test_a_layer_made_of_others_is_partly_frozen_after_load_as_it_was_before(
     create: Create, tmp_path: Path, name: str
 ) -> None:
@@ -335,7 +336,7 @@ def quiet(model: keras.Model) -> bool:
 
 
 @pytest.mark.parametrize("policy", ["all", "none"])
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if "twice" in name else ()) for name in KEPT])
 def test_what_keras_keeps_is_the_same_whoever_loads_it(create: Create, tmp_path: Path, name: str, policy: str) -> None:
     backbone = create(KEPT[name], freeze=policy)
     randomize(backbone.model)
@@ -422,6 +423,21 @@ def test_a_scale_that_was_held_trains_when_everything_does(residual: keras.Model
     assert not {"norm/gamma", "norm/beta"} & under_a_head(residual)
     freeze(residual, graph, FreezePlan(stochastic="on"), "'none'")
     assert {"norm/gamma", "norm/beta"} <= under_a_head(residual)
+
+
+def test_a_norm_that_is_to_adapt_does_so_whatever_else_is_frozen(residual: keras.Model) -> None:
+    model, norm = cut(residual, None, "residual"), frozenset({"norm"})
+    for axes in ({"adapt": norm}, {"adapt": norm, "norm": norm}):
+        report = freeze_all(model, **axes)
+        assert (report.trains, report.adapts) == ((), ("norm/moving_mean", "norm/moving_variance"))
+        assert moved_by(model) == {"norm/moving_mean", "norm/moving_variance"}
+
+
+def test_a_graph_of_another_model_is_a_mistake_that_does_not_pass_unnoticed(residual: keras.Model) -> None:
+    graph = read_graph(residual, "Residual")
+    other = keras.Model(residual.input, residual.get_layer("norm").output)
+    with pytest.raises(KeyError, match="pool"):
+        freeze(other, graph, FreezePlan(weights=frozenset({"stem", "pool"})), "'some'")
 
 
 def test_a_dropout_that_nested_models_share_is_off_in_what_is_frozen(create: Create, tmp_path: Path) -> None:
@@ -583,6 +599,7 @@ def test_what_training_changes_all_the_same_is_refused_and_nothing_is_changed(la
     x = layers.Dropout(0.5, name="drop")(layers.Dense(4, name="dense")(inputs))
     called = layer(x)
     model = keras.Model(inputs, layers.Dense(4, name="end")(called))
+    model.get_layer("dense").bias.trainable = False  # by hand
     flags = {path: variable.trainable for path, variable in variables_by_path(model).items()}
     config = model.get_config()
     with pytest.raises(OptionError) as caught:

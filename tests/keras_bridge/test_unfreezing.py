@@ -313,7 +313,9 @@ def test_only_the_last_of_several_unfreezes_counts(create: Create, after_each: l
         assert (told(backbone), config(backbone)) == after_each[number]
 
 
-@pytest.mark.parametrize("freeze", ["all", "norm_only", "adapt_norm", {"last": 1}])
+@pytest.mark.parametrize(
+    "freeze", ["all", "adapt_norm", *(pytest.param(one, marks=pytest.mark.slow) for one in ("norm_only", {"last": 1}))]
+)
 def test_to_unfreeze_everything_is_to_have_frozen_nothing(create: Create, freeze: Any) -> None:
     backbone, loose = create(freeze=freeze), create(freeze="none")
     backbone.unfreeze(norm="train")

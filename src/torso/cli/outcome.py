@@ -95,7 +95,7 @@ def errors_of(error: Exception | SystemExit) -> tuple[TorsoError, ...]:
 def _is_memory(error: BaseException | None) -> bool:
     """Whether memory ran out somewhere at the root of an exception; TensorFlow has a class of its own for it."""
     seen: list[BaseException] = []  # causes may run in a circle
-    while error is not None and error not in seen:
+    while error is not None and error not in seen and not isinstance(error, DiskError):  # TensorFlow's is for disks too
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             return True
         seen.append(error)

@@ -79,14 +79,14 @@ def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> F
         for name in sorted(graph[name].weights_of for name in names):
             if not isinstance(layers.get(name), keras.layers.BatchNormalization):
                 raise PluginError(f"freeze policy {policy} {does.format(repr(name))}, and that is no BatchNormalization")
-    whole, normalised, adapting = (  # by identity: a layer that nested models share has several names
-        {id(layers[name]) for name in (graph[name].weights_of for name in names) if name in layers}
-        for names in (plan.weights, plan.norm, plan.adapt)
-    )
-    everything = all(node.name in plan.weights for node in graph) and not adapting
-    every = {id(layer) for layer in layers.values()}
-    frozen = every if everything else (whole | normalised) - adapting
-    silent = every if everything or plan.stochastic == "off" else whole
+    every = {id(layer) for layer in layers.values()}  # by identity: a layer that nested models share has several names
+    if everything := all(node.name in plan.weights for node in graph) and not plan.adapt:
+        frozen, silent, adapting = every, every, set()
+    else:
+        nodes = ([graph[name] for name in names] for names in (plan.weights, plan.norm, plan.adapt))
+        whole, normalised, adapting = ({id(layers[one.weights_of]) for one in some if not one.is_op} for some in nodes)
+        frozen = (whole | normalised) - adapting
+        silent = every if plan.stochastic == "off" else whole
     for name, layer in layers.items():
         if id(layer) in silent:
             _require_silenceable(name, layer)

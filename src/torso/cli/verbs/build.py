@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ from torso.cli.session import Session, verb
 from torso.cli.specs import plans_of
 from torso.cli.text import page_of, short, size_of, table, times
 from torso.downloads import told_to
-from torso.errors import DiskError, TorsoError, raise_all
-from torso.files import refuse_existing
+from torso.errors import TorsoError, raise_all
+from torso.files import refuse_existing, require_writable
 from torso.manifest import MODEL, is_saved_backbone
 
 
@@ -87,10 +86,7 @@ def _check_places(places: Sequence[Path], *, force: bool) -> None:
         except TorsoError as error:
             errors.append(error)
     if places and not errors:
-        parent = next(folder for folder in places[0].absolute().parents if os.path.lexists(folder))
-        if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
-            cause = f"{str(parent)!r} {'cannot be written' if parent.is_dir() else 'is not a folder'}"
-            errors.append(DiskError(f"nothing can be saved in {str(places[0].parent)!r}", notes=[("cause", cause)]))
+        require_writable(places[0])
     raise_all(errors)
 
 
