@@ -17,10 +17,10 @@ import pytest
 from networks import assert_same_and_meaningful, images, keras_own, randomize, save_listed
 
 import torso
+from torso.artifact.manifest import digest_of
 from torso.builtins.keras_applications import torso_architectures
-from torso.keras_bridge.naming import canonical_names
-from torso.keras_bridge.reading import read_graph
-from torso.manifest import digest_of
+from torso.model_config.layer_names import canonical_names
+from torso.modeling.graph_reader import read_graph
 
 CARDS = {card.name: card for card in torso_architectures()}
 SMALLEST = {card.family: card for card in sorted(CARDS.values(), key=lambda card: -(card.parameters or 0))}

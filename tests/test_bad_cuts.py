@@ -10,7 +10,7 @@ import pytest
 
 import torso
 from torso.graph import Graph
-from torso.keras_bridge.selecting import select_cut
+from torso.modeling.resolve_cut import select_cut
 
 REGISTRY = torso.Registry.load(discover=False)
 
@@ -252,7 +252,7 @@ def test_a_cut_that_makes_no_sense_is_refused_before_weights_are_fetched(
     monkeypatch.delenv("TORSO_OFFLINE", raising=False)
     monkeypatch.setattr("urllib.request.urlopen", connect)
     monkeypatch.setattr("keras.utils.get_file", connect)
-    monkeypatch.setattr("torso.downloads.download", connect)
+    monkeypatch.setattr("torso.files.download.download", connect)
     with pytest.raises(torso.UnknownNameError, match="node 'block_99_add' is not in MobileNetV2"):
         torso.create_backbone("MobileNetV2", truncate={"layer": "block_99_add"}, registry=REGISTRY)
     with pytest.raises(Exception, match="nothing is to be fetched"):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import torso
-from torso import hookspecs
+from torso.contracts import hookspecs
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

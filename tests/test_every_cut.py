@@ -21,9 +21,9 @@ from networks import assert_same_and_meaningful, images, settle
 
 from torso.builtins.keras_applications import torso_architectures
 from torso.graph import Graph, Node, clean_costs, cost_of
-from torso.keras_bridge.private import without_weights
-from torso.keras_bridge.reading import read_graph
-from torso.keras_bridge.surgery import cut
+from torso.modeling.graph_reader import read_graph
+from torso.modeling.keras_private import without_weights
+from torso.modeling.truncate import cut
 
 CARDS = {card.name: card for card in torso_architectures()}
 SIDE = 64  # the deepest maps have 2×2 cells: every weight of a 3×3 window counts in one of them, and with 1×1 one in nine

@@ -15,9 +15,9 @@ HEAVY = ("tensorflow", "keras", "numpy", "h5py")
     "code",
     [
         "import torso",
-        "import torso.hookspecs",
-        "import torso.registry",
-        "from torso.registry import Registry\n"
+        "import torso.contracts.hookspecs",
+        "import torso.plugins.registry",
+        "from torso.plugins.registry import Registry\n"
         "registry = Registry.load()\n"
         "assert 'ResNet50' in [one.name for one in registry.architectures]\n"
         "for kind in (registry.truncations, registry.freeze_policies, registry.weight_sources): list(kind)\n"

@@ -14,8 +14,8 @@ from networks import assert_same_and_meaningful, images, keras_own, save_listed
 
 import torso
 from torso.builtins.keras_applications import torso_architectures
-from torso.keras_bridge import growing, network
-from torso.keras_bridge.naming import canonical_names
+from torso.model_config.layer_names import canonical_names
+from torso.modeling import build as growing, draw as network
 
 CARDS = {card.name: card for card in torso_architectures()}
 SMALLEST = {card.family: card.name for card in sorted(CARDS.values(), key=lambda card: -(card.parameters or 0))}

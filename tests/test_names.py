@@ -13,8 +13,8 @@ import pytest
 from graphs import graph_of, registry
 
 import torso
+from torso.artifact.manifest import fingerprint
 from torso.builtins.keras_applications import torso_architectures
-from torso.manifest import fingerprint
 
 CARDS = {card.name: card for card in torso_architectures()}
 
@@ -64,7 +64,7 @@ CHEAP = ["NASNetMobile", "VGG16", "MobileNetV3Small", "InceptionV3", "EfficientN
 def test_a_fresh_process_gives_the_same_graphs_in_another_order() -> None:
     code = f"""
 import json, torso
-from torso.manifest import fingerprint
+from torso.artifact.manifest import fingerprint
 graphs = [torso.read_graph(name) for name in {CHEAP!r}]
 print(json.dumps({{graph.name: [fingerprint(graph), dict(graph.levels)] for graph in graphs}}))
 """

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # each name as itself: that is how a type checker is told that it is public
-    from torso.architecture import (
-        Architecture as Architecture,
-        InputRules as InputRules,
-        License as License,
-        Weights as Weights,
+    from torso.artifact.diff import diff as diff
+    from torso.artifact.verify import (
+        Check as Check,
+        Verification as Verification,
+        verify as verify,
     )
     from torso.backbone import (
         Backbone as Backbone,
@@ -26,7 +26,26 @@ if TYPE_CHECKING:  # each name as itself: that is how a type checker is told tha
         plan as plan,
         read_graph as read_graph,
     )
-    from torso.differences import diff as diff
+    from torso.contracts.architecture import (
+        Architecture as Architecture,
+        InputRules as InputRules,
+        License as License,
+        Weights as Weights,
+    )
+    from torso.contracts.export_format import ExportFormat as ExportFormat
+    from torso.contracts.freeze_policy import (
+        FreezePlan as FreezePlan,
+        FreezePolicy as FreezePolicy,
+        freeze_through as freeze_through,
+    )
+    from torso.contracts.hookspecs import hookimpl as hookimpl
+    from torso.contracts.preprocessing import Preprocessing as Preprocessing, Transform as Transform
+    from torso.contracts.truncation import Truncation as Truncation
+    from torso.contracts.weights import (
+        ChannelAdapter as ChannelAdapter,
+        WeightsFile as WeightsFile,
+        WeightSource as WeightSource,
+    )
     from torso.errors import (
         ClashError as ClashError,
         CutError as CutError,
@@ -41,12 +60,6 @@ if TYPE_CHECKING:  # each name as itself: that is how a type checker is told tha
         TorsoError as TorsoError,
         UnknownNameError as UnknownNameError,
     )
-    from torso.exporting import ExportFormat as ExportFormat
-    from torso.freezing import (
-        FreezePlan as FreezePlan,
-        FreezePolicy as FreezePolicy,
-        freeze_through as freeze_through,
-    )
     from torso.graph import (
         Branch as Branch,
         Cost as Cost,
@@ -59,31 +72,18 @@ if TYPE_CHECKING:  # each name as itself: that is how a type checker is told tha
         cost_of as cost_of,
         require_clean as require_clean,
     )
-    from torso.hookspecs import hookimpl as hookimpl
-    from torso.keras_bridge.guard import FreezeGuard as FreezeGuard
+    from torso.modeling.freeze_guard import FreezeGuard as FreezeGuard
     from torso.planning import Plan as Plan
-    from torso.preprocessing import Preprocessing as Preprocessing, Transform as Transform
-    from torso.registry import Registry as Registry
-    from torso.spec.options import (
+    from torso.plugins.registry import Registry as Registry
+    from torso.specs.options import (
         Option as Option,
         Options as Options,
-    )
-    from torso.truncation import Truncation as Truncation
-    from torso.verification import (
-        Check as Check,
-        Verification as Verification,
-        verify as verify,
-    )
-    from torso.weights import (
-        ChannelAdapter as ChannelAdapter,
-        WeightsFile as WeightsFile,
-        WeightSource as WeightSource,
     )
 
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "torso.architecture": ("Architecture", "InputRules", "License", "Weights"),
+    "torso.contracts.architecture": ("Architecture", "InputRules", "License", "Weights"),
     "torso.backbone": (
         "Backbone",
         "Backbones",
@@ -95,7 +95,7 @@ _ROOMS = {
         "plan",
         "read_graph",
     ),
-    "torso.differences": ("diff",),
+    "torso.artifact.diff": ("diff",),
     "torso.errors": (
         "ClashError",
         "CutError",
@@ -110,8 +110,8 @@ _ROOMS = {
         "TorsoError",
         "UnknownNameError",
     ),
-    "torso.exporting": ("ExportFormat",),
-    "torso.freezing": ("FreezePlan", "FreezePolicy", "freeze_through"),
+    "torso.contracts.export_format": ("ExportFormat",),
+    "torso.contracts.freeze_policy": ("FreezePlan", "FreezePolicy", "freeze_through"),
     "torso.graph": (
         "Branch",
         "Cost",
@@ -124,15 +124,15 @@ _ROOMS = {
         "cost_of",
         "require_clean",
     ),
-    "torso.hookspecs": ("hookimpl",),
-    "torso.keras_bridge.guard": ("FreezeGuard",),
+    "torso.contracts.hookspecs": ("hookimpl",),
+    "torso.modeling.freeze_guard": ("FreezeGuard",),
     "torso.planning": ("Plan",),
-    "torso.preprocessing": ("Preprocessing", "Transform"),
-    "torso.registry": ("Registry",),
-    "torso.spec.options": ("Option", "Options"),
-    "torso.truncation": ("Truncation",),
-    "torso.verification": ("Check", "Verification", "verify"),
-    "torso.weights": ("ChannelAdapter", "WeightSource", "WeightsFile"),
+    "torso.contracts.preprocessing": ("Preprocessing", "Transform"),
+    "torso.plugins.registry": ("Registry",),
+    "torso.specs.options": ("Option", "Options"),
+    "torso.contracts.truncation": ("Truncation",),
+    "torso.artifact.verify": ("Check", "Verification", "verify"),
+    "torso.contracts.weights": ("ChannelAdapter", "WeightSource", "WeightsFile"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from torso.artifact.lock import Lock, lock_path
+from torso.artifact.manifest import MODEL, NAME, Manifest, features_of, is_saved_backbone, read_manifest, understood
+from torso.contracts.export_format import require_installed, tolerance_of
+from torso.contracts.freeze_policy import freeze_through
+from torso.contracts.preprocessing import Transform
 from torso.errors import OptionError, Place, SpecError, TorsoError, raise_all
-from torso.exported import KIND, is_export
-from torso.exporting import require_installed, tolerance_of
+from torso.export.record import KIND, is_export
 from torso.files import require_space, staged_directory
-from torso.freezing import freeze_through
 from torso.graph import Feature, Graph, boundary_before
-from torso.lock import Lock, lock_path
-from torso.manifest import MODEL, NAME, Manifest, features_of, is_saved_backbone, read_manifest, understood
 from torso.planning import Plan, make_plan, make_plans
-from torso.preprocessing import Transform
-from torso.registry import Registry
-from torso.spec.document import backbone_from_python, read_spec
-from torso.spec.keys import BACKBONE_NAME
+from torso.plugins.registry import Registry
+from torso.specs.backbone_spec import BACKBONE_NAME
+from torso.specs.spec_file import backbone_from_python, read_spec
 
 if TYPE_CHECKING:
     import keras
@@ -66,7 +66,7 @@ class Backbone:
             IntegrityError: A fresh process reads another model than the one that was to be saved.
             DiskError: The disk refused or is full; what stood there before is untouched.
         """
-        from torso.keras_bridge.saving import write_backbone
+        from torso.artifact.save import write_backbone
 
         place = Path(folder)
         require_space(place, sum(node.parameters for node in self.graph) * 4)
@@ -113,8 +113,8 @@ class Backbone:
         chosen = (registry or Registry.load()).export_formats.resolve(to)
         require_installed(chosen.value)
         tolerated = tolerance_of(chosen.value, bound)
-        from torso.keras_bridge.exporting import write_export
-        from torso.keras_bridge.probe import probe_images
+        from torso.artifact.reference_outputs import probe_images
+        from torso.export.write import write_export
 
         place = Path(folder)
         require_space(place, sum(node.parameters for node in self.graph) * 4)
@@ -148,8 +148,8 @@ class Backbone:
             CutError: The node does not begin a block; those that do are named.
             OptionError: A level and a node are given, or a word that is not known.
         """
-        from torso.keras_bridge.freeze import freeze
-        from torso.manifest import as_json
+        from torso.artifact.manifest import as_json
+        from torso.modeling.freeze import freeze
 
         if from_level is not None and from_node is not None:
             raise OptionError(f"level {from_level!r} and node {from_node!r} are two places to train from: give one of them")
@@ -173,7 +173,7 @@ class Backbone:
         Raises:
             TorsoError: A file cannot be read or is no picture, or an array is none.
         """
-        from torso.keras_bridge.transforming import transform_images
+        from torso.modeling.image_transform import transform_images
 
         recipe = Transform(**self.manifest["transform"])
         return transform_images(pictures, recipe, tuple(self.manifest["plan"]["input_shape"]))
@@ -245,7 +245,7 @@ def read_graph(architecture: str, *, registry: Registry | None = None, **spec: A
         TorsoError: What is wrong with the request, or with the builder.
     """
     planned = plan(architecture, registry=registry, weights="none", **spec)
-    from torso.keras_bridge.network import headless_graph
+    from torso.modeling.draw import headless_graph
 
     return headless_graph(planned)
 
@@ -264,9 +264,9 @@ def build(
     Raises:
         IntegrityError: It would be, or is, another backbone than the one that the lock names.
     """
-    from torso.keras_bridge.building import build_trunk
-    from torso.keras_bridge.preprocess import preprocessing_from
-    from torso.keras_bridge.saving import describe_trunk
+    from torso.artifact.save import describe_trunk
+    from torso.modeling.building import build_trunk
+    from torso.modeling.preprocess_layer import preprocessing_from
 
     plan = lock.hold(plan) if lock else plan
     trunk = build_trunk(plan, registry, progress=progress)
@@ -296,8 +296,8 @@ def load(folder: str | Path) -> Backbone:
     place = Path(folder)
     manifest = read_manifest(place)
 
-    from torso.keras_bridge.preprocess import preprocessing_from
-    from torso.keras_bridge.saving import load_model
+    from torso.artifact.save import load_model
+    from torso.modeling.preprocess_layer import preprocessing_from
 
     with understood(place / NAME):
         model, graph = load_model(place / MODEL, manifest)

@@ -72,7 +72,7 @@ def write_weights(network: str, path: Path) -> None:
 def _plain_network(network: str) -> Any:
     import keras
 
-    from torso.keras_bridge.private import without_weights
+    from torso.modeling.keras_private import without_weights
 
     size = _size(network)
     tag = "imagenet" if network.startswith("EfficientNetB") else None  # the others' graph is the same without
@@ -103,12 +103,12 @@ def measured(way: str, case: Case, path: str) -> dict[str, Any]:
     import keras
     import numpy as np
 
-    import torso.keras_bridge.private  # for the graph of weights that cannot be downloaded here
+    import torso.modeling.keras_private  # for the graph of weights that cannot be downloaded here
 
     if way == "torso":
-        import torso.keras_bridge.building
-        import torso.keras_bridge.preprocess
-        import torso.keras_bridge.saving
+        import torso.artifact.save
+        import torso.modeling.building
+        import torso.modeling.preprocess_layer
         from torso.backbone import build
 
         registry = torso.Registry.load()
@@ -165,8 +165,8 @@ def part(which: str, case: Case, path: str) -> float:
     import keras
     import numpy as np
 
-    from torso.keras_bridge.lean import build_until
-    from torso.keras_bridge.private import without_values
+    from torso.modeling.keras_private import without_values
+    from torso.modeling.lean import build_until
 
     keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1)])  # what the first layer of all costs
     start = time.process_time()

@@ -21,7 +21,7 @@ import yaml
 
 import torso
 from torso.planning import make_plans
-from torso.spec.document import read_spec
+from torso.specs.spec_file import read_spec
 
 TORSO = [sys.executable, "-m", "torso"]
 TENSORFLOW = [sys.executable, "-c", "import tensorflow"]

@@ -10,8 +10,8 @@ from hypothesis import given, strategies as st
 
 import torso
 from torso.builtins.channel_adapters import mapped, mean, repeat, zero_extra
-from torso.spec.nodes import from_python
-from torso.spec.options import read_options
+from torso.specs.options import read_options
+from torso.specs.yaml_nodes import from_python
 
 Array = np.ndarray[Any, Any]
 widths = st.integers(1, 16)

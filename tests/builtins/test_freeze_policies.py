@@ -14,13 +14,13 @@ from random_graphs import networks
 
 import torso
 from torso.builtins.freeze_policies import torso_freeze_policies
+from torso.contracts.freeze_policy import FreezePlan, freeze_through
 from torso.errors import CutError, TorsoError
-from torso.freezing import FreezePlan, freeze_through
 from torso.graph import LEVELS, Graph, Node
 from torso.plugins import BUILTINS, Plugins
-from torso.registry import Registry
-from torso.spec.nodes import from_python
-from torso.spec.options import read_options
+from torso.plugins.registry import Registry
+from torso.specs.options import read_options
+from torso.specs.yaml_nodes import from_python
 
 SEVEN = ("ResNet50", "MobileNetV2", "EfficientNetB0", "ConvNeXtTiny", "DenseNet121", "NASNetMobile", "VGG16")
 POLICIES = {policy.name: policy for policy in torso_freeze_policies()}

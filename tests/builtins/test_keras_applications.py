@@ -21,12 +21,12 @@ import numpy as np
 import pluggy
 import pytest
 
-from torso import hookspecs
-from torso.architecture import Architecture, matching_file
 from torso.builtins import keras_applications
 from torso.builtins.weight_sources import place_in_cache
-from torso.keras_bridge.private import WeightsRequest, without_weights
-from torso.preprocessing import Preprocessing
+from torso.contracts import hookspecs
+from torso.contracts.architecture import Architecture, matching_file
+from torso.contracts.preprocessing import Preprocessing
+from torso.modeling.keras_private import WeightsRequest, without_weights
 
 CARDS = {card.name: card for card in keras_applications.torso_architectures()}
 SMALLEST = [

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import pytest
 
-from torso.architecture import Architecture
 from torso.builtins.keras_applications import torso_architectures
 from torso.builtins.mobilenet_alpha import torso_build_arguments
+from torso.contracts.architecture import Architecture
 from torso.errors import OptionError, TorsoError
 
 CARDS = {card.name: card for card in torso_architectures()}

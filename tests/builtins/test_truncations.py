@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from torso.builtins.truncations import torso_truncations
+from torso.contracts.truncation import Cut
 from torso.errors import TorsoError
 from torso.graph import Graph, Node
-from torso.spec.nodes import from_python
-from torso.spec.options import read_options
-from torso.truncation import Cut
+from torso.specs.options import read_options
+from torso.specs.yaml_nodes import from_python
 
 
 def node(name: str, kind: str, *inputs: str, stride: int = 2, channels: int = 8, field: int = 3, **more: Any) -> Node:

@@ -170,7 +170,7 @@ AS_ANOTHER_USER = """
 import os, sys
 from torso.builtins.weight_sources import download
 from torso.errors import TorsoError
-import torso.downloads, requests, filelock
+import torso.files.download, requests, filelock
 if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try: print(download({request!r}).read_bytes() == {data!r})
 except TorsoError as error: print(type(error).__name__, error)

@@ -149,7 +149,7 @@ def test_debug_shows_the_traceback_of_a_builder(torso, tmp_path):
 
 
 def test_a_defect_says_how_to_report_it(torso, monkeypatch):
-    monkeypatch.setattr("torso.cli.verbs.list._text", lambda cards, out: {}["columns"])
+    monkeypatch.setattr("torso.cli.commands.list_command._text", lambda cards, out: {}["columns"])
     result = torso("list")
     assert (result.code, result.out) == (70, "")
     assert result.err == (
@@ -200,7 +200,7 @@ def test_build_into_a_working_directory_that_is_gone_says_so(torso, spec, tmp_pa
 
 
 def test_a_full_disk_that_tensorflow_tells_of_is_not_taken_for_a_full_memory():
-    from torso.cli.outcome import errors_of
+    from torso.cli.result import errors_of
     from torso.errors import DiskError
 
     class ResourceExhaustedError(Exception):

@@ -13,7 +13,7 @@ import pytest
 from networks import settle
 
 import torso as door
-from torso.keras_bridge.probe import probe_images
+from torso.artifact.reference_outputs import probe_images
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 PLUGINS = ("--plugins-dir", str(FIXTURES / "export_formats"))

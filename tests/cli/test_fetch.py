@@ -18,7 +18,7 @@ from networks import randomize, save_listed
 import torso as package
 from torso.cli.text import size_of
 from torso.files import copy_file
-from torso.registry import Registry
+from torso.plugins.registry import Registry
 
 BASE = """\
 version: 1
@@ -220,7 +220,7 @@ def test_a_file_that_is_swapped_before_it_is_copied_is_refused(torso, server, tm
         source.write_bytes(b"swapped")
         return copy_file(source, target, algorithms)
 
-    monkeypatch.setattr("torso.cli.verbs.fetch.copy_file", swap)
+    monkeypatch.setattr("torso.cli.commands.fetch_command.copy_file", swap)
     result = torso("fetch", "spec.yaml", "remote", "--to", "bundle")
     assert result.code == 7
     assert "changed while it was copied\n  fix: try again" in result.err

@@ -6,9 +6,9 @@ import shlex
 import click
 import pytest
 
-from torso.cli import main, verbs
+from torso.cli import commands as verbs, main
 from torso.cli.app import VERBS
-from torso.cli.outcome import EXIT_CODES
+from torso.cli.result import EXIT_CODES
 
 COMMANDS = {name: main.get_command(click.Context(main), name) for name in VERBS}
 
@@ -31,7 +31,7 @@ def test_help_of_a_verb_has_an_example_and_its_exit_codes(torso, name):
 
 
 def test_every_module_of_a_verb_is_in_the_table_under_its_own_name():
-    assert {module.name for module in pkgutil.iter_modules(verbs.__path__)} == set(VERBS)
+    assert {module.name for module in pkgutil.iter_modules(verbs.__path__)} == {f"{name}_command" for name in VERBS}
     assert {name: command.name for name, command in COMMANDS.items()} == {name: name for name in VERBS}
 
 

@@ -58,7 +58,9 @@ def test_no_verb_that_does_without_a_network_imports_tensorflow(environment, spe
 
 
 def test_importing_the_command_line_imports_no_verb(environment):
-    code = "import sys, torso.cli\nprint([name for name in sys.modules if name.startswith(('torso.cli.verbs.', 'pluggy'))])"
+    code = (
+        "import sys, torso.cli\nprint([name for name in sys.modules if name.startswith(('torso.cli.commands.', 'pluggy'))])"
+    )
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import torso
+from torso.artifact.manifest import fingerprint
 from torso.graph import Graph, Node
-from torso.manifest import fingerprint
 
 PATH: Final = Path(__file__).parents[1] / "fixtures" / "graphs.json"
 MOST_NODES = 8  # that an explanation lists

@@ -13,7 +13,7 @@ import h5py
 import keras
 import numpy as np
 
-from torso.keras_bridge.private import without_weights
+from torso.modeling.keras_private import without_weights
 
 
 def randomize(model: keras.Model, seed: int = 0) -> None:

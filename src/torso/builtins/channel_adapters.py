@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from torso.contracts.hookspecs import hookimpl
+from torso.contracts.weights import ChannelAdapter
 from torso.errors import OptionError, TorsoError, did_you_mean, known, raise_all
-from torso.hookspecs import hookimpl
-from torso.spec.options import Option, Options
-from torso.weights import ChannelAdapter
+from torso.specs.options import Option, Options
 
 Rows = list[list[float]]
 

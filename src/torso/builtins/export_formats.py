@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torso.exporting import ExportFormat
-from torso.hookspecs import hookimpl
+from torso.contracts.export_format import ExportFormat
+from torso.contracts.hookspecs import hookimpl
 
 _ROOM = "torso.builtins.exports"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from torso.contracts.freeze_policy import FreezePlan, FreezePolicy, freeze_through
+from torso.contracts.hookspecs import hookimpl
 from torso.errors import CutError
-from torso.freezing import FreezePlan, FreezePolicy, freeze_through
 from torso.graph import Graph, Node, boundary
-from torso.hookspecs import hookimpl
-from torso.spec.options import Option, Options
+from torso.specs.options import Option, Options
 
 NORM = Option(
     name="norm",

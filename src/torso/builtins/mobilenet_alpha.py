@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torso.architecture import Architecture, Weights
+from torso.contracts.architecture import Architecture, Weights
+from torso.contracts.hookspecs import hookimpl
 from torso.errors import OptionError, TorsoError, known, raise_all
-from torso.hookspecs import hookimpl
-from torso.spec.options import Options, Value
+from torso.specs.options import Options, Value
 
 _BUILDER = "torso.builtins.keras_applications.builder:build"  # by name: plugins do not import each other
 

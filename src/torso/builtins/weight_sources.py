@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import torso.downloads as downloads
+import torso.files.download as downloads
+from torso.contracts.hookspecs import hookimpl
+from torso.contracts.weights import WeightSource
 from torso.errors import DiskError, IntegrityError, Note, OptionError
 from torso.files import disk_error, hash_of_open, locked, make_folder, open_file, set_aside
-from torso.hookspecs import hookimpl
-from torso.spec.options import Option, Options
-from torso.weights import WeightSource
+from torso.specs.options import Option, Options
 
 SHA256 = Option(name="sha256", type=str, default=None, doc="The file's SHA-256 in hex; checked before it is read.")
 MD5 = Option(name="md5", type=str, default=None, doc="The file's MD5 in hex, where its publisher gives no better hash.")

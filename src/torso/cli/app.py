@@ -10,9 +10,9 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from torso.cli.ending import open_missing_streams, run
-from torso.cli.outcome import EXIT_CODES, UsageError
-from torso.cli.session import Verb, shared_options, write_codes
+from torso.cli.result import EXIT_CODES, UsageError
+from torso.cli.run import open_missing_streams, run
+from torso.cli.shared_options import Verb, shared_options, write_codes
 from torso.cli.text import PAGE, page_of
 from torso.errors import did_you_mean, known
 
@@ -42,7 +42,7 @@ class _Torso(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> Verb | None:
         if cmd_name not in VERBS:
             return None
-        command: Verb = import_module(f"torso.cli.verbs.{cmd_name}").command
+        command: Verb = import_module(f"torso.cli.commands.{cmd_name}_command").command
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:

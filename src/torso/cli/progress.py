@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from torso.cli.outcome import UsageError
+from torso.cli.result import UsageError
 from torso.cli.text import is_lively, printable, write
 
 if TYPE_CHECKING:

@@ -4,10 +4,7 @@
 What stood at a place before stays until something whole takes it, and a failure leaves it untouched.
 """
 
-from torso.files.growing import Part
-from torso.files.hashing import Identity, copy_file, hash_of, hash_of_open, hash_of_same, identity_of, open_file
-from torso.files.locking import locked
-from torso.files.staging import (
+from torso.files.atomic import (
     make_folder,
     refuse_existing,
     refuse_existing_file,
@@ -17,7 +14,10 @@ from torso.files.staging import (
     staged_directory,
     staged_file,
 )
-from torso.files.trouble import disk_error, for_a_moment, no_temporary_file, require_space, require_writable
+from torso.files.disk_errors import disk_error, for_a_moment, no_temporary_file, require_space, require_writable
+from torso.files.file_lock import locked
+from torso.files.hashing import Identity, copy_file, hash_of, hash_of_open, hash_of_same, identity_of, open_file
+from torso.files.part_file import Part
 
 __all__ = [
     "Identity",

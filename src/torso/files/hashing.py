@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from torso.files.trouble import disk_error
+from torso.files.disk_errors import disk_error
 
 _CHUNK: Final = 1 << 20
 _SETTLED: Final = 2 * 10**9  # nanoseconds; the coarsest clock of a file system, FAT's, ticks every two seconds

@@ -4,11 +4,11 @@ A graph is a value without Keras objects, so that a truncation strategy or a fre
 TensorFlow. Reading one off a Keras model is the work of the Keras bridge.
 """
 
-from torso.graph.blocks import EXPANSION, LEVELS
-from torso.graph.boundaries import boundary, boundary_before
+from torso.graph.block_boundaries import boundary, boundary_before
+from torso.graph.clean_cuts import Branch, branches_lost, clean_around, require_clean
 from torso.graph.cost import Cost, clean_costs, cost_of
-from torso.graph.cuts import Branch, branches_lost, clean_around, require_clean
-from torso.graph.network import Feature, Graph
+from torso.graph.graph import Feature, Graph
+from torso.graph.levels import EXPANSION, LEVELS
 from torso.graph.node import Node, Shape, describe
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from torso.graph.network import Graph
+from torso.graph.graph import Graph
 from torso.graph.node import Node
 
 BYTES_PER_VALUE = 4

@@ -30,7 +30,7 @@ class Node:
         parameters: Number of values in the node's weights. Those of a layer called several times stand at each call;
             ``layer`` tells such calls.
         macs: Multiply-accumulates for one image, or None where unknown. The conventions are those of
-            ``torso.keras_bridge.cost``.
+            ``torso.model_config.flops``.
         flops: Floating-point operations for one image, or None where unknown; same conventions.
         outputs: How many tensors it gives; a backbone cannot end at a node with several.
         is_op: A bare op: it has no weights, and Keras' ``get_layer`` cannot reach it.

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
-from torso.architecture import Architecture
+from torso.contracts.architecture import Architecture
+from torso.contracts.freeze_policy import FreezePolicy
+from torso.contracts.preprocessing import Preprocessing, Transform
+from torso.contracts.truncation import Truncation
+from torso.contracts.weights import ChannelAdapter, Mix, WeightSource
 from torso.errors import Place
-from torso.freezing import FreezePolicy
-from torso.planning.sizes import legal_sizes
+from torso.planning.input_size import legal_sizes
 from torso.plugins import PluginInfo
-from torso.preprocessing import Preprocessing, Transform
-from torso.registry import Contribution
-from torso.spec.options import Option, Options, Value
-from torso.truncation import Truncation
-from torso.weights import ChannelAdapter, Mix, WeightSource
+from torso.plugins.registry import Contribution
+from torso.specs.options import Option, Options, Value
 
 T = TypeVar("T", Truncation, FreezePolicy, ChannelAdapter)
 InputShape = tuple[int | None, int | None, int]

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from torso.architecture import Architecture, Weights, matching_file
+from torso.contracts.architecture import Architecture, Weights, matching_file
+from torso.contracts.preprocessing import PREPROCESS, Transform
+from torso.contracts.weights import ChannelAdapter, Mix, WeightSource
 from torso.errors import OptionError, TorsoError, UnknownNameError, did_you_mean, known, raise_all
-from torso.planning.channels import MOST_GUESSED, channels_of, mix_of, takes
+from torso.planning.channel_mix import MOST_GUESSED, channels_of, mix_of, takes
+from torso.planning.input_size import checked_size, in_words, warnings_for
 from torso.planning.plan import Chosen, InputShape, Plan, PlannedWeights, T
-from torso.planning.sizes import checked_size, in_words, warnings_for
-from torso.preprocessing import PREPROCESS, Transform
-from torso.registry import Catalogue, Contribution, Registry
-from torso.spec.document import BackboneSpec, Choice, InputSpec, Spec
-from torso.spec.nodes import Node, Scalar, Table
-from torso.spec.options import Options, read_options
-from torso.spec.writer import write_spec
-from torso.weights import ChannelAdapter, Mix, WeightSource
+from torso.plugins.registry import Catalogue, Contribution, Registry
+from torso.specs.options import Options, read_options
+from torso.specs.spec_file import BackboneSpec, Choice, InputSpec, Spec
+from torso.specs.writer import write_spec
+from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode
 
 
 def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
@@ -47,7 +47,7 @@ def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     adapt = attempt(lambda: _adapter(given, registry))
     shape = attempt(lambda: _input_shape(architecture, given, adapt))
     label = attempt(lambda: _weights_label(architecture, spec.weights, registry))
-    published = label in architecture.tags and not isinstance(spec.weights, Table)
+    published = label in architecture.tags and not isinstance(spec.weights, MappingNode)
     mix = attempt(lambda: _mix(architecture, adapt, shape, label, published=published))
     if errors:
         raise_all(errors)
@@ -103,7 +103,7 @@ def make_plans(specs: Iterable[BackboneSpec], registry: Registry) -> dict[str, P
     return plans
 
 
-def _resolve(catalogue: Catalogue[Any], name: Scalar) -> Any:
+def _resolve(catalogue: Catalogue[Any], name: ScalarNode) -> Any:
     try:
         return catalogue.resolve(name.text)
     except TorsoError as error:
@@ -114,11 +114,11 @@ def _resolve(catalogue: Catalogue[Any], name: Scalar) -> Any:
 def _choose(catalogue: Catalogue[T], kind: str, choice: Choice | None, default: str) -> Chosen[T]:
     if choice is None:
         return Chosen(contribution=catalogue.resolve(default), options={})
-    contribution = _resolve(catalogue, Scalar(choice.name, place=choice.place))
+    contribution = _resolve(catalogue, ScalarNode(choice.name, place=choice.place))
     value: T = contribution.value
     node = choice.value
     place = choice.place
-    if isinstance(node, Table):
+    if isinstance(node, MappingNode):
         main = node.get(value.main or "")
         place = main.place if main is not None else place
     elif node is not None:
@@ -201,7 +201,7 @@ def _weights_label(architecture: Architecture, node: Node | None, registry: Regi
             raise OptionError(f"{architecture.name} has no published weights", notes=[("fix", fixes)])
         return architecture.tags[0]
     legal = [*architecture.tags, "none"]
-    if isinstance(node, Scalar):
+    if isinstance(node, ScalarNode):
         if node.text in legal:
             return node.text
         raise UnknownNameError(
@@ -210,7 +210,7 @@ def _weights_label(architecture: Architecture, node: Node | None, registry: Regi
             notes=[*did_you_mean(node.text, legal), known(legal), ("fix", "a file is named as {file: PATH}")],
         )
     sources = {source.value.name: source for source in registry.weight_sources}
-    found = [key.text for key, _ in node if key.text in sources] if isinstance(node, Table) else []
+    found = [key.text for key, _ in node if key.text in sources] if isinstance(node, MappingNode) else []
     if not found:
         raise OptionError(
             f"weights of {architecture.name} must be a tag, none or the mapping of a source",
@@ -231,7 +231,7 @@ def _plan_weights(
 ) -> PlannedWeights:
     if label == "none":
         return PlannedWeights(label=label)
-    if isinstance(spec.weights, Table):
+    if isinstance(spec.weights, MappingNode):
         source = registry.weight_sources.resolve(label)
         request = read_options(f"weight source {label!r}", source.value.options, spec.weights)
         place = spec.weights.place

@@ -3,8 +3,8 @@
 What the plugins offer is collected here and looked up in the registry.
 """
 
-from torso.plugins.find import BUILTINS
+from torso.plugins.discovery import BUILTINS
 from torso.plugins.info import PluginInfo
-from torso.plugins.load import Plugins
+from torso.plugins.manager import Plugins
 
 __all__ = ["BUILTINS", "PluginInfo", "Plugins"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from torso.contracts.weights import ChannelAdapter
 from torso.errors import TorsoError
 from torso.planning import Chosen
-from torso.planning.channels import channels_of, mix_of
-from torso.registry import Registry
-from torso.spec.nodes import from_python
-from torso.spec.options import read_options
-from torso.weights import ChannelAdapter
+from torso.planning.channel_mix import channels_of, mix_of
+from torso.plugins.registry import Registry
+from torso.specs.options import read_options
+from torso.specs.yaml_nodes import from_python
 
 
 def check_channel_adapter(

@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from torso.architecture import matching_file
 from torso.backbone import Backbone, build, load, plan, read_graph
+from torso.contracts.architecture import matching_file
 from torso.graph import EXPANSION, LEVELS
 from torso.planning import Plan
-from torso.registry import Registry
+from torso.plugins.registry import Registry
 
 _PLAIN_KERAS = """
 import sys
@@ -27,7 +27,7 @@ numpy.save(sys.argv[3], numpy.concatenate([numpy.ravel(output) for output in out
 """
 _LISTING = """
 import sys
-from torso.registry import Registry
+from torso.plugins.registry import Registry
 assert Registry.load().architectures.resolve({name!r}).value.builder
 print([name for name in ("keras", "tensorflow") if name in sys.modules])
 """
@@ -174,7 +174,7 @@ def check_every_clean_cut_computes_what_the_whole_network_computes(subject: Subj
     import keras
     import numpy as np
 
-    from torso.keras_bridge.surgery import cut
+    from torso.modeling.truncate import cut
 
     model = subject.backbone.model
     names = [node.name for node in subject.backbone.graph]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from torso.errors import TorsoError
-from torso.registry import Registry
+from torso.plugins.registry import Registry
 from torso.testing.checks import CHECKS, Subject
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from torso.exporting import INPUT, SIGNATURE
+from torso.contracts.export_format import INPUT, SIGNATURE
 
 FILE = "model.tflite"
 

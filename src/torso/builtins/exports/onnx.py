@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from torso.exporting import INPUT, SIGNATURE
+from torso.contracts.export_format import INPUT, SIGNATURE
 
 FILE = "model.onnx"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from torso.exporting import INPUT, SIGNATURE
+from torso.contracts.export_format import INPUT, SIGNATURE
 
 
 def write(saved_model: Path, folder: Path) -> None:

@@ -11,11 +11,11 @@ import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
-from torso.architecture import Architecture, InputRules, License, Weights
-from torso.hookspecs import hookimpl
-from torso.preprocessing import Preprocessing
-from torso.spec.options import Option
-from torso.weights import WeightsFile
+from torso.contracts.architecture import Architecture, InputRules, License, Weights
+from torso.contracts.hookspecs import hookimpl
+from torso.contracts.preprocessing import Preprocessing
+from torso.contracts.weights import WeightsFile
+from torso.specs.options import Option
 
 _Row = dict[str, Any]  # a JSON object
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
-    from torso.spec.options import Value
+    from torso.specs.options import Value
 
 
 def build(

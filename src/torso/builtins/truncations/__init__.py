@@ -8,9 +8,9 @@ from torso.builtins.truncations.by_budget import select_budget
 from torso.builtins.truncations.by_level import LEVEL_NAMES, foresee_levels, select_level, select_levels, select_stride
 from torso.builtins.truncations.by_name import foresee_layers, select_layer, select_layers, select_match
 from torso.builtins.truncations.from_the_end import keep_all, select_pop
-from torso.hookspecs import hookimpl
-from torso.spec.options import Option
-from torso.truncation import Truncation
+from torso.contracts.hookspecs import hookimpl
+from torso.contracts.truncation import Truncation
+from torso.specs.options import Option
 
 ALLOW_PARTIAL = Option(
     name="allow_partial",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torso.errors import CutError, OptionError
 from torso.graph import Cost, Graph, Node, clean_costs
-from torso.spec.options import Options
+from torso.specs.options import Options
 
 
 def select_budget(graph: Graph, options: Options) -> str:

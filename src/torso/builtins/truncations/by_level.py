@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from torso.contracts.truncation import Cut, Declared
 from torso.errors import CutError, Note, UnknownNameError
 from torso.graph import EXPANSION, LEVELS, Graph, describe
-from torso.spec.options import Options
-from torso.truncation import Cut, Declared
+from torso.specs.options import Options
 
 LEVEL_NAMES = (*LEVELS, *(level + EXPANSION for level in LEVELS))
 

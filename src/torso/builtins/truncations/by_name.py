@@ -5,10 +5,10 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from torso.contracts.truncation import Cut, Declared
 from torso.errors import CutError, OptionError, UnknownNameError
 from torso.graph import Graph, describe, require_clean
-from torso.spec.options import Options
-from torso.truncation import Cut, Declared
+from torso.specs.options import Options
 
 if TYPE_CHECKING:
     import regex

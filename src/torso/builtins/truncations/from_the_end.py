@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torso.errors import CutError, Note
 from torso.graph import Graph, describe, require_clean
-from torso.spec.options import Options
+from torso.specs.options import Options
 
 
 def keep_all(graph: Graph, options: Options) -> tuple[str, ...]:

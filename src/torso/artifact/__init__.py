@@ -1,0 +1,1 @@
+"""Saved backbones: manifest, save, load, verify, lock and diff."""

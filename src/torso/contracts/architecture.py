@@ -1,0 +1,156 @@
+"""What a provider offers, as frozen values: everything that is known of an architecture before it is built.
+
+A card of this kind is read, listed, compared and planned with; no part of it is Keras. Only ``builder`` leads to code,
+by name, and is followed when a model is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torso.contracts.preprocessing import Preprocessing
+from torso.contracts.weights import WeightsFile
+from torso.graph import EXPANSION, LEVELS
+from torso.specs.options import Option, Options, Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A named set of values for an architecture.
+
+    Attributes:
+        tag: The name in YAML: ``imagenet``.
+        files: The files that hold them, one for each combination of options that was trained.
+        classes: Number of classes that the full network was trained to tell apart.
+        top1: Published top-1 accuracy of the full network with default options, in per cent, or None.
+        top5: Published top-5 accuracy, in per cent, or None.
+        source: Who published the values and the figures.
+    """
+
+    tag: str
+    files: tuple[WeightsFile, ...]
+    classes: int | None = None
+    top1: float | None = None
+    top5: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputRules:
+    """Which images an architecture takes.
+
+    Attributes:
+        default: Height and width where the user names none, in pixels.
+        minimum: The least height or width, in pixels.
+        divisor: Height and width must be multiples of this.
+        fixed: Only the default size is possible.
+        any_size: The builder takes ``(None, None, channels)`` too, and then draws a network with the same nodes and weights
+            for images of any size. Where the card does not say so, that is refused.
+        any_size_divisor: That network computes what the one for a given size does where both sides are multiples of this;
+            elsewhere the builder pads otherwise.
+        channels: Legal numbers of channels; empty for any.
+        weights_channels: Number of channels that the published weights expect.
+    """
+
+    default: tuple[int, int]
+    minimum: int = 1
+    divisor: int = 1
+    fixed: bool = False
+    any_size: bool = False
+    any_size_divisor: int = 1
+    channels: tuple[int, ...] = ()
+    weights_channels: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class License:
+    """Under which terms the parts may be used; None where unknown, never a guess."""
+
+    code: str | None = None
+    weights: str | None = None
+    data: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A graph that a provider can build.
+
+    Attributes:
+        name: The name in YAML. Letter case does not count when it is looked up; ``provider/name`` is always unique.
+        family: The group it is listed under: ``ResNet``.
+        builder: ``package.module:function``. It is called with ``input_shape=(height, width, channels)``, whose sides are
+            None for images of any size where ``input`` allows that, the options by name and the arguments that the hooks
+            add, and returns the headless functional Keras model. While it runs, Keras neither downloads nor loads weights:
+            torso fills them.
+        options: What the user can set.
+        arguments: Fixed arguments of the builder.
+        weights: Published weights, the default first; empty where there are none.
+        input: Which images it takes.
+        preprocessing: What the weights expect of the pixels.
+        parameters: Number of parameters of the headless network with default options, or None.
+        levels: The node of each level (``C1`` to ``C5``, ``C4@expansion``) with default options. What is left out, or
+            not in the graph that other options lead to, is inferred; a node that is declared need not be a clean cut.
+        clean: Regular expression for whole names of nodes, where all that it matches are clean cuts with any options: a
+            network that is cut there is drawn no further. What it leaves out is looked up in the graph.
+        paper: Reference and identifier of the publication.
+        license: Terms of code, weights and training data.
+        source: Where the card's figures come from.
+    """
+
+    name: str
+    family: str
+    builder: str
+    input: InputRules
+    preprocessing: Preprocessing
+    options: tuple[Option, ...] = ()
+    arguments: Mapping[str, Value] = field(default_factory=dict)
+    weights: tuple[Weights, ...] = ()
+    parameters: int | None = None
+    levels: Mapping[str, str] = field(default_factory=dict)
+    clean: str = ""
+    paper: str | None = None
+    license: License = field(default_factory=License)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("name", "family", "builder"):
+            if not (isinstance(getattr(self, name), str) and getattr(self, name)):
+                raise TypeError(f"the {name} of an architecture must be text, not {getattr(self, name)!r}")
+        if not isinstance(self.input, InputRules) or not isinstance(self.preprocessing, Preprocessing):
+            raise TypeError(f"architecture {self.name!r} needs InputRules and Preprocessing")
+        try:
+            re.compile(self.clean)
+        except re.error as error:
+            raise TypeError(f"architecture {self.name!r} has {self.clean!r} for clean: {error}") from error
+        unknown = [level for level in self.levels if level.removesuffix(EXPANSION) not in LEVELS]
+        if unknown:
+            raise TypeError(f"architecture {self.name!r} declares a level {unknown[0]!r}; known: {', '.join(LEVELS)}")
+
+    def is_clean(self, node: str) -> bool:
+        """Whether the card says that a node, if it is there, is a clean cut."""
+        return bool(self.clean) and re.fullmatch(self.clean, node) is not None
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Names of the published weights, the default first."""
+        return tuple(weights.tag for weights in self.weights)
+
+
+def matching_file(
+    weights: Weights, options: Options, size: tuple[int | None, int | None]
+) -> tuple[WeightsFile | None, bool]:
+    """The file that fits these options, and whether it was trained at this very size, which is not so for any size.
+
+    A file trained at another size fits too, where none was trained at this one; the last of them in the card is taken.
+    """
+    fitting = [
+        file
+        for file in weights.files
+        if all(options.get(name) == value for name, value in file.when.items() if name != "size")
+    ]
+    for file in fitting:
+        if file.when.get("size") in (None, size[0] if size[0] == size[1] else -1):
+            return file, True
+    return (fitting[-1], False) if fitting else (None, False)

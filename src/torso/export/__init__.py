@@ -1,0 +1,1 @@
+"""Backbones written for other runtimes, run there and compared with Keras."""

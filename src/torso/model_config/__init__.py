@@ -1,0 +1,1 @@
+"""The JSON of functional models, read and changed without Keras."""

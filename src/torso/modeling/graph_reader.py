@@ -1,0 +1,295 @@
+"""Read a Keras model into a graph: nodes, edges, shapes, strides and parameters as data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+
+from torso.errors import CutError
+from torso.graph import Feature, Graph, Node, Shape
+from torso.model_config.calls import Calls, Config, Tensor
+from torso.model_config.flops import cost_of_call
+from torso.model_config.layer_names import canonical_names
+from torso.model_config.receptive_field import Grid, grid_behind, sees_all, window_of, with_sides
+from torso.modeling.keras_private import without_values
+
+
+def functional(model: keras.Model, name: str) -> keras.Model:
+    """The same layers as a plain functional model.
+
+    Raises:
+        CutError: The model has no graph: it is subclassed, or was never built.
+    """
+    kind = type(model)
+    if kind.__name__ == "Functional" and kind.__module__.startswith("keras.") and isinstance(model.input, keras.KerasTensor):
+        return model  # it is one
+    try:
+        inputs, outputs = model.inputs, _outputs(model)
+        return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=model.name)
+    except (AttributeError, ValueError, TypeError) as error:
+        raise CutError(
+            f"{name} has no graph to cut: its {type(model).__name__} is not a functional model",
+            notes=[
+                ("cause", "a subclassed model computes in Python code, and that cannot be cut"),
+                ("fix", "let the builder return keras.Model(inputs, outputs)"),
+            ],
+        ) from error
+
+
+def _outputs(model: keras.Model) -> Any:
+    """The output tensors: one alone, several as a list, or as the dictionary that the model returns."""
+    outputs = model.outputs if isinstance(model, keras.Sequential) else model.output  # a Sequential's may be another call's
+    return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
+
+
+def layer_names(entries: Iterable[Config], keep: Collection[str] = ()) -> Mapping[str, str]:
+    """The canonical name for each layer of one model; ``keep`` holds names that are canonical already."""
+    return canonical_names(((entry["name"], entry["class_name"]) for entry in entries), keep=keep)
+
+
+def inside(keep: Collection[str], name: str) -> Collection[str]:
+    """The names that are canonical already in the nested model of that name; what an author wrote is so anywhere."""
+    return {*keep, *(kept.removeprefix(f"{name}/") for kept in keep if kept.startswith(f"{name}/"))}
+
+
+def read_graph(model: keras.Model, name: str, *, keep: Collection[str] = ()) -> Graph:
+    """The model as data, with canonical names.
+
+    Args:
+        model: A functional or a built ``Sequential`` model, nested to any depth.
+        name: The architecture, as errors say it.
+        keep: Names that are canonical already: those of a trunk that a plugin has transformed since, or those that an
+            author wrote.
+
+    Returns:
+        The graph; its ends stand in the order of the model's outputs.
+
+    Raises:
+        CutError: The model has no graph, two nodes of one name, or one node as two outputs.
+    """
+    plain = functional(model, name)
+    reader = _Reader()
+    flat = reader.read(plain, prefix="", feeds={}, keep=keep)
+    given = [flat[position] for position in _positions(plain)]
+    ends = tuple(end.node for end in given)
+    if len(set(ends)) < len(ends):
+        twice = next(end for end in ends if ends.count(end) > 1)
+        raise CutError(
+            f"{name} has several outputs that are of one node, {twice!r}",
+            notes=[("fix", "let the builder return each node once")],
+        )
+    return Graph(name, tuple(reader.nodes({end.node: end for end in given})), ends=ends)
+
+
+def _positions(model: keras.Model) -> list[int]:
+    """For each output of a model in its own order, where it stands among the flattened ones."""
+    outputs = _outputs(model)
+    if not isinstance(outputs, dict):
+        return list(range(len(model.outputs)))
+    flattened = keras.tree.flatten({name: name for name in outputs})
+    return [flattened.index(name) for name in outputs]
+
+
+def features_of(model: keras.Model, graph: Graph) -> tuple[Feature, ...]:
+    """The outputs of a model that was read into a graph, in their order."""
+    outputs = _outputs(model)
+    names = tuple(outputs) if isinstance(outputs, dict) else graph.ends
+    return tuple(graph.feature(name, node) for name, node in zip(names, graph.ends, strict=True))
+
+
+def node_name(prefix: str, layer: str, number: int, count: int) -> str:
+    """The name of one call: ``name``, or ``name:0``, ``name:1`` where the layer is called several times."""
+    return f"{prefix}{layer}:{number}" if count > 1 else prefix + layer
+
+
+class _End(NamedTuple):
+    """One output of one node."""
+
+    node: str
+    output: int
+
+
+@dataclass
+class _Draft:
+    """What is known of a node when its call is read; the shape of its output stands with whoever reads it."""
+
+    entry: Config
+    layer: Any  # a Keras layer or op
+    name: str
+    weights_of: str
+    inputs: tuple[_End, ...]
+    alias: tuple[str, ...] = ()
+
+
+class _Reader:
+    """Walks a model and the models nested in it, in topological order, and drafts the nodes."""
+
+    def __init__(self) -> None:
+        self.drafts: dict[str, _Draft] = {}
+        self.shapes: dict[_End, Shape] = {}
+        self.owners: dict[int, str] = {}  # by the identity of a layer: the name that its weights go by
+
+    def read(
+        self,
+        model: keras.Model,
+        *,
+        prefix: str,
+        feeds: Mapping[str, _End],
+        keep: Collection[str] = (),
+        path: str = "",
+        sized: keras.Model | None = None,
+    ) -> list[_End]:
+        """Draft the nodes of one functional model.
+
+        Args:
+            model: The live model; it has the weights.
+            prefix: ``outer/`` in a nested model.
+            feeds: In a nested model, what each of its input layers stands for outside.
+            keep: Names that are canonical already.
+            path: The prefix without the numbers of calls.
+            sized: The same model for images of a known size, where it was made for any.
+
+        Returns:
+            The model's outputs, in the order in which Keras flattens them.
+        """
+        calls = Calls((sized or model).get_config())
+        names = layer_names(calls.entries.values(), keep)
+        layers = {layer.name: layer for layer in model.operations}
+        ends: dict[tuple[str, int], list[_End]] = {(layer, 0): [end] for layer, end in feeds.items()}
+
+        def end_of(tensor: Tensor) -> _End:
+            found = ends[tensor.layer, tensor.call]
+            if len(found) > 1 or tensor.output == 0:
+                return found[tensor.output]
+            return _End(found[0].node, tensor.output)
+
+        for call in calls.ordered:
+            if call.layer in feeds:
+                continue
+            inputs = [end_of(tensor) for tensor in call.inputs]
+            for end, shape in zip(inputs, call.shapes, strict=True):
+                self._learn(end, tuple(shape[1:]))
+            name = node_name(prefix, names[call.layer], call.number, calls.count(call.layer))
+            layer = layers[call.layer]
+            owner = self.owners.setdefault(id(layer), path + names[call.layer])
+            if isinstance(layer, keras.Model):
+                ends[call.layer, call.number] = self._read_nested(
+                    layer, name, owner, inputs, inside(keep, names[call.layer])
+                )
+            else:
+                entry = calls.entries[call.layer]
+                self._draft(_Draft(entry, layer, name, owner, tuple(dict.fromkeys(inputs))))
+                ends[call.layer, call.number] = [_End(name, 0)]
+        outputs = [end_of(tensor) for tensor in calls.outputs]
+        for end, tensor in zip(outputs, (sized or model).outputs, strict=True):
+            self._learn(end, tuple(tensor.shape[1:]))
+        return outputs
+
+    def _read_nested(
+        self, model: keras.Model, name: str, owner: str, inputs: list[_End], keep: Collection[str]
+    ) -> list[_End]:
+        inner = functional(model, name)
+        feeds = dict(zip((tensor.layer for tensor in Calls(inner.get_config()).inputs), inputs, strict=True))
+        sized = _sized(inner, {layer: self.shapes[end] for layer, end in feeds.items()})
+        ends = self.read(inner, prefix=f"{name}/", feeds=feeds, keep=keep, path=f"{owner}/", sized=sized)
+        if len(ends) == 1 and ends[0].node in self.drafts:
+            self.drafts[ends[0].node].alias += (name,)
+        return ends
+
+    def _learn(self, end: _End, shape: Shape) -> None:
+        """Keep the shape of an output; inside a nested model a side may be open that is known outside."""
+        known = self.shapes.get(end, shape)
+        self.shapes[end] = tuple(now if before is None else before for before, now in zip(known, shape, strict=True))
+
+    def _draft(self, draft: _Draft) -> None:
+        if draft.name in self.drafts:
+            raise CutError(
+                f"two nodes would be called {draft.name!r}",
+                notes=[("fix", "give that layer a name without a colon, and each layer one of its own")],
+            )
+        if draft.entry["class_name"] == "InputLayer":
+            self.shapes[_End(draft.name, 0)] = tuple(draft.entry["config"]["batch_shape"][1:])
+        self.drafts[draft.name] = draft
+
+    def nodes(self, given: Mapping[str, _End]) -> Iterator[Node]:
+        """The finished nodes, now that the shapes are known; ``given`` says which output of a node the model gives."""
+        grids: dict[str, Grid | None] = {}
+        everywhere: dict[str, bool] = {}
+        for name, draft in self.drafts.items():
+            grids_in = [grids[end.node] for end in draft.inputs]
+            shapes = [self.shapes[end] for end in draft.inputs]
+            shape = self._shape_of(given.get(name, _End(name, 0)))
+            grid = grids[name] = grid_behind(draft.entry, grids_in, *with_sides(draft.entry, draft.layer, shapes, shape))
+            everywhere[name] = sees_all(draft.entry, grids_in, grid, [everywhere[end.node] for end in draft.inputs])
+            macs, flops = cost_of_call(draft.entry, draft.layer, shapes, shape)
+            activation = draft.entry["config"].get("activation", "linear")
+            yield Node(
+                name=name,
+                kind=draft.entry["class_name"],
+                inputs=tuple(dict.fromkeys(end.node for end in draft.inputs)),
+                shape=shape,
+                stride=_stride(grid),
+                receptive_field=None if grid is None else max(axis.field for axis in grid),
+                sees_all=everywhere[name],
+                kernel=window_of(draft.entry),
+                activation="" if activation == "linear" else _name_of(activation),
+                parameters=sum(math.prod(weight.shape) for weight in getattr(draft.layer, "weights", ())),
+                macs=macs,
+                flops=flops,
+                outputs=_output_count(draft.layer),
+                is_op=not isinstance(draft.layer, keras.Layer),
+                alias=draft.alias,
+                layer="" if draft.weights_of == name else draft.weights_of,
+            )
+
+    def _shape_of(self, end: _End) -> Shape:
+        """The shape of an output, or of the first one of the node that anybody reads."""
+        return self.shapes.get(end) or next(shape for other, shape in self.shapes.items() if other.node == end.node)
+
+
+def _sized(model: keras.Model, shapes: Mapping[str, Shape]) -> keras.Model | None:
+    """The same model without values for inputs of these shapes, where it is for any size and that can be told."""
+    if not any(None in tensor.shape[1:] for tensor in model.inputs) or any(None in shape for shape in shapes.values()):
+        return None
+    config = model.get_config()
+    for entry in config["layers"]:
+        if entry["name"] in shapes:
+            entry["config"]["batch_shape"] = (None, *shapes[entry["name"]])
+    with suppress(Exception), without_values():  # whatever it is that cannot be made anew: then its sizes stay unknown
+        return type(model).from_config(config, custom_objects=custom_classes(model))
+    return None
+
+
+def custom_classes(model: keras.Model) -> dict[str, type]:
+    """The classes of a model's layers that Keras could not find by their name alone."""
+    classes: dict[str, type] = {}
+    for layer in model.operations:
+        if isinstance(layer, keras.Model):
+            classes |= custom_classes(functional(layer, layer.name))
+        kind = type(layer)
+        if not kind.__module__.startswith("keras."):
+            classes |= {kind.__name__: kind, keras.saving.get_registered_name(kind): kind}
+    return classes
+
+
+def _stride(grid: Grid | None) -> int | None:
+    if grid is None or grid[0].stride != grid[1].stride or grid[0].stride.denominator != 1:
+        return None
+    return int(grid[0].stride)
+
+
+def _name_of(activation: Any) -> str:
+    """The name of a function, whether Keras wrote that alone or how to make the object."""
+    return activation if isinstance(activation, str) else str(activation.get("class_name", "custom"))
+
+
+def _output_count(layer: Any) -> int:
+    try:
+        return len(keras.tree.flatten(layer.output))
+    except (AttributeError, ValueError):  # called several times: then Keras tells no output
+        return 1

@@ -1,0 +1,241 @@
+"""Say for each weight of a model which array of a weights file holds its value, and give it that value.
+
+The architecture is never read from a file. Each weight belongs to exactly one array of the same shape, and none is left
+over; that is settled before a value is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+
+from torso.errors import IntegrityError, Note
+from torso.files import scratch_directory
+from torso.model_config.layer_names import automatic_stem
+from torso.modeling.keras_private import can_tell_places, give_value, has_value, places_of
+from torso.weights_files import StoredArray, StoredWeights
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a weights file holds for a model.
+
+    Attributes:
+        path: The file.
+        arrays: By the identity of each weight: the weight, and the array that holds its value.
+    """
+
+    path: Path
+    arrays: Mapping[int, tuple[Any, StoredArray]]
+
+    def of(self, weight: Any) -> StoredArray:
+        """The array that holds the value of a weight."""
+        return self.arrays[id(weight)][1]
+
+
+class OtherWidth(Exception):
+    """The file fits a model for images of another number of channels, and not this one: that is ``error``."""
+
+    def __init__(self, channels: int, error: IntegrityError) -> None:
+        super().__init__(channels)
+        self.channels = channels
+        self.error = error
+
+
+_Pair = tuple[str, Any, StoredArray]  # what an error calls the weight, the weight, and its array
+
+
+def match(model: keras.Model, stored: StoredWeights) -> Match:
+    """Find the array for every weight of a model.
+
+    Args:
+        model: The whole headless network that the file was written from, or its equal; it needs no values, unless Keras
+            has moved its private names.
+        stored: The open file.
+
+    Raises:
+        IntegrityError: The file was written from another model.
+        OtherWidth: All that differs is the number of channels of the images.
+    """
+    pairs = _by_order(model, stored) if stored.layers is not None else _by_place(model, stored)
+    _refuse_other_shapes(model, pairs, stored.path)
+    return _matched(pairs, stored)
+
+
+def match_by_name(model: keras.Model, stored: StoredWeights) -> Match | None:
+    """Find the arrays for a part of the network, where the names of layers alone tell them.
+
+    Names that Keras gives are not to be trusted, for it counted otherwise when the file was written; but where the file
+    has one layer of that class only, there is no other that could be meant.
+
+    Returns:
+        None where the names do not tell, or the shapes are others.
+    """
+    layers = {layer.name: layer for layer in stored.layers or ()}
+    pairs: list[_Pair] = []
+    for layer in model.layers:
+        weights = _listed(layer)
+        if not weights:
+            continue
+        names = [layer.name]
+        if _is_numbered(layer.name, layer):
+            names = [name for name in layers if _is_numbered(name, layer)]
+        arrays = layers[names[0]].arrays if len(names) == 1 and names[0] in layers else ()
+        if [array.shape for array in arrays] != [tuple(weight.shape) for weight in weights]:
+            return None
+        pairs.extend((layer.name, weight, array) for weight, array in zip(weights, arrays, strict=True))
+    return _matched(pairs, stored)
+
+
+def _is_numbered(name: str, layer: Any) -> bool:
+    """Whether this name is one that Keras gives to layers of that class."""
+    return re.fullmatch(rf"{re.escape(automatic_stem(type(layer).__name__))}(_\d+)?", name) is not None
+
+
+def _matched(pairs: Sequence[_Pair], stored: StoredWeights) -> Match:
+    return Match(stored.path, {id(weight): (weight, array) for _, weight, array in pairs})
+
+
+def _by_order(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
+    """The older format: the layers that have weights, in the order of the model's layers."""
+    theirs = [(layer.name, layer.arrays) for layer in stored.layers or () if layer.arrays]
+    ours = [(layer.name, weights) for layer in model.layers if (weights := _listed(layer))]
+    if len(theirs) != len(ours):
+        cause = f"{len(theirs)} layers with weights in the file, {len(ours)} in the model"
+        raise _of_another(stored.path, [("cause", cause)])
+    written = {layer.name for layer in model.layers if not _is_numbered(layer.name, layer)}  # these do not drift
+    problems = []
+    pairs: list[_Pair] = []
+    for (name, arrays), (layer, weights) in zip(theirs, ours, strict=True):
+        if name != layer and name in written:
+            problems.append(f"layer {name!r} of the file stands where {layer!r} belongs")
+        if len(arrays) != len(weights):
+            problems.append(f"layer {name!r} holds {len(arrays)} arrays, {layer!r} needs {len(weights)}")
+        pairs.extend((layer, weight, array) for weight, array in zip(weights, arrays, strict=False))
+    if problems:
+        raise _of_another(stored.path, _causes(problems))
+    return pairs
+
+
+def _listed(layer: Any) -> list[Any]:
+    """A layer's weights in the order of the older format."""
+    return [*layer.trainable_weights, *layer.non_trainable_weights]
+
+
+def _by_place(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
+    """The format of Keras 3: Keras itself says where each weight belongs."""
+    places = places_of(model) if can_tell_places() else _places_written(model)
+    weights = {id(weight) for weight in model.weights}
+    wanted = {place: weight for place, weight in places.items() if id(weight) in weights}
+    if len(wanted) < len(weights) or len({id(weight) for weight in wanted.values()}) < len(wanted):
+        raise IntegrityError(
+            f"the weights file {str(stored.path)!r} does not fit: a layer of the model has a way of its own to save",
+            notes=[("fix", "save the weights in the older format, as .h5")],
+        )
+    problems = [f"{place} is missing" for place in wanted if place not in stored.arrays]
+    problems += [f"{place} has no place in the model" for place in stored.arrays if place not in wanted]
+    if problems:
+        raise _of_another(stored.path, _causes(problems))
+    return [(place, weight, stored.arrays[place]) for place, weight in wanted.items()]
+
+
+def _places_written(model: keras.Model) -> Mapping[str, Any]:
+    """The same by public means: each weight is written as its own number, and read back by plain HDF5."""
+    values = [(weight, weight.numpy()) for weight in model.weights]
+    found: dict[str, Any] = {}
+    with scratch_directory() as folder:
+        try:
+            for number, (weight, value) in enumerate(values):
+                weight.assign(np.full(value.shape, number, value.dtype))
+            model.save_weights(folder / "numbers.weights.h5")
+        finally:
+            for weight, value in values:
+                weight.assign(value)
+        with h5py.File(folder / "numbers.weights.h5") as file:
+            file.visititems(lambda place, item: found.update({place: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    numbers = {place: int(value.flat[0]) for place, value in found.items() if "seed_generator" not in place and value.size}
+    return {place: values[number][0] for place, number in numbers.items()}
+
+
+def _refuse_other_shapes(model: keras.Model, pairs: Sequence[_Pair], path: Path) -> None:
+    problems: list[str] = []
+    changes: set[tuple[int, int] | None] = set()
+    for name, weight, array in pairs:
+        expected = tuple(weight.shape)
+        if array.shape == expected:
+            continue
+        problems.append(f"{array.name!r} has the shape {array.shape}, {name!r} needs {expected}")
+        differing = [one for one in zip_longest(expected, array.shape, fillvalue=-1) if one[0] != one[1]]
+        changes.add(differing[0] if len(differing) == 1 else None)
+    if not problems:
+        return
+    (change, *others) = changes
+    if change is not None and not others and change[0] == model.inputs[0].shape[-1]:
+        raise OtherWidth(change[1], _of_another(path, _causes(problems)))
+    raise _of_another(path, _causes(problems))
+
+
+def read_value(array: StoredArray, weight: Any, path: Path) -> np.ndarray:
+    """The value of a weight, in the weight's own type.
+
+    Raises:
+        IntegrityError: It is not finite, or that type cannot hold it.
+    """
+    found = array.read()
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = found.astype(weight.dtype, copy=False)
+    if not np.isfinite(value).all():
+        raise IntegrityError(f"the weights file {str(path)!r} holds values of {array.name!r} that are not finite")
+    if value.dtype != found.dtype and not np.array_equal(value, found):
+        raise IntegrityError(
+            f"the weights file {str(path)!r} holds {array.name!r} as {found.dtype}, and {weight.dtype} loses some of it",
+            notes=[("fix", f"convert the file to {weight.dtype} where that loss is meant")],
+        )
+    return value
+
+
+def put(weight: Any, value: np.ndarray, name: str) -> None:
+    """Give a weight its value, memory too where it has none, and read it back.
+
+    Raises:
+        IntegrityError: It reads back otherwise.
+    """
+    if has_value(weight):
+        weight.assign(value)
+    else:
+        give_value(weight, value)
+    seen = _seen(weight)
+    if seen.ctypes.data == value.ctypes.data and seen.shape == value.shape:
+        return  # its memory is that which the file was read into
+    if not np.array_equal(seen, value):
+        raise IntegrityError(f"the value of {name!r} is not the one that was loaded")
+
+
+def _seen(weight: Any) -> np.ndarray:
+    """What a weight holds, without a copy where its type allows that."""
+    try:
+        return np.asarray(memoryview(tf.convert_to_tensor(weight.value)))
+    except (TypeError, ValueError, BufferError):  # bfloat16 is no type of Python's buffers
+        return np.asarray(weight)
+
+
+def _of_another(path: Path, notes: Sequence[Note]) -> IntegrityError:
+    return IntegrityError(
+        f"the weights file {str(path)!r} was written from another model",
+        notes=[*notes, ("fix", "name the architecture and the options that the file was trained with")],
+    )
+
+
+def _causes(problems: Sequence[str]) -> list[Note]:
+    shown = [("cause", problem) for problem in problems[:3]]
+    rest = len(problems) - len(shown)
+    return [*shown, ("cause", f"… and {rest} more of this kind")] if rest else shown

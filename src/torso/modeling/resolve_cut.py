@@ -1,0 +1,81 @@
+"""Ask the strategy where to end, and make sure that a backbone can end there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torso.contracts.truncation import Cut, Declared
+from torso.errors import CutError, PluginError
+from torso.graph import Graph, Node, clean_around, describe
+from torso.planning import Plan
+from torso.plugins.calling import at_location, plugin_errors
+
+
+def foreseen(plan: Plan) -> tuple[str, ...]:
+    """The nodes that the strategy may end at, where it knows them before it has seen the graph."""
+    card, strategy = plan.architecture.value, plan.truncate.contribution
+    as_declared = all(plan.options[option.name] == option.default for option in card.options)
+    with plugin_errors(strategy.plugin, f"truncation strategy {strategy.qualified!r}", plan.truncate.place):
+        declared = Declared(levels=card.levels if as_declared else {}, is_clean=card.is_clean)
+        names = tuple(strategy.value.foresee(declared, plan.truncate.options))
+    return () if any(":" in name or "/" in name for name in names) else names
+
+
+def select_cut(plan: Plan, graph: Graph) -> Cut | None:
+    """What the strategy selects, with every name canonical and every node one that a backbone can end at.
+
+    Returns:
+        The cut, or None where the whole network is kept.
+    """
+    strategy = plan.truncate.contribution
+    with plugin_errors(strategy.plugin, f"truncation strategy {strategy.qualified!r}", plan.truncate.place):
+        selected = strategy.value.select(graph, plan.truncate.options)
+    if selected == graph.ends:
+        return None
+    several = dict(selected) if isinstance(selected, Mapping) else {"": selected}
+    known = [graph[end] for end in several.values() if isinstance(end, str) and end in graph]
+    if not several or len(set(known)) < len(several):
+        raise PluginError(
+            f"truncation strategy {strategy.qualified!r} returned {selected!r}, and that is no cut of {graph.name}",
+            notes=[("plugin", str(strategy.plugin)), ("fix", "return one node's name, or different ones by their labels")],
+        )
+    with at_location(plan.truncate.place):
+        for node in known:
+            _refuse_end(node, graph)
+    names = [node.name for node in known]
+    return dict(zip(several, names, strict=True)) if isinstance(selected, Mapping) else names[0]
+
+
+def nodes_of(ends: Cut | None) -> tuple[str, ...]:
+    if ends is None:
+        return ()
+    return (ends,) if isinstance(ends, str) else tuple(ends.values())
+
+
+def outermost(graph: Graph, ends: Cut) -> Cut:
+    """The same cut, where a nested model ends by the name of that model's call: nothing inside it is to be cut off."""
+
+    def call_of(name: str) -> str:
+        return [name, *graph[name].alias][-1]
+
+    return call_of(ends) if isinstance(ends, str) else {label: call_of(name) for label, name in ends.items()}
+
+
+def _refuse_end(node: Node, graph: Graph) -> None:
+    """Refuse a node that no backbone can end at; the network's own ends are its provider's business."""
+    if not node.inputs:
+        raise CutError(
+            f"a cut at {node.name!r} would leave nothing of {graph.name}: that is its input",
+            notes=[("fix", "name a node behind it, or write truncate: none")],
+        )
+    if node.outputs > 1:
+        raise CutError(
+            f"{node.name!r} of {graph.name} has {node.outputs} outputs, and a backbone ends at one",
+            notes=[("fix", "end at a node that reads one of them, or write truncate: none to keep what the network gives")],
+        )
+    if len(node.shape) < 2 and node.name not in graph.ends:
+        around = zip(("clean before", "clean after"), clean_around(graph, node.name), strict=True)
+        raise CutError(
+            f"{node.name!r} of {graph.name} is no map of cells any more: it gives {node.channels} values for a whole image",
+            notes=[(label, f"{clean.name!r}  ({describe(clean)})") for label, clean in around if clean is not None],
+        )

@@ -1,0 +1,162 @@
+"""Where plugins are looked for; nothing is imported here before the loader asks for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+from torso.errors import OptionError
+from torso.plugins.info import Origin, PluginInfo
+from torso.plugins.validation import Unfit, plugin_errors
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
+
+BUILTINS: Final[Mapping[str, str]] = {
+    "keras": "torso.builtins.keras_applications",
+    "mobilenet-alpha": "torso.builtins.mobilenet_alpha",
+    "truncations": "torso.builtins.truncations",
+    "freeze-policies": "torso.builtins.freeze_policies",
+    "weight-sources": "torso.builtins.weight_sources",
+    "channel-adapters": "torso.builtins.channel_adapters",
+    "export-formats": "torso.builtins.export_formats",
+}
+"""torso's own plugins: the provider's name and the module."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A plugin before it is loaded.
+
+    Attributes:
+        info: What is known of it so far.
+        module: The module that it is imported from.
+        load: Imports it; runs its code.
+        asked: The user named this very plugin with ``-p``.
+    """
+
+    info: PluginInfo
+    module: str
+    load: Callable[[], object]
+    asked: bool = False
+
+
+def find_plugins(
+    *, builtins: Mapping[str, str], named: Iterable[str], folders: Iterable[str | Path], entry_points: bool
+) -> Iterator[Found]:
+    """Everything that could be loaded, torso's own first.
+
+    Args:
+        builtins: Names and modules of torso's own plugins.
+        named: What ``-p`` named: a plugin's name, or a module. A module that an entry point leads to bears the entry
+            point's name, any other the last part of its own: ``eyes`` for ``-p in_house.eyes``.
+        folders: Folders of single files. A file bears its stem as name; files that begin with ``_`` are left out.
+        entry_points: Whether to look at the installed distributions.
+
+    Raises:
+        OptionError: A folder cannot be read.
+    """
+    wanted = dict.fromkeys(named)
+    answered = set(builtins)
+    for name, module in builtins.items():
+        yield _in_module(name, module, "built-in")
+    for found in _installed() if entry_points else ():
+        answered |= {found.info.name, found.module}
+        asked = found.info.name in wanted or found.module in wanted
+        yield Found(info=found.info, module=found.module, load=found.load, asked=asked)
+    for module in wanted:
+        if module not in answered:
+            yield _in_module(module.rpartition(".")[2], module, "-p", asked=True)
+    for path in dict.fromkeys(path for folder in folders for path in _files(folder)):
+        yield _in_file(path)
+
+
+def _in_module(name: str, module: str, origin: Origin, *, asked: bool = False) -> Found:
+    info = PluginInfo(name=name, origin=origin, location=module)
+    return Found(info=info, module=module, load=lambda: import_module(module), asked=asked)
+
+
+def _installed() -> Iterator[Found]:
+    from importlib import metadata  # takes a while to import
+
+    try:
+        entries = list(metadata.entry_points(group="torso"))
+    except Exception:  # noqa: BLE001  # one damaged file of any distribution ends this call for all of them
+        yield from _installed_one_by_one(metadata.distributions())
+    else:
+        for entry in entries:
+            yield _at_entry_point(entry, entry.dist)
+
+
+def _installed_one_by_one(distributions: Iterable[Distribution]) -> Iterator[Found]:
+    seen = set()
+    for distribution in distributions:
+        name, version = _identity(distribution)
+        if name is not None and name in seen:
+            continue  # hidden by the one before it on the path
+        seen.add(name)
+        try:
+            entries = _entries(distribution)
+        except Unfit:
+            info = PluginInfo(name=name or "unknown", origin="entry point", distribution=name, version=version)
+            yield Found(info=info, module="", load=partial(_entries, distribution))  # to fail again, where it is noted
+        else:
+            for entry in entries:
+                yield _at_entry_point(entry, distribution)
+
+
+def _entries(distribution: Distribution) -> list[EntryPoint]:
+    with plugin_errors("its entry points cannot be read"):
+        return [entry for entry in distribution.entry_points if entry.group == "torso"]
+
+
+def _at_entry_point(entry: EntryPoint, distribution: Distribution | None) -> Found:
+    module = entry.value.partition(":")[0].strip()
+    name, version = _identity(distribution)
+    info = PluginInfo(name=entry.name, origin="entry point", distribution=name, version=version, location=module)
+    return Found(info=info, module=module, load=entry.load)
+
+
+def _identity(distribution: Distribution | None) -> tuple[str | None, str | None]:
+    try:
+        return (distribution.metadata["Name"], distribution.version) if distribution else (None, None)
+    except Exception:  # noqa: BLE001  # without metadata, or with damaged metadata: nameless, but still a plugin
+        return (None, None)
+
+
+def _files(folder: str | Path) -> list[Path]:
+    try:
+        paths = sorted(Path(folder).absolute().iterdir())
+    except OSError as error:
+        raise OptionError(f"the plugins folder {str(folder)!r} cannot be read: {error.strerror}") from error
+    return [path for path in paths if path.suffix == ".py" and path.name[0] != "_" and not path.is_dir()]
+
+
+def _in_file(path: Path) -> Found:
+    # The name is made of the path: two folders may hold files of one name, and neither may hide an installed module.
+    module = f"torso_file_{sha256(str(path).encode()).hexdigest()[:12]}"
+    info = PluginInfo(name=path.stem, origin="--plugins-dir", location=str(path))
+    return Found(info=info, module=module, load=lambda: _run_file(path, module))
+
+
+def _run_file(path: Path, name: str) -> ModuleType:
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(name, path)
+    assert spec is not None  # a path that ends in .py always has one
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses, pickle, and a builder reference f"{__name__}:build" look it up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,225 @@
+"""Names to what the plugins offer: look up, list, suggest, and refuse to guess between two of one name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from heapq import nlargest
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from torso.contracts.architecture import Architecture
+from torso.contracts.export_format import ExportFormat
+from torso.contracts.freeze_policy import FreezePolicy
+from torso.contracts.truncation import Truncation
+from torso.contracts.weights import ChannelAdapter, WeightSource
+from torso.errors import ClashError, Note, PluginError, UnknownNameError, known, nearest
+from torso.plugins import PluginInfo, Plugins
+from torso.specs.options import Options, Value
+
+
+class Named(Protocol):
+    """What every contribution has."""
+
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
+
+_KINDS: Final[Mapping[str, type[Any]]] = {
+    "torso_architectures": Architecture,
+    "torso_truncations": Truncation,
+    "torso_freeze_policies": FreezePolicy,
+    "torso_weight_sources": WeightSource,
+    "torso_channel_adapters": ChannelAdapter,
+    "torso_export_formats": ExportFormat,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contribution(Generic[T]):
+    """One value, and the plugin that offers it."""
+
+    value: T
+    plugin: PluginInfo
+
+    @property
+    def name(self) -> str:
+        return self.value.name
+
+    @property
+    def qualified(self) -> str:
+        """The name that no other contribution of the kind has: ``acme/eyenet``."""
+        return f"{self.plugin.name}/{self.name}"
+
+
+class Catalogue(Generic[T]):
+    """The contributions of one kind, sorted as people sort: ``ResNet50`` before ``ResNet101``.
+
+    Args:
+        noun: What one of them is called in an error: ``"architecture"``.
+        contributions: All of them; no two with the same qualified name.
+        absent: The plugins that are not in use, and might have offered a name that is asked for.
+    """
+
+    def __init__(
+        self, noun: str, contributions: Iterable[Contribution[T]] = (), *, absent: Iterable[PluginInfo] = ()
+    ) -> None:
+        self._noun = noun
+        self._absent = tuple(absent)
+        self._by_name: dict[str, list[Contribution[T]]] = {}
+        for contribution in contributions:
+            self._by_name.setdefault(contribution.name.casefold(), []).append(contribution)
+
+    @cached_property
+    def _sorted(self) -> tuple[Contribution[T], ...]:
+        everything = (contribution for namesakes in self._by_name.values() for contribution in namesakes)
+        return tuple(sorted(everything, key=lambda one: (_natural(one.name), _natural(one.plugin.name))))
+
+    def __iter__(self) -> Iterator[Contribution[T]]:
+        return iter(self._sorted)
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def resolve(self, name: str) -> Contribution[T]:
+        """The contribution that a name means: bare, or ``provider/name``; letter case does not count.
+
+        Raises:
+            UnknownNameError: Nothing bears that name.
+            ClashError: Several plugins offer something of that bare name.
+        """
+        provider, _, bare = name.casefold().rpartition("/")
+        namesakes = self._by_name.get(bare, [])
+        if "/" in name:
+            namesakes = [one for one in namesakes if one.plugin.name.casefold() == provider]
+        if len(namesakes) == 1:
+            return namesakes[0]
+        raise self._clash(name, namesakes) if namesakes else self._unknown(name)
+
+    def search(self, *patterns: str) -> tuple[Contribution[T], ...]:
+        """Those whose bare or qualified name matches any of the shell patterns; letter case does not count."""
+        folded = [pattern.casefold() for pattern in patterns]
+        return tuple(
+            one
+            for one in self
+            if any(
+                fnmatchcase(one.name.casefold(), pattern) or fnmatchcase(one.qualified.casefold(), pattern)
+                for pattern in folded
+            )
+        )
+
+    def _clash(self, name: str, namesakes: list[Contribution[T]]) -> ClashError:
+        namesakes = sorted(namesakes, key=lambda one: one.qualified)
+        ways = " or ".join(repr(one.qualified) for one in namesakes)
+        blocks = " or ".join(f"-p no:{one.plugin.name}" for one in namesakes)
+        return ClashError(
+            f"{self._noun} {name!r} is offered by {len(namesakes)} plugins",
+            notes=[
+                *(("known", f"{one.qualified}, by {one.plugin}") for one in namesakes),
+                ("fix", f"write {ways}, or block with {blocks}"),
+            ],
+        )
+
+    def _unknown(self, name: str) -> UnknownNameError:
+        provider, _, bare = name.rpartition("/")
+        siblings = [one for one in self if one.plugin.name.casefold() == provider.casefold()] or list(self)
+        near = nearest(bare, _likely(bare, (one.name for one in siblings)))
+        if provider:
+            near = tuple(one.qualified for word in near for one in siblings if one.name == word)
+        suggestion: list[Note] = [("did you mean", ", ".join(map(repr, near)))] if near else []
+        notes = [*suggestion, known(dict.fromkeys(one.name for one in self)), *(info.note for info in self._absent)]
+        return UnknownNameError(f"unknown {self._noun} {name!r}", notes=notes)
+
+
+class Registry:
+    """All that the plugins offer, one catalogue for each kind."""
+
+    def __init__(self, plugins: Plugins) -> None:
+        self.plugins = plugins
+        offered = plugins.collect(_KINDS)  # all kinds at once: a plugin that fails in one of them is out of all
+
+        def catalogue(noun: str, hook: str) -> Catalogue[Any]:
+            contributions = (Contribution(value=value, plugin=info) for info, value in offered[hook])
+            return Catalogue(noun, contributions, absent=plugins.absent)
+
+        self.architectures: Catalogue[Architecture] = catalogue("architecture", "torso_architectures")
+        self.truncations: Catalogue[Truncation] = catalogue("truncation strategy", "torso_truncations")
+        self.freeze_policies: Catalogue[FreezePolicy] = catalogue("freeze policy", "torso_freeze_policies")
+        self.weight_sources: Catalogue[WeightSource] = catalogue("weight source", "torso_weight_sources")
+        self.channel_adapters: Catalogue[ChannelAdapter] = catalogue("channel adapter", "torso_channel_adapters")
+        self.export_formats: Catalogue[ExportFormat] = catalogue("export format", "torso_export_formats")
+
+    @classmethod
+    def load(
+        cls, *, plugins: Iterable[str] = (), plugins_dirs: Iterable[str | Path] = (), discover: bool = True
+    ) -> Registry:
+        """The registry of all plugins that are installed or named; see :meth:`torso.plugins.Plugins.load`."""
+        return cls(Plugins.load(plugins=plugins, plugins_dirs=plugins_dirs, discover=discover))
+
+    def build_arguments(
+        self,
+        architecture: Contribution[Architecture],
+        options: Options,
+        weights: str,
+        input_shape: tuple[int | None, int | None, int],
+    ) -> dict[str, Value]:
+        """The arguments that plugins add for the builder, merged.
+
+        Raises:
+            TorsoError: A plugin refuses the combination.
+            ClashError: Two plugins give one argument different values.
+            PluginError: A plugin fails, or returns something else than a mapping of names to values.
+        """
+        merged: dict[str, tuple[PluginInfo, Value]] = {}
+        for info, call in self.plugins.callers("torso_build_arguments"):
+            answer = call(architecture=architecture.value, options=options, weights=weights, input_shape=input_shape)
+            for name, value in _arguments(info, answer).items():
+                first, other = merged.setdefault(name, (info, value))
+                if other != value:
+                    raise ClashError(
+                        f"two plugins set the argument {name!r} of architecture {architecture.name!r} differently",
+                        notes=[
+                            ("known", f"{other!r}, by {first}"),
+                            ("known", f"{value!r}, by {info}"),
+                            ("fix", f"block one of them with -p no:{first.name} or -p no:{info.name}"),
+                        ],
+                    )
+        return {name: value for name, (_, value) in merged.items()}
+
+
+def _arguments(info: PluginInfo, answer: object) -> dict[str, Value]:
+    if answer is None:
+        return {}
+    if isinstance(answer, Mapping):
+        values = dict(answer)
+        if all(isinstance(key, str) and _is_value(values[key]) for key in values):
+            return values
+    raise PluginError(f"{info} failed in torso_build_arguments: it must return a mapping of names to plain values")
+
+
+def _is_value(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_value, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _likely(word: str, names: Iterable[str]) -> list[str]:
+    """The hundred names that share most pairs of letters with a word: to compare thousands closely takes too long."""
+
+    def pairs(text: str) -> set[tuple[str, str]]:
+        return set(pairwise(text.casefold()))
+
+    wanted = pairs(word)
+    return nlargest(100, names, key=lambda name: len(wanted & pairs(name)))
+
+
+def _natural(text: str) -> list[Any]:
+    """A key that sorts the numbers inside a text by value, and letters without case."""
+    parts = re.split("([0-9]+)", text.casefold())
+    return [(len(part.lstrip("0")), part.lstrip("0")) if index % 2 else part for index, part in enumerate(parts)]

@@ -1,0 +1,209 @@
+"""The JSON Schema of specs, for editors: the spec's own shape, and what the installed plugins add to it.
+
+A schema sees values that a YAML library has typed already, so it lets pass some of what torso's reader refuses. It
+knows each name in one spelling only, where torso's lookup may be more lenient.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torso.specs.backbone_spec import BACKBONE_NAME
+from torso.specs.options import Option
+from torso.specs.spec_file import VERSION
+
+Schema = dict[str, Any]  # Any: a JSON value
+
+_NUMERALS = {
+    int: "^[-+]?[1-9][0-9]*(_[0-9]+)+$",
+    float: "^[-+]?[0-9._]*(_[0-9]|[0-9.][eE])[-+0-9._eE]*$",
+}
+"""Numbers for torso that one version of YAML or another takes for text: 2_000_000 and 1e-3."""
+
+_SIDE = Option(name="side", type=int, minimum=1)
+_ANY_SIZE = [[None, None], ["none", "none"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Something that is chosen by name: a truncation strategy, freeze policy, weight source or channel adapter.
+
+    Attributes:
+        name: As it is written in a spec, ``provider/name`` included.
+        doc: One sentence.
+        options: What can be set.
+        main: The option that a bare value stands for.
+    """
+
+    name: str
+    doc: str = ""
+    options: tuple[Option, ...] = ()
+    main: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchitectureEntry:
+    """An architecture.
+
+    Attributes:
+        name: As it is written in a spec, ``provider/name`` included.
+        options: What can be set.
+        tags: Names of its weights.
+    """
+
+    name: str
+    options: tuple[Option, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+def json_schema(
+    *,
+    architectures: Iterable[ArchitectureEntry],
+    truncations: Iterable[Entry],
+    freeze_policies: Iterable[Entry],
+    weight_sources: Iterable[Entry],
+    channel_adapters: Iterable[Entry] = (),
+    preprocess: tuple[Option, ...] = (),
+) -> Schema:
+    """The schema, in JSON Schema 2020-12, of the specs that name only these.
+
+    ``none`` under ``truncate`` and ``freeze`` is an entry like any other; under ``weights`` and ``adapt`` it is always
+    there.
+    """
+    cards = tuple(architectures)
+    sides = {"type": "array", "items": _option(_SIDE), "minItems": 2, "maxItems": 2}
+    size = {"anyOf": [sides, {"enum": _ANY_SIZE}], "description": "Height and width; [null, null] for images of any size."}
+    defaults = {
+        "architecture": {"enum": [card.name for card in cards]},
+        "weights": _weights(cards, weight_sources),
+        "input": _table({"size": size, "channels": _option(_SIDE), "adapt": _adapter(channel_adapters)}),
+        "truncate": _choice(truncations),
+        "freeze": _choice(freeze_policies),
+        "preprocess": _options(preprocess),
+    }
+    backbone = {key: {"$ref": f"#/$defs/{key}"} for key in defaults}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "torso spec",
+        **_table(
+            {
+                "version": {"const": VERSION},
+                "extends": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "A spec to stand on, relative to this one.",
+                },
+                "defaults": {
+                    **_table(backbone),
+                    "description": "What holds for every backbone that says nothing else.",
+                },
+                "backbones": {
+                    "type": "object",
+                    "propertyNames": {"pattern": f"^{BACKBONE_NAME}$"},
+                    "additionalProperties": {"$ref": "#/$defs/backbone"},
+                },
+            },
+            required=["version"],
+        ),
+        "if": {"required": ["extends"]},
+        "else": {
+            "required": ["backbones"],
+            "properties": {"backbones": {"minProperties": 1}},
+            "if": {"properties": {"defaults": {"required": ["architecture"]}}, "required": ["defaults"]},
+            "else": {"properties": {"backbones": {"additionalProperties": {"required": ["architecture"]}}}},
+        },
+        "$defs": {
+            **defaults,
+            "backbone": {
+                **_table({**backbone, "options": {"type": "object"}}),
+                "allOf": _conditions(cards) or [True],
+            },
+        },
+    }
+
+
+def _conditions(cards: Iterable[ArchitectureEntry]) -> list[Schema]:
+    """What else holds where an architecture is named; those that ask for the same stand together."""
+    names: dict[str, list[str]] = {}
+    for card in cards:
+        tag = {"if": {"type": "string"}, "then": {"enum": [*card.tags, "none"]}}
+        options = _options(card.options)
+        then = {
+            "properties": {"options": options, "weights": tag},
+            "required": ["options"] if options.get("required") else [],
+        }
+        names.setdefault(json.dumps(then), []).append(card.name)
+    return [
+        {"if": {"properties": {"architecture": {"enum": same}}, "required": ["architecture"]}, "then": json.loads(then)}
+        for then, same in names.items()
+    ]
+
+
+def _weights(cards: Iterable[ArchitectureEntry], sources: Iterable[Entry]) -> Schema:
+    tags = sorted({tag for card in cards for tag in card.tags} - {"none"})
+    mappings = [_described(_options(source.options), source.doc) for source in sources]
+    return {"oneOf": [{"enum": [*tags, "none"]}, *mappings]}
+
+
+def _adapter(entries: Iterable[Entry]) -> Schema:
+    return {"oneOf": [_described({"const": "none"}, "As if nothing were written."), *_choice(entries)["oneOf"]]}
+
+
+def _choice(entries: Iterable[Entry]) -> Schema:
+    """A bare name, or a mapping from one name to its options or to its main option."""
+    entries = tuple(entries)
+    keyed = _table({entry.name: _described(_value(entry), entry.doc) for entry in entries})
+    alone = [entry for entry in entries if not any(option.required for option in entry.options)]
+    return {"oneOf": [_names(alone), {**keyed, "minProperties": 1, "maxProperties": 1}]}
+
+
+def _value(entry: Entry) -> Schema:
+    main = [_option(option) for option in entry.options if option.name == entry.main]
+    return {"anyOf": [*main, _options(entry.options)]}
+
+
+def _names(entries: Iterable[Entry]) -> Schema | bool:
+    names = [_described({"const": entry.name}, entry.doc) for entry in entries]
+    return {"oneOf": names} if names else False
+
+
+def _options(options: tuple[Option, ...]) -> Schema:
+    return _table(
+        {option.name: _option(option) for option in options}, [option.name for option in options if option.required]
+    )
+
+
+def _option(option: Option) -> Schema:
+    one = {"enum": list(option.choices)} if option.choices else _type(option)
+    schema: Schema = {"type": "array", "items": one} if option.many else one
+    if option.default is None:
+        schema = {"anyOf": [schema, {"enum": ["none", None]}]}
+    if not option.required and option.default is not None:
+        schema = {**schema, "default": option.default}
+    return _described(schema, option.doc)
+
+
+def _type(option: Option) -> Schema:
+    if option.type is bool:
+        return {"type": "boolean"}
+    if option.type is Path:
+        return {"type": "string"}
+    if option.type is str:
+        return {"type": ["string", "number", "boolean", "null"]}  # 1.10, no and null are texts where a text is due
+    number: Schema = {"type": "integer" if option.type is int else "number"}
+    for word, limit in ("minimum", option.minimum), ("maximum", option.maximum):
+        if limit is not None:
+            number[word] = limit
+    return {"anyOf": [number, {"type": "string", "pattern": _NUMERALS[option.type]}]}
+
+
+def _table(properties: Mapping[str, Schema | bool], required: Iterable[str] = ()) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
+def _described(schema: Schema, doc: str) -> Schema:
+    return {**schema, "description": doc} if doc else schema

@@ -1,0 +1,220 @@
+"""Options: what a plugin lets the user set, and how the user's text becomes the value.
+
+The option decides the type of a scalar, from its text: ``no`` is the text ``'no'`` for a name, and for a switch an
+error that says to write ``false``. Nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isinf
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Union
+
+from torso.errors import Note, OptionError, Place, SpecError, TorsoError, did_you_mean, known, raise_all
+from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, path_of
+
+Value = Union[None, bool, int, float, str, tuple["Value", ...]]  # noqa: UP007  # refers to itself, on Python 3.10
+Options = Mapping[str, Value]
+
+REQUIRED: Final = object()
+"""The default of an option that must be given."""
+
+_INT = re.compile(r"[-+]?(0|[1-9](_?[0-9])*)")
+_FLOAT = re.compile(r"[-+]?((0|[1-9](_?[0-9])*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_SWITCHES = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
+_TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One thing the user can set.
+
+    Attributes:
+        name: The key in YAML and the keyword in Python.
+        type: ``bool``, ``int``, ``float``, ``str``, or ``Path``: the text of a path, which starts at the folder of the
+            spec that it stands in.
+        default: The value where the user says nothing; ``REQUIRED`` if one must be given. Where it is None, the
+            user can write ``none`` too.
+        many: The value is a list of that type.
+        choices: The legal values, where they are few; empty for no such limit.
+        minimum: The least legal number, inclusive.
+        maximum: The greatest legal number, inclusive.
+        doc: One sentence, in the user's words.
+    """
+
+    name: str
+    type: type[bool] | type[int] | type[float] | type[str] | type[Path]
+    default: Any = REQUIRED  # a Value, or REQUIRED
+    many: bool = False
+    choices: tuple[Value, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    doc: str = ""
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+    @property
+    def type_words(self) -> str:
+        """The type as an error says it."""
+        words = _TYPE_WORDS[self.type]
+        return f"a list, each {words}" if self.many else words
+
+    def read(self, node: Node) -> Value:
+        """The value that a node means here.
+
+        Raises:
+            OptionError: Wrong type, or outside the legal values; it says what to write.
+            ManyErrors: Several items of a list are wrong.
+        """
+        if self.default is None and is_nothing(node):
+            return None
+        if not self.many:
+            return self._read_one(node)
+        if isinstance(node, SequenceNode):
+            return self._read_items(node)
+        instead = f"[{node.text}]" if isinstance(node, ScalarNode) and self._parsed(node.text) is not None else None
+        raise _refusal(f"{self.name} must be {self.type_words}", node, instead)
+
+    def _read_items(self, node: SequenceNode) -> tuple[Value, ...]:
+        values: list[Value] = []
+        errors: list[TorsoError] = []
+        for item in node:
+            try:
+                values.append(self._read_one(item))
+            except OptionError as error:
+                errors.append(error)
+        raise_all(errors)
+        return tuple(values)
+
+    def _read_one(self, node: Node) -> Value:
+        if not isinstance(node, ScalarNode):
+            raise self._wrong(node, None)
+        value = self._typed(node)
+        if self.choices and value not in self.choices:
+            legal = [_shown(choice) for choice in self.choices] + ["none"] * (self.default is None)
+            raise self._illegal(node, *did_you_mean(node.text, legal), known(legal))
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if self.minimum is not None and value < self.minimum:
+                raise self._illegal(node, known([f"{self.minimum} or more"]))
+            if self.maximum is not None and value > self.maximum:
+                raise self._illegal(node, known([f"{self.maximum} or less"]))
+        return value
+
+    def _typed(self, node: ScalarNode) -> Value:
+        if self.type is Path and node.text:
+            return str(path_of(node))
+        if self.type is str and node.quoted:
+            return node.text
+        value = None if node.quoted else self._parsed(node.text)
+        if value is None:
+            raise self._wrong(node, self._instead(node))
+        return value
+
+    def _parsed(self, text: str) -> Value:
+        """The value of a text without quotes, or None where it has none of this type."""
+        if self.type is str:
+            return text or None
+        if self.type is bool:
+            return {"true": True, "false": False}.get(text)
+        if self.type is int and _INT.fullmatch(text) and len(text) < 40:
+            whole = int(text)
+            return whole if whole.bit_length() <= 63 else None
+        if self.type is float and _FLOAT.fullmatch(text):
+            number = float(text)
+            vanished = number == 0 and re.match(r"[-+.0_]*[1-9]", text)
+            return None if isinf(number) or vanished else number
+        return None
+
+    def _instead(self, node: ScalarNode) -> str | None:
+        """What to write for what the user seems to mean, or None."""
+        text = node.text
+        if self.type is str:
+            return "'' for a text without characters"
+        if node.quoted:
+            return f"{text} without quotes" if self._parsed(text) is not None else None
+        if self.type is bool:
+            return _SWITCHES.get(text.casefold())
+        if (_INT if self.type is int else _FLOAT).fullmatch(text):
+            return "a number that fits in 64 bits"
+        bare = re.sub(r"^([-+]?)0[0_]*(?=[0-9])", r"\1", text)
+        if self._parsed(bare) is not None:
+            return f"{bare} without leading zeros"
+        if _FLOAT.fullmatch(text) and 1 <= abs(float(text)) < 2**53 and float(text).is_integer():
+            return f"{float(text):.0f}"
+        return None
+
+    def _wrong(self, node: Node, instead: str | None) -> OptionError:
+        subject = f"an item of {self.name}" if self.many else self.name
+        return _refusal(f"{subject} must be {_TYPE_WORDS[self.type]}", node, instead)
+
+    def _illegal(self, node: ScalarNode, *notes: Note) -> OptionError:
+        return OptionError(f"{self.name} cannot be {node.text!r}", place=node.place, notes=notes)
+
+
+def read_options(
+    owner: str,
+    options: Iterable[Option],
+    node: Node | None,
+    *,
+    main: str | None = None,
+    place: Place | None = None,
+) -> Options:
+    """Turn a mapping of the user's into checked values, defaults filled in.
+
+    Args:
+        owner: Whose options these are, as an error names it: ``"architecture 'MobileNetV2'"``.
+        options: What can be set.
+        node: What the user wrote; None for nothing.
+        main: The option that a bare value, or a list, stands for; None where a mapping must be written.
+        place: Where to point if a required option is missing and ``node`` is None.
+
+    Returns:
+        A read-only mapping with one value for each option, in the order of ``options``.
+
+    Raises:
+        TorsoError: All that is wrong with the mapping, at once.
+    """
+    if main is not None and isinstance(node, (ScalarNode, SequenceNode)):
+        node = MappingNode(((ScalarNode(main, place=node.place), node),), node.place)
+    if node is not None and not isinstance(node, MappingNode):
+        raise SpecError(f"the options of {owner} must be a mapping, not {node}", place=node.place)
+    by_name = {option.name: option for option in options}
+    errors: list[TorsoError] = []
+    values: dict[str, Value] = {}
+    for key, item in node or ():
+        option = by_name.get(key.text)
+        if option is None:
+            notes = [*did_you_mean(key.text, by_name), known(by_name)]
+            errors.append(OptionError(f"{owner} has no option {key.text!r}", place=key.place, notes=notes))
+            continue
+        try:
+            values[option.name] = option.read(item)
+        except TorsoError as error:
+            errors.append(error)
+    given = {key.text for key, _ in node or ()}
+    for option in by_name.values():
+        if option.required and option.name not in given:
+            fact = f"{owner} needs the option {option.name!r}: {option.type_words}"
+            errors.append(OptionError(fact, place=place if node is None else node.place))
+    raise_all(errors)
+    return MappingProxyType({name: values.get(name, option.default) for name, option in by_name.items()})
+
+
+def _refusal(expected: str, node: Node, instead: str | None) -> OptionError:
+    notes = [("fix", f"write {instead}")] if instead else []
+    return OptionError(f"{expected}, not {node}", place=node.place, notes=notes)
+
+
+def is_nothing(node: Node) -> bool:
+    """Whether a node says that there is no value: ``none``, ``null``, ``~`` or nothing at all."""
+    return isinstance(node, ScalarNode) and not node.quoted and node.text.casefold() in ("none", "null", "~", "")
+
+
+def _shown(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

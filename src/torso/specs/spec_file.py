@@ -1,0 +1,194 @@
+"""A whole spec: the backbones that a file declares, with what it extends and its defaults put in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from torso.errors import Place, SpecError, TorsoError, raise_all
+from torso.specs.backbone_spec import (
+    BACKBONE,
+    DEFAULTS,
+    Choice,
+    InputSpec,
+    Readers,
+    Values,
+    check_backbone_name,
+    put_over,
+    read_keys,
+    read_mapping,
+    read_name,
+)
+from torso.specs.options import Option
+from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, from_python, path_of
+from torso.specs.yaml_reader import read_file
+
+__all__ = ["BackboneSpec", "Choice", "InputSpec", "Spec", "backbone_from_python", "path_of", "read_spec"]
+
+VERSION: Final = 1
+"""The version of the shape of specs."""
+
+MAX_EXTENDS: Final = 8
+"""How many files may stand below a spec."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpec:
+    """One backbone as it was declared; None where nothing was said.
+
+    Attributes:
+        name: What the user calls it.
+        architecture: Name of what is built.
+        options: Options of the architecture, unchecked.
+        weights: A tag or ``none`` as a scalar, or a mapping for a weight source, unchecked.
+        input: Which images it takes.
+        truncate: Where it ends.
+        freeze: What does not train.
+        preprocess: How images become what the network expects, unchecked.
+        place: Where it was declared.
+    """
+
+    name: str
+    architecture: ScalarNode
+    options: MappingNode | None = None
+    weights: ScalarNode | MappingNode | None = None
+    input: InputSpec | None = None
+    truncate: Choice | None = None
+    freeze: Choice | None = None
+    preprocess: MappingNode | None = None
+    place: Place = field(default=Place(), compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What a file declares.
+
+    Attributes:
+        backbones: By name, in the order in which they were declared.
+        file: The file as the user named it.
+    """
+
+    backbones: Mapping[str, BackboneSpec]
+    file: str | None = field(default=None, compare=False)
+
+
+def read_spec(path: str | os.PathLike[str]) -> Spec:
+    """Read a spec, with all that it extends.
+
+    What a file says is put over what the file that it extends says, key by key. Defaults then hold for each backbone
+    that does not say otherwise. The parts of ``input`` count as keys of their own.
+
+    Raises:
+        TorsoError: All that is wrong with the spec, at once.
+    """
+    file = os.fspath(path)
+    nodes, errors = _read_chain(file)
+    whole = not errors
+    defaults: Values = {}
+    backbones: dict[str, Values] = {}
+    for node in nodes:
+        file_defaults, file_backbones = _read_one(node, errors)
+        defaults = put_over(defaults, file_defaults)
+        for name, values in file_backbones.items():
+            backbones[name] = put_over(backbones.get(name, {}), values)
+    errors += _twins(backbones)
+    if whole:
+        errors += [error for name, values in backbones.items() for error in _missing(name, put_over(defaults, values))]
+        if not backbones and not errors:
+            errors.append(SpecError("the spec declares no backbone", place=nodes[-1].place))
+    raise_all(errors)
+    declared = {name: BackboneSpec(name=name, **put_over(defaults, values)) for name, values in backbones.items()}
+    return Spec(backbones=MappingProxyType(declared), file=file)
+
+
+def backbone_from_python(name: str, /, **keys: Any) -> BackboneSpec:
+    """Declare a backbone with Python values, by the rules of YAML.
+
+    Args:
+        name: What to call it.
+        **keys: The keys of a backbone, with what would stand under them; None is ``none``. ``Any``: checked here.
+
+    Raises:
+        TorsoError: All that is wrong with them, at once.
+    """
+    errors: list[TorsoError] = []
+    node = from_python(keys)
+    values = _read_backbone(ScalarNode(name, place=node.place), node, errors)
+    raise_all([*errors, *_missing(name, values)])
+    return BackboneSpec(name=name, **values)
+
+
+def _read_chain(file: str) -> tuple[list[Node], list[TorsoError]]:
+    """The tree of the file after those of the files that it extends, and what kept one from being read."""
+    nodes: list[Node] = []
+    seen: list[str] = []
+    place: Place | None = None
+    try:
+        while True:
+            nodes.insert(0, read_file(file, place=place))
+            seen.append(os.path.realpath(file))
+            extends = nodes[0].get("extends") if isinstance(nodes[0], MappingNode) else None
+            if extends is None:
+                return nodes, []
+            name = read_name("extends", extends)
+            file, place = str(path_of(name)), name.place
+            if os.path.realpath(file) in seen:
+                raise SpecError(f"{name.text!r} extends itself", place=place)
+            if len(seen) > MAX_EXTENDS:
+                raise SpecError(f"a spec stands on {MAX_EXTENDS} others at most", place=place)
+    except TorsoError as error:
+        return nodes, [error]
+
+
+def _read_version(key: str, node: Node) -> int:
+    version = Option(name=key, type=int).read(node)
+    if version != VERSION:
+        raise SpecError(f"this torso reads version {VERSION}, not {version}", place=node.place)
+    return VERSION
+
+
+_SPEC: Final[Readers] = {
+    "version": _read_version,
+    "extends": lambda key, node: node,  # has been followed
+    "defaults": read_mapping,
+    "backbones": read_mapping,
+}
+
+
+def _read_one(node: Node, errors: list[TorsoError]) -> tuple[Values, dict[str, Values]]:
+    """The defaults and backbones of one file."""
+    spec = read_keys("a spec", node, _SPEC, errors) or {}
+    if isinstance(node, MappingNode) and "version" not in spec:
+        notes = [("fix", f"write version: {VERSION}")]
+        errors.append(SpecError("the spec does not say its version", place=node.place, notes=notes))
+    defaults = read_keys("defaults", spec.get("defaults") or MappingNode(()), DEFAULTS, errors)
+    backbones = {key.text: _read_backbone(key, below, errors) for key, below in spec.get("backbones") or ()}
+    return defaults or {}, backbones
+
+
+def _read_backbone(key: ScalarNode, node: Node, errors: list[TorsoError]) -> Values:
+    try:
+        check_backbone_name(key)
+    except SpecError as error:
+        errors.append(error)
+    values = read_keys(f"backbone {key.text!r}", node, BACKBONE, errors)
+    return {"architecture": None, "place": key.place} if values is None else {**values, "place": key.place}
+
+
+def _missing(name: str, values: Values) -> list[TorsoError]:
+    if "architecture" in values:
+        return []
+    notes = [("fix", "write architecture: NAME; `torso list` knows the names")]
+    return [SpecError(f"backbone {name!r} has no architecture", place=values["place"], notes=notes)]
+
+
+def _twins(backbones: Mapping[str, Values]) -> Iterator[TorsoError]:
+    first: dict[str, str] = {}
+    for name, values in backbones.items():
+        other = first.setdefault(name.casefold(), name)
+        if other != name:
+            fact = f"backbones {other!r} and {name!r} differ only in the case of letters"
+            yield SpecError(fact, place=values["place"])

@@ -1,0 +1,173 @@
+"""A spec as a tree of texts that know where they stand.
+
+YAML and Python arguments both become this tree, so that one set of rules checks both. A scalar stays the text that the
+user wrote: only the option it is meant for decides its type.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torso.errors import Place, SpecError
+
+MAX_DEPTH = 20
+"""How deep lists and mappings may stand in each other; a spec needs seven levels."""
+
+MAX_TEXT = 4096
+"""Characters in one text, as in a path on Linux."""
+
+ILLEGAL_CHARACTER = re.compile("[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+"""What no text of a spec holds: control characters, halves of surrogate pairs, line breaks that no editor counts."""
+
+_MORE_THAN_TEXT = re.compile(r"[-+]?\.?[0-9][-+.0-9eE_]*|true|false|none|null|~|", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ScalarNode:
+    """One value as it was written.
+
+    Attributes:
+        text: The characters, without quotes.
+        quoted: The text is text and nothing else. It is never set where the text could not be a number, a switch or
+            nothing anyway, so that ``edge`` and ``'edge'`` are equal, and ``1`` and ``'1'`` are not.
+        place: Where it stands.
+    """
+
+    text: str
+    quoted: bool = False
+    place: Place = field(default=Place(), compare=False)
+
+    def __post_init__(self) -> None:
+        if self.quoted and not _MORE_THAN_TEXT.fullmatch(self.text):
+            object.__setattr__(self, "quoted", False)
+
+    def __str__(self) -> str:
+        return f"the text {self.text!r}" if self.text or self.quoted else "nothing"
+
+
+@dataclass(frozen=True)
+class SequenceNode:
+    """A list of nodes."""
+
+    items: tuple[Node, ...]
+    place: Place = field(default=Place(), compare=False)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.items)
+
+    def __str__(self) -> str:
+        return "a list" if self.items else "an empty list"
+
+
+@dataclass(frozen=True)
+class MappingNode:
+    """A mapping from keys, each with its own place, to nodes; no key stands twice."""
+
+    entries: tuple[tuple[ScalarNode, Node], ...]
+    place: Place = field(default=Place(), compare=False)
+
+    def __iter__(self) -> Iterator[tuple[ScalarNode, Node]]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def get(self, key: str) -> Node | None:
+        """The node under a key, or None."""
+        return next((node for scalar, node in self.entries if scalar.text == key), None)
+
+    def __str__(self) -> str:
+        return "a mapping" if self.entries else "an empty mapping"
+
+
+Node = ScalarNode | SequenceNode | MappingNode
+
+
+def child_path(path: str, key: str) -> str:
+    """The ``$``-path of what stands under a key."""
+    return f"{path}.{key}" if re.fullmatch(r"[\w/-]+", key) else f"{path}[{key!r}]"
+
+
+def path_of(text: ScalarNode) -> Path:
+    """The file that a text in a spec names: a relative path starts at the folder of the spec that it stands in."""
+    return Path(text.place.file or "").parent / text.text
+
+
+def check_text(text: str, place: Place) -> str:
+    """Return the text if a spec can hold it.
+
+    Raises:
+        SpecError: It is too long, or a character in it is not allowed.
+    """
+    if len(text) > MAX_TEXT:
+        raise SpecError(f"a text of {len(text)} characters is too long: {MAX_TEXT} are allowed", place=place)
+    illegal = ILLEGAL_CHARACTER.search(text)
+    if illegal:
+        raise SpecError(f"the character {illegal.group()!a} cannot stand in a spec", place=place)
+    return text
+
+
+def check_depth(depth: int, place: Place) -> None:
+    """Refuse a list or mapping that stands too deep; the outermost has depth 1."""
+    if depth > MAX_DEPTH:
+        raise SpecError(f"lists and mappings stand more than {MAX_DEPTH} deep in each other", place=place)
+
+
+def from_python(value: Any, path: str = "$") -> Node:
+    """Turn a Python argument into the tree that the same YAML would give.
+
+    Args:
+        value: None, a bool, number, string or path, or lists and mappings of them. ``Any``: whatever the caller passed.
+        path: ``$``-path of the value, for errors.
+
+    Raises:
+        SpecError: YAML cannot say this value.
+    """
+    return _from_python(value, path, 1)
+
+
+def _from_python(value: Any, path: str, depth: int) -> Node:
+    from numbers import Integral, Real  # numbers of numpy are registered there
+
+    place = Place(path)
+    if value is None:
+        return ScalarNode("none", place=place)
+    if isinstance(value, bool):
+        return ScalarNode("true" if value else "false", place=place)
+    if isinstance(value, Integral):
+        number = int(value)
+        if number.bit_length() > 63:
+            raise SpecError("a whole number beyond 64 bits cannot stand in a spec", place=place)
+        return ScalarNode(str(number), place=place)
+    if isinstance(value, Real):
+        return ScalarNode(repr(float(value)), place=place)
+    if isinstance(value, os.PathLike):
+        value = os.fsdecode(value)
+    if isinstance(value, str):
+        return ScalarNode(check_text(str.__str__(value), place), quoted=True, place=place)
+    check_depth(depth, place)
+    if isinstance(value, Mapping):
+        return MappingNode(tuple(_entry(key, item, path, depth) for key, item in value.items()), place)
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
+        items = (_from_python(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value))
+        return SequenceNode(tuple(items), place)
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    raise SpecError(
+        f"a value of type {name!r} cannot stand in a spec",
+        place=place,
+        notes=[("known", "text, numbers, true, false, none, lists and mappings of them")],
+    )
+
+
+def _entry(key: Any, item: Any, path: str, depth: int) -> tuple[ScalarNode, Node]:
+    if not isinstance(key, str):
+        raise SpecError(f"a key must be text, not {key!r}", place=Place(path))
+    below = child_path(path, key)
+    place = Place(below)
+    return ScalarNode(check_text(str.__str__(key), place), place=place), _from_python(item, below, depth + 1)

@@ -1,0 +1,78 @@
+"""Open a weights file once: hash, then format, then content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from torso.errors import IntegrityError, OptionError, TorsoError
+from torso.files import hash_of_open, identity_of, open_file
+from torso.weights_files.damage import damaged, reported
+from torso.weights_files.hdf5 import open_hdf5
+from torso.weights_files.keras_archive import weights_inside
+from torso.weights_files.stored import StoredWeights
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+ZIP = b"PK\x03\x04"
+KNOWN = "the older .h5, .weights.h5 and .keras"
+
+
+@contextmanager
+def open_weights(path: Path, *, sha256: str | None = None, md5: str | None = None) -> Iterator[StoredWeights]:
+    """Open a weights file whose content is what was promised.
+
+    The format is told by the first bytes, not by the name: downloads and caches rename files.
+
+    Args:
+        path: A regular file, or a link to one.
+        sha256: Hash in hex that it must have, where one is known.
+        md5: The same, where the publisher gives no better one.
+
+    Raises:
+        OptionError: It is not there, is no regular file, or is of a format that torso does not read.
+        IntegrityError: It has another hash, or is damaged.
+    """
+    try:
+        stream = open_file(path)
+    except OSError as error:
+        cause = error.strerror or str(error)
+        raise OptionError(f"the weights file {str(path)!r} cannot be opened", notes=[("cause", cause)]) from error
+    with stream:
+        identity = identity_of(stream)  # before anything is read
+        for algorithm, promised in (("sha256", sha256), ("md5", md5)):
+            if promised is not None:
+                _require_hash(stream, path, algorithm, promised)
+        with ExitStack() as stack:
+            with reported(path):
+                stored = _listed(stream, path, stack)
+            yield replace(stored, identity=identity)
+
+
+def _listed(stream: BinaryIO, path: Path, stack: ExitStack) -> StoredWeights:
+    start = stream.read(8)
+    stream.seek(0)
+    if start[:4] == ZIP:
+        stream = stack.enter_context(weights_inside(stream, path))
+    elif start != HDF5:
+        raise _of_no_format(path, start)
+    return stack.enter_context(open_hdf5(stream, path))
+
+
+def _require_hash(stream: BinaryIO, path: Path, algorithm: str, promised: str) -> None:
+    found = hash_of_open(stream, path, algorithm)
+    if found != promised.lower():
+        raise IntegrityError(
+            f"the weights file {str(path)!r} is not the one that was meant",
+            notes=[(f"{algorithm} expected", promised), (f"{algorithm} found", found)],
+        )
+
+
+def _of_no_format(path: Path, start: bytes) -> TorsoError:
+    if not start:
+        return IntegrityError(f"the weights file {str(path)!r} is empty", notes=[("fix", "copy or download it again")])
+    if path.name.endswith((".h5", ".hdf5", ".keras")):
+        return damaged(path, f"its first bytes are {start!r}, which no such file has")
+    return OptionError(f"weights cannot be read from a file like {path.name!r}", notes=[("known", KNOWN)])

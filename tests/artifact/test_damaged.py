@@ -1,0 +1,531 @@
+"""What is damaged, swapped or forged is never said to hold and never loaded, and no traceback is shown."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from networks import assert_same_and_meaningful, images, settle
+
+import torso
+from torso.artifact.lock import Lock, lock_path
+from torso.artifact.manifest import digest_of
+from torso.cli import main
+from torso.modeling import building
+from torso.plugins.registry import Registry
+
+TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
+SPEC = "version: 1\nbackbones: {edge: {architecture: TinyNet, weights: {file: edge.weights.h5}}}\n"
+PIXELS = images((8, 8, 3))
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return Registry.load(plugins_dirs=[TINY], discover=False)
+
+
+def saved_with(registry: Registry, folder: Path, seed: int) -> Path:
+    """A backbone on disk; the seed decides its values, and nothing else differs."""
+    backbone = torso.create_backbone("TinyNet", name="edge", weights="none", registry=registry)
+    settle(backbone.model, images((8, 8, 3), seed=seed))
+    backbone.model.get_layer("stem").bias.assign([seed] * 4)
+    return backbone.save(folder)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Path:
+    return saved_with(registry, tmp_path_factory.mktemp("original") / "edge", 1)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Path:
+    return saved_with(registry, tmp_path_factory.mktemp("other") / "edge", 2)
+
+
+@pytest.fixture
+def saved(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "edge"))
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """A command line in this process, where no plugin is installed."""
+    monkeypatch.setenv("TORSO_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    def run(*words: str | Path) -> Result:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(word) for word in words], "torso")
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return Result(int(end.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+def flips(data: bytes, count: int, seed: int) -> Iterator[bytes]:
+    """The data with one bit turned round, at so many places."""
+    generator = np.random.default_rng(seed)
+    for position in generator.integers(0, len(data), count):
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << int(generator.integers(8))
+        yield bytes(flipped)
+
+
+def cuts(data: bytes, count: int) -> Iterator[bytes]:
+    """The front of the data, at so many lengths."""
+    for number in range(count):
+        yield data[: len(data) * number // count]
+    yield data[:-1]
+
+
+def says_the_same(data: bytes, manifest: Any) -> bool:
+    try:
+        return bool(json.loads(data.decode()) == manifest)
+    except ValueError:
+        return False
+
+
+def is_refused(folder: Path) -> None:
+    """Load raises, and verify raises or finds what is wrong; both with an error of torso."""
+    with pytest.raises(torso.IntegrityError):
+        torso.load(folder)
+    with suppress(torso.IntegrityError):
+        assert not torso.verify(folder).holds
+
+
+# Bits and lengths
+
+
+def test_a_model_with_one_bit_turned_round_is_refused_wherever_it_is(saved: Path) -> None:
+    data = (saved / "model.keras").read_bytes()
+    for flipped in flips(data, 200, seed=0):
+        (saved / "model.keras").write_bytes(flipped)
+        is_refused(saved)
+
+
+def test_a_model_that_was_cut_off_is_refused_wherever_that_is(saved: Path) -> None:
+    for front in cuts((saved / "model.keras").read_bytes(), 50):
+        (saved / "model.keras").write_bytes(front)
+        is_refused(saved)
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_a_manifest_with_one_bit_turned_round_is_refused_unless_it_says_the_same(saved: Path, count: int) -> None:
+    """The last digit of a number that binary floats do not tell from its neighbour, or the E of 1E-5, say the same."""
+    data = (saved / "manifest.json").read_bytes()
+    manifest = json.loads(data)
+    same = 0
+    for flipped in flips(data, count, seed=1):
+        (saved / "manifest.json").write_bytes(flipped)
+        if says_the_same(flipped, manifest):
+            same += 1
+            assert torso.verify(saved).holds
+            assert torso.load(saved).manifest == manifest
+        else:
+            is_refused(saved)
+    assert same < 0.02 * count
+
+
+def test_a_manifest_that_was_cut_off_is_refused_wherever_that_is(saved: Path) -> None:
+    data = (saved / "manifest.json").read_bytes()
+    for front in cuts(data, 50):
+        if not front.endswith(b"}\n") and front != data[:-1]:  # without the last line's end, it is whole
+            (saved / "manifest.json").write_bytes(front)
+            is_refused(saved)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "manifest.json"])
+def test_verify_ends_with_7_over_what_is_damaged(saved: Path, run: Callable[..., Result], name: str) -> None:
+    data = (saved / name).read_bytes()
+    manifest = json.loads((saved / "manifest.json").read_text())
+    for damaged in (*flips(data, 8, seed=2), *cuts(data[:-1], 3)):
+        if not says_the_same(damaged, manifest):
+            (saved / name).write_bytes(damaged)
+            result = run("verify", saved)
+            assert result.code == 7
+            assert result.err.count("error: ") == 1
+            assert "is what its manifest says" not in result.out
+
+
+# Files of others
+
+
+def test_the_model_of_another_backbone_of_the_same_architecture_is_refused(
+    saved: Path, other: Path, run: Callable[..., Result]
+) -> None:
+    shutil.copy(other / "model.keras", saved)
+    is_refused(saved)
+    result = run("verify", saved)
+    assert result.code == 7
+    assert f"\nerror: '{saved}' is not what its manifest says\n  files: files.model.keras." in result.err
+    assert result.err.endswith("; not opened\n")
+
+
+def test_the_manifest_of_another_backbone_is_refused(saved: Path, other: Path) -> None:
+    shutil.copy(other / "manifest.json", saved)
+    is_refused(saved)
+
+
+def test_a_model_that_is_swapped_after_its_hash_was_read_is_not_loaded(
+    saved: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = keras.models.load_model
+
+    def late(path: Path, **options: Any) -> keras.Model:
+        os.replace(shutil.copy(other / "model.keras", saved / "late"), path)
+        return read(path, **options)
+
+    monkeypatch.setattr(keras.models, "load_model", late)
+    with pytest.raises(torso.IntegrityError, match=r"is not what its manifest says\n  variables\.stem/"):
+        torso.load(saved)
+
+
+@pytest.mark.parametrize("kind", ["another file", "nothing", "a folder", "a pipe", "itself"])
+def test_a_model_that_is_a_link_to_something_else_is_refused_and_not_waited_for(
+    saved: Path, other: Path, tmp_path: Path, kind: str
+) -> None:
+    target = tmp_path / "target"
+    if kind == "another file":
+        shutil.copy(other / "model.keras", target)
+    elif kind == "a folder":
+        target.mkdir()
+    elif kind == "a pipe":
+        os.mkfifo(target)
+    elif kind == "itself":
+        target = saved / "model.keras"
+    (saved / "model.keras").unlink()
+    (saved / "model.keras").symlink_to(target)
+    is_refused(saved)
+
+
+def test_a_model_that_is_a_link_to_the_same_bytes_is_the_same(saved: Path, tmp_path: Path) -> None:
+    backbone = torso.load(saved)
+    shutil.move(saved / "model.keras", tmp_path / "elsewhere.keras")
+    (saved / "model.keras").symlink_to(tmp_path / "elsewhere.keras")
+    assert torso.verify(saved).holds
+    assert_same_and_meaningful(torso.load(saved).model(PIXELS), backbone.model(PIXELS))
+
+
+@pytest.mark.parametrize("name", ["model.keras", "manifest.json"])
+def test_a_folder_in_the_place_of_a_file_is_refused(saved: Path, name: str) -> None:
+    (saved / name).unlink()
+    (saved / name).mkdir()
+    is_refused(saved)
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(saved: Path, run: Callable[..., Result]) -> None:
+    place = saved / "manifest.json"
+    for look in torso.load, torso.verify:
+        with pytest.raises(torso.OptionError, match=f"^'{place}' is no folder with a saved backbone$"):
+            look(place)
+    assert run("verify", place).code == 2
+
+
+# Manifests that are none
+
+
+NOT_UTF8 = "cannot be read\n  cause: 'utf-8' codec can't decode byte"
+NONE = "is a manifest of version None, and this torso reads version 2\n  fix: use the torso that saved it"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: b"\xef\xbb\xbf" + text, "cannot be read\n  cause: Unexpected UTF-8 BOM"),
+        (lambda text: text.decode().encode("utf-16"), NOT_UTF8),
+        (lambda text: text.replace(b"edge", b"\xe9dge"), NOT_UTF8),
+        (lambda text: text.replace(b"edge", b"\xed\xa0\x80"), NOT_UTF8),
+        (lambda text: text + b"{}", "cannot be read\n  cause: Extra data"),
+        (lambda text: bytes(len(text)), "cannot be read\n  cause: Expecting value"),
+        (lambda text: b"[" * 200_000, "cannot be read\n  cause: "),
+        (lambda text: b'{"manifest":' * 200_000, "cannot be read\n  cause: "),
+        (lambda text: b"null", NONE),
+        (lambda text: b"NaN", NONE),
+    ],
+    ids=["BOM", "UTF-16", "Latin-1", "a surrogate", "more", "zeros", "deep lists", "deep mappings", "null", "NaN"],
+)
+def test_what_is_no_manifest_says_what_it_is(
+    saved: Path, run: Callable[..., Result], change: Callable[[bytes], bytes], said: str
+) -> None:
+    place = saved / "manifest.json"
+    place.write_bytes(change(place.read_bytes()))
+    assert_said(saved, run, f"'{place}' {said}")
+
+
+OLDER = ", and this torso reads version 2\n  fix: use the torso that saved it, or build the backbone again"
+NEWER = ", and this torso reads version 2\n  fix: update torso"
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("3", f"is a manifest of version 3{NEWER}"),
+        ("1" + "0" * 300, f"is a manifest of version 1{'0' * 300}{NEWER}"),
+        ("1", f"is a manifest of version 1{OLDER}"),
+        ("-2", f"is a manifest of version -2{OLDER}"),
+        ("NaN", f"is a manifest of version nan{OLDER}"),
+        ("1e999", f"is a manifest of version inf{OLDER}"),
+        ("true", f"is a manifest of version True{OLDER}"),
+        ("[2]", f"is a manifest of version [2]{OLDER}"),
+        ('"2"', f"is a manifest of version 2{OLDER}"),
+        ("9" * 5000, "cannot be read\n  cause: Exceeds the limit (4300 digits) for integer string conversion"),
+    ],
+    ids=["newer", "much newer", "older", "negative", "NaN", "infinite", "true", "a list", "a text", "huge"],
+)
+def test_a_manifest_of_another_version_says_which_and_what_to_do(
+    saved: Path, run: Callable[..., Result], version: str, said: str
+) -> None:
+    place = saved / "manifest.json"
+    text = place.read_text()
+    assert text.count('"manifest": 2,') == 1
+    place.write_text(text.replace('"manifest": 2,', f'"manifest": {version},'))
+    assert_said(saved, run, f"'{place}' {said}")
+
+
+def assert_said(saved: Path, run: Callable[..., Result], said: str) -> None:
+    """Load, verify and the command line begin with the same words."""
+    for look in torso.load, torso.verify:
+        with pytest.raises(torso.IntegrityError) as caught:
+            look(saved)
+        assert str(caught.value).startswith(said)
+    result = run("verify", saved)
+    assert (result.code, result.out) == (7, "")
+    assert f"\nerror: {said}" in result.err
+    assert result.err.count("error: ") == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest["probe"].update(tolerance=float("nan")),
+        lambda manifest: manifest["preprocessing"].update(divide=float("inf")),
+        lambda manifest: manifest["graph"].update(nodes=10**300),
+        lambda manifest: manifest.update(more="that nobody wrote"),
+        lambda manifest: manifest.pop("digest"),
+        lambda manifest: manifest.update(digest=None),
+        lambda manifest: manifest["files"].clear(),
+        lambda manifest: manifest["files"].update({"../edge/model.keras": manifest["files"]["model.keras"]}),
+    ],
+)
+def test_a_manifest_edited_by_hand_is_not_what_was_saved(saved: Path, change: Callable[[Any], object]) -> None:
+    manifest = json.loads((saved / "manifest.json").read_text())
+    change(manifest)
+    (saved / "manifest.json").write_text(json.dumps(manifest))
+    is_refused(saved)
+    with pytest.raises(torso.IntegrityError, match=r"was changed after it was saved\n  see: torso verify "):
+        torso.load(saved)
+
+
+# Weights files and locks
+
+
+@pytest.fixture
+def spec(tmp_path: Path, registry: Registry) -> Path:
+    """A spec with a weights file of its own; another one stands beside it, of the same size and as old."""
+    for seed, name in enumerate(("edge", "evil"), 1):
+        model = torso.get_base_model("TinyNet", weights="none", registry=registry)
+        settle(model, images((8, 8, 3), seed=seed))
+        model.get_layer("stem").bias.assign([seed] * 4)
+        model.save_weights(tmp_path / f"{name}.weights.h5")
+        os.utime(tmp_path / f"{name}.weights.h5", (10**9, 10**9))
+    assert len({path.stat().st_size for path in tmp_path.glob("*.h5")}) == 1
+    path = tmp_path / "nets.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+def swap(spec: Path) -> None:
+    os.replace(spec.with_name("evil.weights.h5"), spec.with_name("edge.weights.h5"))
+
+
+def hash_of_weights(spec: Path) -> str:
+    return hashlib.sha256(spec.with_name("edge.weights.h5").read_bytes()).hexdigest()
+
+
+def test_a_weights_file_that_is_swapped_after_planning_is_refused_where_its_hash_was_told(
+    spec: Path, registry: Registry
+) -> None:
+    told = hash_of_weights(spec)
+    spec.write_text(SPEC.replace("edge.weights.h5}", f"edge.weights.h5, sha256: {told}}}"))
+    backbones = torso.load_specs(spec, registry=registry)
+    swap(spec)
+    with pytest.raises(torso.IntegrityError) as caught:
+        backbones["edge"]
+    assert f"sha256 expected: {told}\n  sha256 found: {hash_of_weights(spec)}" in str(caught.value)
+
+
+def test_a_weights_file_that_is_swapped_after_planning_is_the_one_that_the_manifest_tells_of(
+    spec: Path, registry: Registry, tmp_path: Path
+) -> None:
+    backbones = torso.load_specs(spec, registry=registry)
+    swap(spec)
+    assert backbones["edge"].model.get_layer("stem").bias.numpy().tolist() == [2.0] * 4
+    folder = backbones["edge"].save(tmp_path / "out")
+    assert json.loads((folder / "manifest.json").read_text())["weights_file"]["sha256"] == hash_of_weights(spec)
+
+
+def test_a_weights_file_that_is_swapped_before_it_is_saved_is_not_told_to_be_the_one(
+    spec: Path, registry: Registry, tmp_path: Path
+) -> None:
+    backbone = torso.load_specs(spec, registry=registry)["edge"]
+    swap(spec)  # of the same size, and as old
+    told = json.loads((backbone.save(tmp_path / "out") / "manifest.json").read_text())["weights_file"]
+    assert told["sha256"] is None
+
+
+def test_a_weights_file_that_is_swapped_behind_the_reading_of_its_values_is_not_told_to_be_the_one(
+    spec: Path, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freeze = building.freeze
+
+    def late(*arguments: Any) -> Any:
+        swap(spec)
+        return freeze(*arguments)
+
+    monkeypatch.setattr(building, "freeze", late)
+    backbone = torso.load_specs(spec, registry=registry)["edge"]
+    assert backbone.model.get_layer("stem").bias.numpy().tolist() == [1.0] * 4
+    told = json.loads((backbone.save(tmp_path / "out") / "manifest.json").read_text())["weights_file"]
+    assert told["sha256"] is None
+    entry = Lock.of(lock_path(spec), [backbone.manifest]).entries["edge"]
+    assert entry["weights"]["sha256"] is None
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_weights_file_that_is_swapped_after_it_was_locked_is_refused(spec: Path, registry: Registry, late: bool) -> None:
+    lock = Lock.of(lock_path(spec), [torso.load_specs(spec, registry=registry)["edge"].manifest])
+    lock.path.write_text(lock.text())
+    if not late:
+        swap(spec)
+    backbones = torso.load_specs(spec, registry=registry, locked=True)
+    if late:
+        swap(spec)
+    with pytest.raises(torso.IntegrityError, match=f"sha256 found: {hash_of_weights(spec)}"):
+        backbones["edge"]
+
+
+def test_the_command_line_builds_nothing_of_weights_that_were_swapped_after_they_were_locked(
+    spec: Path, run: Callable[..., Result]
+) -> None:
+    words = ("build", spec, "-o", spec.with_name("out"), "--locked", "--plugins-dir", TINY)
+    assert run("lock", spec, "--plugins-dir", TINY).code == 0
+    assert run(*words).code == 0
+    before = {path: path.read_bytes() for path in spec.with_name("out").rglob("*") if path.is_file()}
+    assert len(before) == 2
+    swap(spec)
+    result = run(*words, "--force")
+    assert result.code == 7
+    assert f"sha256 found: {hash_of_weights(spec)}" in result.err
+    assert {path: path.read_bytes() for path in spec.with_name("out").rglob("*") if path.is_file()} == before
+
+
+def test_a_lock_with_one_bit_turned_round_or_cut_off_is_refused_unless_it_says_the_same(
+    spec: Path, registry: Registry
+) -> None:
+    place = lock_path(spec)
+    lock = Lock.of(place, [torso.load_specs(spec, registry=registry)["edge"].manifest])
+    data = lock.text().encode()
+    refused = 0
+    for damaged in (*flips(data, 200, seed=3), *cuts(data, 50)):
+        place.write_bytes(damaged)
+        if says_the_same(damaged, json.loads(data)):
+            assert Lock.read(place).entries == lock.entries
+            continue
+        refused += 1
+        with pytest.raises(torso.IntegrityError):
+            Lock.read(place)
+    assert refused > 240
+
+
+# Told twice, or signed by whoever wants to deceive.
+
+
+def edit(folder: Path, change: Callable[[Any], object]) -> None:
+    """Change a manifest and sign it anew, as somebody would who wants to deceive."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    manifest["digest"] = digest_of(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("fact", ["name", "manifest", "digest"])
+def test_a_manifest_that_says_something_twice_is_refused(saved: Path, run: Callable[..., Result], fact: str) -> None:
+    """Other readers of JSON take the first of two; a person sees it first too."""
+    place = saved / "manifest.json"
+    place.write_text(place.read_text().replace("{\n", f'{{\n  "{fact}": 2,\n', 1))
+    assert_said(saved, run, f"'{place}' cannot be read\n  cause: it says '{fact}' twice")
+
+
+def test_a_lock_that_says_something_twice_is_refused(spec: Path, registry: Registry) -> None:
+    place = lock_path(spec)
+    text = Lock.of(place, [torso.load_specs(spec, registry=registry)["edge"].manifest]).text()
+    place.write_text(text.replace('"edge": {', '"edge": {}, "edge": {', 1))
+    with pytest.raises(torso.IntegrityError, match=r"cannot be read\n  cause: it says 'edge' twice$"):
+        Lock.read(place)
+
+
+def test_a_manifest_that_is_a_pipe_is_refused_and_not_waited_for(saved: Path, run: Callable[..., Result]) -> None:
+    place = saved / "manifest.json"
+    place.unlink()
+    os.mkfifo(place)
+    assert_said(saved, run, f"'{place}' cannot be read\n  cause: it is a directory, a pipe or a device, not a file")
+
+
+@pytest.mark.parametrize("files", [{}, {"../edge/model.keras": {"bytes": 1, "sha256": "0"}}, {"/etc/passwd": {}}])
+def test_a_manifest_that_does_not_tell_of_its_model_is_refused(saved: Path, files: dict[str, Any]) -> None:
+    edit(saved, lambda manifest: manifest.update(files=files))
+    for look in torso.load, torso.verify:
+        with pytest.raises(
+            torso.IntegrityError, match="does not say what a manifest says\n  cause: ValueError: the files are "
+        ):
+            look(saved)
+
+
+@pytest.mark.parametrize("shape", [[9, 8, 3], [8, 8, 1], [0, 8, 3], [-8, 8, 3], [10**9, 10**9, 3], [8, 8], "883", None])
+def test_a_manifest_that_tells_of_other_images_than_the_model_takes_is_refused(
+    saved: Path, run: Callable[..., Result], shape: Any
+) -> None:
+    edit(saved, lambda manifest: manifest["plan"].update(input_shape=shape))
+    with pytest.raises(torso.IntegrityError, match=rf"graph\.input_shape expected: {re.escape(str(shape))}\n"):
+        torso.load(saved)
+    wrong = [check.name for check in torso.verify(saved).checks if not check.holds]
+    assert wrong == ["graph", "preprocessing", "probe"]
+    assert run("verify", saved).code == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest["preprocessing"].update(divide="127,5"),
+        lambda manifest: manifest["preprocessing"].update(divide=10**400),
+        lambda manifest: manifest["preprocessing"].update(mean=["a"]),
+        lambda manifest: manifest["probe"].update(tolerance="x"),
+        lambda manifest: manifest["probe"].update(tolerance=10**400),
+        lambda manifest: manifest["probe"]["features"]["drop"].update(sha256="0", mean=10**400),
+        lambda manifest: manifest["probe"]["features"]["drop"].update(sha256="0", sketch=[]),
+    ],
+)
+def test_odd_values_are_no_defect_of_torso(saved: Path, run: Callable[..., Result], change: Callable[[Any], object]) -> None:
+    edit(saved, change)
+    with pytest.raises(torso.IntegrityError, match="does not say what a manifest says\n  cause: "):
+        torso.verify(saved)
+    assert run("verify", saved).code == 7

@@ -1,0 +1,230 @@
+"""A lock names what backbones are made of, and what it does not name is not built."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from networks import images, settle
+
+import torso
+from torso.artifact import manifest as manifests
+from torso.artifact.lock import Lock, lock_path
+from torso.backbone import build, lock_on
+from torso.plugins.registry import Registry
+
+TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
+
+SPEC = """\
+version: 1
+backbones:
+  edge: {{architecture: TinyNet, weights: {{file: edge.weights.h5}}, truncate: {{layer: {cut}}}}}
+  plain: {{architecture: TinyNet, weights: none}}
+"""
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry.load(plugins_dirs=[TINY], discover=False)
+
+
+@pytest.fixture
+def spec(tmp_path: Path, registry: Registry) -> Path:
+    """A spec with a weights file of its own, and the lock beside it."""
+    write_weights(tmp_path, registry)
+    path = tmp_path / "nets.yaml"
+    path.write_text(SPEC.format(cut="joined"))
+    backbones = torso.load_specs(path, registry=registry)
+    place = lock_path(path)
+    place.write_text(Lock.of(place, [backbone.manifest for backbone in backbones.values()]).text())
+    return path
+
+
+def write_weights(folder: Path, registry: Registry, seed: int = 1) -> None:
+    model = torso.get_base_model("TinyNet", weights="none", registry=registry)
+    settle(model, images((8, 8, 3), seed=seed))
+    model.get_layer("stem").bias.assign([seed] * 4)
+    model.save_weights(folder / "edge.weights.h5")
+
+
+def locked(spec: Path, registry: Registry) -> torso.Backbones:
+    return torso.load_specs(spec, registry=registry, locked=True)
+
+
+def refusal(spec: Path, registry: Registry) -> str:
+    with pytest.raises(torso.IntegrityError) as caught:
+        locked(spec, registry)["edge"]
+    return str(caught.value)
+
+
+FIX = "\n  fix: go back to what is locked, or lock what is here: torso lock"
+
+
+def test_what_is_locked_is_built(spec: Path, registry: Registry) -> None:
+    assert lock_path(spec) == spec.with_name("nets.lock.json")
+    backbones = locked(spec, registry)
+    assert [backbone.features[0].node for backbone in backbones.values()] == ["joined", "drop"]
+
+
+def test_the_hash_of_the_weights_is_asked_for_where_the_spec_gives_none(spec: Path, registry: Registry) -> None:
+    plans = torso.load_specs(spec, registry=registry).plans
+    assert plans["edge"].weights.request["sha256"] is None
+    held = lock_on(spec, plans.values()).hold(plans["edge"])
+    assert held.weights.request["sha256"] == manifests.hash_of(spec.with_name("edge.weights.h5"))
+
+
+def test_other_weights_under_the_same_name_are_refused(spec: Path, registry: Registry) -> None:
+    write_weights(spec.parent, registry, seed=2)
+    said = refusal(spec, registry)
+    assert "edge.weights.h5' is not the one that" in said
+    assert f"sha256 found: {manifests.hash_of(spec.with_name('edge.weights.h5'))}" in said
+
+
+def test_another_cut_is_refused_before_anything_is_built(spec: Path, registry: Registry) -> None:
+    spec.write_text(SPEC.format(cut="stem"))
+    with pytest.raises(torso.IntegrityError) as caught:
+        locked(spec, registry)
+    assert str(caught.value) == (
+        f"backbone 'edge' is not what {str(lock_path(spec))!r} names\n"
+        f"  plan.truncate.options.name: stem, locked is joined{FIX}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "fact"),
+    [
+        ("options: {width: 8}", "plan.options.width: 8, locked is 4"),
+        ("freeze: none", "plan.freeze.name: freeze-policies/none, locked is freeze-policies/all"),
+        ("input: {size: [16, 16]}", "plan.input_shape: 16, 16, 3, locked is 8, 8, 3"),
+        ("preprocess: {include: true}", "plan.include_preprocessing: True, locked is False"),
+        ("preprocess: {crop: 0.5}", "plan.transform.crop: 0.5, locked is 0.875"),
+    ],
+)
+def test_every_other_choice_is_refused(spec: Path, registry: Registry, key: str, fact: str) -> None:
+    spec.write_text(SPEC.format(cut="joined").replace("TinyNet, weights: {", f"TinyNet, {key}, weights: {{"))
+    assert fact in refusal(spec, registry)
+
+
+@pytest.mark.parametrize("package", ["torso", "keras", "tensorflow", "h5py"])
+def test_another_version_is_refused(spec: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    there = manifests.version
+    monkeypatch.setattr(manifests, "version", lambda name: "99.0" if name == package else there(name))
+    with pytest.raises(torso.ManyErrors) as caught:  # one for each backbone
+        locked(spec, registry)
+    assert str(caught.value).count(f"made_with.{package}: 99.0, locked is {there(package)}") == 2
+
+
+def test_a_plugin_of_another_version_is_refused_before_anything_is_built(spec: Path, registry: Registry) -> None:
+    rewrite(spec, lambda entry: next(p for p in entry["plugins"] if p["name"] == "tiny").update(version="0.9"))
+    with pytest.raises(torso.IntegrityError, match=r"plugins\.tiny\.version: -, locked is 0\.9"):
+        locked(spec, registry)
+
+
+@pytest.fixture
+def meddled(tmp_path: Path) -> Registry:
+    """The plugins, with one more that changes every trunk."""
+    folder = tmp_path / "more"
+    folder.mkdir()
+    (folder / "meddler.py").write_text(
+        "import torso\n"
+        "@torso.hookimpl\n"
+        "def torso_before_freeze(model):\n"
+        "    import keras\n"
+        "    return keras.Model(model.input, keras.layers.ReLU(name='end')(model.output), name=model.name)\n"
+    )
+    return Registry.load(plugins_dirs=[TINY, folder], discover=False)
+
+
+def test_a_plugin_that_changes_the_trunk_is_refused_though_the_plan_is_the_same(spec: Path, meddled: Registry) -> None:
+    said = refusal(spec, meddled)
+    assert "plugins.meddler.name: meddler, locked is -" in said
+    assert "graph: " in said
+
+
+def test_a_plugin_that_changes_the_trunk_can_be_locked(spec: Path, meddled: Registry, registry: Registry) -> None:
+    manifests = [backbone.manifest for backbone in torso.load_specs(spec, registry=meddled).values()]
+    lock_path(spec).write_text(Lock.of(lock_path(spec), manifests).text())
+    assert locked(spec, meddled)["edge"].features[0].node == "end"
+    assert "plugins.meddler.name: -, locked is meddler" in refusal(spec, registry)
+
+
+def rewrite(spec: Path, change: Any) -> None:
+    """Change what is locked of ``edge``, as if it had been locked so."""
+    place = lock_path(spec)
+    entries = json.loads(place.read_text())["backbones"]
+    change(entries["edge"])
+    place.write_text(Lock(place, entries).text())
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        (lambda entry: entry.update(graph="0" * 64), "graph: "),
+        (lambda entry: entry["features"][0].update(stride=9), "features.joined.stride: 1, locked is 9"),
+        (lambda entry: entry["frozen"].update(frozen=1), "frozen.frozen: 280, locked is 1"),
+        (lambda entry: entry["preprocessing"].update(divide=1.0), "preprocessing.divide: 255.0, locked is 1.0"),
+    ],
+)
+def test_what_only_the_built_backbone_tells_is_held_against_the_lock_too(
+    spec: Path, registry: Registry, change: Any, fact: str
+) -> None:
+    rewrite(spec, change)
+    backbones = locked(spec, registry)  # nothing to be known yet
+    with pytest.raises(torso.IntegrityError) as caught:
+        backbones["edge"]
+    assert fact in str(caught.value)
+
+
+def test_a_backbone_that_is_not_named_is_refused(spec: Path, registry: Registry) -> None:
+    spec.write_text(spec.read_text() + "  third: {architecture: TinyNet, weights: none}\n")
+    with pytest.raises(torso.IntegrityError) as caught:
+        locked(spec, registry)
+    assert str(caught.value) == f"{str(lock_path(spec))!r} does not name the backbone 'third'\n  known: edge, plain{FIX}"
+
+
+def test_all_that_is_not_locked_is_told_at_once(spec: Path, registry: Registry) -> None:
+    spec.write_text(SPEC.format(cut="stem").replace("weights: none", "weights: none, freeze: none"))
+    with pytest.raises(torso.ManyErrors) as caught:
+        locked(spec, registry)
+    assert [str(error).split(" is not")[0] for error in caught.value.parts()] == ["backbone 'edge'", "backbone 'plain'"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read\n  cause: "),
+        ("[1]", "is a lock of version None, and this torso reads version 1"),
+        ('{"lock": 2}', "is a lock of version 2, and this torso reads version 1"),
+    ],
+)
+def test_what_is_no_lock_is_refused(spec: Path, registry: Registry, text: str, message: str) -> None:
+    lock_path(spec).write_text(text)
+    assert message in refusal(spec, registry)
+
+
+def test_a_lock_that_was_changed_by_hand_is_refused(spec: Path, registry: Registry) -> None:
+    place = lock_path(spec)
+    place.write_text(place.read_text().replace('"joined"', '"stem"'))
+    assert refusal(spec, registry) == (
+        f"{str(place)!r} was changed after it was written\n  fix: take that back, or write it anew: torso lock --force"
+    )
+
+
+def test_without_a_lock_nothing_is_built(spec: Path, registry: Registry) -> None:
+    lock_path(spec).unlink()
+    with pytest.raises(torso.OptionError, match=r"there is no '.*nets\.lock\.json'.*\n  fix: torso lock nets\.yaml, "):
+        locked(spec, registry)
+
+
+def test_a_lock_says_nothing_of_the_machine(spec: Path) -> None:
+    text = lock_path(spec).read_text()
+    assert str(spec.parent) not in text
+    assert "identity" not in text
+
+
+def test_the_same_backbones_give_the_same_lock(spec: Path, registry: Registry) -> None:
+    plans = torso.load_specs(spec, registry=registry).plans.values()
+    again = Lock.of(lock_path(spec), [build(plan, registry).manifest for plan in plans])
+    assert again.text() == lock_path(spec).read_text()

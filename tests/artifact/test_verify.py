@@ -1,0 +1,291 @@
+"""Whatever happens to a saved backbone: verify says exactly what, and load never returns something else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from networks import images, settle
+
+import torso
+from torso.artifact import reference_outputs as probe, replay
+from torso.artifact.manifest import digest_of
+from torso.plugins.registry import Registry
+
+TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
+NAMES = ("manifest", "files", "graph", "features", "variables", "frozen", "preprocessing", "probe", "made with", "plugins")
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return Registry.load(plugins_dirs=[TINY], discover=False)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Path:
+    backbone = torso.create_backbone("TinyNet", name="edge", weights="none", registry=registry)
+    settle(backbone.model, images((8, 8, 3)))
+    return backbone.save(tmp_path_factory.mktemp("original") / "edge")
+
+
+@pytest.fixture
+def saved(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "edge"))
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object], *, sign: bool = True) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    if sign:
+        manifest["digest"] = digest_of(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def sign_the_model(folder: Path) -> None:
+    """Make the manifest name the model that stands beside it, as somebody would who wants to deceive."""
+    from hashlib import sha256
+
+    data = (folder / "model.keras").read_bytes()
+    files = {"model.keras": {"bytes": len(data), "sha256": sha256(data).hexdigest()}}
+    edit(folder, lambda manifest: manifest.update(files=files))
+
+
+def failed(folder: Path) -> dict[str, str]:
+    found = torso.verify(folder)
+    wrong = {check.name: check.words for check in found.checks if not check.holds}
+    assert found.holds == (not wrong)
+    return wrong
+
+
+def test_a_saved_backbone_is_what_its_manifest_says(saved: Path) -> None:
+    found = torso.verify(saved)
+    assert found.holds
+    assert (found.folder, found.name) == (saved, "edge")
+    assert tuple(check.name for check in found.checks) == NAMES
+    assert [check.words for check in found.checks] == [
+        "as it was written",
+        "model.keras, as it was saved",
+        "7 nodes",
+        "drop",
+        "6 with the same bits",
+        "nothing trains, and training gives the same bits",
+        "the same bits",
+        "drop: the same bits",
+        "the same versions as here",
+        "those that are here",
+    ]
+
+
+def test_a_manifest_edited_by_hand_is_found(saved: Path) -> None:
+    edit(saved, lambda manifest: manifest.update(built={"way": "ordinary", "why": "I say so"}), sign=False)
+    assert failed(saved) == {"manifest": "changed after it was written"}
+    with pytest.raises(torso.IntegrityError, match="was changed after it was saved"):
+        torso.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "words"),
+    [
+        (lambda m: m["graph"].update(nodes=8), "graph", "graph.nodes was 8, is 7"),
+        (lambda m: m["graph"].update(fingerprint="0" * 64), "graph", "graph.fingerprint was 000000000000…, is "),
+        (lambda m: m["frozen"].update(frozen=7), "frozen", "frozen.frozen was 7, is 280"),
+        (lambda m: m["frozen"].update(everything=False), "frozen", "frozen.everything was False, is True"),
+        (lambda m: m["preprocessing"].update(divide=127.5), "preprocessing", "preprocessing.preprocessed was "),
+        (lambda m: m["probe"].update(pixels="0" * 64), "preprocessing", "preprocessing.pixels was 000000000000…, is "),
+        (lambda m: m["probe"]["features"]["drop"].update(sha256="0" * 64, max=1e6), "probe", "drop: off by 1.0e+00"),
+    ],
+)
+def test_what_a_signed_manifest_says_wrongly_is_found_in_the_model(
+    saved: Path, change: Callable[[dict[str, Any]], object], check: str, words: str
+) -> None:
+    edit(saved, change)
+    wrong = failed(saved)
+    assert wrong[check].startswith(words)
+    assert set(wrong) <= {check, "probe"}  # another preprocessing gives other features
+
+
+def test_a_feature_that_the_model_does_not_have_is_found(saved: Path) -> None:
+    edit(saved, lambda manifest: manifest["features"][0].update(shape=[9, 9, 4]))
+    assert set(failed(saved)) == {"features", "probe"}
+    with pytest.raises(torso.IntegrityError, match="features expected"):
+        torso.load(saved)
+
+
+def test_a_stride_is_held_against_what_the_same_torso_tells(saved: Path) -> None:
+    edit(saved, lambda manifest: manifest["features"][0].update(stride=None))
+    assert failed(saved)["features"].startswith("features was ")
+    edit(saved, lambda manifest: manifest["made_with"].update(torso="0.0.9"))
+    assert failed(saved) == {}
+    assert torso.load(saved).features[0].stride is None  # as it was saved
+
+
+def test_every_bit_that_flips_is_found(saved: Path) -> None:
+    data = (saved / "model.keras").read_bytes()
+    generator = np.random.default_rng(0)
+    for position in generator.integers(0, len(data), 25):
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << int(generator.integers(8))
+        (saved / "model.keras").write_bytes(flipped)
+        assert failed(saved)["files"].startswith("files.model.keras.sha256 was ")
+        with pytest.raises(torso.IntegrityError, match="sha256 expected"):
+            torso.load(saved)
+
+
+def test_a_file_of_another_hash_is_not_opened(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (saved / "model.keras").write_bytes((saved / "model.keras").read_bytes() + b" ")
+    monkeypatch.setattr(keras.models, "load_model", lambda *arguments, **options: pytest.fail("it was opened"))
+    assert failed(saved)["files"].endswith("; not opened")
+
+
+def test_swapped_weights_are_found_even_under_a_signed_manifest(saved: Path, tmp_path: Path, registry: Registry) -> None:
+    other = torso.create_backbone("TinyNet", name="edge", weights="none", registry=registry)
+    settle(other.model, images((8, 8, 3), seed=5))
+    other.model.layers[1].kernel.assign(-other.model.layers[1].kernel)
+    shutil.copy(other.save(tmp_path / "other") / "model.keras", saved / "model.keras")
+    assert set(failed(saved)) == {"files"}
+    sign_the_model(saved)
+    wrong = failed(saved)
+    assert set(wrong) == {"variables", "probe"}
+    assert wrong["variables"].startswith("variables.stem/kernel was ")
+    with pytest.raises(torso.IntegrityError, match=r"variables\.stem/kernel expected: "):
+        torso.load(saved)
+
+
+def test_a_variable_that_is_in_one_of_the_two_only_is_named(saved: Path) -> None:
+    edit(saved, lambda manifest: manifest["variables"].update({"stem/more": "0" * 64}))
+    assert failed(saved) == {"variables": "variables.stem/more was 000000000000…, is -"}
+    edit(saved, lambda manifest: [manifest["variables"].pop(name) for name in ("stem/more", "right/bias")])
+    assert failed(saved)["variables"].startswith("variables.right/bias was -, is ")
+
+
+@pytest.mark.parametrize("name", ["model.keras", "manifest.json"])
+def test_a_file_that_is_missing_is_named(saved: Path, name: str) -> None:
+    (saved / name).unlink()
+    if name == "manifest.json":
+        with pytest.raises(torso.OptionError, match=r"holds no saved backbone: it has no manifest\.json"):
+            torso.verify(saved)
+    else:
+        assert failed(saved)["files"].startswith("files.model.keras was ")
+
+
+def test_a_file_of_another_hand_is_named(saved: Path) -> None:
+    (saved / "model.weights.h5").write_bytes(b"")
+    assert failed(saved) == {"files": "not saved with it: model.weights.h5"}
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "cannot be read"),
+        ("[]", "version None"),
+        ('{"manifest": 3}', "version 3, and this torso reads version 2\n  fix: update torso"),
+        ('{"manifest": 1}', "version 1, and this torso reads version 2\n  fix: use the torso that saved it"),
+        ('{"manifest": "2"}', "version 2"),
+    ],
+)
+def test_what_is_no_manifest_of_this_version_is_refused(saved: Path, text: str, error: str) -> None:
+    (saved / "manifest.json").write_text(text)
+    for look in torso.verify, torso.load:
+        with pytest.raises(torso.IntegrityError, match=error):
+            look(saved)
+
+
+FACTS = ["probe", "features", "files", "plugins", "made_with", "name", "frozen", "graph", "plan", "variables"]
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_a_manifest_that_lacks_something_is_refused(saved: Path, fact: str) -> None:
+    edit(saved, lambda manifest: manifest.pop(fact))
+    with pytest.raises(torso.IntegrityError, match=f"does not say what a manifest says\n  cause: KeyError: '{fact}'"):
+        torso.verify(saved)
+
+
+def test_a_plugin_that_is_not_here_is_told_of_and_not_needed(saved: Path) -> None:
+    plugin = {"name": "acme", "origin": "entry point", "distribution": "acme-nets", "version": "1.4"}
+    edit(saved, lambda manifest: manifest["plugins"].append(plugin))
+    (check,) = [check for check in torso.verify(saved).checks if check.name == "plugins"]
+    assert check.holds
+    assert check.words == "acme-nets 1.4, here not installed (to load it, no plugin is needed)"
+    assert torso.load(saved).name == "edge"
+
+
+def test_other_versions_are_told_of(saved: Path) -> None:
+    edit(saved, lambda manifest: manifest["made_with"].update(keras="3.9.0"))
+    (check,) = [check for check in torso.verify(saved).checks if check.name == "made with"]
+    assert check.holds
+    assert check.words == f"keras 3.9.0, here {keras.__version__}"
+
+
+def test_features_of_another_machine_may_differ_within_the_tolerance(saved: Path) -> None:
+    def shift(manifest: dict[str, Any], share: float) -> None:
+        told = manifest["probe"]["features"]["drop"]
+        told.update(sha256="0" * 64, mean=told["mean"] + share * max(abs(told["max"]), abs(told["min"])))
+
+    edit(saved, lambda manifest: shift(manifest, 0.0))
+    (check,) = [check for check in torso.verify(saved).checks if check.name == "probe"]
+    assert check.words == "drop: off by 6.0e-08 of the largest value, tolerated is 0.0001"  # not the same bits
+    edit(saved, lambda manifest: shift(manifest, 5e-5))
+    (check,) = [check for check in torso.verify(saved).checks if check.name == "probe"]
+    assert check.holds
+    assert check.words == "drop: off by 5.0e-05 of the largest value, tolerated is 0.0001"
+    edit(saved, lambda manifest: shift(manifest, 1e-4))
+    assert failed(saved) == {"probe": "drop: off by 1.5e-04 of the largest value, tolerated is 0.0001"}
+
+
+def test_a_value_that_no_statistic_shows_is_found(saved: Path) -> None:
+    def change(manifest: dict[str, Any]) -> None:
+        told = manifest["probe"]["features"]["drop"]
+        told["sha256"] = "0" * 64
+        told["sketch"][31] += 0.01 * max(abs(told["max"]), abs(told["min"]))
+
+    edit(saved, change)
+    assert failed(saved) == {"probe": "drop: off by 1.0e-02 of the largest value, tolerated is 0.0001"}
+
+
+def test_a_frozen_model_that_draws_random_numbers_is_found(saved: Path, tmp_path: Path) -> None:
+    model = keras.models.load_model(saved / "model.keras")
+    model.get_layer("drop").rate = 0.5
+    model.save(saved / "model.keras")
+    sign_the_model(saved)
+    assert set(failed(saved)) == {"frozen"}
+    with pytest.raises(
+        torso.IntegrityError, match=r"frozen\.silenced expected: {'drop': 0\.5}\n  frozen\.silenced found: {}"
+    ):
+        torso.load(saved)
+
+
+def test_a_frozen_model_that_gives_other_features_in_training_is_found(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def otherwise(model: keras.Model, given: np.ndarray, names: Any, *, training: bool = False) -> Any:
+        features = probe.features_for(model, given, names)
+        return {name: values + training for name, values in features.items()}
+
+    monkeypatch.setattr(replay, "features_for", otherwise)
+    assert failed(saved) == {"frozen": "frozen.in_training was the same bits, is other features: drop"}
+
+
+def test_the_manifest_names_every_variable_by_the_hash_of_its_values(saved: Path) -> None:
+    from hashlib import sha256
+
+    told = json.loads((saved / "manifest.json").read_text())["variables"]
+    model = keras.models.load_model(saved / "model.keras")
+    assert told == {weight.path: sha256(weight.numpy().tobytes()).hexdigest() for weight in model.weights}
+
+
+def test_verify_opens_no_connection_and_needs_no_plugin(saved: Path) -> None:
+    code = (
+        "import socket, sys\n"
+        "def refuse(*_): raise AssertionError('a connection')\n"
+        "socket.socket.connect = refuse\n"
+        "import torso\n"
+        f"print(torso.verify({str(saved)!r}).holds, torso.load({str(saved)!r}).name)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "True edge\n"

@@ -1,0 +1,565 @@
+"""What is exported computes the same features elsewhere, by name; what does not is refused, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from networks import settle
+
+import torso
+from torso.artifact.manifest import digest_of
+from torso.artifact.reference_outputs import probe_images
+from torso.contracts.export_format import ExportFormat
+from torso.export.compare import require_weights
+from torso.export.record import is_export
+
+HERE = Path(__file__).parent
+FORMATS = {
+    "saved_model": (),
+    "litert": ("ai_edge_litert",),
+    "onnx": ("tf2onnx", "onnx", "onnxruntime"),
+    "openvino": ("openvino",),
+}
+PHOTOGRAPHS = "sklearn.datasets"  # two of them, 427 by 640 pixels
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    # three outputs, two of one shape, in an order that no converter keeps; any size; pixels of 0 to 255 as they are
+    "pyramid": {
+        "architecture": "MobileNetV2",
+        "options": {"alpha": 0.35},
+        "input": {"size": [None, None]},
+        "truncate": {"layers": ["block_5_add", "block_4_add", "block_2_add"]},
+        "preprocess": {"include": True},
+    },
+    # its Normalization has constants that stand in no variable
+    "normalization": {"architecture": "EfficientNetB0", "input": {"size": [64, 64]}, "truncate": {"level": "C2"}},
+    # bare ops, grouped convolutions that are compiled by XLA, GELU, LayerNormalization
+    "ops": {"architecture": "ConvNeXtTiny", "input": {"size": [64, 64]}, "truncate": {"level": "C2"}},
+}
+
+
+@pytest.fixture(scope="module")
+def registry() -> torso.Registry:
+    return torso.Registry.load(
+        discover=False, plugins_dirs=[HERE / "fixtures" / name for name in ("plugin_folder", "export_formats")]
+    )
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[np.ndarray]:
+    images: list[np.ndarray] = pytest.importorskip(PHOTOGRAPHS).load_sample_images().images
+    return images
+
+
+@pytest.fixture(scope="module")
+def network(registry: torso.Registry, photographs: list[np.ndarray]) -> Callable[[str], torso.Backbone]:
+    """A backbone of the table, with the statistics that the photographs have in it; built once."""
+    built: dict[str, torso.Backbone] = {}
+
+    def network(name: str) -> torso.Backbone:
+        if name not in built:
+            built[name] = settled(registry, photographs, **NETWORKS[name])
+        return built[name]
+
+    return network
+
+
+def settled(registry: torso.Registry, photographs: list[np.ndarray], **spec: Any) -> torso.Backbone:
+    """Not frozen, or the normalisations would keep the statistics that they have."""
+    backbone = torso.create_backbone(**spec, weights="none", freeze="none", registry=registry)
+    settle(backbone.model, np.asarray(backbone.preprocess(backbone.transform(photographs))))
+    return backbone
+
+
+@pytest.fixture(scope="module")
+def exported(
+    network: Callable[[str], torso.Backbone], photographs: list[np.ndarray], registry: torso.Registry,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, str], Path]:  # fmt: skip
+    """A backbone of the table in a format, compared on the photographs; written once."""
+    written: dict[tuple[str, str], Path] = {}
+
+    def exported(form: str, name: str) -> Path:
+        if (form, name) not in written:
+            place = tmp_path_factory.mktemp(f"{form}-{name}") / "there"
+            written[form, name] = network(name).export(place, to=form, images=photographs, registry=registry)
+        return written[form, name]
+
+    return exported
+
+
+def features(backbone: torso.Backbone, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    given = backbone.model(backbone.preprocess(pixels))
+    given = given if isinstance(given, dict) else {backbone.features[0].name: given}
+    return {name: np.asarray(values) for name, values in given.items()}
+
+
+def record(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "export.json").read_text())
+    return found
+
+
+def require(name: str) -> None:
+    """Skip where the extra of a format is not installed; nothing is imported for that."""
+    if any(find_spec(module) is None for module in FORMATS[name]):
+        pytest.skip(f"torso[{name}] is not installed")
+
+
+def each_format_and_network() -> Iterator[Any]:
+    """All pairs; those that say little beyond the others are slow."""
+    for form in FORMATS:
+        for name in NETWORKS:
+            telling = name == "pyramid" or form in ("onnx", "openvino")
+            yield pytest.param(form, name, id=f"{form}-{name}", marks=() if telling else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("form", "name"), list(each_format_and_network()))
+def test_each_format_gives_the_features_of_keras_on_photographs(
+    network: Callable[[str], torso.Backbone], exported: Callable[[str, str], Path], photographs: list[np.ndarray],
+    form: str, name: str,
+) -> None:  # fmt: skip
+    require(form)
+    backbone = network(name)
+    told = record(exported(form, name))
+    assert [output["name"] for output in told["outputs"]] == [feature.name for feature in backbone.features]
+    given = features(backbone, backbone.transform(photographs))
+    for output, values in zip(told["outputs"], given.values(), strict=True):
+        assert values.std() > 0.1  # it would prove nothing otherwise
+        assert np.abs(values[0] - values[1]).mean() > 0.1
+        assert 0 <= output["error"] < 1e-5
+        assert output["shape"][-1] == values.shape[-1]
+    kernels = sum(4 * np.prod(weight.shape) for weight in backbone.model.weights if len(weight.shape) > 1)
+    assert sum(facts["bytes"] for facts in told["files"].values()) > 0.95 * kernels
+    if form in ("litert", "onnx"):
+        assert len(told["files"]) == 1
+
+
+RUN = {
+    "saved_model": """
+import tensorflow as tf
+signature = tf.saved_model.load(folder).signatures["serving_default"]
+features = {name: values.numpy() for name, values in signature(images=tf.constant(images)).items()}
+""",
+    "litert": """
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(folder + "/model.tflite")
+features = interpreter.get_signature_runner()(images=images)
+""",
+    "onnx": """
+import onnxruntime
+session = onnxruntime.InferenceSession(folder + "/model.onnx", providers=["CPUExecutionProvider"])
+assert [one.name for one in session.get_inputs()] == ["images"]
+names = ["block_4_add", "block_2_add", "block_5_add"]
+features = dict(zip(names, session.run(names, {"images": images})))
+""",
+    "openvino": """
+import sys
+sys.modules["openvino_telemetry"] = None
+import openvino
+model = openvino.compile_model(folder + "/model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+assert len(model.inputs) == 1
+given = model({"images": images})
+features = {name: given[name] for name in ("block_4_add", "block_2_add", "block_5_add")}
+""",
+}
+
+
+@pytest.mark.parametrize("form", RUN)
+def test_what_was_exported_is_run_by_name_where_torso_is_not_known_on_one_image_of_another_size(
+    network: Callable[[str], torso.Backbone], exported: Callable[[str, str], Path], photographs: list[np.ndarray],
+    tmp_path: Path, form: str,
+) -> None:  # fmt: skip
+    require(form)
+    backbone, folder = network("pyramid"), exported(form, "pyramid")
+    pixels = photographs[0][None, :96, :160].astype("float32")  # 0 to 255: the preprocessing is in the files
+    np.save(tmp_path / "images.npy", pixels)
+    code = f"""
+import sys, numpy as np
+sys.modules["torso"] = None
+folder, images = {str(folder)!r}, np.load({str(tmp_path / "images.npy")!r})
+{RUN[form]}
+np.savez({str(tmp_path / "features.npz")!r}, **features)
+"""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    expected = {name: np.asarray(values) for name, values in backbone.model(pixels).items()}
+    with np.load(tmp_path / "features.npz") as found:
+        assert set(found.files) == set(expected)
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name], values, atol=1e-5 * np.abs(values).max())
+    left, right = expected["block_5_add"], expected["block_4_add"]
+    assert left.shape == right.shape
+    assert np.abs(left - right).max() > 0.1 * np.abs(left).max()  # one taken for the other would have been noticed
+
+
+LISTED = """
+import torso
+
+def build(*, input_shape):
+    import keras
+    images, a = keras.Input(input_shape), keras.Input(input_shape)
+    outputs = [keras.layers.Conv2D(4, 3, name=name)(a) for name in {names!r}]
+    return keras.Model(images, keras.Model(a, outputs, name="inner")(images))
+
+@torso.hookimpl
+def torso_architectures():
+    yield torso.Architecture(
+        name="Listed", family="Listed", builder=f"{{__name__}}:build", input=torso.InputRules(default=(16, 16)),
+        preprocessing=torso.Preprocessing(),
+    )
+"""
+
+
+def listed(folder: Path, *names: str) -> tuple[torso.Backbone, torso.Registry]:
+    """A backbone that gives a list, of two nodes of these names."""
+    folder.mkdir()
+    (folder / "listed.py").write_text(LISTED.format(names=names))
+    registry = torso.Registry.load(discover=False, plugins_dirs=[folder])
+    return torso.create_backbone("Listed", weights="none", registry=registry), registry
+
+
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=() if form == "openvino" else pytest.mark.slow) for form in FORMATS]
+)
+def test_outputs_in_a_list_bear_the_names_of_their_nodes(tmp_path: Path, form: str) -> None:
+    require(form)
+    backbone, registry = listed(tmp_path / "plugins", "z-1.c", "d")
+    told = record(backbone.export(tmp_path / "there", to=form, registry=registry))
+    assert [output["name"] for output in told["outputs"]] == ["inner/z-1.c", "inner/d"]
+    assert all(output["error"] < 1e-5 for output in told["outputs"])
+    one, other = (np.asarray(values) for values in backbone.model(backbone.preprocess(probe_images(16, 16, 3))))
+    assert np.abs(one - other).max() > 0.1 * np.abs(one).max()
+
+
+def test_a_network_that_tensorflow_cannot_draw_is_refused_with_the_reason(tmp_path: Path) -> None:
+    backbone, registry = listed(tmp_path / "plugins", "a name", "d")
+    with pytest.raises(torso.PluginError) as caught:
+        backbone.export(tmp_path / "there", to="saved_model", registry=registry)
+    fact, cause = str(caught.value).split("\n  cause: ")
+    assert fact == "the network computes, but TensorFlow cannot draw the graph of it that every export begins from"
+    assert cause.startswith("'a name' is not a valid scope name.")
+    assert not (tmp_path / "there").exists()
+    later = keras.layers.Dense(1)
+    later.build((None, 1))
+    assert later.kernel.path == f"{later.name}/kernel"  # nothing of the failure hangs on
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    "architecture", ["MobileNetV3Small", "EfficientNetB0", "ConvNeXtTiny", "ResNet50", "DenseNet121", "NASNetMobile"]
+)
+def test_whole_networks_are_exported_as_pyramids(
+    photographs: list[np.ndarray], registry: torso.Registry, tmp_path: Path, architecture: str, form: str
+) -> None:
+    require(form)
+    spec = {"architecture": architecture, "truncate": {"levels": ["C3", "C4", "C5"]}}
+    backbone = settled(registry, photographs, **spec)
+    told = record(backbone.export(tmp_path / "there", to=form, images=photographs, registry=registry))
+    assert [output["name"] for output in told["outputs"]] == ["C3", "C4", "C5"]
+    assert all(values.std() > 1e-3 for values in features(backbone, backbone.transform(photographs)).values())
+
+
+# With formats that need no TensorFlow
+
+
+@pytest.fixture(scope="module")
+def twins(registry: torso.Registry) -> torso.Backbone:
+    """Two outputs of one shape."""
+    backbone = torso.create_backbone(
+        "TinyNet", name="twins", weights="none", truncate={"layers": ["right", "left"]}, registry=registry
+    )
+    settle(backbone.model, np.asarray(backbone.preprocess(probe_images(8, 8, 3))))
+    return backbone
+
+
+@pytest.fixture
+def export(
+    twins: torso.Backbone, registry: torso.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """Export the twins to ``there`` in a format of the fixture, which gives the features that it is told are right."""
+    monkeypatch.setenv("TORSO_TEST_FEATURES", str(tmp_path / "features.npz"))
+
+    def export(to: str, *, backbone: torso.Backbone = twins, folder: str = "there", **arguments: Any) -> Path:
+        shape = backbone.model.input_shape[1:]
+        pixels = backbone.transform(arguments["images"]) if "images" in arguments else probe_images(*shape)
+        np.savez(tmp_path / "features.npz", **features(backbone, pixels))
+        return backbone.export(tmp_path / "deep" / folder, to=to, registry=registry, **arguments)
+
+    return export
+
+
+def refusal(export: Callable[..., Path], to: str, kind: type[torso.TorsoError], **arguments: Any) -> str:
+    """The error, once it is sure that nothing was left behind."""
+    with pytest.raises(kind) as caught:
+        export(to, **arguments)
+    folder = Path(os.environ["TORSO_TEST_FEATURES"]).parent
+    assert not (folder / "deep").exists()
+    return str(caught.value)
+
+
+def test_the_record_says_what_goes_in_what_comes_out_and_how_far_it_is_off(
+    export: Callable[..., Path], twins: torso.Backbone
+) -> None:
+    folder = export("faithful")
+    told = record(folder)
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert set(told["files"]) == files - {"export.json"}
+    assert all(facts["bytes"] == (folder / name).stat().st_size for name, facts in told["files"].items())
+    assert told["digest"] == digest_of(told)
+    assert told["made_with"].keys() == {"torso", "keras", "tensorflow", "h5py"}
+    kept = ("export", "format", "plugin", "backbone", "input", "outputs", "compared", "training")
+    assert {key: told[key] for key in kept} == {
+        "export": 1,
+        "format": "odd/faithful",
+        "plugin": {"name": "odd", "origin": "--plugins-dir", "distribution": None, "version": None},
+        "backbone": {"name": "twins", "architecture": "tiny/TinyNet", "manifest": digest_of(twins.manifest)},
+        "input": {
+            "name": "images",
+            "shape": [None, 8, 8, 3],
+            "dtype": "float32",
+            "expects": "RGB pixels of 0..255, divided by 255",
+            "preprocessing": {"order": "RGB", "divide": 255.0, "mean": [], "std": []},
+        },
+        "outputs": [
+            {
+                "name": name, "node": name, "level": None, "stride": 1, "channels": 4, "shape": [None, 8, 8, 4],
+                "error": 0.0,
+            }
+            for name in ("right", "left")
+        ],
+        "compared": {"images": 2, "sha256": told["compared"]["sha256"], "bound": 1e-4},
+        "training": "none: it computes features as outside of training, and what is frozen is not said in it",
+    }  # fmt: skip
+
+
+def test_the_two_functions_run_in_processes_without_an_accelerator(export: Callable[..., Path]) -> None:
+    process, devices = (export("faithful") / "process").read_text().split()
+    assert int(process) != os.getpid()
+    assert devices == "-1"
+
+
+def test_pictures_of_the_user_are_transformed_and_preprocessed_before_they_are_compared(
+    export: Callable[..., Path], twins: torso.Backbone, tmp_path: Path
+) -> None:
+    pictures = [np.random.default_rng(seed).integers(0, 256, (20, 30, 3), "uint8") for seed in range(3)]
+    told = record(export("faithful", images=pictures))
+    assert told["compared"]["images"] == 3
+    given = np.load(tmp_path / "features.npz.images.npy")
+    np.testing.assert_array_equal(given, twins.transform(pictures) / np.float32(255))
+
+
+def test_a_model_that_takes_pixels_says_so_in_the_record(export: Callable[..., Path], registry: torso.Registry) -> None:
+    spec = {"architecture": "ResNet50", "input": {"size": [32, 32]}, "truncate": {"level": "C1"}, "weights": "none"}
+    wants = {}
+    for include in (False, True):
+        backbone = torso.create_backbone(**spec, preprocess={"include": include}, registry=registry)
+        wants[include] = record(export("faithful", backbone=backbone, folder=str(include)))["input"]
+    assert wants[True]["expects"] == "RGB pixels of 0..255"
+    assert wants[True]["preprocessing"] is None
+    assert wants[False]["expects"] == "RGB pixels of 0..255 as BGR, minus 103.939, 116.779, 123.68"
+    assert wants[False]["preprocessing"]["order"] == "BGR"
+
+
+def test_exporting_leaves_the_backbone_as_it_is(export: Callable[..., Path], twins: torso.Backbone, tmp_path: Path) -> None:
+    before = [weight.numpy() for weight in twins.model.weights], twins.model.get_config(), dict(twins.manifest)
+    export("faithful")
+    after = [weight.numpy() for weight in twins.model.weights], twins.model.get_config(), dict(twins.manifest)
+    assert all((one == other).all() for one, other in zip(before[0], after[0], strict=True))
+    assert before[1:] == after[1:]
+    assert torso.load(twins.save(tmp_path / "saved")).features == twins.features
+
+
+def test_outputs_of_one_shape_that_change_places_are_refused(export: Callable[..., Path]) -> None:
+    said = refusal(export, "swapped", torso.IntegrityError)
+    assert said.startswith("what export format 'swapped' wrote gives another feature 'right' than the Keras model: off by ")
+    assert " of its largest value, and 0.0001 is tolerated\n  left: off by " in said
+
+
+def test_a_feature_that_is_off_is_refused_above_the_bound_and_let_through_below_it(export: Callable[..., Path]) -> None:
+    assert "'right' than the Keras model: off by 1.0e-03 of its" in refusal(export, "noisy", torso.IntegrityError)
+    assert "and 0.0005 is tolerated" in refusal(export, "noisy", torso.IntegrityError, bound=5e-4)
+    told = record(export("noisy", bound=2e-3))
+    assert told["compared"]["bound"] == 2e-3
+    assert [output["error"] for output in told["outputs"]] == pytest.approx([1e-3, 1e-3], rel=0.01)
+
+
+def test_a_bound_of_zero_wants_the_same_bits(export: Callable[..., Path]) -> None:
+    assert record(export("faithful", bound=0))["compared"]["bound"] == 0
+    shutil.rmtree(Path(os.environ["TORSO_TEST_FEATURES"]).parent / "deep")
+    assert "0 is tolerated" in refusal(export, "noisy", torso.IntegrityError, bound=0)
+
+
+@pytest.mark.parametrize("bound", [-1e-4, float("nan"), float("inf"), True, "much"])
+def test_a_bound_that_is_no_size_is_refused(export: Callable[..., Path], bound: Any) -> None:
+    said = refusal(export, "faithful", torso.OptionError, bound=bound)
+    assert said == f"the bound must be a number from 0 on, as 1e-4, not {bound!r}"
+
+
+def test_values_that_are_no_numbers_are_refused_whatever_the_bound(export: Callable[..., Path]) -> None:
+    said = refusal(export, "huge", torso.IntegrityError, bound=1e30)
+    assert said.startswith(
+        "what export format 'huge' wrote gives another feature 'left' than the Keras model: with values that are NaN or "
+        "infinite, and 1e+30 is tolerated"
+    )
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("nameless", "what export format 'nameless' wrote gives no feature 'right'\n  known: '0', '1'"),
+        (
+            "flat",
+            "what export format 'flat' wrote gives feature 'right' in another shape\n"
+            "  expected: (2, 8, 8, 4)\n  found: (2, 256)",
+        ),
+    ],
+)
+def test_features_of_other_names_or_shapes_are_refused(export: Callable[..., Path], to: str, said: str) -> None:
+    assert refusal(export, to, torso.IntegrityError) == said
+
+
+def test_files_without_the_weights_are_refused_with_the_likely_cause(export: Callable[..., Path]) -> None:
+    kernels = 4 * (3 * 3 * 3 * 4 + 1 * 1 * 4 * 4 + 3 * 3 * 4 * 4)  # bytes: stem, left, right
+    assert refusal(export, "small", torso.IntegrityError) == (
+        f"what export format 'small' wrote has 100 bytes, and the kernels of the network alone have {kernels:,}\n"
+        "  cause: the converter left weights out, as that of TFLite does with the functions of a Keras 3 model, or wrote "
+        "them in lower precision\n"
+        "  fix: another format, or another version of the converter"
+    )
+    assert "has 0 bytes" in refusal(export, "nothing", torso.IntegrityError)
+
+
+def test_a_keras_model_with_values_that_are_no_numbers_is_not_compared(
+    export: Callable[..., Path], registry: torso.Registry
+) -> None:
+    backbone = torso.create_backbone("TinyNet", weights="none", truncate={"layer": "stem"}, registry=registry)
+    backbone.model.weights[0].assign(np.full(backbone.model.weights[0].shape, np.nan))
+    said = refusal(export, "faithful", torso.IntegrityError, backbone=backbone)
+    assert said.startswith("feature 'stem' of the Keras model has values that are NaN or infinite: nothing can be compared")
+
+
+def test_a_format_that_fails_is_named_with_its_plugin(export: Callable[..., Path]) -> None:
+    plugin = f"plugin 'odd' ({HERE / 'fixtures' / 'export_formats' / 'odd.py'})"
+    assert refusal(export, "failing", torso.PluginError) == (
+        "running what export format 'failing' wrote failed: ElsewhereError: ValueError: no such kernel\n"
+        f"  plugin: {plugin}\n"
+        "  see: --debug for its traceback"
+    )
+    assert refusal(export, "dying", torso.PluginError).startswith(
+        "the writer of export format 'odd/dying' failed: ElsewhereError: its process ended with 3: last words\n"
+    )
+    assert "AttributeError: module " in refusal(export, "absent", torso.PluginError)
+    assert "ElsewhereError: ValueError: Object arrays cannot be saved" in refusal(export, "text", torso.PluginError)
+    assert refusal(export, "taken", torso.PluginError) == (
+        f"export format 'taken' wrote export.json, which is torso's to write\n  plugin: {plugin}"
+    )
+
+
+def test_what_a_format_raises_in_its_process_is_raised_here(export: Callable[..., Path]) -> None:
+    assert refusal(export, "refusing", torso.OptionError) == "not for these images\n  fix: take others"
+    full = refusal(export, "full", torso.DiskError)
+    assert full.startswith("the files could not be written\n  cause: No space left on device\n  fix: free some space")
+    with pytest.raises(torso.PluginError) as caught:
+        export("hungry")
+    assert isinstance(caught.value.__cause__, MemoryError)
+
+
+def test_a_missing_converter_is_told_with_how_to_get_it(export: Callable[..., Path]) -> None:
+    assert refusal(export, "wanting", torso.OptionError) == (
+        "export format 'wanting' needs no_such_module and nor_this, which are not installed\n  fix: pip install 'odd[all]'"
+    )
+    assert refusal(export, "bare", torso.OptionError) == (
+        "export format 'bare' needs no_such_module, which is not installed\n  fix: install no_such_module"
+    )
+
+
+def test_an_unknown_format_is_refused_with_the_ones_that_are_known(export: Callable[..., Path]) -> None:
+    said = refusal(export, "onxx", torso.UnknownNameError)
+    assert said.startswith("unknown export format 'onxx'\n  did you mean: 'onnx'")
+
+
+def test_an_earlier_export_is_replaced_with_force_only_and_by_a_whole_one_only(export: Callable[..., Path]) -> None:
+    folder = export("faithful")
+    before = {path: path.stat().st_ino for path in folder.rglob("*")}
+    with pytest.raises(torso.OutputExistsError, match="exists already\n  fix: name another folder, or replace it"):
+        export("faithful")
+    with pytest.raises(torso.IntegrityError):
+        export("noisy", force=True)
+    assert {path: path.stat().st_ino for path in folder.rglob("*")} == before
+    export("faithful", force=True)
+    assert {path: path.stat().st_ino for path in folder.rglob("*")} != before
+    assert [path.name for path in folder.parent.iterdir()] == ["there"]
+
+
+@pytest.mark.parametrize("stranger", ["mine.txt", "inner/mine.txt"])
+def test_a_folder_that_holds_something_else_is_never_replaced(export: Callable[..., Path], stranger: str) -> None:
+    folder = export("faithful")
+    assert is_export(folder)
+    (folder / stranger).write_text("mine")
+    with pytest.raises(torso.OutputExistsError, match="it is not an export that torso wrote, or not that alone"):
+        export("faithful", force=True)
+    assert (folder / stranger).read_text() == "mine"
+
+
+def test_a_place_that_cannot_be_written_is_an_error_of_the_disk(
+    twins: torso.Backbone, registry: torso.Registry, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(torso.DiskError, match="could not be made"):
+        twins.export(tmp_path / "file" / "there", to="faithful", registry=registry)
+
+
+@pytest.mark.parametrize("wrong", [{"write": "module"}, {"run": None}, {"run": "module:"}])
+def test_a_reference_that_leads_nowhere_is_refused_when_it_is_declared(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="of export format 'x' must be 'module:function', not"):
+        ExportFormat(**{"name": "x", "doc": "", "write": "module:write", "run": "module:run", **wrong})
+
+
+def test_vectors_that_are_folded_into_kernels_need_not_be_in_the_files(tmp_path: Path) -> None:
+    images = keras.Input((4, 4, 3))
+    model = keras.Model(images, keras.layers.BatchNormalization()(keras.layers.Conv2D(8, 1)(images)))
+    (tmp_path / "model").write_bytes(bytes(4 * 3 * 8))
+    require_weights(model, tmp_path, "the file")
+    (tmp_path / "model").write_bytes(bytes(4 * 3 * 8 - 8))
+    with pytest.raises(
+        torso.IntegrityError, match=r"^the file has 88 bytes, and the kernels of the network alone have 96\n"
+    ):
+        require_weights(model, tmp_path, "the file")
+
+
+def test_openvino_leaves_nothing_in_the_home_and_tells_nobody(
+    export: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("openvino")
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for variable in ("CI", "TF_BUILD", "JENKINS_URL"):  # where these are set, it is quiet of itself
+        monkeypatch.delenv(variable, raising=False)
+    assert set(record(export("openvino"))["files"]) == {"model.xml", "model.bin"}
+    assert list((tmp_path / "home").rglob("*")) == []
+
+
+def test_the_file_that_tflite_writes_without_weights_is_refused(
+    network: Callable[[str], torso.Backbone], tmp_path: Path
+) -> None:
+    """The short way, from a function of the model."""
+    model: keras.Model = network("ops").model
+    function = tf.function(lambda images: model(images), input_signature=[tf.TensorSpec((1, 64, 64, 3), "float32")])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], model)
+    (tmp_path / "model.tflite").write_bytes(converter.convert())
+    with pytest.raises(torso.IntegrityError, match="kernels of the network alone have"):
+        require_weights(model, tmp_path, "the short way")

@@ -1,0 +1,514 @@
+"""Downloads from a real server on this machine, which breaks off, stalls, lies and sends on."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Loopback, Request, breaking_off, sending_on, serving, stalling
+
+from torso.errors import DiskError, IntegrityError, OptionError
+from torso.files import download as downloads
+from torso.files.download import check_address, download, told_to
+
+DATA = bytes(range(256)) * 2000
+SHA256 = {"sha256": hashlib.sha256(DATA).hexdigest()}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    monkeypatch.setattr(downloads, "PAUSE_SECONDS", 0)
+    monkeypatch.delenv("TORSO_OFFLINE", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # a proxy is never asked for what is on this machine
+    with serving() as server:
+        server.files["/w.h5"] = DATA
+        yield server
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def get(server: Loopback, place: Path, promised: dict[str, str] = SHA256) -> None:
+    download(server.url("/w.h5"), place, promised=promised)
+
+
+def refusal(error: type[Exception], server: Loopback, place: Path, promised: dict[str, str] = SHA256) -> str:
+    with pytest.raises(error) as caught:
+        get(server, place, promised)
+    assert not place.exists()
+    return str(caught.value).replace(server.url("/w.h5"), "URL")
+
+
+@pytest.mark.parametrize("promised", [SHA256, {}, {"md5": hashlib.md5(DATA).hexdigest().upper()}])
+def test_a_file_comes_whole_and_alone(server: Loopback, tmp_path: Path, promised: dict[str, str]) -> None:
+    get(server, tmp_path / "w.h5", promised)
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+    assert names(tmp_path) == ["w.h5"]
+    ((_, headers),) = server.asked
+    assert headers["Accept-Encoding"] == "identity"
+    assert "Range" not in headers
+
+
+def test_a_download_says_how_far_it_is(server: Loopback, tmp_path: Path) -> None:
+    told: list[str] = []
+    with told_to(told.append):
+        get(server, tmp_path / "w.h5")
+    assert told[-1] == "downloading w.h5: 0.5 of 0.5 MB"
+    assert len(told) <= 11
+
+
+@pytest.mark.parametrize("promised", [SHA256, {}])
+def test_what_breaks_off_goes_on_where_it_was(server: Loopback, tmp_path: Path, promised: dict[str, str]) -> None:
+    server.script = [breaking_off(after=100_000)]
+    get(server, tmp_path / "w.h5", promised)
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+    first, second = (headers for _, headers in server.asked)
+    assert "Range" not in first
+    assert (second["Range"], second["If-Range"]) == ("bytes=100000-", '"one"')
+
+
+def test_what_always_breaks_off_is_told_and_kept_for_the_next_run(server: Loopback, tmp_path: Path) -> None:
+    server.script = [breaking_off(after=1000)] * downloads.ATTEMPTS  # and starts anew each time: it ignores Range
+    text = refusal(DiskError, server, tmp_path / "w.h5")
+    assert "'URL' could not be downloaded\n  cause: " in text
+    assert "\n  came: 1,000 of 512,000 bytes\n  fix: try again, which goes on from there; or name a local file" in text
+    assert names(tmp_path) == ["w.h5.partial", "w.h5.partial.json"]
+    get(server, tmp_path / "w.h5")
+    assert server.asked[-1][1]["Range"] == "bytes=1000-"
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+    assert names(tmp_path) == ["w.h5"]
+
+
+def test_without_a_hash_nothing_of_an_earlier_run_is_trusted(server: Loopback, tmp_path: Path) -> None:
+    server.script = [breaking_off(after=1000)] * downloads.ATTEMPTS
+    text = refusal(DiskError, server, tmp_path / "w.h5", {})
+    assert "\n  fix: try again; or" in text
+    assert names(tmp_path) == []
+    get(server, tmp_path / "w.h5", {})
+    assert "Range" not in server.asked[-1][1]
+
+
+def test_a_server_without_marks_of_change_is_asked_for_all_again(server: Loopback, tmp_path: Path) -> None:
+    def unmarked(request: Request) -> None:
+        request.head(200, Content_Length=len(DATA))
+        request.body(DATA[:1000])
+
+    def weakly_marked(request: Request) -> None:
+        request.head(200, Content_Length=len(DATA), ETag='W/"one"')
+        request.body(DATA[:1000])
+
+    server.script = [unmarked, weakly_marked]
+    get(server, tmp_path / "w.h5")
+    assert ["Range" in headers for _, headers in server.asked] == [False, False, False]
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+
+
+def test_a_date_marks_a_change_where_there_is_no_etag(server: Loopback, tmp_path: Path) -> None:
+    def dated(request: Request) -> None:
+        request.head(200, Content_Length=len(DATA), Last_Modified="Sat, 01 Jan 2022 00:00:00 GMT")
+        request.body(DATA[:1000])
+
+    server.script = [dated]
+    get(server, tmp_path / "w.h5")
+    assert server.asked[-1][1]["If-Range"] == "Sat, 01 Jan 2022 00:00:00 GMT"
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("promised", [SHA256, {}])
+def test_a_file_that_changed_between_is_begun_again(server: Loopback, tmp_path: Path, promised: dict[str, str]) -> None:
+    def change(request: Request) -> None:
+        request.server.files["/w.h5"] = b"x" * len(DATA)
+        breaking_off(after=1000)(request)
+        request.server.files["/w.h5"] = DATA
+        request.server.etag = '"two"'
+
+    server.script = [change]
+    get(server, tmp_path / "w.h5", promised)
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("range_", "etag"),
+    [
+        ("bytes 0-511999/512000", '"one"'),
+        ("bytes 1001-511999/512000", '"one"'),
+        ("bytes 1000-511999/512001", '"one"'),
+        ("bytes 1000-1999/512000", '"one"'),
+        ("bytes 1000-512000/512001", '"one"'),
+        ("bytes 1000-511999/*", '"one"'),
+        ("items 1000-511999/512000", '"one"'),
+        ("bytes 1000-511999/512000", '"two"'),
+    ],
+)
+def test_a_part_that_was_not_asked_for_is_not_trusted(server: Loopback, tmp_path: Path, range_: str, etag: str) -> None:
+    def lie(request: Request) -> None:
+        request.head(206, Content_Range=range_, Content_Length=511_000, ETag=etag)
+        request.body(b"x" * 511_000)
+
+    server.script = [breaking_off(after=1000), lie]
+    get(server, tmp_path / "w.h5", {})
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+    assert ["Range" in headers for _, headers in server.asked] == [False, True, False]
+
+
+def test_an_answer_that_is_shorter_or_longer_than_it_says_is_not_the_end(server: Loopback, tmp_path: Path) -> None:
+    def shorter(request: Request) -> None:
+        request.head(206, Content_Range="bytes 1000-511999/512000", Content_Length=500, ETag='"one"')
+        request.body(DATA[1000:1500])
+
+    def longer(request: Request) -> None:
+        request.head(200, Transfer_Encoding="chunked", Content_Length=1000)
+        request.body(b"7d0\r\n" + b"x" * 2000 + b"\r\n0\r\n\r\n")
+
+    server.script = [longer, breaking_off(after=1000), shorter]
+    get(server, tmp_path / "w.h5", {})
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+    assert [headers.get("Range") for _, headers in server.asked] == [None, None, "bytes=1000-", "bytes=1500-"]
+
+
+@pytest.mark.parametrize("note", [{"address": "https://example.com/w.h5"}, {"total": "512000"}, {"total": 10.5}])
+def test_a_part_of_another_file_is_begun_again(server: Loopback, tmp_path: Path, note: dict[str, Any]) -> None:
+    right = {"address": server.url("/w.h5"), "validator": '"one"', "total": len(DATA)}
+    (tmp_path / "w.h5.partial").write_bytes(DATA[:1000])
+    (tmp_path / "w.h5.partial.json").write_text(json.dumps(right | note))
+    get(server, tmp_path / "w.h5")
+    assert ["Range" in headers for _, headers in server.asked] == [False]
+
+
+def test_a_part_that_was_whole_already_needs_no_connection(server: Loopback, tmp_path: Path) -> None:
+    note = {"address": server.url("/w.h5"), "validator": '"one"', "total": len(DATA)}
+    (tmp_path / "w.h5.partial").write_bytes(DATA)
+    (tmp_path / "w.h5.partial.json").write_text(json.dumps(note))
+    get(server, tmp_path / "w.h5")
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+    assert server.asked == []
+
+
+def test_a_part_of_nothing_and_a_range_that_is_refused_lead_to_a_new_start(server: Loopback, tmp_path: Path) -> None:
+    server.script = [
+        lambda request: request.head(206, Content_Range="bytes 0-0/1", Content_Length=0),
+        breaking_off(after=1000),
+        lambda request: request.head(416, Content_Length=0),
+    ]
+    get(server, tmp_path / "w.h5", {})
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+
+
+def test_a_silent_server_is_given_up(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "READ_SECONDS", 0.2)
+    server.script = [lambda request: request.server.let_go.wait(60) and None]
+    assert "\n  cause: the server was silent for 0.2 seconds\n  fix: try again; or" in refusal(
+        DiskError, server, tmp_path / "w.h5"
+    )
+    server.script = [stalling(after=200_000)]
+    text = refusal(DiskError, server, tmp_path / "w.h5")
+    assert "\n  cause: the server was silent for 0.2 seconds\n  came: " in text
+    assert "which goes on from there" in text
+    get(server, tmp_path / "w.h5")
+    assert int(server.asked[-1][1]["Range"][6:-1]) >= 131_072
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+
+
+def test_wrong_bytes_are_refused_and_not_kept(server: Loopback, tmp_path: Path) -> None:
+    server.files["/w.h5"] = b"other" * 1000
+    found = hashlib.sha256(b"other" * 1000).hexdigest()
+    assert refusal(IntegrityError, server, tmp_path / "w.h5") == (
+        "the download of 'URL' is not the published file\n"
+        f"  sha256 expected: {SHA256['sha256']}\n"
+        f"  sha256 found: {found}\n"
+        "  fix: correct the hash if the file was meant to change; nothing was kept of it"
+    )
+    assert names(tmp_path) == []
+    assert len(server.asked) == 1
+
+
+def test_wrong_bytes_of_an_earlier_run_are_not_the_servers_fault(server: Loopback, tmp_path: Path) -> None:
+    server.script = [stalling(0)]
+    (tmp_path / "w.h5.partial").write_bytes(b"x" * 1000)
+    note = {"address": server.url("/w.h5"), "validator": '"one"', "total": len(DATA)}
+    (tmp_path / "w.h5.partial.json").write_text(json.dumps(note))
+    server.script = []
+    get(server, tmp_path / "w.h5")
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+    assert ["Range" in headers for _, headers in server.asked] == [True, False]
+    assert names(tmp_path) == ["w.h5"]
+
+
+@pytest.mark.parametrize("length", [len(DATA) + 1000, len(DATA) - 1000])
+def test_a_server_that_lies_about_the_length_leads_to_nothing(server: Loopback, tmp_path: Path, length: int) -> None:
+    def lie(request: Request) -> None:
+        request.head(200, Content_Length=length)
+        request.body(DATA)
+
+    server.script = [lie] * downloads.ATTEMPTS
+    refusal(DiskError if length > len(DATA) else IntegrityError, server, tmp_path / "w.h5")
+
+
+def test_a_length_that_is_not_told_takes_a_hash(server: Loopback, tmp_path: Path) -> None:
+    def open_ended(request: Request) -> None:
+        request.head(200)
+        request.body(DATA)
+
+    server.script = [open_ended]
+    get(server, tmp_path / "w.h5")
+    server.script = [open_ended]
+    text = refusal(DiskError, server, tmp_path / "v.h5", {})
+    assert "cause: the server does not say how long it is, and no hash of it is known" in text
+
+
+def chunked(data: bytes, *, whole: bool) -> Any:
+    def answer(request: Request) -> None:
+        request.head(200, Transfer_Encoding="chunked")
+        request.body(f"{len(data):x}\r\n".encode() + data + (b"\r\n0\r\n\r\n" if whole else b""))
+
+    return answer
+
+
+def test_a_chunked_answer_ends_where_it_says(server: Loopback, tmp_path: Path) -> None:
+    server.script = [chunked(DATA[:1000], whole=False), chunked(DATA, whole=True)]
+    get(server, tmp_path / "w.h5", {})
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+
+
+def test_a_compressed_answer_is_not_taken_for_the_file(server: Loopback, tmp_path: Path) -> None:
+    def compress(request: Request) -> None:
+        data = gzip.compress(DATA)
+        request.head(200, Content_Encoding="gzip", Content_Length=len(data))
+        request.body(data)
+
+    server.script = [compress]
+    assert "cause: the server sends it as 'gzip', and was asked not to" in refusal(DiskError, server, tmp_path / "w.h5", {})
+
+
+@pytest.mark.parametrize("status", [404, 500, 403, 204])
+def test_another_status_is_an_error_at_once(server: Loopback, tmp_path: Path, status: int) -> None:
+    server.script = [lambda request: request.head(status, Content_Length=0)]
+    assert f"\n  cause: the server says {status} " in refusal(DiskError, server, tmp_path / "w.h5")
+    assert len(server.asked) == 1
+
+
+def test_nobody_who_listens_is_an_error_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads.time, "sleep", lambda seconds: pytest.fail("it waits for another try"))
+    with serving() as server:
+        pass
+    text = refusal(DiskError, server, tmp_path / "w.h5")
+    assert "Connection refused" in text
+    assert "\n  fix: try again; or name a local file with weights: {file: PATH}, or write weights: none" in text
+
+
+def test_redirects_on_this_machine_are_followed(server: Loopback, tmp_path: Path) -> None:
+    server.script = [sending_on("/one", 301), sending_on(server.url("/two"), 307), sending_on("w.h5", 308)]
+    get(server, tmp_path / "w.h5")
+    assert server.paths == ["/w.h5", "/one", "/two", "/w.h5"]
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("file:///etc/passwd", "it is not of https"),
+        ("ftp://127.0.0.1/w.h5", "it is not of https"),
+        ("http://example.com/w.h5", "anybody on the way could change what http carries"),
+        ("http://127.0.0.1\\@example.com/w.h5", "it is not of https"),
+        ("http://me:secret@127.0.0.1/w.h5", "it holds a user's name; ~/.netrc is the place for that"),
+    ],
+)
+def test_a_redirect_elsewhere_is_refused_with_both_addresses(
+    server: Loopback, tmp_path: Path, target: str, why: str
+) -> None:
+    server.script = [sending_on(target)]
+    assert refusal(DiskError, server, tmp_path / "w.h5") == (
+        f"'URL' sends on to {target!r}, which is not followed: {why}\n  known: https://…, and http://… of this machine"
+    )
+    assert len(server.asked) == 1
+
+
+def test_redirects_in_a_circle_end(server: Loopback, tmp_path: Path) -> None:
+    server.script = [sending_on("/w.h5")] * 100
+    assert refusal(DiskError, server, tmp_path / "w.h5").startswith("'URL' sends on and on\n  cause: more than 10 redirects")
+    assert len(server.asked) == 10
+
+
+def test_https_is_not_left_for_http(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import requests
+
+    def answer(session: requests.Session, address: str, **how: Any) -> requests.Response:
+        response = requests.Response()
+        response.raw = io.BytesIO()
+        response.status_code, response.headers["Location"] = 302, server.url("/w.h5")
+        assert (address, how["allow_redirects"]) == ("https://example.com/w.h5", False)
+        return response
+
+    monkeypatch.setattr(requests.Session, "get", answer)
+    with pytest.raises(DiskError, match="which is not followed: it leaves https"):
+        download("https://example.com/w.h5", tmp_path / "w.h5", promised=SHA256)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "address", ["https://example.com/w.h5", "http://localhost:80/w", "http://[::1]/w", "HTTP://127.9.9.9/w"]
+)
+def test_addresses_of_downloads(address: str) -> None:
+    check_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "w.h5", "/w.h5", "file:///w.h5", "ftp://localhost/w", "http://10.0.0.1/w", "http://localhost.example.com/w",
+     "http://127.0.0.1@example.com/w", "https://", "https:///w.h5", "https://x:99999/w", "https://[::1/w", "https://x/a b",
+     "https://x/\nw", "http://127.1/w", "https://user@example.com/w"],
+)  # fmt: skip
+def test_no_addresses_of_downloads(address: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="is no address of a download"):
+        check_address(address)
+    with pytest.raises(OptionError, match="is no address of a download"):
+        download(address, tmp_path / "w.h5", promised={})
+
+
+@pytest.mark.parametrize(("value", "asks"), [("1", 0), ("yes", 0), ("0", 1), ("", 1)])
+def test_offline_nobody_is_asked(
+    server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, asks: int
+) -> None:
+    monkeypatch.setenv("TORSO_OFFLINE", value)
+    if asks:
+        get(server, tmp_path / "w.h5")
+    else:
+        assert "TORSO_OFFLINE forbids" in refusal(DiskError, server, tmp_path / "w.h5")
+    assert len(server.asked) == asks
+
+
+def test_more_than_the_disk_can_hold_is_refused_before_it_comes(
+    server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def huge(request: Request) -> None:
+        request.head(200, Content_Length=10**10)
+
+    server.script = [huge]
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 15 * 10**9}))
+    assert "needs 20000.0 MB, and its disk has 15000.0 MB left" in refusal(DiskError, server, tmp_path / "w.h5")
+    server.script = [lambda request: request.head(200, Content_Length=10**12)]
+    assert "it is 1,000,000,000,000 bytes, and 68,719,476,736 are the most" in refusal(DiskError, server, tmp_path / "w.h5")
+
+
+@pytest.mark.parametrize("name", ["w.h5.partial", "w.h5.partial.json"])
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_planted_link_is_not_written_through(server: Loopback, tmp_path: Path, name: str, link: Any) -> None:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    note = {"address": server.url("/w.h5"), "validator": '"one"', "total": len(DATA)}
+    (folder / "w.h5.partial").write_bytes(DATA[:10])
+    (folder / "w.h5.partial.json").write_text(json.dumps(note))
+    victim = tmp_path / "victim"
+    victim.write_bytes((folder / name).read_bytes())
+    before = victim.read_bytes()
+    (folder / name).unlink()
+    link(victim, folder / name)
+    get(server, folder / "w.h5")
+    assert victim.read_bytes() == before
+    assert (folder / "w.h5").read_bytes() == DATA
+    assert not (folder / "w.h5").is_symlink()
+
+
+RUN = "import sys; from pathlib import Path; from torso.files.download import download; import torso.files.download as d\n"
+
+
+def test_a_killed_download_goes_on_in_the_next_run(server: Loopback, tmp_path: Path) -> None:
+    server.script = [stalling(after=400_000)]
+    code = f"{RUN}download({server.url('/w.h5')!r}, Path('w.h5'), promised={SHA256!r})"
+    running = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    partial = tmp_path / "w.h5.partial"
+    while running.poll() is None and not (partial.exists() and partial.stat().st_size >= 300_000):
+        server.let_go.wait(0.01)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    assert not (tmp_path / "w.h5").exists()
+    kept = partial.stat().st_size
+    get(server, tmp_path / "w.h5")
+    assert server.asked[-1][1]["Range"] == f"bytes={kept}-"
+    assert (tmp_path / "w.h5").read_bytes() == DATA
+    assert names(tmp_path) == ["w.h5"]
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 300_000])
+@pytest.mark.parametrize("promised", [SHA256, {}])
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_a_full_disk_leaves_the_old_or_nothing(
+    server: Loopback, tmp_path: Path, limit: int, promised: dict[str, str], before: bytes | None
+) -> None:
+    place = tmp_path / "w.h5"
+    if before:
+        place.write_bytes(before)
+    code = (
+        f"{RUN}import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        f"try: download({server.url('/w.h5')!r}, Path({str(place)!r}), promised={promised!r})\n"
+        "except d.DiskError as error: sys.exit('raise the limit on the size of files' not in str(error))\n"
+        "else: sys.exit(3)"
+    )
+    assert subprocess.run([sys.executable, "-B", "-c", code], check=False).returncode == 0
+    assert (place.read_bytes() if place.exists() else None) == before
+    get(server, place, promised)
+    assert place.read_bytes() == DATA
+
+
+MANY = """
+import os, threading
+from contextlib import nullcontext
+from torso.builtins import weight_sources as sources
+if {lockless}: sources.locked = lambda place: nullcontext()
+request = {{"url": {url!r}, "sha256": {sha256!r}, "md5": None, "cached_as": "w.h5"}}
+children = []
+for _ in range(8):
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if sources.download(request).read_bytes() == {read}[:] else 2
+        finally:
+            os._exit(code)
+    children.append(child)
+print([os.waitpid(child, 0)[1] for child in children])
+"""
+
+
+def slowly(request: Request) -> None:
+    """Well, in pieces."""
+    data, start = request.server.files[request.path], request.start or 0
+    headers: dict[str, Any] = {"Content_Length": len(data) - start, "ETag": request.server.etag}
+    if start:
+        headers["Content_Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+    request.head(206 if start else 200, **headers)
+    for place in range(start, len(data), 50_000):
+        request.body(data[place : place + 50_000])
+        request.server.let_go.wait(0.005)
+
+
+@pytest.mark.parametrize("sha256", [SHA256["sha256"], None])
+@pytest.mark.parametrize("lockless", [False, True])
+def test_eight_processes_at_once_get_the_right_file(
+    server: Loopback, tmp_path: Path, lockless: bool, sha256: str | None
+) -> None:
+    server.script = [slowly] * 1000
+    read = "bytes(range(256)) * 2000"
+    code = MANY.format(url=server.url("/w.h5"), sha256=sha256, lockless=lockless, read=f"({read})")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "KERAS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (f"{[0] * 8}\n", "")
+    assert (tmp_path / "models" / "w.h5").read_bytes() == DATA
+    if not lockless:
+        assert server.paths == ["/w.h5"]
+    assert names(tmp_path / "models") == ([".w.h5.lock"] if not lockless else []) + ["w.h5"]

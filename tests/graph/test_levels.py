@@ -1,0 +1,181 @@
+"""Where blocks end, on chains of clean nodes: one for each way in which networks are built."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from torso.graph import Graph, Node
+from torso.graph.levels import block_outputs, infer_levels, role
+
+WORDS = {
+    "image": {"kind": "InputLayer"},
+    "conv": {"kind": "Conv2D", "kernel": (3, 3)},
+    "conv+relu": {"kind": "Conv2D", "kernel": (3, 3), "activation": "relu"},
+    "dw": {"kind": "DepthwiseConv2D", "kernel": (3, 3)},
+    "sep": {"kind": "SeparableConv2D", "kernel": (3, 3)},
+    "pw": {"kind": "Conv2D", "kernel": (1, 1)},
+    "pw+relu": {"kind": "Conv2D", "kernel": (1, 1), "activation": "relu"},
+    "dense": {"kind": "Dense"},
+    "pool": {"kind": "MaxPooling2D", "kernel": (2, 2)},
+    "bn": {"kind": "BatchNormalization"},
+    "relu": {"kind": "ReLU"},
+    "pad": {"kind": "ZeroPadding2D"},
+    "drop": {"kind": "Dropout"},
+    "add": {"kind": "Add", "inputs": ("left", "right")},
+    "concat": {"kind": "Concatenate", "inputs": ("left", "right")},
+    "gate": {"kind": "Multiply", "inputs": ("left", "right")},
+    "flat": {"kind": "Flatten"},
+}
+
+
+def chain(text: str) -> list[Node]:
+    """Nodes from words such as ``conv/2:16``: a kind, its stride and its channels; both are those before if not said."""
+    nodes: list[Node] = []
+    stride: int | None = 1
+    channels = 3
+    for position, word in enumerate(text.split()):
+        word, _, width = word.partition(":")
+        word, _, step = word.partition("/")
+        stride, channels = (int(step) if step else stride), (int(width) if width else channels)
+        stride = None if word == "flat" else stride
+        facts = {"inputs": ("before",), **WORDS[word]}
+        nodes.append(
+            Node(name=f"{position}:{word}", shape=(4, 4, channels), stride=stride, **facts)  # type: ignore[arg-type]
+        )
+    return nodes
+
+
+def ends(text: str) -> list[str]:
+    return [node.name.partition(":")[2] + "@" + node.name.partition(":")[0] for node in block_outputs(chain(text))]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        # windows in a row are one block for each stride, as in VGG
+        ("image conv+relu conv+relu pool/2 conv+relu conv+relu pool/4", ["conv+relu@2", "conv+relu@5", "pool@6"]),
+        # a window and a 1×1 convolution behind it, as in MobileNet
+        ("image conv/2 bn relu dw bn relu pw bn relu pad dw/4 bn relu pw bn relu", ["relu@9", "relu@16"]),
+        # the same at one stride: the window behind the 1×1 convolution begins the next block
+        ("image conv/2 dw pw relu dw pw relu", ["relu@4", "relu@7"]),
+        # 1×1 convolutions with activations belong together, as in network in network
+        ("image conv+relu/2 pw+relu pw+relu pool/4 conv+relu pw+relu", ["pw+relu@3", "pw+relu@6"]),
+        # the same with the activations as nodes of their own
+        ("image conv/2 pw bn relu pw bn relu", ["relu@7"]),
+        # a linear bottleneck ends a block, and the 1×1 convolution behind it widens for the next
+        (
+            "image conv/2 bn relu dw bn relu pw:16 bn pw:96 bn relu pad dw/4:96 bn relu pw:24 bn add:24 pw:144 bn relu dw/8",
+            ["bn@8", "bn@17", "add@18", "dw@22"],
+        ),
+        # the same with a gate, as in squeeze and excitation
+        ("image conv/2 bn relu dw bn relu gate pw:16 bn pw:96 bn relu dw/4", ["bn@9", "dw@13"]),
+        # a join and its activation
+        ("image conv/2 bn relu pad pool/4 add relu add relu", ["relu@3", "pool@5", "relu@7", "relu@9"]),
+        # a transition behind a join belongs to the next block, as in DenseNet
+        ("image conv/2 concat:64 concat:96 bn relu pw:48 pool/4", ["conv@1", "concat@2", "concat@3", "pool@7"]),
+        # a join may bring the resolution down itself, as in Inception
+        ("image conv/2 concat/4 pw conv", ["conv@1", "concat@2", "conv@4"]),
+        # a normalisation at the very end completes the last block, as in ResNetV2
+        ("image conv/2 add add bn relu", ["conv@1", "add@2", "relu@5"]),
+        ("image conv/2 add bn relu pw", ["conv@1", "add@2"]),
+        # windows without a join at the end, as in Xception
+        ("image conv/2 add sep bn relu sep bn relu", ["conv@1", "add@2", "relu@8"]),
+        # dropout and padding are no part of any output
+        ("image conv/2 drop pad conv/4 drop", ["conv@1", "conv@4"]),
+        # a dense layer on a map is a 1×1 convolution; what is no map any more is no block
+        ("image conv/2 dense flat dense", ["dense@2"]),
+        ("image flat dense", []),
+    ],
+)  # fmt: skip
+def test_blocks_end(text: str, found: list[str]) -> None:
+    assert ends(text) == found
+
+
+def levels(text: str) -> dict[str, str]:
+    nodes = chain(text)
+    return {level: name.partition(":")[2] for level, name in infer_levels(nodes, block_outputs(nodes)).items()}
+
+
+def test_a_level_is_the_last_block_output_at_its_stride() -> None:
+    assert levels("image conv/2 pool/4 add relu add concat/8 sep/16 pw+relu") == {
+        "C1": "conv", "C2": "add", "C3": "concat", "C4": "pw+relu",
+    }  # fmt: skip
+
+
+def test_strides_that_are_no_power_of_two_or_skipped_give_no_level() -> None:
+    assert levels("image conv/3 conv/4 conv/6 conv/64") == {"C2": "conv"}
+
+
+def test_the_expansion_is_the_wider_node_behind() -> None:
+    text = "image conv/2:8 bn relu dw pw:16 bn pw:96 bn relu pad dw/4:96 pw:24 bn add:24 bn"
+    assert levels(text) == {"C1": "bn", "C1@expansion": "relu", "C2": "bn"}
+
+
+def test_what_narrows_behind_a_block_is_no_expansion() -> None:
+    assert levels("image conv/2 concat:64 bn relu pw:32 pool/4") == {"C1": "concat", "C2": "pool"}
+
+
+def test_declared_levels_come_before_inferred_ones() -> None:
+    nodes = chain("image conv/2 relu relu conv/4 relu")
+    nodes[0] = replace(nodes[0], inputs=())
+    nodes[1:] = [replace(node, inputs=(before.name,)) for before, node in pairwise(nodes)]
+    graph = Graph("Net", tuple(nodes))
+    assert graph.levels == {"C1": nodes[3].name, "C2": nodes[5].name}
+    declared = {"C1": nodes[2].name, "C2": nodes[2].name, "C3": "nowhere"}  # not at stride 4; not there
+    assert graph.with_levels(declared).levels == {"C1": nodes[2].name, "C2": nodes[5].name}
+    assert graph.with_levels({"C2@expansion": nodes[5].name}).levels["C2@expansion"] == nodes[5].name
+
+
+def test_levels_stand_in_their_order_whichever_are_declared() -> None:
+    nodes = (
+        Node(name="image", kind="InputLayer", shape=(8, 8, 3), stride=1),
+        Node(name="left", kind="Conv2D", inputs=("image",), shape=(4, 4, 8), stride=2, kernel=(3, 3)),
+        Node(name="right", kind="Conv2D", inputs=("image",), shape=(4, 4, 8), stride=2, kernel=(3, 3)),
+        Node(name="join", kind="Concatenate", inputs=("left", "right"), shape=(2, 2, 8), stride=4),
+    )
+    assert list(Graph("Net", nodes).with_levels({"C1": "left"}).levels.items()) == [("C1", "left"), ("C2", "join")]
+
+
+def test_a_declared_name_that_keras_numbers_holds_with_default_options_only() -> None:
+    nodes = [
+        Node(name=name, kind=kind, inputs=inputs, shape=(4, 4, 8), stride=2, kernel=(3, 3) if kind == "Conv2D" else None)
+        for name, kind, inputs in [
+            ("image", "InputLayer", ()),
+            ("stem", "Conv2D", ("image",)),
+            ("re_lu", "ReLU", ("stem",)),
+            ("re_lu_1", "ReLU", ("re_lu",)),
+        ]
+    ]
+    graph = Graph("Net", tuple(nodes))
+    assert graph.levels == {"C1": "re_lu_1"}
+    assert graph.with_levels({"C1": "re_lu"}).levels == {"C1": "re_lu"}
+    assert graph.with_levels({"C1": "re_lu"}, as_declared=False).levels == {"C1": "re_lu_1"}
+    assert graph.with_levels({"C1": "stem"}, as_declared=False).levels == {"C1": "stem"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "numbered"),
+    [
+        ("Conv2D", "conv2d_7", True),
+        ("Conv2D", "conv2d", True),
+        ("ReLU", "re_lu", True),
+        ("GlobalAveragePooling2D", "outer/global_average_pooling2d_1", True),
+        ("Conv2D", "stem_conv2d", False),
+        ("Activation", "activation_out", False),
+        ("Conv2D", "conv_7", False),
+    ],
+)
+def test_names_that_keras_numbers_are_told_by_their_kind(kind: str, name: str, numbered: bool) -> None:
+    assert Node(name=name, kind=kind).is_numbered is numbered
+
+
+@pytest.mark.parametrize("kind", ["DepthwiseConv2D", "MaxPooling2D"])
+def test_a_window_of_one_cell_that_mixes_no_channels_is_a_window(kind: str) -> None:
+    assert role(Node(name="one", kind=kind, inputs=("a",), kernel=(1, 1))) == "window"
+
+
+def test_a_layer_of_two_inputs_that_torso_does_not_know_is_a_join() -> None:
+    assert role(Node(name="scale", kind="CustomScaleLayer", inputs=("a", "b"))) == "join"

@@ -1,0 +1,373 @@
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from networks import images, randomize
+
+import torso
+from torso.builtins.channel_adapters import mapped, mean, repeat, zero_extra
+from torso.contracts.weights import Mix
+from torso.errors import OptionError
+from torso.model_config.calls import Calls
+from torso.model_config.input_channels import adapted, image_weights, widen
+from torso.modeling.keras_private import abandon, without_values, without_weights
+
+L = keras.layers
+FAMILIES = [
+    *("ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionV3", "MobileNet", "MobileNetV2"),
+    *("MobileNetV3Small", "NASNetMobile", "ResNet50", "ResNet50V2", "VGG16", "Xception"),
+]
+WIDTHS = (1, 2, 4, 13)
+
+
+def mix_of(*sources: int | None) -> Mix:
+    names = tuple("none" if source is None else str(source) for source in sources)
+    return tuple(map(tuple, mapped(3, len(names), {"sources": names})))
+
+
+def rebuilt(model: keras.Model, mix: Mix) -> keras.Model:
+    """The model for other channels, with the values that the mix makes of the model's own."""
+    have, want = len(mix[0]), len(mix)
+    new = type(model).from_config(widen(model.get_config(), have, want, mix))
+    names = image_weights(model)
+    for old, target in zip(model.weights, new.weights, strict=True):
+        value = np.asarray(old)
+        target.assign(adapted(value, target.shape, have, want, mix, names[id(old)]) if id(old) in names else value)
+    finalize(new)
+    return new
+
+
+def finalize(model: keras.Model) -> None:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            finalize(layer)
+        elif isinstance(layer, L.Normalization):
+            layer.finalize_state()
+
+
+def behind(*front: Callable[[Any], Any], size: int = 8) -> keras.Model:
+    """A network with these in front of a convolution; behind it come layers of three channels that are none of an image."""
+    x = inputs = keras.Input((size, size, 3), name="image")
+    for layer in front:
+        x = layer(x)
+    x = L.Conv2D(3, 3, name="stem")(x)
+    x = L.Normalization(axis=-1, mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0], name="later")(x)
+    x = L.BatchNormalization(name="norm")(L.Rescaling([1.0, 2.0, 3.0], name="last_scale")(x))
+    model = keras.Model(inputs, L.Conv2D(2, 1, name="body")(x), name="net")
+    randomize(model)
+    finalize(model)
+    return model
+
+
+def normalised_by_weights() -> Any:
+    return L.Normalization(axis=3, name="by_weights")
+
+
+def nested() -> keras.Model:
+    inner = keras.Input((8, 8, 3))
+    x = L.ZeroPadding2D(name="pad")(L.Normalization(mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0], name="norm")(inner))
+    return keras.Model(inner, x, name="inner")
+
+
+def stem_in_a_sequential() -> keras.Model:
+    stem = [L.Rescaling([0.1, 0.2, 0.3]), L.Conv2D(3, 2, name="conv"), L.BatchNormalization()]
+    return keras.Sequential(stem, name="chain")
+
+
+def gated(x: Any) -> Any:
+    return L.Multiply()([x, L.Dense(1, name="gate")(L.GlobalAveragePooling2D(keepdims=True)(x))])
+
+
+FRONTS: dict[str, Callable[[], list[Callable[[Any], Any]]]] = {
+    "nothing": list,
+    "one number for all": lambda: [L.Rescaling(1 / 127.5, offset=-1.0), L.ZeroPadding2D()],
+    "a scale and an offset each": lambda: [L.Rescaling([0.1, 0.2, 0.3], offset=[1.0, 2.0, 3.0])],
+    "an array as scale": lambda: [L.Rescaling(np.array([0.1, 0.2, 0.3]))],
+    "statistics in the configuration": lambda: [L.Normalization(mean=[1.0, 2.0, 3.0], variance=[1.0, 4.0, 9.0])],
+    "statistics in weights": lambda: [normalised_by_weights()],
+    "one statistic for all": lambda: [L.Normalization(axis=None, mean=3.0, variance=2.0)],
+    "a batch normalisation": lambda: [L.BatchNormalization(), L.ReLU()],
+    "a nested model": lambda: [nested()],
+    "a stem in a Sequential": lambda: [stem_in_a_sequential()],
+    "a pass in a Sequential": lambda: [keras.Sequential([L.ZeroPadding2D(), L.Normalization(name="deep")]), L.ReLU()],
+    "ops": lambda: [lambda x: (x / 255.0 - np.array([0.4, 0.5, 0.6], "float32")) / np.array([0.1, 0.2, 0.4], "float32")],
+    "a tensor as constant": lambda: [lambda x: x * keras.ops.convert_to_tensor([1.0, 2.0, 3.0])],
+    "a sum with itself": lambda: [lambda x: L.Add()([L.ReLU()(x), x])],
+    "a share of all": lambda: [gated],
+    "a layer that is called twice": lambda: [L.ReLU()] * 2,
+    "a dense layer": lambda: [L.Dense(3)],
+}
+
+
+@pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
+@pytest.mark.parametrize("sources", [(2, 1, 0), (0, 1, 2, 0), (2, None, 0, 1, 1), (1, 0, 2, *[None] * 10)], ids=str)
+def test_a_copied_image_gives_what_the_image_gives(front: Callable[[], Any], sources: tuple[int | None, ...]) -> None:
+    model = behind(*front())
+    pixels = images((8, 8, 3))
+    copied = np.stack([pixels[..., 0] * 0 + 7 if one is None else pixels[..., one] for one in sources], axis=-1)
+    found = np.asarray(rebuilt(model, mix_of(*sources))(copied))
+    expected = np.asarray(model(pixels))
+    assert expected.std() > 1e-3 * np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
+def test_the_new_channels_are_followed_no_further_than_the_first_kernels(front: Callable[[], Any]) -> None:
+    model = behind(*front())
+    config = model.get_config()
+    before = copy.deepcopy(config)
+    wide = widen(config, 3, 5, mix_of(0, 1, 2, 0, 1))
+    assert config == before, "what was given is not what was changed"
+    entries = Calls(wide).entries
+    assert entries["later"]["config"]["mean"] == [1.0, 2.0, 3.0]
+    assert entries["last_scale"]["config"]["scale"] == [1.0, 2.0, 3.0]
+    again = keras.Model.from_config(copy.deepcopy(wide))
+    assert again.input_shape == (None, 8, 8, 5)
+    assert again.output_shape == model.output_shape
+    for name in ("later", "norm", "body"):
+        assert [weight.shape for weight in again.get_layer(name).weights] == [
+            weight.shape for weight in model.get_layer(name).weights
+        ]
+    assert plain(wide) == plain(again.get_config()), "as Keras itself writes it"
+
+
+def plain(config: Any) -> Any:
+    """A configuration as JSON, without what its layers were built for."""
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: kept(item) for key, item in value.items() if key != "build_config"}
+        return [kept(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return json.loads(json.dumps(kept(config)))
+
+
+def test_the_weights_of_the_images_are_named() -> None:
+    def names(model: keras.Model) -> list[str]:
+        found = image_weights(model)
+        return [weight.path for weight in model.weights if id(weight) in found]
+
+    assert names(behind(normalised_by_weights())) == ["by_weights/mean", "by_weights/variance", "stem/kernel"]
+    assert names(behind(L.BatchNormalization(name="first"))) == [
+        *("first/gamma", "first/beta", "first/moving_mean", "first/moving_variance", "stem/kernel")
+    ]
+    assert names(behind(stem_in_a_sequential())) == ["chain/conv/kernel"]
+    shared = L.Conv2D(3, 1, name="shared")
+    assert names(behind(lambda x: shared(x) + shared(L.ReLU()(x)))) == ["shared/kernel"]
+
+
+def test_a_network_without_kernels_is_wide_to_its_end() -> None:
+    inputs = keras.Input((4, 4, 3), name="image")
+    model = keras.Model(inputs, L.ZeroPadding2D(name="pad")(inputs))
+    new = rebuilt(model, mix_of(0, 1, 2, 0))
+    assert new.output_shape == (None, 6, 6, 4)
+
+
+def test_images_of_any_size_stay_so() -> None:
+    inputs = keras.Input((None, None, 3), name="image")
+    model = keras.Model(inputs, L.Conv2D(2, 3)(L.ReLU()(inputs)))
+    assert rebuilt(model, mix_of(0, 0)).input_shape == (None, None, None, 2)
+
+
+def test_what_nobody_reads_has_neutral_numbers() -> None:
+    model = behind(
+        L.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0], name="first"),
+        L.Rescaling([2.0, 3.0, 4.0], offset=[5.0, 6.0, 7.0], name="scale"),
+        normalised_by_weights(),
+        L.BatchNormalization(name="batch"),
+    )
+    new = rebuilt(model, mix_of(2, None))
+    assert (new.get_layer("first").input_mean, new.get_layer("first").input_variance) == ([3.0, 0.0], [6.0, 1.0])
+    assert (new.get_layer("scale").scale, new.get_layer("scale").offset) == ([4.0, 1.0], [7.0, 0.0])
+    values = {weight.path: float(np.asarray(weight)[1]) for weight in new.weights if weight.shape == (2,)}
+    assert values == {
+        "by_weights/mean": 0, "by_weights/variance": 1,
+        "batch/gamma": 1, "batch/beta": 0, "batch/moving_mean": 0, "batch/moving_variance": 1,
+        "body/bias": float(np.asarray(model.get_layer("body").bias)[1]),
+    }  # fmt: skip
+
+
+def test_what_nobody_reads_has_neutral_constants() -> None:
+    keras.utils.clear_session(free_memory=False)  # ops are numbered from the start
+    one, two = np.array([1.0, 2.0, 3.0], "float32"), np.array([4.0, 5.0, 6.0], "float32")
+    model = behind(lambda x: (x - one) / two * one + two)
+    entries = Calls(widen(model.get_config(), 3, 2, mix_of(2, None))).entries
+    assert {name: entries[name]["inbound_nodes"][0]["args"][1]["config"]["value"] for name in ARITHMETIC} == ARITHMETIC
+
+
+ARITHMETIC = {"subtract": [3.0, 0.0], "true_divide": [6.0, 1.0], "multiply": [3.0, 1.0], "add": [6.0, 0.0]}
+
+
+@keras.saving.register_keras_serializable("torso_test_widening")
+class Odd(keras.Layer):
+    def call(self, x: Any) -> Any:
+        return x
+
+
+class ReLU(Odd):
+    """Of the same name as a layer of Keras, and no more."""
+
+
+def shared_with_something_else() -> keras.Model:
+    inputs = keras.Input((8, 8, 3), name="image")
+    conv = L.Conv2D(3, 1, name="conv")
+    return keras.Model(inputs, conv(conv(inputs)))
+
+
+def first_with_something_else() -> keras.Model:
+    inputs = keras.Input((8, 8, 3), name="image")
+    conv = L.Conv2D(3, 1, name="conv")
+    behind_it = conv(L.Conv2D(3, 1, name="a")(inputs))
+    return keras.Model(inputs, L.Concatenate()([behind_it, conv(inputs)]))
+
+
+def shared_activation() -> keras.Model:
+    """The same ReLU for the images and for three channels that are none of theirs."""
+    inputs = keras.Input((8, 8, 3), name="image")
+    relu = L.ReLU(name="relu")
+    model = keras.Model(inputs, relu(L.Conv2D(3, 1, name="stem")(relu(inputs))))
+    randomize(model)
+    return model
+
+
+def test_a_layer_without_weights_may_be_called_on_anything_else_too() -> None:
+    new = rebuilt(shared_activation(), mix_of(0, 1, 2, 0))
+    assert (new.input_shape, new.output_shape) == ((None, 8, 8, 4), (None, 8, 8, 3))
+
+
+def images_first(layer: Callable[[Any], Any]) -> keras.Model:
+    inputs = keras.Input((8, 8, 3), name="image")
+    return keras.Model(inputs, layer(inputs))
+
+
+@pytest.mark.parametrize(
+    ("make", "fact"),
+    [
+        (lambda: behind(L.DepthwiseConv2D(2, name="x")), "'x', a DepthwiseConv2D, may do something else to each channel"),
+        (lambda: images_first(L.SeparableConv2D(2, 2, name="x")), "'x', a SeparableConv2D, may do something else"),
+        (lambda: images_first(L.Conv2DTranspose(2, 2, name="x")), "'x', a Conv2DTranspose, may do something else"),
+        (lambda: behind(L.LayerNormalization(name="x")), "'x', a LayerNormalization, may do something else"),
+        (lambda: behind(L.PReLU(name="x")), "'x', a PReLU, may do something else"),
+        (lambda: behind(L.Permute((2, 1, 3), name="x")), "'x', a Permute, may do something else"),
+        (lambda: behind(lambda x: keras.ops.flip(x, -1)), "'flip', a Flip, may do something else"),
+        (lambda: behind(Odd(name="x")), "'x', a Odd, may do something else"),
+        (lambda: behind(ReLU(name="x")), "'x', a ReLU, may do something else"),
+        (lambda: behind(keras.Sequential([L.DepthwiseConv2D(2, name="x")], name="s")), "'s/x', a DepthwiseConv2D, may do"),
+        (lambda: behind(L.ZeroPadding2D(data_format="channels_first", name="x")), "'x', a ZeroPadding2D, has its chann"),
+        (lambda: behind(L.Conv2D(6, 1, groups=3, name="x")), "'x', a Conv2D, reads the channels in groups"),
+        (lambda: behind(lambda x: L.Concatenate(name="x")([x, x])), "'x', a Concatenate, may do something else"),
+        (lambda: behind(lambda x: L.Add(name="x")([x, L.Conv2D(3, 1)(x)])), "'x', a Add, joins the images with something"),
+        (lambda: behind(L.Normalization((2, 3), name="x")), "'x', a Normalization, normalises along [2, 3], and not"),
+        (lambda: behind(L.BatchNormalization(1, name="x")), "'x', a BatchNormalization, normalises along [1], and not"),
+        (lambda: behind(lambda x: x - np.ones((8, 8, 3), "float32")), "'subtract', a Subtract, holds numbers that are not"),
+        (lambda: behind(lambda x: keras.ops.maximum(x, np.ones(3, "float32"))), "'maximum', a Maximum, holds numbers that"),
+        (shared_with_something_else, "'conv', a Conv2D, is called on other things than the images, too"),
+        (first_with_something_else, "'conv', a Conv2D, is called on other things than the images, too"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_widened_is_named(make: Callable[[], keras.Model], fact: str) -> None:
+    keras.utils.clear_session(free_memory=False)  # ops are numbered from the start
+    model = make()
+    with pytest.raises(OptionError) as caught:
+        widen(model.get_config(), 3, 4, mix_of(0, 1, 2, 0))
+    assert caught.value.fact.startswith(f"the network cannot be adapted to images of other channels: {fact}")
+
+
+KERNEL = np.array([-0.0, 1e-45, np.float32(1) / 3, 3.4e38, -1e-38, 7.0], "float32").reshape(1, 1, 3, 2)
+
+
+def test_a_channel_that_is_copied_is_so_to_the_last_bit() -> None:
+    found = adapted(KERNEL, (1, 1, 4, 2), 3, 4, mix_of(2, None, 1, 0))
+    assert found.dtype == KERNEL.dtype
+    assert found[:, :, [0, 2, 3]].tobytes() == KERNEL[:, :, [2, 1, 0]].tobytes()
+    assert not found[:, :, 1].any()
+    odd = np.array([np.nan, np.inf, 1.0], "float32").reshape(3, 1)
+    assert adapted(odd, (1, 1), 3, 1, mix_of(2)).tolist() == [[1.0]], "what is not read does not count, not even as NaN"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
+def test_kernels_are_sums_and_statistics_are_means(dtype: str) -> None:
+    kernel = np.array([1.0, 2.0, 4.0]).reshape(1, 3, 1).astype(keras.ops.convert_to_numpy(keras.ops.zeros(1, dtype)).dtype)
+    mix = ((1.0, 1.0, 0.0), (-0.5, 0.0, 0.5))
+    assert adapted(kernel, (1, 2, 1), 3, 2, mix).tolist() == [[[3.0], [1.5]]]
+    assert adapted(kernel.reshape(3), (2,), 3, 2, mix, "moving_mean").tolist() == [1.5, 2.5]
+    assert adapted(kernel, (1, 2, 1), 3, 2, mix).dtype == kernel.dtype
+
+
+@pytest.mark.parametrize(
+    ("shape", "name", "wanted"),
+    [((2, 4), "kernel", (4, 4)), ((3,), "kernel", (4,)), ((4, 3), "mean", (4, 4)), ((3, 2), "kernel", (3, 2))],
+)
+def test_an_array_of_other_channels_is_refused(shape: tuple[int, ...], name: str, wanted: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=name):
+        adapted(np.zeros(shape), wanted, 3, 4, mix_of(0, 1, 2, 0), name)
+
+
+def check_one_of_the_forty(name: str, widths: tuple[int, ...]) -> None:
+    """The wide network is drawn, has the same nodes and edges, and weights that differ only where it reads the images."""
+    plan = torso.plan(name, registry=torso.Registry.load(discover=False))
+    from torso.builtins.keras_applications.builder import build
+
+    with without_values() as built, without_weights():
+        full = build(input_shape=plan.input_shape, **plan.arguments)
+        config = full.get_config()
+        mixed = image_weights(full)
+        for want in widths:
+            for rule in (mean, repeat, zero_extra):
+                mix = tuple(map(tuple, rule(3, want, {})))
+                wide = widen(config, 3, want, mix)
+                if rule is not mean:
+                    assert numbers(wide) == [(key, expected(mix, row, float(key != "mean"))) for key, row in numbers(config)]
+            new = type(full).from_config(wide)
+            assert new.input_shape == (*full.input_shape[:3], want)
+            assert calls(new.get_config()) == calls(config)
+            assert new.output_shape == full.output_shape
+            for old, weight in zip(full.weights, new.weights, strict=True):
+                part = {"kernel": -2, "mean": 0, "variance": 0}.get(mixed.get(id(old), ""))
+                shape = list(old.shape)
+                if part is not None:
+                    assert shape[part] == 3
+                    shape[part] = want
+                assert (unnumbered(weight.name), list(weight.shape)) == (unnumbered(old.name), shape)
+        assert len(mixed) == (3 if name.startswith("EfficientNetB") else 1)
+    abandon(built.variables)
+
+
+def unnumbered(name: str) -> str:
+    return re.sub("_[0-9]+$", "", name)  # ConvNeXt has a weight that its author gave no name
+
+
+def numbers(config: Any) -> list[Any]:
+    """What the layers in front of the stem hold for each channel."""
+    kinds = [entry["config"] for entry in config["layers"][:5] if entry["class_name"] in ("Rescaling", "Normalization")]
+    keys = ("mean", "variance", "scale")
+    return [(key, list(row[key])) for row in kinds for key in keys if isinstance(row.get(key), (list, tuple))]
+
+
+def expected(mix: Mix, row: list[float], neutral: float) -> list[float]:
+    return [next((row[i] for i, weight in enumerate(weights) if weight), neutral) for weights in mix]
+
+
+def calls(config: Any) -> list[Any]:
+    entries = Calls(config).entries
+    return [(call.layer, entries[call.layer]["class_name"], call.number, call.inputs) for call in Calls(config).ordered]
+
+
+@pytest.mark.parametrize("number", range(len(FAMILIES)), ids=FAMILIES)
+def test_a_network_of_each_family_is_drawn_for_other_channels(number: int) -> None:
+    check_one_of_the_forty(FAMILIES[number], (WIDTHS[number % len(WIDTHS)],))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [one.name for one in torso.Registry.load(discover=False).architectures if one.plugin.name == "keras"]
+)
+def test_all_forty_are_drawn_for_all_channels(name: str) -> None:
+    check_one_of_the_forty(name, WIDTHS)

@@ -1,0 +1,391 @@
+"""Strides and receptive fields, against the pixels that a cell really depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
+
+from torso.graph import Graph, Node
+from torso.modeling.graph_reader import read_graph
+
+layers = keras.layers
+
+POSITIVE = {"kernel_initializer": "ones", "use_bias": False}
+DEPTHWISE = {"depthwise_initializer": "ones", "use_bias": False}
+
+
+def last_of(*chain: Callable[[Any], Any], size: tuple[int, int] = (64, 64)) -> Node:
+    """The last node of a network that calls these layers or functions one after the other."""
+    return graph_of(model_of(*chain, size=size)).end
+
+
+def model_of(*chain: Callable[[Any], Any], size: tuple[int, int] = (64, 64)) -> keras.Model:
+    inputs = x = keras.Input((*size, 3))
+    for link in chain:
+        x = link(x)
+    return keras.Model(inputs, x)
+
+
+def graph_of(model: keras.Model) -> Graph:
+    return read_graph(model, "Net")
+
+
+def pixels_of(model: keras.Model, axis: int, cell: int) -> tuple[int, int]:
+    """By brute force: the first and the last pixel along an axis that a cell of the output depends on.
+
+    The model is linear, with weights above 0 alone: what lights up behind one row of white pixels depends on that row.
+    """
+    size = model.input_shape[1 + axis]
+    images = np.zeros((size, *model.input_shape[1:]), "float32")
+    np.moveaxis(images, 1 + axis, 1)[np.arange(size), np.arange(size)] = 1
+    outputs = np.moveaxis(computed(model, images), 1 + axis, 1)
+    pixels = np.flatnonzero(outputs[:, cell].reshape(size, -1).max(axis=1) > 0)
+    return int(pixels[0]), int(pixels[-1])
+
+
+def computed(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """What a model gives, twice the same: Conv2DTranspose of TensorFlow 2.21 is now and then wrong.
+
+    With oneDNN and several threads, 11 of 150 runs lit up cells that no pixel bears on; with one thread, or without oneDNN
+    (``TF_ENABLE_ONEDNN_OPTS=0``), none of 150 did.
+    """
+    outputs = keras.ops.convert_to_numpy(model(images, training=False))
+    while not np.array_equal(outputs, again := keras.ops.convert_to_numpy(model(images, training=False))):
+        outputs = again
+    return outputs
+
+
+@pytest.mark.parametrize("axis", [-1, 3])
+def test_channels_that_are_turned_round_leave_every_cell_where_it_is(axis: int) -> None:
+    conv = layers.Conv2D(4, 5, strides=2, padding="same")
+    node = last_of(lambda x: keras.ops.flip(x, axis=axis), conv)
+    assert (node.stride, node.receptive_field, node.sees_all) == (2, 5, False)
+
+
+@pytest.mark.parametrize("axis", [None, 0, -2, (2, 3)])
+def test_behind_cells_that_are_turned_round_there_is_no_stride(axis: Any) -> None:
+    node = last_of(lambda x: keras.ops.flip(x, axis=axis), layers.Conv2D(4, 5, strides=2))
+    assert (node.stride, node.receptive_field, node.sees_all) == (None, None, True)
+
+
+# --- by brute force -----------------------------------------------------------------------------------------------------
+
+Chain = list[tuple[str, dict[str, Any]]]
+
+
+@st.composite
+def links(draw: st.DrawFn, exact: bool = True) -> tuple[str, dict[str, Any]]:
+    """One layer and its arguments; ``exact`` without those for which a bound is all that is told."""
+    extent = st.integers(1, 4)
+    step = st.integers(1, 2)
+    padding = draw(st.sampled_from(["same", "valid"]))
+    kinds = ["Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dilated", "AveragePooling2D", "ZeroPadding2D", "Cropping2D"]
+    kind = draw(st.sampled_from(kinds if exact else [*kinds, "UpSampling2D", "Nearest", "Conv2DTranspose"]))
+    if kind in ("ZeroPadding2D", "Cropping2D"):
+        sides = tuple((draw(st.integers(0, 2)), draw(st.integers(0, 2))) for _ in range(2))
+        return kind, {"padding" if kind == "ZeroPadding2D" else "cropping": sides}
+    if kind == "Nearest":
+        return "UpSampling2D", {"size": draw(st.integers(1, 3)), "interpolation": "nearest"}
+    if kind == "UpSampling2D":
+        return kind, {"size": draw(st.integers(1, 3)), "interpolation": "bilinear"}
+    if kind == "AveragePooling2D":
+        return kind, {"pool_size": (draw(extent), draw(extent)), "strides": (draw(step), draw(step)), "padding": padding}
+    if kind == "Conv2DTranspose":  # a window smaller than the stride would leave cells that depend on nothing
+        extent = st.integers(2, 4)
+    windows = (draw(extent), draw(extent))
+    if kind == "Dilated":
+        return "Conv2D", {"kernel_size": windows, "dilation_rate": draw(st.integers(2, 3)), "padding": padding}
+    strides = (draw(step),) * 2 if kind in ("DepthwiseConv2D", "SeparableConv2D") else (draw(step), draw(step))
+    return kind, {"kernel_size": windows, "strides": strides, "padding": padding}
+
+
+def call(link: tuple[str, dict[str, Any]], x: Any) -> Any:
+    kind, arguments = link
+    if kind in ("Conv2D", "Conv2DTranspose"):
+        return getattr(layers, kind)(1, **arguments, **POSITIVE)(x)
+    if kind == "DepthwiseConv2D":
+        return layers.DepthwiseConv2D(**arguments, **DEPTHWISE)(x)
+    if kind == "SeparableConv2D":
+        return layers.SeparableConv2D(1, **arguments, **DEPTHWISE, pointwise_initializer="ones")(x)
+    return getattr(layers, kind)(**arguments)(x)
+
+
+SIDE = 96
+
+
+def assert_as_by_brute_force(model: keras.Model, *, exact: bool = True) -> None:
+    node = graph_of(model).end
+    assert node.receptive_field is not None
+    assume(node.receptive_field <= SIDE // 2 and min(model.output_shape[1:3]) >= 4)
+    fields, shifts = [], set()
+    for axis in (0, 1):
+        cell = model.output_shape[1 + axis] // 2
+        (first, last), (first_of_next, last_of_next) = (pixels_of(model, axis, at) for at in (cell, cell + 1))
+        assume(first > 0 and last_of_next < SIDE - 1)  # no border is in sight
+        fields.append(last - first + 1)
+        shifts |= {first_of_next - first, last_of_next - last}
+    if exact:
+        assert node.receptive_field == max(fields)
+        assert node.stride == (shifts.pop() if len(shifts) == 1 else None)
+    else:
+        assert node.receptive_field >= max(fields)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(st.lists(links(), min_size=1, max_size=5))
+def test_a_chain_has_the_stride_and_receptive_field_that_brute_force_finds(chain: Chain) -> None:
+    inputs = x = keras.Input((SIDE, SIDE, 1))
+    for link in chain:
+        x = call(link, x)
+    assert_as_by_brute_force(keras.Model(inputs, x))
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(st.lists(links(exact=False), min_size=1, max_size=4))
+def test_behind_a_layer_that_enlarges_the_receptive_field_is_never_too_small(chain: Chain) -> None:
+    inputs = x = keras.Input((SIDE, SIDE, 1))
+    for link in chain:
+        x = call(link, x)
+    assert_as_by_brute_force(keras.Model(inputs, x), exact=False)
+
+
+@st.composite
+def branches(draw: st.DrawFn) -> tuple[Chain, list[Chain]]:
+    """A stem, and branches that halve the map equally often; all of the same padding, so that their maps have one size."""
+
+    def chain(steps: list[int]) -> Chain:
+        return [
+            (
+                draw(st.sampled_from(["Conv2D", "DepthwiseConv2D"])),
+                {"kernel_size": (draw(st.integers(1, 4)), draw(st.integers(1, 4))), "strides": step, "padding": "same"},
+            )
+            for step in steps
+        ]
+
+    steps = draw(st.lists(st.integers(1, 2), min_size=1, max_size=3))
+    stem = chain(draw(st.lists(st.integers(1, 2), max_size=1)))
+    return stem, [chain(draw(st.permutations(steps))) for _ in range(draw(st.integers(2, 3)))]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(branches(), st.sampled_from([layers.Add, layers.Concatenate]))
+def test_a_join_has_the_stride_and_receptive_field_that_brute_force_finds(
+    network: tuple[Chain, list[Chain]], join: type[keras.layers.Layer]
+) -> None:
+    stem, chains = network
+    inputs = x = keras.Input((SIDE, SIDE, 1))
+    for link in stem:
+        x = call(link, x)
+    ends = []
+    for chain in chains:
+        end = x
+        for link in chain:
+            end = call(link, end)
+        ends.append(end)
+    assert_as_by_brute_force(keras.Model(inputs, join()(ends)))
+
+
+# --- one by one ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_the_stride_is_that_of_the_layers_and_not_the_ratio_of_the_sizes(padding: str) -> None:
+    halve = [layers.Conv2D(4, 3, strides=2, padding=padding) for _ in range(3)]
+    node = last_of(*halve, size=(75, 75))
+    assert node.shape[:2] == ((10, 10) if padding == "same" else (8, 8))
+    assert (node.stride, node.receptive_field) == (8, 1 + 2 * (1 + 2 + 4))
+
+
+def test_a_dilated_window_covers_the_cells_between_its_taps() -> None:
+    node = last_of(layers.Conv2D(4, (3, 2), dilation_rate=(2, 4), padding="same"))
+    assert (node.kernel, node.receptive_field, node.stride) == ((5, 5), 5, 1)
+
+
+def test_the_receptive_field_is_the_longer_side_where_windows_are_oblong() -> None:
+    assert last_of(layers.Conv2D(4, (1, 7)), layers.Conv2D(4, (3, 1))).receptive_field == 7
+    assert last_of(layers.Conv2D(4, (7, 1)), layers.Conv2D(4, (1, 3))).receptive_field == 7
+
+
+def test_pooling_moves_by_its_own_size_where_no_strides_are_given() -> None:
+    assert [
+        (node.stride, node.receptive_field) for node in graph_of(model_of(layers.MaxPooling2D(3), layers.MaxPooling2D()))
+    ] == [
+        (1, 1),
+        (3, 3),
+        (6, 6),
+    ]
+
+
+def test_a_join_takes_the_outermost_pixels_of_its_branches() -> None:
+    inputs = keras.Input((32, 32, 3))
+    above = layers.ZeroPadding2D(((4, 0), (0, 0)))(inputs)  # its first cell lies 4 pixels above the image
+    below = layers.ZeroPadding2D(((0, 4), (0, 0)))(inputs)
+    joined = layers.Add()([above, below])
+    assert graph_of(keras.Model(inputs, joined)).end.receptive_field == 5
+    back = layers.Cropping2D(((0, 4), (0, 0)))(above)
+    assert graph_of(keras.Model(inputs, layers.Add()([back, inputs]))).end.receptive_field == 5
+    lower, upper = layers.Cropping2D(((4, 0), (0, 0)))(inputs), layers.Cropping2D(((0, 4), (0, 0)))(inputs)
+    assert graph_of(keras.Model(inputs, layers.Add()([lower, upper]))).end.receptive_field == 5
+
+
+def test_a_stride_that_differs_between_the_axes_is_none_until_they_are_equal_again() -> None:
+    graph = graph_of(model_of(layers.Conv2D(4, 3, strides=(2, 1)), layers.ReLU(), layers.MaxPooling2D((1, 2))))
+    assert [node.stride for node in graph] == [1, None, None, 2]
+    assert [node.receptive_field for node in graph] == [1, 3, 3, 4]
+
+
+def test_a_join_of_branches_of_different_strides_is_no_map_any_more() -> None:
+    inputs = keras.Input((8, 8, 3))
+    finer = layers.Conv2D(3, 1)(layers.Cropping2D(2)(inputs))
+    coarser = layers.MaxPooling2D()(inputs)
+    node = graph_of(keras.Model(inputs, layers.Add()([finer, coarser]))).end
+    assert (node.stride, node.receptive_field, node.sees_all) == (None, None, True)
+
+
+@pytest.mark.parametrize(
+    ("key", "stride", "shift"),
+    [
+        ((slice(None), slice(None, None, 2), slice(1, None, 2)), 2, 1),
+        ((slice(None), slice(1, None), slice(2, -1)), 1, 2),
+        ((slice(None), slice(3, 60, 3), slice(None, None, 3)), 3, 0),
+        ((slice(None), slice(None, None, 2)), None, 0),
+        ((..., slice(2, None), slice(0, 2)), 1, 2),
+        ((slice(None), ..., slice(None, None, -1)), 1, 0),
+    ],
+    ids=str,
+)
+def test_a_slice_moves_and_strides(key: tuple[slice, ...], stride: int | None, shift: int) -> None:
+    model = model_of(layers.Conv2D(3, 3, padding="same", **POSITIVE), lambda x: x[key])
+    node = graph_of(model).end
+    assert (node.kind, node.stride, node.receptive_field) == ("GetItem", stride, 3)
+    first, last = pixels_of(model, 1, 5)
+    assert (first + last) // 2 == 5 * (stride or 1) + shift  # what brute force finds for the columns
+
+
+def test_a_slice_beside_the_map_makes_the_receptive_field_of_a_join_wider() -> None:
+    inputs = keras.Input((16, 16, 3))
+    joined = layers.Add()([inputs[:, :-3, :], inputs[:, 3:, :]])
+    model = keras.Model(inputs, joined)
+    assert pixels_of(model, 0, 5) == (5, 8)
+    assert graph_of(model).end.receptive_field == 4
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        (slice(None), slice(None, None, -1)),
+        (slice(None), slice(-4, None)),
+        (slice(None), 3),
+        (slice(None), slice(None), slice(None, None, -1)),
+    ],
+    ids=str,
+)
+def test_a_slice_that_turns_or_counts_from_the_end_is_followed_no_further(key: tuple[Any, ...]) -> None:
+    node = last_of(lambda x: x[key])
+    assert (node.stride, node.receptive_field) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.GlobalAveragePooling2D(),
+        layers.GlobalMaxPooling2D(keepdims=True),
+        layers.Flatten(),
+        layers.Reshape((32, 128, 3)),
+        layers.Permute((2, 1, 3)),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_behind_a_layer_that_scatters_the_cells_there_is_no_map_and_all_is_seen(layer: keras.layers.Layer) -> None:
+    node = last_of(layers.Conv2D(3, 3), layers.ZeroPadding2D(1), layer)
+    assert (node.stride, node.receptive_field, node.sees_all) == (None, None, True)
+
+
+def test_squeeze_and_excitation_keeps_the_windows_and_sees_all() -> None:
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, strides=2, padding="same", name="conv")(inputs)
+    gate = layers.Conv2D(4, 1, activation="sigmoid")(layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(x))
+    x = layers.Multiply(name="scale")([x, gate])
+    graph = graph_of(keras.Model(inputs, layers.Conv2D(4, 3, name="next")(x)))
+    found = {node.name: (node.stride, node.receptive_field, node.sees_all) for node in graph if node.name != "conv2d"}
+    assert {name: found[name] for name in ("conv", "squeeze", "scale", "next")} == {
+        "conv": (2, 3, False),
+        "squeeze": (None, None, True),
+        "scale": (2, 3, True),
+        "next": (2, 7, True),
+    }
+
+
+def test_group_normalization_sees_all_and_the_others_do_not() -> None:
+    for layer in (layers.BatchNormalization(), layers.LayerNormalization(), layers.UnitNormalization()):
+        node = last_of(layer)
+        assert (node.stride, node.receptive_field, node.sees_all) == (1, 1, False)
+    node = last_of(layers.GroupNormalization(3))
+    assert (node.stride, node.receptive_field, node.sees_all) == (1, 1, True)
+
+
+def test_an_input_that_is_no_image_has_no_stride() -> None:
+    inputs = keras.Input((7,))
+    assert [(node.stride, node.sees_all) for node in graph_of(keras.Model(inputs, layers.Dense(3)(inputs)))] == [
+        (None, False),
+        (None, False),
+    ]
+
+
+def test_a_map_joined_with_what_is_no_map_keeps_its_grid() -> None:
+    inputs = keras.Input((8, 8, 3))
+    x = layers.MaxPooling2D()(inputs)
+    token = layers.Reshape((1, 1, 3))(layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    for join in (layers.Add()([x, token]), layers.Add()([token, x])):
+        node = graph_of(keras.Model(inputs, join)).end
+        assert (node.stride, node.receptive_field, node.sees_all) == (2, 2, True)
+
+
+@pytest.mark.parametrize(("size", "field"), [(63, 3), (64, 4), (None, 4)])
+def test_where_same_padding_falls_depends_on_the_size_of_the_image(size: int | None, field: int) -> None:
+    """TensorFlow pads an even image behind alone, and an odd one on both sides, as the other branch does by itself."""
+    inputs = keras.Input((size, size, 1))
+    same = layers.Conv2D(1, 3, strides=2, padding="same", **POSITIVE)(inputs)
+    both_sides = layers.Conv2D(1, 3, strides=2, **POSITIVE)(layers.ZeroPadding2D(1)(inputs))
+    model = keras.Model(inputs, layers.Add()([same, both_sides]))
+    assert graph_of(model).end.receptive_field == field
+    if size is not None:
+        first, last = pixels_of(model, 0, 10)
+        assert last - first + 1 == field
+
+
+def test_a_slice_is_read_alike_from_a_live_model_and_from_a_saved_one(tmp_path: Path) -> None:
+    model = model_of(lambda x: x[:, 1::2, ::2], layers.Conv2D(4, 3))
+    model.save(tmp_path / "model.keras")
+    assert graph_of(keras.models.load_model(tmp_path / "model.keras")) == graph_of(model)
+    assert graph_of(model).end.stride == 2
+
+
+def test_ops_for_pooling_and_padding_are_followed_like_layers() -> None:
+    graph = graph_of(model_of(lambda x: keras.ops.max_pool(x, 2), lambda x: keras.ops.average_pool(x, (3, 3), 1)))
+    assert [(node.stride, node.receptive_field) for node in graph] == [(1, 1), (2, 2), (2, 6)]
+    inputs = keras.Input((16, 16, 3))
+    above, below = (keras.ops.pad(inputs, ((0, 0), sides, (0, 0), (0, 0))) for sides in ((4, 0), (0, 4)))
+    assert graph_of(keras.Model(inputs, layers.Add()([above, below]))).end.receptive_field == 5
+
+
+def test_an_op_for_convolution_is_followed_no_further_as_its_kernel_is_in_no_configuration() -> None:
+    node = last_of(lambda x: keras.ops.conv(x, np.ones((3, 3, 3, 4), "float32"), strides=2))
+    assert (node.stride, node.receptive_field, node.sees_all) == (None, None, True)
+
+
+def test_nearest_upsampling_divides_the_stride() -> None:
+    graph = graph_of(model_of(layers.MaxPooling2D(4), layers.UpSampling2D(2), layers.UpSampling2D(4)))
+    assert [node.stride for node in graph] == [1, 4, 2, None]  # half a pixel has no whole number
+
+
+@pytest.mark.parametrize(("interpolation", "field"), [("nearest", 4 + 2), ("bilinear", 4 + 4 + 2)])
+def test_upsampling_reads_one_cell_or_its_neighbours_too_and_either_half_of_a_cell(interpolation: str, field: int) -> None:
+    """A bound: of the two halves of a cell, each has an offset of its own, and both are held for possible."""
+    assert last_of(layers.MaxPooling2D(4), layers.UpSampling2D(2, interpolation=interpolation)).receptive_field == field

@@ -1,0 +1,818 @@
+"""From a builder to a trunk with values: the three ways, what makes torso leave one for the next, and what stays behind."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import inspect
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from networks import assert_same_and_meaningful, images, randomize, save_listed
+
+import torso
+from torso.errors import IntegrityError, OptionError, PluginError, TorsoError
+from torso.files import hash_of
+from torso.modeling import build as growing, draw as network, keras_private as private, load_weights as loading
+from torso.modeling.build import LEAN, ORDINARY, STOPPED
+from torso.modeling.graph_reader import read_graph
+from torso.modeling.keras_private import has_value
+
+SHAPE = (16, 16, 3)
+HEAD = """
+import keras
+import torso
+from keras import layers, ops
+
+def network(input_shape):
+    images = keras.Input(input_shape, name="images")
+    x = layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="stem")(images)
+    y = layers.Conv2D(4, 3, padding="same", name="left")(x)
+    x = layers.Add(name="join")([x, layers.BatchNormalization(name="norm")(y)])
+    x = layers.Dropout(0.5, name="drop")(x)
+    return keras.Model(images, layers.Conv2D(6, 3, padding="same", name="end")(x))
+
+def build(*, input_shape):
+    return network(input_shape)
+"""
+HOOK = """
+@torso.hookimpl
+def torso_architectures():
+    yield torso.Architecture(
+        name="Net", family="Net", builder=f"{__name__}:build", input=torso.InputRules(default=(16, 16)),
+        preprocessing=torso.Preprocessing(), clean="stem|join|drop",
+    )
+"""
+Make = Callable[..., "Acme"]
+
+
+class Acme:
+    """A provider whose network is written in the test, and a weights file of it that plain Keras wrote."""
+
+    def __init__(self, folder: Path, source: str, file: str) -> None:
+        self.text = HEAD + textwrap.dedent(source) + HOOK
+        (folder / "acme.py").write_text(self.text)
+        self.registry = torso.Registry.load(plugins_dirs=[folder], discover=False)
+        self.path = folder / file
+        self._names: dict[str, Any] = {"__name__": "acme_by_itself"}
+        exec(compile(self.text.replace("@torso.hookimpl", ""), "acme_by_itself.py", "exec"), self._names)
+
+    def plain(self, seed: int = 0) -> keras.Model:
+        """The network as Keras alone builds it, with values that its initialisers would not make."""
+        model: keras.Model = self._names["build"](input_shape=SHAPE)
+        randomize(model, seed)
+        return model
+
+    def write(self, model: keras.Model) -> None:
+        if self.path.name.endswith(".weights.h5"):
+            model.save_weights(self.path)
+        elif self.path.suffix == ".keras":
+            model.save(self.path)
+        else:
+            save_listed(model, self.path)
+
+    def create(self, **spec: Any) -> torso.Backbone:
+        return torso.create_backbone("Net", registry=self.registry, **{"weights": {"file": self.path}, **spec})
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    return lambda source="", file="w.h5": Acme(tmp_path, source, file)
+
+
+def built(backbone: torso.Backbone) -> tuple[str, str]:
+    told = backbone.manifest["built"]
+    return told["way"], told["why"]
+
+
+def assert_as_plain(backbone: torso.Backbone, full: keras.Model) -> None:
+    """The same features as the plain way gives at the same node, and no variable without a value."""
+    assert all(has_value(variable) for variable in backbone.model.variables)
+    node = backbone.features[0].node
+    plain = keras.Model(full.input, next(op for op in full.operations if op.name == node).output)
+    pixels = images(SHAPE)
+    assert_same_and_meaningful(backbone.model(pixels), plain(pixels))
+    for weight, wanted in zip(backbone.model.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(weight, wanted)
+
+
+# --- which way ----------------------------------------------------------------------------------------------------------
+
+CUTS = {
+    "declared clean": ({"layer": "join"}, (STOPPED, "")),
+    "insisted on": ({"layer": {"name": "left", "allow_partial": True}}, (STOPPED, "")),
+    "sought in the graph": ({"layer": "end"}, (LEAN, "")),
+    "popped": ({"pop": 1}, (LEAN, "")),
+    "none": ("none", (LEAN, "")),
+}
+
+
+@pytest.mark.parametrize("case", CUTS)
+def test_the_leanest_way_that_fits_is_taken(make: Make, case: str) -> None:
+    truncate, way = CUTS[case]
+    acme = make()
+    full = acme.plain()
+    acme.write(full)
+    backbone = acme.create(truncate=truncate)
+    assert built(backbone) == way
+    assert_as_plain(backbone, full)
+    ordinary = sum(int(np.prod(weight.shape)) for weight in full.weights)
+    assert backbone.manifest["dropped"]["parameters"] == ordinary - backbone.model.count_params()
+
+
+def test_nothing_is_drawn_behind_the_cut(make: Make) -> None:
+    acme = make(
+        """
+        def build(*, input_shape):
+            images = keras.Input(input_shape, name="images")
+            x = layers.Conv2D(4, 3, name="stem")(images)
+            if torso.__name__ == "torso" and __name__ != "acme_by_itself":
+                raise SystemExit("the builder went on")
+            return keras.Model(images, layers.Conv2D(4, 3, name="end")(x))
+        """
+    )
+    full = acme.plain()
+    acme.write(full)
+    backbone = acme.create(truncate={"layer": "stem"})
+    assert built(backbone) == (STOPPED, "")
+    assert_as_plain(backbone, full)
+    with pytest.raises(PluginError, match="the builder went on"):
+        acme.create(truncate={"layer": "end"})
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ("w.weights.h5", "the weights file does not tell by names which of its arrays belong to a part of the network"),
+        ("w.keras", "the weights file does not tell by names which of its arrays belong to a part of the network"),
+    ],
+)
+def test_where_a_file_tells_no_names_the_whole_network_is_drawn(make: Make, file: str, why: str) -> None:
+    acme = make(file=file)
+    full = acme.plain()
+    acme.write(full)
+    backbone = acme.create(truncate={"layer": "join"})
+    assert built(backbone) == (LEAN, why)
+    assert_as_plain(backbone, full)
+
+
+LIAR = """
+@torso.hookimpl
+def torso_truncations():
+    yield torso.Truncation(
+        name="liar", doc="Foresees what it does not choose.", foresee=lambda declared, options: [{foreseen!r}],
+        select=lambda graph, options: {selected!r},
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("foreseen", "why"),
+    [("drop", "the strategy ends elsewhere than it foresaw"), ("absent", ""), ("stem", "the strategy needs to see")],
+)
+def test_a_strategy_that_foresees_wrongly_is_asked_again(make: Make, foreseen: str, why: str) -> None:
+    acme = make(LIAR.format(foreseen=foreseen, selected="join" if foreseen != "stem" else "end"))
+    full = acme.plain()
+    acme.write(full)
+    backbone = acme.create(truncate="acme/liar")
+    assert built(backbone)[0] == LEAN
+    assert built(backbone)[1].startswith(why)
+    assert_as_plain(backbone, full)
+
+
+def test_what_was_cut_off_is_counted_for_the_options_that_were_chosen(tmp_path: Path) -> None:
+    with private.without_weights():
+        full = keras.applications.MobileNet(alpha=0.25, weights=None, include_top=False, input_shape=(32, 32, 3))
+    save_listed(full, tmp_path / "w.h5")
+    spec: dict[str, Any] = {"options": {"alpha": 0.25}, "input": {"size": [32, 32]}, "weights": {"file": tmp_path / "w.h5"}}
+    backbone = torso.create_backbone("MobileNet", truncate={"layer": "conv_pw_3_relu"}, **spec)
+    assert built(backbone)[0] == STOPPED
+    assert backbone.manifest["dropped"] == {
+        "nodes": None,
+        "parameters": full.count_params() - backbone.model.count_params(),
+    }
+
+
+def test_what_a_source_brings_is_hashed_before_it_is_read(make: Make) -> None:
+    acme = make(
+        """
+        @torso.hookimpl
+        def torso_weight_sources():
+            yield torso.WeightSource(
+                name="trusting", doc="Looks at no hash.", fetch=lambda options: Path(options["trusting"]),
+                options=(torso.Option(name="trusting", type=str), torso.Option(name="sha256", type=str, default=None)),
+            )
+
+        from pathlib import Path
+        """
+    )
+    acme.write(acme.plain())
+    right = hash_of(acme.path)
+    acme.create(weights={"trusting": str(acme.path), "sha256": right})
+    with pytest.raises(IntegrityError, match="is not the one that was meant"):
+        acme.create(weights={"trusting": str(acme.path), "sha256": right[::-1]})
+
+
+def test_names_that_keras_counted_are_not_trusted(make: Make) -> None:
+    acme = make(
+        """
+        def build(*, input_shape):
+            images = keras.Input(input_shape, name="images")
+            x = layers.Conv2D(3, 3, padding="same")(images)
+            x = layers.Conv2D(3, 3, padding="same")(x)
+            return keras.Model(images, layers.Conv2D(3, 3, name="stem")(x))
+        """
+    )
+    full = acme.plain()  # its layers have other numbers than those that torso gives: by name they would be swapped
+    acme.write(full)
+    truncate = {"layer": {"name": "conv2d_1", "allow_partial": True}}
+    backbone = acme.create(truncate=truncate)
+    assert built(backbone)[0] == LEAN
+    pixels = images(SHAPE)
+    assert_same_and_meaningful(backbone.model(pixels), keras.Model(full.input, full.layers[2].output)(pixels))
+
+
+def test_a_name_inside_a_nested_model_is_not_taken_for_the_one_outside(make: Make) -> None:
+    acme = make(
+        """
+        def build(*, input_shape):
+            images = keras.Input(input_shape, name="images")
+            inner = keras.Sequential([layers.Conv2D(3, 3, padding="same", name="join")], name="inner")
+            x = layers.Conv2D(3, 3, name="join")(inner(images))
+            return keras.Model(images, layers.Conv2D(2, 3, name="end")(x))
+        """
+    )
+    full = acme.plain()
+    acme.write(full)
+    backbone = acme.create(truncate={"layer": "join"})
+    assert built(backbone) == (STOPPED, "")
+    assert_as_plain(backbone, full)
+
+
+def test_a_builder_that_goes_on_after_errors_is_stopped_all_the_same(make: Make) -> None:
+    acme = make(
+        """
+        def build(*, input_shape):
+            try:
+                return network(input_shape)
+            except Exception:
+                return "nothing"
+        """
+    )
+    full = acme.plain()
+    acme.write(full)
+    backbone = acme.create(truncate={"layer": "join"})
+    assert built(backbone) == (STOPPED, "")
+    assert_as_plain(backbone, full)
+
+
+WIDER = {
+    "another shape under the same name": "left",
+    "a layer too many": "extra",
+}
+
+
+@pytest.mark.parametrize("case", WIDER)
+@pytest.mark.parametrize("truncate", [{"layer": "join"}, "none"])
+def test_a_file_of_nearly_the_same_network_is_refused_or_read_right(make: Make, case: str, truncate: Any) -> None:
+    acme = make()
+    inputs = keras.Input(SHAPE, name="images")
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="stem")(inputs)
+    kernel = 5 if WIDER[case] == "left" else 3
+    y = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(4, kernel, padding="same", name="left")(x))
+    x = keras.layers.Conv2D(6, 3, padding="same", name="end")(keras.layers.Add(name="join")([x, y]))
+    if WIDER[case] == "extra":
+        x = keras.layers.Conv2D(2, 1, name="extra")(x)
+    near = keras.Model(inputs, x)
+    randomize(near)
+    acme.write(near)
+    if WIDER[case] == "extra" and truncate != "none":
+        assert_as_plain(acme.create(truncate=truncate), near)  # what is kept is there by name, whatever comes behind
+        return
+    with pytest.raises(IntegrityError, match="was written from another model"):
+        acme.create(truncate=truncate)
+
+
+def test_two_layers_that_are_swapped_in_the_file_are_told(make: Make) -> None:
+    acme = make()
+    acme.write(acme.plain())
+    import h5py
+
+    with h5py.File(acme.path, "a") as file:
+        names = [name.decode() if isinstance(name, bytes) else name for name in file.attrs["layer_names"]]
+        left, end = names.index("left"), names.index("end")
+        names[left], names[end] = "end", "left"
+        file.attrs["layer_names"] = names
+    with pytest.raises(IntegrityError, match="layer 'end' of the file stands where 'left' belongs"):
+        acme.create(truncate="none")
+
+
+# --- builders that do not fit -------------------------------------------------------------------------------------------
+
+TENSOR = """
+class Scaled(layers.Layer):
+    def build(self, shape):
+        self.factor = self.add_weight(shape=(1,), initializer="random_normal", name="factor")
+        self.derived = {derived}
+
+    def call(self, x):
+        return x * self.factor
+
+    def compute_output_shape(self, shape):
+        return shape
+"""
+ODD = {
+    "made by value": (
+        """
+        class Odd(layers.Layer):
+            def build(self, shape):
+                self.table = keras.Variable([1.0, 2.0, 3.0, 4.0], name="table")
+
+            def call(self, x):
+                return x * self.table
+
+        def build(*, input_shape):
+            model = network(input_shape)
+            return keras.Model(model.input, Odd(name="odd")(model.get_layer("join").output))
+        """,
+        "the builder of 'acme/Net' failed: ValueError: You are attempting to create a variable",
+    ),
+    "values assigned": (
+        """
+        def build(*, input_shape):
+            model = network(input_shape)
+            model.get_layer("stem").set_weights([w * 0 + 0.5 for w in model.get_layer("stem").get_weights()])
+            return model
+        """,
+        "the builder gives values to its weights itself",
+    ),
+    "a tensor kept": (
+        TENSOR.format(derived="self.factor * 2.0") + "def build(*, input_shape):\n    model = network(input_shape)\n"
+        "    return keras.Model(model.input, Scaled(name='odd')(model.output))\n",
+        "layer 'odd' keeps 'derived', which it computed when it was made",
+    ),
+    "an array kept": (
+        TENSOR.format(derived="self.factor.numpy()") + "def build(*, input_shape):\n    model = network(input_shape)\n"
+        "    return keras.Model(model.input, Scaled(name='odd')(model.output))\n",
+        "",  # whichever of the two is seen first
+    ),
+    "kept from before": (
+        """
+        kept = []
+
+        def build(*, input_shape):
+            if not kept:
+                with keras.name_scope("before"):
+                    kept.append(network(input_shape))
+                [w.value for w in kept[0].weights]
+            return kept[0]
+        """,
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_a_builder_that_does_not_fit_is_run_as_its_author_wrote_it(make: Make, case: str) -> None:
+    source, why = ODD[case]
+    acme = make(source)
+    full = acme.plain()
+    acme.write(full)
+    backbone = acme.create()
+    if why is not None:
+        assert built(backbone)[0] == ORDINARY
+        assert built(backbone)[1].startswith(why)
+    assert_as_plain(backbone, full)
+    again = acme.create()
+    assert_as_plain(again, full)
+
+
+def test_values_that_a_builder_gives_are_kept_where_no_others_are_asked_for(make: Make) -> None:
+    acme = make(ODD["values assigned"][0])
+    backbone = acme.create(weights="none")
+    assert built(backbone) == (ORDINARY, "the builder gives values to its weights itself")
+    assert {float(value) for value in np.unique(backbone.model.get_layer("stem").kernel)} == {0.5}
+    assert len(np.unique(backbone.model.get_layer("left").kernel)) > 9
+
+
+def test_two_backbones_of_a_builder_that_keeps_its_network_are_strangers(make: Make) -> None:
+    acme = make(
+        """
+        kept = []
+
+        def build(*, input_shape):
+            if not kept:
+                kept.append(network(input_shape))
+            return kept[0]
+        """
+    )
+    one_values, other_values = acme.plain(1), None
+    acme.write(one_values)
+    one = acme.create(truncate={"pop": 1})
+    before = [np.array(weight) for weight in one.model.weights]
+    other_values = keras.models.clone_model(one_values)
+    randomize(other_values, 2)
+    acme.write(other_values)
+    other = acme.create(truncate={"pop": 1}, freeze="none")
+    assert built(one)[0] == LEAN
+    assert built(other) == (ORDINARY, "the builder returns 'stem/kernel', which it made before")
+    assert_as_plain(other, other_values)
+    for weight, value in zip(one.model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    assert one.model.get_layer("drop").rate == 0.0
+    assert other.model.get_layer("drop").rate == 0.5
+    assert one.model.trainable_weights == []
+    assert len(other.model.trainable_weights) == 6
+    assert not {id(layer) for layer in one.model.layers} & {id(layer) for layer in other.model.layers}
+
+
+def test_a_builder_that_swallows_everything_is_given_what_it_wants(make: Make) -> None:
+    acme = make(
+        """
+        def build(*, input_shape):
+            try:
+                return network(input_shape)
+            except BaseException:
+                return "nothing"
+        """
+    )
+    full = acme.plain()
+    acme.write(full)
+    backbone = acme.create(truncate={"layer": "join"})
+    assert_as_plain(backbone, full)
+
+
+# --- values -------------------------------------------------------------------------------------------------------------
+
+
+def test_layers_that_compute_with_what_they_derive_from_their_weights(make: Make) -> None:
+    acme = make(
+        """
+        def build(*, input_shape):
+            images = keras.Input(input_shape, name="images")
+            x = layers.Normalization(name="learned")(images)
+            x = layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0], name="given")(x)
+            inner = keras.Sequential([keras.Input(input_shape), layers.Normalization(name="inside")], name="inner")
+            return keras.Model(images, layers.Conv2D(3, 3, name="end")(inner(x)))
+        """
+    )
+    full = acme.plain()
+    inside = full.get_layer("inner").layers[0]
+    inside.set_weights([np.full(3, 7, "f4"), np.full(3, 9, "f4"), np.array(1)])
+    inside.finalize_state()
+    acme.write(full)
+    backbone = acme.create()
+    assert built(backbone)[0] == LEAN
+    assert_as_plain(backbone, full)
+
+
+def test_random_generators_start_anew_and_draw(make: Make) -> None:
+    acme = make()
+    acme.write(acme.plain())
+    trained = acme.create(freeze="none", truncate={"layer": "drop"})
+    pixels = images(SHAPE)
+    first, second = (np.asarray(trained.model(pixels, training=True)) for _ in range(2))
+    assert (first != second).any()
+    frozen = acme.create(truncate={"layer": "drop"})
+    np.testing.assert_array_equal(frozen.model(pixels, training=True), frozen.model(pixels, training=False))
+
+
+@pytest.mark.parametrize("freeze", ["all", "none"])
+def test_no_value_is_random_where_there_is_a_file(make: Make, freeze: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = make()
+    full = acme.plain()
+    acme.write(full)
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a random value was drawn")
+
+    for name in ("normal", "uniform", "truncated_normal"):
+        monkeypatch.setattr(keras.random, name, refuse)
+    for kind in (keras.initializers.GlorotUniform, keras.initializers.Ones, keras.initializers.Zeros):
+        monkeypatch.setattr(kind, "__call__", refuse)
+    backbone = acme.create(truncate={"layer": "join"}, freeze=freeze)
+    monkeypatch.undo()
+    assert built(backbone)[0] == STOPPED
+    assert_as_plain(backbone, full)
+
+
+def test_a_weight_that_nothing_gives_a_value_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = make()
+    acme.write(acme.plain())
+    regrown = growing.regrown
+
+    def forgetful(*args: Any, **kwargs: Any) -> Any:
+        trunk, pairs = regrown(*args, **kwargs)
+        return trunk, pairs[:-1]
+
+    monkeypatch.setattr(growing, "shared", lambda *args, **kwargs: None)
+    monkeypatch.setattr(growing, "regrown", forgetful)
+    with pytest.raises(PluginError, match="'end/bias' is a weight of 'acme/Net' that would be left at random"):
+        acme.create()
+
+
+def test_without_a_file_the_initialisers_draw_for_what_is_kept_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = make()
+    shapes: list[tuple[int, ...]] = []
+    draw = keras.initializers.GlorotUniform.__call__
+
+    def watched(self: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        shapes.append(tuple(shape))
+        return draw(self, shape, dtype)
+
+    monkeypatch.setattr(keras.initializers.GlorotUniform, "__call__", watched)
+    backbone = acme.create(weights="none", truncate={"layer": "join"})
+    assert sorted(shapes) == sorted(tuple(w.shape) for w in backbone.model.weights if w.name == "kernel")
+    assert np.asarray(backbone.model.get_layer("stem").kernel).std() > 0
+
+
+def test_what_is_left_of_a_network_without_values_is_not_computed_with(make: Make) -> None:
+    acme = make("seen = []\n\ndef build(*, input_shape):\n    seen.append(network(input_shape))\n    return seen[-1]\n")
+    acme.write(acme.plain())
+    backbone = acme.create(truncate={"pop": 1})
+    assert built(backbone)[0] == LEAN
+    seen = importlib.import_module(backbone.manifest["plan"]["builder"].split(":")[0]).seen
+    left = [weight for weight in seen[-1].weights if not has_value(weight)]
+    assert [weight.path for weight in left] == ["end/kernel", "end/bias"]
+    with pytest.raises(RuntimeError, match="'end/kernel' belongs to a network that torso built without values"):
+        seen[-1](images(SHAPE))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "float16", "float64"])
+def test_other_types(make: Make, policy: str) -> None:
+    acme = make()
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        full = acme.plain()
+        acme.write(full)
+        backbone = acme.create(truncate={"layer": "join"})
+        assert {weight.dtype for weight in backbone.model.weights} == {weight.dtype for weight in full.weights}
+        assert_as_plain(backbone, full)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def test_what_reads_back_otherwise_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = make()
+    acme.write(acme.plain())
+    monkeypatch.setattr(loading, "give_value", lambda variable, value: private.give_value(variable, value * 2))
+    with pytest.raises(IntegrityError, match=r"the value of 'stem/kernel' is not the one that was loaded"):
+        acme.create()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused(make: Make, value: float) -> None:
+    acme = make()
+    full = acme.plain()
+    full.get_layer("left").bias.assign([0, value, 0, 0])
+    acme.write(full)
+    with pytest.raises(IntegrityError, match=r"holds values of '.*bias' that are not finite"):
+        acme.create()
+
+
+def test_a_type_that_would_lose_something_is_refused(make: Make) -> None:
+    acme = make(file="w.weights.h5")
+    full = acme.plain()
+    acme.write(full)
+    import h5py
+
+    with h5py.File(acme.path, "a") as file:
+        place = "layers/conv2d/vars/1"
+        value = file[place][()].astype("f8")
+        del file[place]
+        file[place] = value
+    assert_as_plain(acme.create(), full)  # the same numbers, only wider
+    with h5py.File(acme.path, "a") as file:
+        file[place][...] = value + 1e-12
+    with pytest.raises(IntegrityError, match="as float64, and float32 loses some of it"):
+        acme.create()
+
+
+def test_the_name_scopes_of_a_builder_are_no_part_of_its_variables_paths(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme = make(
+        """
+        def build(*, input_shape):
+            images = keras.Input(input_shape, name="images")
+            with keras.name_scope("block"):
+                x = layers.Conv2D(4, 3, name="stem")(images)
+                x = layers.MultiHeadAttention(2, 4, name="attention")(x, x)
+            return keras.Model(images, layers.BatchNormalization(name="end")(x))
+        """
+    )
+    full = acme.plain()
+    acme.write(full)
+    assert full.weights[0].path == "block/stem/kernel"
+    shared = acme.create()
+    monkeypatch.setattr(growing, "leave_scopes", lambda model: False)
+    anew = acme.create()
+    assert_as_plain(shared, full)
+    assert shared.model.weights[0].path == "stem/kernel"
+    assert [weight.path for weight in shared.model.weights] == [weight.path for weight in anew.model.weights]
+    assert [layer.path for layer in shared.model.layers] == [layer.path for layer in anew.model.layers]
+
+
+# --- no trace -----------------------------------------------------------------------------------------------------------
+
+
+def traces() -> dict[str, Any]:
+    state = importlib.import_module(private._GLOBAL_STATE)
+    return {
+        "set": keras.Layer.__setattr__,
+        "call": keras.Layer.__call__,
+        "op": keras.Operation.symbolic_call,
+        "load": keras.Model.load_weights,
+        "signature": inspect.signature,
+        "arguments": inspect.getfullargspec,
+        "collects": gc.isenabled(),
+        "pending": list(state.get_global_attribute(private._PENDING) or ()),
+        "scope": state.get_global_attribute("stateless_scope"),
+    }
+
+
+@pytest.fixture(params=[True, False], ids=["gc", "no gc"])
+def collecting(request: pytest.FixtureRequest) -> Iterator[None]:
+    (gc.enable if request.param else gc.disable)()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collecting")
+def test_nothing_is_left_behind(make: Make) -> None:
+    acme = make()
+    before = traces()
+    acme.write(acme.plain())
+    acme.create(truncate={"layer": "join"})
+    acme.create()
+    acme.create(weights="none")
+    torso.read_graph("Net", registry=acme.registry)
+    assert traces() == before
+    first, _, second = (
+        keras.layers.Dense(1).name,
+        torso.read_graph("Net", registry=acme.registry),
+        keras.layers.Dense(1).name,
+    )
+    assert int(second.rsplit("_", 1)[1]) == int(f"{first}_0".split("_")[1]) + 1  # Keras counts on as if nothing had been
+    with pytest.raises(TorsoError):
+        acme.create(weights={"file": acme.path.with_name("absent.h5")})
+    save_listed(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]), acme.path)
+    with pytest.raises(IntegrityError):
+        acme.create()
+    assert traces() == before
+
+
+@pytest.mark.parametrize("error", ["ZeroDivisionError", "KeyboardInterrupt", "SystemExit"])
+def test_nothing_is_left_behind_by_a_builder_that_ends_in_the_middle(make: Make, error: str) -> None:
+    acme = make(f"def build(*, input_shape):\n    network(input_shape)\n    raise {error}\n")
+    before = traces()
+    with pytest.raises(KeyboardInterrupt if error == "KeyboardInterrupt" else PluginError):
+        acme.create(weights="none")
+    assert traces() == before
+    assert keras.layers.Dense(3)(keras.ops.ones((1, 4))).shape == (1, 3)
+
+
+def test_a_layer_that_is_made_later_has_a_name_of_its_own(make: Make) -> None:
+    acme = make(
+        """
+        def build(*, input_shape):
+            images = keras.Input(input_shape, name="images")
+            x = layers.Conv2D(4, 3)(layers.Conv2D(4, 3)(images))
+            return keras.Model(images, layers.Activation("relu")(x + 1.0))
+        """
+    )
+    backbone = acme.create(weights="none")
+    assert [op.name for op in backbone.model.operations][1:] == ["conv2d_1", "conv2d", "add", "activation"]
+    x = keras.layers.Activation("relu")(keras.layers.Conv2D(2, 1)(backbone.model.output) + 1.0)
+    assert keras.Model(backbone.model.input, x).count_params() > backbone.model.count_params()
+
+
+def test_what_was_built_before_does_not_make_a_build_slower(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = make(
+        """
+        def build(*, input_shape):
+            images = keras.Input(input_shape, name="images")
+            return keras.Model(images, layers.Conv2D(4, 3)(layers.Activation("relu")(images)))
+        """
+    )
+    keras.layers.Conv2D(1, 1), keras.layers.Activation("relu")
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("the trunk was made a second time, to change its names")
+
+    monkeypatch.setattr(growing, "regrown", refuse)
+    for _ in range(2):
+        backbone = acme.create(weights="none")
+        assert [layer.name for layer in backbone.model.layers] == ["images", "activation", "conv2d"]
+
+
+def test_a_network_that_was_drawn_for_its_graph_and_kept_gets_values_when_it_is_built(make: Make) -> None:
+    acme = make(
+        "kept = []\n\ndef build(*, input_shape):\n    kept or kept.append(network(input_shape))\n    return kept[0]\n"
+    )
+    full = acme.plain()
+    acme.write(full)
+    torso.read_graph("Net", registry=acme.registry)
+    with pytest.raises(RuntimeError, match="belongs to a network that torso built without values"):
+        importlib.import_module(acme.create().manifest["plan"]["builder"].split(":")[0]).kept[0](images(SHAPE))
+    for _ in range(2):
+        assert_as_plain(acme.create(), full)
+    assert np.asarray(acme.create(weights="none").model.get_layer("left").kernel).std() > 0
+
+
+def test_threads_build_side_by_side_and_disturb_nobody(make: Make) -> None:
+    acme = make()
+    full = acme.plain()
+    acme.write(full)
+    before = traces()
+    found: dict[str, Any] = {}
+    start = threading.Barrier(4)
+
+    def grow(name: str, spec: dict[str, Any]) -> None:
+        start.wait()
+        found[name] = acme.create(**spec)
+
+    def ordinary() -> None:
+        start.wait()
+        for _ in range(20):
+            model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 1)])
+            found["ordinary"] = model, model(np.ones((1, 4, 4, 3)))
+
+    threads = [
+        threading.Thread(target=grow, args=("stopped", {"truncate": {"layer": "join"}})),
+        threading.Thread(target=grow, args=("whole", {})),
+        threading.Thread(target=grow, args=("random", {"weights": "none"})),
+        threading.Thread(target=ordinary),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert_as_plain(found["stopped"], full)
+    assert_as_plain(found["whole"], full)
+    assert built(found["random"])[0] == LEAN
+    model, answer = found["ordinary"]
+    assert all(has_value(weight) for weight in model.weights)
+    assert np.isfinite(answer).all()
+    assert traces() == before
+
+
+# --- where Keras has moved its private names ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "moved", "way"),
+    [
+        ("_GLOBAL_STATE", "keras.src.moved", ORDINARY),
+        ("_SAVING", "keras.src.moved", ORDINARY),
+        ("can_give_values", lambda: False, ORDINARY),
+        ("can_detach", lambda: False, LEAN),
+        ("leave_scopes", lambda model: False, LEAN),
+    ],
+)
+@pytest.mark.parametrize("file", ["w.h5", "w.weights.h5"])
+def test_without_a_private_name_the_public_way_gives_the_same(
+    make: Make, monkeypatch: pytest.MonkeyPatch, name: str, moved: Any, way: str, file: str
+) -> None:
+    acme = make(file=file)
+    full = acme.plain()
+    acme.write(full)
+    for module in (private, network, growing):
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, moved)
+    backbone = acme.create(truncate={"pop": 1})
+    if name == "_SAVING" and file == "w.h5":
+        way = LEAN  # that one has no need of it
+    assert built(backbone)[0] == way
+    assert_as_plain(backbone, full)
+
+
+def test_a_backbone_is_not_built_inside_a_graph(make: Make) -> None:
+    acme = make()
+
+    with (
+        tf.Graph().as_default(),
+        pytest.raises(OptionError, match=r"cannot be built inside a tf\.function or a graph"),
+    ):
+        acme.create(weights="none")
+
+
+# --- the graph of the trunk ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "truncate", ["none", {"layer": "join"}, {"pop": 2}, {"layers": ["join", "end"]}, {"layers": ["end", "stem"]}]
+)
+def test_the_graph_is_that_which_is_read_off_the_trunk(make: Make, truncate: Any) -> None:
+    backbone = make().create(weights="none", truncate=truncate)
+    read = read_graph(backbone.model, "Net", keep=[node.name for node in backbone.graph])
+    assert backbone.graph.nodes == read.nodes
+    assert backbone.graph.ends == read.ends

@@ -1,0 +1,384 @@
+"""``preprocess: {include: true}``: the model takes pixels, and is otherwise the very same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from networks import assert_same_and_meaningful, images, randomize, settle
+
+import torso
+from torso.artifact.manifest import fingerprint
+from torso.builtins.keras_applications import torso_architectures
+from torso.contracts.preprocessing import Preprocessing
+from torso.graph import Graph
+from torso.modeling.embed_preprocessing import bake
+from torso.modeling.graph_reader import read_graph
+from torso.modeling.preprocess_layer import preprocessing_layer
+from torso.modeling.truncate import cut
+
+TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
+CARDS = {card.name: card for card in torso_architectures()}
+KINDS = {"caffe": "VGG16", "torch": "DenseNet121", "tf": "MobileNetV2", "built in": "EfficientNetB0"}
+each_kind = pytest.mark.parametrize("name", KINDS.values(), ids=KINDS)
+CAFFE, TORCH, TF, BUILT_IN = (CARDS[name].preprocessing for name in KINDS.values())
+
+STEPS = {
+    "VGG16": ["preprocess_flip", "preprocess_subtract"],
+    "DenseNet121": ["preprocess_divide", "preprocess_subtract", "preprocess_divide_1"],
+    "MobileNetV2": ["preprocess_divide", "preprocess_subtract"],
+    "EfficientNetB0": [],
+}
+
+
+@pytest.fixture(scope="module")
+def registry() -> torso.Registry:
+    return torso.Registry.load(discover=False, plugins_dirs=[TINY])
+
+
+def canonical(model: keras.Model) -> tuple[keras.Model, Graph]:
+    """As a trunk is when it is baked."""
+    trunk = cut(model, None, "net")
+    return trunk, read_graph(trunk, "net")
+
+
+def arrays(values: Any) -> list[np.ndarray]:
+    return [np.asarray(value) for value in keras.tree.flatten(values)]
+
+
+def assert_takes_pixels(baked: keras.Model, model: keras.Model, numbers: Preprocessing, pixels: np.ndarray) -> None:
+    """The same bits from pixels, floats and bytes, as the model gives from what is preprocessed."""
+    layer = preprocessing_layer(numbers, pixels.shape[-1])
+    for given in pixels, pixels.astype("uint8"):
+        for ours, expected in zip(arrays(baked(given)), arrays(model(layer(given))), strict=True):
+            assert_same_and_meaningful(ours, expected)
+
+
+# The same bits.
+
+
+@each_kind
+def test_a_baked_model_gives_from_pixels_what_it_gives_from_what_is_preprocessed(name: str, residual: keras.Model) -> None:
+    model, graph = canonical(residual)
+    numbers = CARDS[name].preprocessing
+    baked, _ = bake(model, graph, numbers)
+    assert_takes_pixels(baked, model, numbers, images((8, 8, 3)))
+
+
+@contextmanager
+def unoptimised() -> Iterator[None]:
+    """A graph that computes what it says: TensorFlow multiplies by inverses otherwise."""
+    before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
+
+
+@each_kind
+def test_a_baked_model_gives_the_same_in_a_graph(name: str, residual: keras.Model) -> None:
+    model, graph = canonical(residual)
+    numbers, pixels = CARDS[name].preprocessing, images((8, 8, 3))
+    baked, _ = bake(model, graph, numbers)
+    prepared = np.asarray(preprocessing_layer(numbers)(pixels))
+    with unoptimised():
+        assert_same_and_meaningful(tf.function(baked)(pixels), tf.function(model)(prepared))
+    np.testing.assert_allclose(baked.predict(pixels, verbose=0), np.asarray(model(prepared)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 13])
+@pytest.mark.parametrize("name", ["VGG16", "DenseNet121", "MobileNetV2"])
+def test_a_baked_model_of_other_channels_has_their_numbers(name: str, channels: int, registry: torso.Registry) -> None:
+    spec = {"channels": channels, "adapt": "mean" if channels != 4 else "zero_extra"}
+    numbers = torso.plan(name, input=spec, registry=registry).preprocessing
+    inputs = keras.Input((8, 8, channels), name="image")
+    network = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="conv")(inputs))
+    randomize(network)
+    model, graph = canonical(network)
+    baked, after = bake(model, graph, numbers)
+    assert [node.name for node in after][1:-1] == STEPS[name]
+    assert_takes_pixels(baked, model, numbers, images((8, 8, channels)))
+
+
+def test_values_that_are_derived_from_weights_are_derived_again() -> None:
+    inputs = keras.Input((8, 8, 3), name="image")
+    scaled = keras.layers.Normalization(name="norm")(inputs)
+    network = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="conv")(scaled))
+    randomize(network)
+    model, graph = canonical(network)
+    assert_takes_pixels(bake(model, graph, TF)[0], model, TF, images((8, 8, 3)))
+
+
+def test_policies_of_mixed_types_stay() -> None:
+    inputs = keras.Input((8, 8, 3), name="image")
+    half = keras.layers.Conv2D(4, 3, name="conv", dtype="mixed_float16")(inputs)
+    network = keras.Model(inputs, half)
+    randomize(network)
+    model, graph = canonical(network)
+    baked, _ = bake(model, graph, TORCH)
+    assert baked.output.dtype == "float16"
+    assert_takes_pixels(baked, model, TORCH, images((8, 8, 3)))
+
+
+# Whatever reads the image.
+
+
+def read_twice(image: Any) -> Any:
+    return keras.layers.Concatenate(name="join")([keras.layers.Conv2D(3, 1, name="conv")(image), image])
+
+
+def nested(image: Any) -> Any:
+    inner = keras.Input((8, 8, 3), name="inner_image")
+    return keras.Model(inner, keras.layers.Conv2D(4, 3, name="conv")(inner), name="inner")(image)
+
+
+def sequential(image: Any) -> Any:
+    return keras.Sequential([keras.layers.Conv2D(4, 3, name="conv")], name="inner")(image)
+
+
+def called_twice(image: Any) -> Any:
+    conv = keras.layers.Conv2D(3, 3, padding="same", name="conv")
+    return conv(conv(image))
+
+
+def bare_ops(image: Any) -> Any:
+    return keras.layers.Conv2D(4, 3, name="conv")(((image + image) / 3.0 - 1.0)[..., ::-1])
+
+
+def several_ends(image: Any) -> Any:
+    first = keras.layers.Conv2D(3, 3, name="first")(image)
+    return {"late": keras.layers.Conv2D(3, 3, name="second")(first), "early": first}
+
+
+def names_like_ours(image: Any) -> Any:
+    first = keras.layers.Conv2D(3, 3, name="preprocess_divide")(image)
+    second = keras.layers.Conv2D(3, 3, name="preprocess_divide_")(first)
+    return keras.layers.Conv2D(3, 3, name="preprocess_flip")(second)
+
+
+READERS = [read_twice, nested, sequential, called_twice, bare_ops, several_ends, names_like_ours]
+
+
+@pytest.mark.parametrize("name", ["VGG16", "DenseNet121", "MobileNetV2"])
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: str(reader.__name__))
+def test_whatever_reads_the_image_reads_it_preprocessed(reader: Callable[[Any], Any], name: str) -> None:
+    image = keras.Input((8, 8, 3), name="image")
+    network = keras.Model(image, reader(image))
+    randomize(network)
+    model, graph = canonical(network)
+    numbers = CARDS[name].preprocessing
+    baked, after = bake(model, graph, numbers)
+    assert_takes_pixels(baked, model, numbers, images((8, 8, 3)))
+    names = [node.name for node in graph]
+    steps = [step + "_" * sum(name.rstrip("_") == step for name in names) for step in STEPS[name]]
+    assert [node.name for node in after] == ["image", *steps, *names[1:]]
+
+
+def test_an_image_that_is_among_the_ends_is_preprocessed_there_too() -> None:
+    image = keras.Input((8, 8, 3), name="image")
+    network = keras.Model(image, {"image": image, "conv": keras.layers.Conv2D(3, 3, name="conv")(image)})
+    randomize(network)
+    model, graph = canonical(network)
+    baked, _ = bake(model, graph, TORCH)
+    assert_takes_pixels(baked, model, TORCH, images((8, 8, 3)))
+
+
+@pytest.mark.parametrize("inputs", [lambda image: [image], lambda image: {"image": image}], ids=("list", "dictionary"))
+def test_the_image_may_be_given_in_a_list_or_by_its_name(inputs: Callable[[Any], Any]) -> None:
+    image = keras.Input((8, 8, 3), name="image")
+    network = keras.Model(inputs(image), keras.layers.Conv2D(3, 3, name="conv")(image))
+    randomize(network)
+    trunk = cut(network, "conv", "net")
+    baked, _ = bake(trunk, read_graph(trunk, "net"), CAFFE)
+    assert_takes_pixels(baked, trunk, CAFFE, images((8, 8, 3)))
+
+
+# The model is the same but for its first nodes.
+
+
+@each_kind
+def test_names_levels_and_all_else_stay(name: str, residual: keras.Model) -> None:
+    model, graph = canonical(residual)
+    graph = graph.knowing({"C1": "stem", "C2": "pool"})
+    baked, after = bake(model, graph, CARDS[name].preprocessing)
+    assert [node.name for node in after] == ["image", *STEPS[name], *[node.name for node in graph][1:]]
+    assert after.levels == graph.levels
+    for node in graph.nodes[1:]:
+        same = after[node.name]
+        assert (same.kind, same.shape, same.stride, same.parameters) == (node.kind, node.shape, node.stride, node.parameters)
+    assert {node.name for node in graph.clean} | set(STEPS[name]) == {node.name for node in after.clean}
+    assert [weight.path for weight in baked.weights] == [weight.path for weight in model.weights]
+    assert baked.name == model.name
+
+
+def test_a_name_that_an_author_wrote_as_keras_numbers_stays() -> None:
+    image = keras.Input((8, 8, 3), name="image")
+    trunk = keras.Model(image, keras.layers.Conv2D(3, 3, name="conv2d_7")(image), name="net")
+    randomize(trunk)
+    graph = read_graph(trunk, "net", keep=["image", "conv2d_7"])
+    baked, after = bake(trunk, graph, CAFFE)
+    assert [node.name for node in after] == ["image", *STEPS["VGG16"], "conv2d_7"]
+    assert_takes_pixels(baked, trunk, CAFFE, images((8, 8, 3)))
+
+
+def test_where_there_is_nothing_to_compute_the_model_stays_itself(residual: keras.Model) -> None:
+    model, graph = canonical(residual)
+    for numbers in BUILT_IN, Preprocessing(), Preprocessing(source="nobody"):
+        baked, after = bake(model, graph, numbers)
+        assert baked is model
+        assert after is graph
+
+
+@pytest.mark.parametrize("numbers", [CAFFE, TORCH, TF], ids=("caffe", "torch", "tf"))
+def test_the_graph_does_not_depend_on_what_the_process_has_built(numbers: Preprocessing, residual: keras.Model) -> None:
+    first = fingerprint(bake(*canonical(residual), numbers)[1])
+    for _ in range(2):
+        bake(*canonical(residual), TORCH)
+        keras.Input((2,)) / 3.0 - 1.0  # Keras counts them
+    again = bake(*canonical(residual), numbers)[1]
+    assert fingerprint(again) == first
+    assert first != fingerprint(canonical(residual)[1])
+
+
+def test_what_the_baked_model_came_from_is_not_changed(residual: keras.Model) -> None:
+    model, graph = canonical(residual)
+    before = model.get_config(), [weight.numpy() for weight in model.weights], fingerprint(graph)
+    baked, _ = bake(model, graph, CAFFE)
+    for weight in baked.weights:
+        weight.assign(weight * 0)
+    assert (model.get_config(), fingerprint(graph)) == (before[0], before[2])
+    for weight, value in zip(model.weights, before[1], strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+# The whole way.
+
+SPECS: dict[str, dict[str, Any]] = {
+    "caffe": {"architecture": "VGG16", "input": {"size": [32, 32]}, "truncate": {"level": "C2"}},
+    "caffe, any size": {"architecture": "VGG16", "input": {"size": [None, None]}, "truncate": {"level": "C2"}},
+    "torch": {"architecture": "DenseNet121", "input": {"size": [32, 32]}, "truncate": {"level": "C1"}},
+    "tf, a pyramid": {
+        "architecture": "MobileNetV2",
+        "options": {"alpha": 0.35},
+        "input": {"size": [64, 64]},
+        "truncate": {"levels": ["C2", "C3"]},
+    },
+    "built in": {"architecture": "EfficientNetB0", "input": {"size": [32, 32]}, "truncate": {"level": "C1"}},
+    "divided": {"architecture": "TinyNet"},
+    "no numbers": {"architecture": "TinyNet", "input": {"channels": 1}},
+}
+
+
+@pytest.fixture(scope="module")
+def pair(registry: torso.Registry) -> Callable[[str], tuple[torso.Backbone, torso.Backbone]]:
+    """A backbone of the table without and with its preprocessing, of the same values; built once."""
+    built: dict[str, tuple[torso.Backbone, torso.Backbone]] = {}
+
+    def pair(name: str) -> tuple[torso.Backbone, torso.Backbone]:
+        if name not in built:
+            spec = {**SPECS[name], "weights": "none", "registry": registry}
+            plain, baked = (torso.create_backbone(**spec, preprocess={"include": include}) for include in (False, True))
+            settle(plain.model, np.asarray(plain.preprocess(pixels_for(plain))))
+            for ours, theirs in zip(baked.model.weights, plain.model.weights, strict=True):
+                ours.assign(theirs)
+            for layer in baked.model.layers:
+                if isinstance(layer, keras.layers.Normalization):
+                    layer.finalize_state()
+            built[name] = plain, baked
+        return built[name]
+
+    return pair
+
+
+def pixels_for(backbone: torso.Backbone) -> np.ndarray:
+    height, width, channels = backbone.manifest["plan"]["input_shape"]
+    return images((height or 40, width or 48, channels))
+
+
+each_spec = pytest.mark.parametrize("name", SPECS)
+
+
+@each_spec
+def test_a_backbone_with_its_preprocessing_gives_the_same_bits(
+    name: str, pair: Callable[[str], tuple[torso.Backbone, torso.Backbone]]
+) -> None:
+    plain, baked = pair(name)
+    pixels = pixels_for(plain)
+    for given in pixels, pixels.astype("uint8"):
+        expected = arrays(plain.model(plain.preprocess(given)))
+        for ours, other, own in zip(
+            arrays(baked.model(given)), arrays(baked.model(baked.preprocess(given))), expected, strict=True
+        ):
+            assert_same_and_meaningful(ours, own)
+            assert_same_and_meaningful(other, own)
+
+
+@each_spec
+def test_a_backbone_with_its_preprocessing_is_the_same_but_for_the_first_nodes(
+    name: str, pair: Callable[[str], tuple[torso.Backbone, torso.Backbone]]
+) -> None:
+    plain, baked = pair(name)
+    names = [node.name for node in plain.graph]
+    steps = [node.name for node in baked.graph if node.name not in names]
+    assert [node.name for node in baked.graph] == [names[0], *steps, *names[1:]]
+    assert bool(steps) == (name not in ("built in", "no numbers"))
+    assert baked.features == plain.features
+    assert baked.graph.levels == plain.graph.levels
+    assert (fingerprint(baked.graph) == fingerprint(plain.graph)) == (not steps)
+    assert {key for key in baked.manifest if baked.manifest[key] != plain.manifest[key]} <= {
+        "spec", "plan", "graph", "preprocessing_included", "built",
+    }  # fmt: skip
+    assert (plain.manifest["preprocessing_included"], baked.manifest["preprocessing_included"]) == (False, True)
+
+
+@each_spec
+def test_a_backbone_with_its_preprocessing_is_frozen_as_a_whole(
+    name: str, pair: Callable[[str], tuple[torso.Backbone, torso.Backbone]]
+) -> None:
+    _, baked = pair(name)
+    assert baked.manifest["frozen"]["everything"]
+    assert baked.model.trainable_weights == []
+    pixels = pixels_for(baked)
+    for trained, used in zip(arrays(baked.model(pixels, training=True)), arrays(baked.model(pixels)), strict=True):
+        assert_same_and_meaningful(trained, used)
+
+
+@pytest.mark.parametrize("name", ["caffe, any size", "tf, a pyramid"])
+def test_a_saved_backbone_takes_pixels_in_plain_keras_and_in_torso(
+    name: str, pair: Callable[[str], tuple[torso.Backbone, torso.Backbone]], tmp_path: Path
+) -> None:
+    _, baked = pair(name)
+    pixels = pixels_for(baked).astype("uint8")
+    folder = baked.save(tmp_path / "there")
+    plain = keras.models.load_model(folder / "model.keras", compile=False)
+    again = torso.load(folder)
+    for features in plain(pixels), again.model(pixels), again.model(again.preprocess(pixels)):
+        for ours, own in zip(arrays(features), arrays(baked.model(pixels)), strict=True):
+            assert_same_and_meaningful(ours, own)
+    assert again.graph.nodes == baked.graph.nodes
+    assert again.manifest["preprocessing_included"]
+
+
+def test_a_backbone_that_takes_pixels_still_looks_at_them(
+    pair: Callable[[str], tuple[torso.Backbone, torso.Backbone]], registry: torso.Registry
+) -> None:
+    baked = torso.create_backbone("TinyNet", weights="none", preprocess={"include": True}, registry=registry)
+    pixels = pixels_for(baked)
+    with pytest.warns(torso.PixelWarning, match="they look scaled to 0 to 1 already"):
+        assert_same_and_meaningful(baked.preprocess(pixels / np.float32(255)), pixels / np.float32(255))
+    with pytest.raises(torso.OptionError, match="the channels stand first"):
+        baked.preprocess(np.moveaxis(pixels, -1, 1))
+
+
+def test_unfreezing_does_not_stop_at_the_preprocessing(registry: torso.Registry) -> None:
+    for include in False, True:
+        backbone = torso.create_backbone("TinyNet", weights="none", preprocess={"include": include}, registry=registry)
+        backbone.unfreeze()
+        assert len(backbone.model.trainable_weights) == 6

@@ -1,0 +1,707 @@
+"""What a report says trains is what training moves, and nothing else; also when Keras has lost it in between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from networks import images, randomize, settle
+
+import torso
+from torso.contracts.freeze_policy import FreezePlan
+from torso.errors import OptionError, PluginError
+from torso.modeling import freeze as freezing
+from torso.modeling.freeze import FreezeReport, freeze, report_of
+from torso.modeling.graph_reader import read_graph
+from torso.modeling.keras_private import inner_layers
+from torso.modeling.truncate import cut
+from torso.modeling.variable_paths import leaves, variables_by_path
+
+layers = keras.layers
+
+
+def freeze_all(model: keras.Model, **axes: Any) -> FreezeReport:
+    graph = read_graph(model, "Net")
+    return freeze(model, graph, FreezePlan(weights=frozenset(node.name for node in graph), **axes), "'all'")
+
+
+def under_a_head(model: keras.Model) -> set[str]:
+    """The variables of a model that would train as a part of another one."""
+    inputs = keras.Input(model.input_shape[1:])
+    trains = {id(weight) for weight in keras.Model(inputs, layers.Dense(1)(model(inputs))).trainable_weights}
+    return {path for path, variable in variables_by_path(model).items() if id(variable) in trains}
+
+
+def moved_by(model: keras.Model, steps: int = 3) -> set[str]:
+    """The variables that have other bits after some steps with a head on top, at a rate that moves whatever can move."""
+    weights = {id(weight) for weight in model.weights}  # the states of random generators are none
+    variables = {path: one for path, one in variables_by_path(model).items() if id(one) in weights}
+    before = {path: np.array(variable) for path, variable in variables.items()}
+    inputs = keras.Input(model.input_shape[1:])
+    full = keras.Model(inputs, layers.Dense(1)(layers.Flatten()(model(inputs))))
+    full.compile(keras.optimizers.Adam(1.0), "mse", run_eagerly=True)  # to draw the graph would take most of the time
+    full.fit(images(model.input_shape[1:], count=2 * steps) / 255, np.arange(2.0 * steps), batch_size=2, verbose=0)
+    assert all(np.isfinite(variable).all() for variable in variables.values())
+    return {path for path, variable in variables.items() if (np.array(variable) != before[path]).any()}
+
+
+def fit(model: keras.Model) -> None:
+    """Three steps of training with a new head, at a rate that moves whatever can move."""
+    head = keras.layers.GlobalAveragePooling2D()(model.output)
+    full = keras.Model(model.input, keras.layers.Dense(1)(head))
+    full.compile(keras.optimizers.SGD(1.0), "mse")
+    full.fit(images((8, 8, 3), count=6), np.ones((6, 1)), batch_size=2, verbose=0)
+
+
+def test_freeze_all_leaves_nothing_that_training_could_move(residual: keras.Model) -> None:
+    graph = read_graph(residual, "Residual")
+    report = freeze(residual, graph, FreezePlan(weights=frozenset(node.name for node in graph)), "'all'")
+    assert report == FreezeReport(
+        frozen=residual.count_params(), trainable=0, trains=(), adapts=(), silenced={"drop": 0.5}, everything=True
+    )
+    before = [np.array(weight) for weight in residual.weights]
+    pixels = images((8, 8, 3))
+    features = residual(pixels, training=False)
+    np.testing.assert_array_equal(residual(pixels, training=True), features)
+    fit(residual)
+    for old, weight in zip(before, residual.weights, strict=True):
+        np.testing.assert_array_equal(weight, old)
+    np.testing.assert_array_equal(residual(pixels, training=True), features)
+
+
+def test_freeze_nothing_lets_everything_move(residual: keras.Model) -> None:
+    report = freeze(residual, read_graph(residual, "Residual"), FreezePlan(stochastic="on"), "'none'")
+    statistics = 2 * 4  # moving mean and variance do not train in any case
+    assert (report.frozen, report.trainable) == (statistics, residual.count_params() - statistics)
+    assert set(report.trains) == {
+        path for path in variables_by_path(residual) if not path.startswith(("norm/moving", "drop/"))
+    }
+    assert report.adapts == ("norm/moving_mean", "norm/moving_variance")
+    assert (report.silenced, report.everything) == ({}, False)
+    before = [np.array(weight) for weight in residual.weights]
+    fit(residual)
+    assert all(not np.array_equal(old, weight) for old, weight in zip(before, residual.weights, strict=True))
+    pixels = images((8, 8, 3))
+    assert not np.array_equal(residual(pixels, training=True), residual(pixels, training=False))
+
+
+def test_freeze_some_moves_the_others_only(residual: keras.Model) -> None:
+    freeze(residual, read_graph(residual, "Residual"), FreezePlan(weights=frozenset({"stem", "norm"})), "'some'")
+    before = {weight.path: np.array(weight) for weight in residual.weights}
+    fit(residual)
+    moved = {
+        path for path, old in before.items() if not np.array_equal(old, next(w for w in residual.weights if w.path == path))
+    }
+    assert moved == {path for path in before if not path.startswith(("stem/", "norm/"))}
+
+
+def test_freeze_norm_keeps_the_statistics_while_the_rest_trains(residual: keras.Model) -> None:
+    freeze(residual, read_graph(residual, "Residual"), FreezePlan(norm=frozenset({"norm"})), "'norm'")
+    assert [layer.name for layer in residual.layers if not layer.trainable] == ["norm"]
+
+
+def test_freeze_reaches_a_layer_of_a_nested_model() -> None:
+    inner = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Conv2D(2, 1, name="conv")], name="inner")
+    inputs = keras.Input((4, 4, 2))
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 1, name="end")(inner(inputs)))
+    freeze(model, read_graph(model, "Nested"), FreezePlan(weights=frozenset({"inner/conv"})), "'some'")
+    assert {weight.path for weight in model.trainable_weights} == {"end/kernel", "end/bias"}
+
+
+def test_freeze_reaches_a_shared_layer_by_any_of_its_calls() -> None:
+    inputs = keras.Input((4,))
+    shared = keras.layers.Dense(4, name="shared")
+    model = keras.Model(inputs, shared(shared(inputs)))
+    freeze(model, read_graph(model, "Shared"), FreezePlan(weights=frozenset({"shared:1"})), "'some'")
+    assert model.trainable_weights == []
+
+
+def test_freeze_silences_what_inherits_from_dropout() -> None:
+    @keras.saving.register_keras_serializable("tests")
+    class Harder(keras.layers.Dropout):
+        pass
+
+    inputs = keras.Input((4, 4, 2))
+    model = keras.Model(inputs, Harder(0.5, name="harder")(inputs))
+    report = freeze(model, read_graph(model, "Net"), FreezePlan(), "'all'")
+    assert report.silenced == {"harder": 0.5}
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.RandomFlip(name="random"),
+        keras.layers.TimeDistributed(keras.layers.Dropout(0.5), name="random"),
+    ],
+)
+def test_freeze_refuses_what_it_cannot_silence(layer: keras.Layer) -> None:
+    inputs = keras.Input((4, 4, 2))
+    model = keras.Model(inputs, layer(inputs))
+    graph = read_graph(model, "Net")
+    with pytest.raises(OptionError) as caught:
+        freeze(model, graph, FreezePlan(), "'all'")
+    assert str(caught.value) == (
+        f"'random' is a {type(layer).__name__} that draws random numbers in training, and torso cannot turn that off\n"
+        "  fix: leave it out of the network, or choose a freeze policy that leaves random layers on"
+    )
+    freeze(model, graph, FreezePlan(stochastic="on"), "'none'")
+
+
+def test_freeze_nothing_wakes_what_came_frozen(residual: keras.Model) -> None:
+    residual.trainable = False
+    report = freeze(residual, read_graph(residual, "Residual"), FreezePlan(stochastic="on"), "'none'")
+    assert report.trainable == residual.count_params() - 2 * 4
+
+
+def test_freeze_blames_a_policy_that_selects_what_is_not_there(residual: keras.Model) -> None:
+    with pytest.raises(PluginError) as caught:
+        freeze(residual, read_graph(residual, "Residual"), FreezePlan(weights=frozenset({"steam"})), "'acme/some'")
+    assert str(caught.value) == (
+        "freeze policy 'acme/some' selected 'steam', and that is not in the trunk\n  did you mean: 'stem'"
+    )
+
+
+# --- each policy ---------------------------------------------------------------------------------------------------------
+
+POLICIES: list[Any] = [
+    {"through": {"at": "C1", "norm": "train"}},
+    "norm_only",
+    "adapt_norm",
+    *(
+        pytest.param(policy, marks=pytest.mark.slow)
+        for policy in ("all", "none", {"through": "C1"}, {"last": {"blocks": 1, "stochastic": "off"}}, "acme/edges")
+    ),
+]
+PLUGIN = """
+import torso
+
+def build(*, input_shape):
+    import keras
+    layers, ops = keras.layers, keras.ops
+    images = keras.Input(input_shape, name="images")
+    {body}
+
+def edges(graph, options):
+    norm = {{node.name for node in graph if node.kind == "BatchNormalization"}}
+    return torso.FreezePlan(weights={{graph.nodes[1].name}}, norm=norm, stochastic="on")
+
+def most(graph, options):
+    return torso.FreezePlan(weights={{node.name for node in graph}} - {{graph.end.name}}, stochastic="on")
+
+@torso.hookimpl
+def torso_architectures():
+    yield torso.Architecture(
+        name="Net", family="Net", builder=f"{{__name__}}:build", input=torso.InputRules(default=(8, 8)),
+        preprocessing=torso.Preprocessing(divide=255.0),
+    )
+
+@torso.hookimpl
+def torso_freeze_policies():
+    yield torso.FreezePolicy(name="edges", doc="The first layer is frozen, and every normalisation.", select=edges)
+    yield torso.FreezePolicy(name="most", doc="All is frozen but the end.", select=most)
+"""
+Create = Callable[..., torso.Backbone]
+
+
+@pytest.fixture
+def create(tmp_path: Path) -> Create:
+    """Builds ``Net``, whose builder has these lines, or another network."""
+
+    def create(body: str = "return images", architecture: str = "Net", **spec: Any) -> torso.Backbone:
+        (tmp_path / "plugins").mkdir(exist_ok=True)
+        (tmp_path / "plugins" / "acme.py").write_text(PLUGIN.format(body=body))
+        registry = torso.Registry.load(plugins_dirs=[tmp_path / "plugins"], discover=False)
+        return torso.create_backbone(architecture, weights="none", registry=registry, **spec)
+
+    return create
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return found
+
+
+def moving(report: Any) -> set[str]:
+    return {*report["trains"], *report["adapts"]}
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_training_moves_what_the_report_says_built_loaded_and_loaded_by_keras(
+    create: Create, tmp_path: Path, policy: Any
+) -> None:
+    spec: dict[str, Any] = {"options": {"alpha": 0.35}, "input": {"size": [32, 32]}, "truncate": {"level": "C2"}}
+    loose = create(architecture="MobileNetV2", freeze="none", **spec)
+    settle(loose.model, images((32, 32, 3)) / 255)  # while its statistics follow the data
+    backbone = create(architecture="MobileNetV2", freeze=policy, **spec)
+    backbone.model.set_weights(loose.model.get_weights())
+    report = backbone.manifest["frozen"]
+    assert report["everything"] == (not moving(report)) == (policy == "all")
+    folder = backbone.save(tmp_path / "saved")
+    lost = set(manifest(folder)["frozen"]["lost_by_keras"])
+    assert bool(lost) == (policy == "adapt_norm")  # the held scale and offset
+    assert moved_by(backbone.model) == moving(report)
+    assert moved_by(torso.load(folder).model) == moving(report)
+    assert moved_by(keras.models.load_model(folder / "model.keras")) == moving(report) | lost
+
+
+# --- what Keras loses ----------------------------------------------------------------------------------------------------
+
+ATTENTION = """x = layers.Reshape((16, 4))(layers.Conv2D(4, 3, strides=2, padding="same", name="stem")(images))
+    x = layers.{layer}(name="attention")(x, x)
+    return keras.Model(images, layers.Dense(3, name="end")(x))"""
+LOST = {
+    "attention": ATTENTION.format(layer="MultiHeadAttention").replace("(name", "(2, 2, name"),
+    "grouped": ATTENTION.format(layer="GroupQueryAttention").replace("(name", "(2, 2, 1, name"),
+    "bidirectional": """x = layers.Reshape((8, 24))(images)
+    x = layers.Bidirectional(layers.LSTM(3, return_sequences=True))(layers.Dense(4, name="stem")(x))
+    return keras.Model(images, layers.Dense(3, name="end")(x))""",
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_layer_made_of_others_is_frozen_again_after_load_and_by_keras_alone_is_not(
+    create: Create, tmp_path: Path, name: str
+) -> None:
+    backbone = create(LOST[name])
+    inner = {
+        path for path in variables_by_path(backbone.model) if not path.startswith(("stem", "end")) and "seed" not in path
+    }
+    folder = backbone.save(tmp_path / "saved")
+    lost = set(manifest(folder)["frozen"]["lost_by_keras"])
+    assert lost == (set() if name == "bidirectional" else inner)  # a wrapper's own are saved with it
+    loaded = torso.load(folder)
+    assert torso.verify(folder).holds
+    assert under_a_head(backbone.model) == under_a_head(loaded.model) == set()
+    assert moved_by(loaded.model) == set()
+    plain = keras.models.load_model(folder / "model.keras")
+    assert under_a_head(plain) == lost
+    assert moved_by(plain) <= lost
+    assert bool(moved_by(plain)) == bool(lost)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name == "grouped" else ()) for name in LOST])
+def test_a_layer_made_of_others_is_partly_frozen_after_load_as_it_was_before(
+    create: Create, tmp_path: Path, name: str
+) -> None:
+    backbone = torso.load(create(LOST[name], freeze="acme/most").save(tmp_path / "most"))
+    assert under_a_head(backbone.model) == {"end/kernel", "end/bias"} == set(backbone.manifest["frozen"]["trains"])
+    backbone.unfreeze()
+    again = torso.load(backbone.save(tmp_path / "none"))
+    assert len(under_a_head(again.model)) >= 10
+    assert under_a_head(again.model) == under_a_head(backbone.model) == set(again.manifest["frozen"]["trains"])
+
+
+def test_what_was_frozen_by_hand_within_a_layer_is_frozen_after_load(create: Create, tmp_path: Path) -> None:
+    backbone = create(LOST["attention"], freeze="none")
+    (query,) = [one for one in inner_layers(backbone.model.get_layer("attention")) if one.name == "query"]
+    query.trainable = False
+    backbone.model.get_layer("end").bias.trainable = False
+    expected = set(variables_by_path(backbone.model)) - {"attention/query/kernel", "attention/query/bias", "end/bias"}
+    folder = backbone.save(tmp_path / "saved")
+    assert set(manifest(folder)["frozen"]["trains"]) == expected
+    assert manifest(folder)["frozen"]["lost_by_keras"] == ["attention/query/kernel", "attention/query/bias", "end/bias"]
+    assert under_a_head(torso.load(folder).model) == expected
+
+
+KEPT = {
+    "norm in a wrapper": """x = layers.TimeDistributed(layers.BatchNormalization())(layers.Conv2D(3, 1, name="stem")(images))
+    return keras.Model(images, layers.Conv2D(2, 1, name="end")(x))""",
+    "renormalised": """x = layers.BatchNormalization(renorm=True)(layers.Conv2D(3, 1, name="stem")(images))
+    return keras.Model(images, layers.Conv2D(2, 1, name="end")(x))""",
+    "a norm called twice": """norm = layers.BatchNormalization()
+    x = norm(layers.Conv2D(3, 1, name="conv")(norm(layers.Conv2D(3, 1, name="stem")(images))))
+    return keras.Model(images, layers.Conv2D(2, 1, name="end")(x))""",
+    "a norm in a part that is called twice": """part = keras.Sequential([layers.Conv2D(3, 1), layers.BatchNormalization()])
+    return keras.Model(images, layers.Conv2D(2, 1, name="end")(part(part(layers.Conv2D(3, 1, name="stem")(images)))))""",
+    "noise and dropouts": """x = layers.SpatialDropout2D(0.3)(layers.Conv2D(8, 1, name="stem")(images))
+    x = layers.GaussianNoise(0.2)(x)
+    x = layers.AlphaDropout(0.4)(layers.GaussianDropout(0.1)(x))
+    return keras.Model(images, layers.Conv2D(2, 1, name="end")(x))""",
+}
+
+
+def quiet(model: keras.Model) -> bool:
+    """Whether training computes what is computed otherwise, and that is not the same for every image."""
+    pixels = images(model.input_shape[1:]) / 255
+    expected = np.asarray(model(pixels))
+    assert expected.std() > 1e-6
+    assert (expected[0] != expected[1]).any()
+    return all(np.array_equal(model(pixels, training=True), expected) for _ in range(3))
+
+
+@pytest.mark.parametrize("policy", ["all", "none"])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if "twice" in name else ()) for name in KEPT])
+def test_what_keras_keeps_is_the_same_whoever_loads_it(create: Create, tmp_path: Path, name: str, policy: str) -> None:
+    backbone = create(KEPT[name], freeze=policy)
+    randomize(backbone.model)
+    folder = backbone.save(tmp_path / "saved")
+    told = manifest(folder)["frozen"]
+    assert (told["everything"], told["lost_by_keras"]) == (policy == "all", [])
+    models = backbone.model, torso.load(folder).model, keras.models.load_model(folder / "model.keras")
+    for model in models:
+        assert quiet(model) == (policy == "all")
+        assert under_a_head(model) == set(told["trains"])
+        assert moved_by(model, steps=1) == moving(told)
+
+
+def test_a_network_whose_norms_bound_its_kernels_trains_after_load_as_it_did_before(create: Create, tmp_path: Path) -> None:
+    backbone = create(
+        """x = layers.SpectralNormalization(layers.Conv2D(3, 1), name="bounded")(images)
+    return keras.Model(images, layers.Conv2D(2, 1, name="end")(x))""",
+        freeze="none",
+    )
+    told = backbone.manifest["frozen"]
+    assert told["adapts"] == ["bounded/vector_u"]
+    assert moving(told) == set(variables_by_path(backbone.model))
+    loaded = torso.load(backbone.save(tmp_path / "saved"))
+    assert moved_by(loaded.model) == moved_by(backbone.model) == moving(told)
+
+
+def test_noise_that_was_off_in_the_file_is_as_strong_as_built_when_it_is_on_again(create: Create, tmp_path: Path) -> None:
+    backbone = torso.load(create(KEPT["noise and dropouts"]).save(tmp_path / "saved"))
+    rates = {"spatial_dropout2d": 0.3, "gaussian_noise": 0.2, "gaussian_dropout": 0.1, "alpha_dropout": 0.4}
+    assert backbone.manifest["frozen"]["silenced"] == rates
+    assert quiet(backbone.model)
+    backbone.unfreeze()
+    noisy = {name: layer for name, layer in leaves(backbone.model) if name in rates}
+    assert {name: getattr(layer, "rate", None) or layer.stddev for name, layer in noisy.items()} == rates
+    for layer in noisy.values():  # each of them draws anew
+        part = keras.Model(layer.input, layer.output)
+        given = np.ones((1, 8, 8, 8), "float32")
+        assert (np.asarray(part(given, training=True)) != np.asarray(part(given, training=True))).any()
+
+
+# --- what is easily got wrong ---------------------------------------------------------------------------------------------
+
+
+def attention(**options: Any) -> keras.Model:
+    inputs = keras.Input((4, 4))
+    return keras.Model(inputs, layers.MultiHeadAttention(2, 2, name="attention", **options)(inputs, inputs))
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_layer_that_was_made_not_trainable_is_frozen_to_its_last_variable(
+    monkeypatch: pytest.MonkeyPatch, private: bool
+) -> None:
+    """Keras does not hand the flag on to the layers within."""
+    model = attention(trainable=False)
+    assert len(under_a_head(model)) == 8
+    if not private:
+        monkeypatch.setattr(freezing, "inner_layers", lambda layer: [layer])
+    assert freeze_all(model).everything
+    assert under_a_head(model) == set()
+    freeze(model, read_graph(model, "Net"), FreezePlan(stochastic="on"), "'none'")
+    assert len(under_a_head(model)) == 8
+
+
+def test_a_layer_that_was_made_not_trainable_deep_within_another_is_frozen_too() -> None:
+    inputs = keras.Input((2, 3, 4))
+    made = layers.Bidirectional(layers.LSTM(2), name="both", trainable=False)
+    model = keras.Model(inputs, layers.TimeDistributed(keras.Sequential([keras.Input((3, 4)), made]), name="each")(inputs))
+    assert len(under_a_head(model)) == 6
+    freeze_all(model)
+    assert under_a_head(model) == set()
+
+
+def test_a_report_tells_what_would_train_under_a_head(residual: keras.Model) -> None:
+    freeze_all(residual)
+    residual.get_layer("stem").bias.trainable = True
+    report = report_of(residual)
+    assert (report.trains, report.trainable, report.everything) == (("stem/bias",), 4, False)
+
+
+@pytest.mark.parametrize("first", ["adapt", "norm"])
+def test_a_scale_that_was_held_trains_when_everything_does(residual: keras.Model, first: str) -> None:
+    graph = read_graph(residual, "Residual")
+    freeze(residual, graph, FreezePlan(**{first: frozenset({"norm"})}), "'first'")
+    assert not {"norm/gamma", "norm/beta"} & under_a_head(residual)
+    freeze(residual, graph, FreezePlan(stochastic="on"), "'none'")
+    assert {"norm/gamma", "norm/beta"} <= under_a_head(residual)
+
+
+def test_a_norm_that_is_to_adapt_does_so_whatever_else_is_frozen(residual: keras.Model) -> None:
+    model, norm = cut(residual, None, "residual"), frozenset({"norm"})
+    for axes in ({"adapt": norm}, {"adapt": norm, "norm": norm}):
+        report = freeze_all(model, **axes)
+        assert (report.trains, report.adapts) == ((), ("norm/moving_mean", "norm/moving_variance"))
+        assert moved_by(model) == {"norm/moving_mean", "norm/moving_variance"}
+
+
+def test_a_graph_of_another_model_is_a_mistake_that_does_not_pass_unnoticed(residual: keras.Model) -> None:
+    graph = read_graph(residual, "Residual")
+    other = keras.Model(residual.input, residual.get_layer("norm").output)
+    with pytest.raises(KeyError, match="pool"):
+        freeze(other, graph, FreezePlan(weights=frozenset({"stem", "pool"})), "'some'")
+
+
+def test_a_dropout_that_nested_models_share_is_off_in_what_is_frozen(create: Create, tmp_path: Path) -> None:
+    body = """drop = layers.Dropout(0.5, name="drop")
+    a = keras.Input(input_shape)
+    inner = keras.Model(a, drop(layers.Conv2D(3, 1, name="conv")(a)), name="inner")
+    return keras.Model(images, drop(layers.Conv2D(3, 1, name="end")(inner(images))))"""
+    backbone = create(body, freeze={"through": "inner/drop"})
+    inner = backbone.model.get_layer("inner")
+    assert inner.get_layer("drop") is backbone.model.get_layer("drop")
+    assert quiet(inner)
+    assert backbone.manifest["frozen"]["silenced"] == {"inner/drop": 0.5, "drop": 0.5}
+    assert quiet(torso.load(backbone.save(tmp_path / "saved")).model.get_layer("inner"))
+
+
+def test_a_layer_that_is_called_alone_too_is_frozen_with_the_wrapper_that_has_it() -> None:
+    dense = layers.Dense(4, name="dense")
+    inputs = keras.Input((3, 4))
+    model = keras.Model(inputs, dense(layers.TimeDistributed(dense, name="each")(inputs)))
+    for name in "each", "dense":
+        freeze(model, read_graph(model, "Net"), FreezePlan(weights=frozenset({name})), "'some'")
+        assert under_a_head(model) == set()
+
+
+def test_nested_models_that_came_frozen_say_that_they_train_where_they_do(create: Create) -> None:
+    body = """inner = keras.Sequential([layers.Conv2D(3, 1, name="conv")], name="inner")
+    x = inner(images)
+    inner.trainable = False
+    return keras.Model(images, layers.Conv2D(2, 1, name="end")(x))"""
+    inner = create(body, freeze="none").model.get_layer("inner")
+    assert inner.trainable
+    assert len(inner.trainable_weights) == 2
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.LSTM(2),
+        layers.GRU(2, dropout=0.0),
+        layers.Bidirectional(layers.SimpleRNN(2)),
+        layers.TimeDistributed(layers.Dropout(0.0)),
+        layers.RNN([layers.LSTMCell(2), layers.GRUCell(2)]),
+    ],
+    ids=lambda layer: layer.name,
+)
+def test_a_random_generator_that_is_asked_for_nothing_is_no_reason_to_refuse(layer: layers.Layer) -> None:
+    inputs = keras.Input((3, 4))
+    model = keras.Model(inputs, layer(inputs))
+    assert freeze_all(model).everything
+    values = np.random.default_rng(0).normal(size=(2, 3, 4))
+    np.testing.assert_array_equal(model(values, training=True), model(values))
+
+
+RANDOM = "draws random numbers in training, and torso cannot turn that off"
+CHANGES = "Keras changes in training, trainable or not"
+OTHERWISE = "computes otherwise in training, trainable or not"
+
+
+class DropPath(layers.Layer):
+    """Leaves a whole image out, and keeps no state; as in packages that draw with a seed of the process."""
+
+    def __init__(self, rate: float, **about: Any) -> None:
+        super().__init__(**about)
+        self.rate = rate
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if not training or not self.rate:
+            return x
+        kept = keras.random.uniform((keras.ops.shape(x)[0], 1, 1)) >= self.rate
+        return x * keras.ops.cast(kept, x.dtype)
+
+
+class Always(layers.Layer):
+    """Is random out of training too."""
+
+    def call(self, x: Any) -> Any:
+        return x + keras.random.normal(keras.ops.shape(x))
+
+
+class Drawing(layers.Layer):
+    """Is random out of training too, and draws with TensorFlow, which keeps the state of that to itself."""
+
+    def call(self, x: Any) -> Any:
+        return x + tf.random.normal(tf.shape(x))
+
+
+class Counting(layers.Layer):
+    """Counts its calls in a weight that does not train."""
+
+    def build(self, shape: Any) -> None:
+        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if training:
+            self.count.assign_add(1.0)
+        return x
+
+
+class Codebook(layers.Layer):
+    """Lets its entries follow what it sees, in training or not."""
+
+    def build(self, shape: Any) -> None:
+        self.entries = self.add_weight(shape=shape[-1:], trainable=False)
+
+    def call(self, x: Any) -> Any:
+        self.entries.assign(0.9 * self.entries + 0.1 * keras.ops.mean(x, axis=(0, 1)))
+        return x - self.entries
+
+
+class Centred(layers.Layer):
+    """Takes the mean of the batch away in training: nothing is random, and nothing has a state."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return x - keras.ops.mean(x, axis=0, keepdims=True) if training else x
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape
+
+
+class Mixed(layers.Layer):
+    """A layer within, whose random numbers nothing tells of."""
+
+    def __init__(self, **about: Any) -> None:
+        super().__init__(**about)
+        self.inner = DropPath(0.01)
+
+    def call(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+class Rarely(layers.Layer):
+    """Draws in a branch that is hardly ever taken, and in training or not."""
+
+    def call(self, x: Any) -> Any:
+        shape = keras.ops.shape(x)
+        return keras.ops.cond(keras.ops.max(x) > 1e9, lambda: x + keras.random.normal(shape), lambda: x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "does"),
+    [
+        (layers.LSTM(2, recurrent_dropout=0.1), RANDOM),
+        (layers.Bidirectional(layers.GRU(2, dropout=0.1)), RANDOM),
+        (layers.RNN([layers.LSTMCell(2), layers.GRUCell(2, dropout=0.1)]), RANDOM),
+        (layers.TimeDistributed(layers.Dropout(0.1)), RANDOM),
+        (layers.LSTM(2, stateful=True), CHANGES),
+        (layers.SpectralNormalization(layers.Dense(2)), CHANGES),
+        (layers.TimeDistributed(layers.SpectralNormalization(layers.Dense(2))), CHANGES),
+        (layers.Lambda(lambda x: keras.random.dropout(x, 0.1)), OTHERWISE),
+        *((kind(name="it"), OTHERWISE)
+          for kind in (Always, Drawing, Counting, Codebook, Centred, Mixed, Rarely)),
+        (DropPath(0.01), OTHERWISE),
+        (layers.TimeDistributed(Centred()), OTHERWISE),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, layers.Layer) else "",
+)  # fmt: skip
+def test_what_training_changes_all_the_same_is_refused_and_nothing_is_changed(layer: layers.Layer, does: str) -> None:
+    inputs = keras.Input((3, 4), batch_size=2)
+    x = layers.Dropout(0.5, name="drop")(layers.Dense(4, name="dense")(inputs))
+    called = layer(x)
+    model = keras.Model(inputs, layers.Dense(4, name="end")(called))
+    model.get_layer("dense").bias.trainable = False  # by hand
+    flags = {path: variable.trainable for path, variable in variables_by_path(model).items()}
+    config = model.get_config()
+    with pytest.raises(OptionError) as caught:
+        freeze_all(model)
+    fix = "leaves random layers on" if does == RANDOM else "lets it train"
+    assert str(caught.value) == (
+        f"{layer.name!r} is a {type(layer).__name__} that {does}\n"
+        f"  fix: leave it out of the network, or choose a freeze policy that {fix}"
+    )
+    assert {path: variable.trainable for path, variable in variables_by_path(model).items()} == flags
+    assert model.get_config() == config
+    freeze(model, read_graph(model, "Net"), FreezePlan(weights=frozenset({"dense"}), stochastic="on"), "'some'")
+    assert {path.split("/")[0] for path in under_a_head(model)} <= {layer.name, "end"}
+
+
+def test_a_layer_of_another_package_that_is_called_like_one_of_keras_is_not_taken_for_that() -> None:
+    class StochasticDepth(DropPath):
+        pass
+
+    inputs = keras.Input((3, 4))
+    model = keras.Model(inputs, StochasticDepth(0.0, name="path")(inputs))
+    assert freeze_all(model).silenced == {}
+    model.get_layer("path").rate = 0.5
+    with pytest.raises(OptionError, match="'path' is a StochasticDepth that computes otherwise in training"):
+        freeze_all(model)
+
+
+class Block(layers.Layer):
+    """What packages have: layers within, normalisation among them, several inputs, and a path that is left out at times."""
+
+    def __init__(self, **about: Any) -> None:
+        super().__init__(**about)
+        self.dense, self.norm, self.drop = layers.Dense(4), layers.BatchNormalization(), DropPath(0.0)
+
+    def build(self, x_shape: Any, other_shape: Any, more_shape: Any = None) -> None:
+        for layer in self.dense, self.norm:
+            layer.build(x_shape)
+
+    def call(self, x: Any, other: Any, more: Any = None) -> Any:
+        return self.drop(self.norm(self.dense(x))) + other + (0 if more is None else more)
+
+
+class Harder(layers.Dropout):
+    """A dropout of another package."""
+
+
+def of_block(inputs: Any) -> Any:
+    x = layers.Dense(4)(inputs)
+    block = Block(name="block")
+    return block(block(x, inputs), inputs, more=Harder(0.5)(x))
+
+
+def of_nested(inputs: Any) -> Any:
+    inner = keras.Input((3, 4))
+    return keras.Model(inner, Block(name="block")(inner, inner), name="inner")(Harder(0.5)(inputs))
+
+
+@pytest.mark.parametrize("build", [of_block, of_nested], ids=["called twice", "nested"])
+def test_a_layer_of_another_package_that_training_does_not_change_is_frozen(build: Callable[[Any], Any]) -> None:
+    inputs = keras.Input((3, 4))
+    model = keras.Model(inputs, build(inputs))
+    randomize(model)
+    assert len(under_a_head(model)) >= 4
+    report = freeze_all(model)
+    assert report.everything
+    assert list(report.silenced.values()) == [0.5]
+    assert under_a_head(model) == set()
+    values = np.random.default_rng(0).normal(size=(2, 3, 4))
+    np.testing.assert_array_equal(model(values, training=True), model(values))
+    freeze(model, read_graph(model, "Net"), FreezePlan(stochastic="on"), "'none'")
+    assert report_of(model).adapts
+    assert (np.asarray(model(values, training=True)) != np.asarray(model(values))).any()
+
+
+def test_a_layer_that_cannot_be_drawn_as_a_graph_is_taken_at_its_word() -> None:
+    class Eager(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return keras.ops.convert_to_tensor(np.asarray(x) * 2)
+
+        def compute_output_spec(self, x: Any) -> Any:
+            return keras.KerasTensor(x.shape, x.dtype)
+
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, Eager()(inputs))
+    assert freeze_all(model).everything
+    assert np.asarray(model(np.ones((1, 4)), training=True)).tolist() == [[2, 2, 2, 2]]
+
+
+def test_the_stochastic_depth_of_keras_own_convnext_is_turned_off_and_on_again(create: Create, tmp_path: Path) -> None:
+    """Its layer has no random generator of its own, so that nothing tells of it but its name."""
+    body = """from keras.src.applications.convnext import ConvNeXt
+    return ConvNeXt(
+        depths=[1, 1, 1, 1], projection_dims=[4, 4, 4, 4], drop_path_rate=0.5, include_top=False,
+        include_preprocessing=False, weights=None, input_shape=input_shape, name="convnext_tiny",
+    )"""
+    backbone = create(body, input={"size": [32, 32]})
+    randomize(backbone.model)
+    rates = backbone.manifest["frozen"]["silenced"]
+    assert [round(rate, 3) for rate in rates.values()] == [0.167, 0.333, 0.5]
+    assert quiet(backbone.model)
+    loaded = torso.load(backbone.save(tmp_path / "saved"))
+    assert quiet(loaded.model)
+    loaded.unfreeze()
+    assert {name: layer.drop_path_rate for name, layer in leaves(loaded.model) if name in rates} == rates
+    assert not quiet(loaded.model)

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import keras
+import pytest
+
+from torso.errors import CutError
+from torso.modeling.graph_reader import features_of, read_graph
+
+
+def test_read_graph_lists_every_call_of_a_layer_or_op_in_topological_order(residual: keras.Model) -> None:
+    graph = read_graph(residual, "Residual")
+    found = [(node.name, node.kind, node.inputs, node.shape, node.stride, node.parameters) for node in graph]
+    assert found == [
+        ("image", "InputLayer", (), (8, 8, 3), 1, 0),
+        ("stem", "Conv2D", ("image",), (4, 4, 4), 2, 3 * 3 * 3 * 4 + 4),
+        ("conv2d", "Conv2D", ("stem",), (4, 4, 4), 2, 3 * 3 * 4 * 4 + 4),
+        ("norm", "BatchNormalization", ("conv2d",), (4, 4, 4), 2, 4 * 4),
+        ("drop", "Dropout", ("norm",), (4, 4, 4), 2, 0),
+        ("join", "Add", ("drop", "stem"), (4, 4, 4), 2, 0),
+        ("add", "Add", ("join",), (4, 4, 4), 2, 0),
+        ("pool", "MaxPooling2D", ("add",), (2, 2, 4), 4, 0),
+        ("conv2d_1", "Conv2D", ("pool",), (2, 2, 6), 4, 4 * 6 + 6),
+    ]
+    assert [node.name for node in graph if node.is_op] == ["add"]
+
+
+def test_read_graph_counts_the_parameters_that_keras_counts(residual: keras.Model) -> None:
+    assert sum(node.parameters for node in read_graph(residual, "Residual")) == residual.count_params()
+
+
+def test_read_graph_gives_the_same_names_whatever_was_built_before(residual: keras.Model) -> None:
+    first = read_graph(residual, "Residual")
+    for _ in range(3):
+        keras.layers.Conv2D(1, 1)
+    assert read_graph(keras.models.clone_model(residual), "Residual") == first
+
+
+def test_read_graph_flattens_nested_models_and_finds_their_end_by_their_own_name() -> None:
+    inner_input = keras.Input((4, 4, 2))
+    convolved = keras.layers.Conv2D(2, 1, name="conv")(inner_input)
+    inner = keras.Model(inner_input, keras.layers.ReLU(name="act")(convolved), name="inner")
+    chain = keras.Sequential([keras.layers.Conv2D(3, 2, strides=2, name="down"), keras.layers.ReLU()], name="chain")
+    inputs = keras.Input((4, 4, 2), name="image")
+    graph = read_graph(keras.Model(inputs, chain(inner(inputs))), "Nested")
+    assert [(node.name, node.inputs, node.shape) for node in graph] == [
+        ("image", (), (4, 4, 2)),
+        ("inner/conv", ("image",), (4, 4, 2)),
+        ("inner/act", ("inner/conv",), (4, 4, 2)),
+        ("chain/down", ("inner/act",), (2, 2, 3)),
+        ("chain/re_lu", ("chain/down",), (2, 2, 3)),
+    ]
+    assert graph["inner"].name == "inner/act"
+    assert graph["chain"].name == "chain/re_lu"
+
+
+def test_read_graph_numbers_the_calls_of_a_shared_layer() -> None:
+    inputs = keras.Input((4, 4, 2), name="image")
+    shared = keras.layers.Conv2D(2, 1, name="shared")
+    graph = read_graph(keras.Model(inputs, shared(keras.layers.ReLU(name="act")(shared(inputs)))), "Shared")
+    assert [(node.name, node.inputs) for node in graph] == [
+        ("image", ()),
+        ("shared:0", ("image",)),
+        ("act", ("shared:0",)),
+        ("shared:1", ("act",)),
+    ]
+
+
+def test_read_graph_finds_the_end_of_models_within_models_by_the_name_of_each() -> None:
+    deep = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Conv2D(2, 1, name="conv")], name="deep")
+    deeper = keras.Sequential([keras.Input((4, 4, 2)), deep], name="outer")
+    graph = read_graph(keras.Model(inputs := keras.Input((4, 4, 2), name="image"), deeper(inputs)), "Nested")
+    assert [node.name for node in graph] == ["image", "outer/deep/conv"]
+    assert graph["outer/deep"] == graph["outer"] == graph.end
+
+
+def test_read_graph_tells_the_layer_whose_calls_lie_in_a_nested_model_that_is_called_twice() -> None:
+    inner = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Conv2D(2, 1, name="conv")], name="inner")
+    inputs = keras.Input((4, 4, 2), name="image")
+    graph = read_graph(keras.Model(inputs, inner(inner(inputs))), "Twice")
+    assert [(node.name, node.layer) for node in graph] == [
+        ("image", ""),
+        ("inner:0/conv", "inner/conv"),
+        ("inner:1/conv", "inner/conv"),
+    ]
+
+
+def test_read_graph_loses_the_stride_where_there_is_no_map_of_cells() -> None:
+    inputs = keras.Input((4, 4, 2))
+    pooled = keras.layers.GlobalAveragePooling2D(keepdims=True)(inputs)
+    scaled = keras.layers.Multiply()([inputs, keras.layers.Conv2D(2, 1)(pooled)])
+    up = keras.layers.UpSampling2D(2)(keras.layers.AveragePooling2D(4)(scaled))
+    graph = read_graph(keras.Model(inputs, keras.layers.Flatten()(up)), "Gate")
+    assert [(node.kind, node.stride) for node in graph] == [
+        ("InputLayer", 1), ("GlobalAveragePooling2D", None), ("Conv2D", None), ("Multiply", 1),
+        ("AveragePooling2D", 4), ("UpSampling2D", 2), ("Flatten", None),
+    ]  # fmt: skip
+
+
+def test_read_graph_refuses_a_model_without_a_graph() -> None:
+    class Subclassed(keras.Model):
+        def call(self, inputs: object) -> object:
+            return inputs
+
+    with pytest.raises(CutError) as caught:
+        read_graph(Subclassed(), "acme/eyenet")
+    assert str(caught.value) == (
+        "acme/eyenet has no graph to cut: its Subclassed is not a functional model\n"
+        "  cause: a subclassed model computes in Python code, and that cannot be cut\n"
+        "  fix: let the builder return keras.Model(inputs, outputs)"
+    )
+
+
+def test_a_model_with_several_outputs_has_an_end_for_each_in_their_order() -> None:
+    inputs = keras.Input((4,))
+    model = keras.Model(
+        inputs, {"zeta": keras.layers.Dense(2, name="b")(inputs), "alpha": keras.layers.Dense(1, name="a")(inputs)}
+    )
+    graph = read_graph(model, "Twins")
+    assert graph.ends == ("b", "a")
+    assert [(feature.name, feature.node, feature.shape) for feature in features_of(model, graph)] == [
+        ("zeta", "b", (2,)),
+        ("alpha", "a", (1,)),
+    ]
+    listed = keras.Model(inputs, [model.get_layer("b").output, model.get_layer("a").output])
+    assert [feature.name for feature in features_of(listed, read_graph(listed, "Twins"))] == ["b", "a"]
+
+
+def test_read_graph_refuses_a_model_that_gives_one_node_twice() -> None:
+    inputs = keras.Input((4,))
+    outputs = keras.layers.Dense(1, name="a")(inputs)
+    with pytest.raises(CutError) as caught:
+        read_graph(keras.Model(inputs, [outputs, outputs]), "Twins")
+    assert str(caught.value) == (
+        "Twins has several outputs that are of one node, 'a'\n  fix: let the builder return each node once"
+    )
+
+
+def test_read_graph_refuses_two_nodes_of_one_name() -> None:
+    inputs = keras.Input((4,))
+    twice = keras.layers.Dense(4, name="a")
+    outputs = keras.layers.Dense(4, name="a:1")(twice(twice(inputs)))
+    with pytest.raises(CutError) as caught:
+        read_graph(keras.Model(inputs, outputs), "Net")
+    assert str(caught.value) == (
+        "two nodes would be called 'a:1'\n  fix: give that layer a name without a colon, and each layer one of its own"
+    )

@@ -1,0 +1,612 @@
+"""Pictures of any size become pixels of one, as the recipe says, and files that are no pictures are told apart."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings, strategies
+from networks import assert_same_and_meaningful
+from PIL import Image
+
+import torso
+from torso.contracts.preprocessing import INTERPOLATIONS, Transform
+from torso.modeling.image_transform import transform_images
+
+SQUARE = (28, 28, 3)
+CROP = Transform()
+STRETCH = Transform(fit="stretch")
+WHOLE = Transform(crop=1.0)
+
+
+def noise(*shape: int, dtype: str = "uint8", seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(dtype)
+
+
+def picture(height: int = 40, width: int = 60) -> np.ndarray:
+    """Three gradients, which survive JPEG."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    return np.stack([rows * 255 / height, columns * 255 / width, (rows + columns) * 255 / (height + width)], -1).astype(
+        "uint8"
+    )
+
+
+def one(pictures: Any, recipe: Transform = CROP, shape: tuple[int | None, int | None, int] = SQUARE) -> np.ndarray:
+    (pixels,) = transform_images(pictures, recipe, shape)
+    return pixels
+
+
+def failure(pictures: Any, shape: tuple[int | None, int | None, int] = SQUARE, recipe: Transform = CROP) -> str:
+    with pytest.raises(torso.TorsoError) as caught:
+        transform_images(pictures, recipe, shape)
+    return f"{type(caught.value).__name__}: {caught.value}"
+
+
+# The recipe.
+
+
+def weights_by_hand(before: int, after: int, *, antialias: bool) -> np.ndarray:
+    """How much each old pixel counts for each new one: a triangle around its centre, as wide as the pixels are far apart."""
+    scale = before / after
+    reach = max(scale, 1.0) if antialias else 1.0
+    centres = (np.arange(after) + 0.5) * scale
+    distances = np.abs(np.arange(before) + 0.5 - centres[:, None])
+    if not antialias:  # what lies over the edge counts as the pixel there
+        distances = np.abs(np.arange(-1, before + 1) + 0.5 - centres[:, None])
+    triangle = np.clip(1 - distances / reach, 0, None)
+    if not antialias:
+        triangle[:, 1] += triangle[:, 0]
+        triangle[:, -2] += triangle[:, -1]
+        triangle = triangle[:, 1:-1]
+    return triangle / triangle.sum(1, keepdims=True)
+
+
+def resized_by_hand(image: np.ndarray, height: int, width: int, *, antialias: bool = True) -> np.ndarray:
+    rows = weights_by_hand(image.shape[0], height, antialias=antialias)
+    columns = weights_by_hand(image.shape[1], width, antialias=antialias)
+    return np.einsum("ai,bj,ijc->abc", rows, columns, image.astype("float64"))
+
+
+def cropped_by_hand(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
+
+
+SIZES = [
+    (40, 60),
+    (60, 40),
+    (41, 67),
+    (300, 33),
+    (28, 28),
+    (32, 32),
+    (3, 4),
+    (4, 3),
+    (1, 1),
+    (2, 31),
+    (1, 50),
+    (50, 1),
+    (129, 128),
+]
+each_size = pytest.mark.parametrize("size", SIZES, ids=["×".join(map(str, size)) for size in SIZES])
+
+
+@each_size
+@pytest.mark.parametrize("antialias", [True, False])
+def test_the_shorter_side_fits_and_the_middle_is_kept(size: tuple[int, int], antialias: bool) -> None:
+    image = noise(*size, 3)
+    shorter = 28 / 0.875
+    assert shorter == 32
+    height, width = (round(side * shorter / min(size)) for side in size)
+    expected = cropped_by_hand(resized_by_hand(image, height, width, antialias=antialias), 28, 28)
+    pixels = one(image, Transform(antialias=antialias))
+    assert pixels.dtype == "float32"
+    np.testing.assert_allclose(pixels, expected, atol=0.01)
+    assert np.ptp(pixels) > 1 or size == (1, 1)
+
+
+@each_size
+def test_stretching_fits_both_sides_and_keeps_the_middle(size: tuple[int, int]) -> None:
+    image = noise(*size, 3)
+    np.testing.assert_allclose(one(image, STRETCH), cropped_by_hand(resized_by_hand(image, 32, 32), 28, 28), atol=0.01)
+    np.testing.assert_allclose(one(image, replace(STRETCH, crop=1.0)), resized_by_hand(image, 28, 28), atol=0.01)
+
+
+@pytest.mark.parametrize(("shape", "between"), [((20, 30, 3), (30, 45)), ((30, 20, 3), (30, 20))])
+def test_the_side_that_fits_is_the_one_that_needs_more(shape: tuple[int, int, int], between: tuple[int, int]) -> None:
+    image = noise(60, 90, 3) if shape == (20, 30, 3) else noise(60, 40, 3)
+    recipe = Transform(crop=2 / 3)
+    if shape == (30, 20, 3):
+        between = (45, 30)
+    expected = cropped_by_hand(resized_by_hand(image, *between), *shape[:2])
+    np.testing.assert_allclose(one(image, recipe, shape), expected, atol=0.01)
+
+
+@pytest.mark.parametrize("size", [(60, 90), (90, 60), (33, 100), (64, 64)])
+def test_the_recipe_is_the_one_of_keras_layers(size: tuple[int, int]) -> None:
+    image = picture(*size)
+    scaled = [round(side * 32 / min(size)) for side in size]
+    resized = keras.layers.Resizing(*scaled, antialias=True)(image[None].astype("float32"))
+    assert_same_and_meaningful(one(image), np.asarray(keras.layers.CenterCrop(28, 28)(resized))[0])
+
+
+def test_a_square_picture_is_what_keras_makes_of_it_with_its_proportions() -> None:
+    image = picture(56, 56)
+    kept = keras.layers.Resizing(28, 28, antialias=True, crop_to_aspect_ratio=True)(image[None].astype("float32"))
+    assert_same_and_meaningful(one(image, WHOLE), np.asarray(kept)[0])
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("antialias", [True, False])
+def test_every_interpolation_is_that_of_tensorflow_within_the_range_of_pixels(interpolation: str, antialias: bool) -> None:
+    board = np.where((np.indices((40, 60)).sum(0) // 5 % 2)[..., None], 255, np.uint8([0, 60, 90])).astype("uint8")
+    recipe = Transform(interpolation=interpolation, antialias=antialias)
+    pixels = one(board, recipe)
+    plain = tf.image.resize(board, (32, 48), interpolation, antialias=antialias).numpy().astype("float32")[2:30, 10:38]
+    assert_same_and_meaningful(pixels, plain.clip(0, 255))
+    if "lanczos" in interpolation:
+        assert plain.min() < 0  # or nothing would have been held
+        assert plain.max() > 255
+
+
+def test_a_picture_of_the_size_itself_is_left_as_it_is_where_all_is_kept() -> None:
+    image = noise(28, 28, 3)
+    np.testing.assert_array_equal(one(image, WHOLE), image)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float16", "float32", "float64"])
+def test_pixels_of_any_type_give_the_same(dtype: str) -> None:
+    image = noise(40, 60, 3)
+    assert_same_and_meaningful(one(image.astype(dtype)), one(image))
+
+
+def test_float_pixels_beyond_bytes_are_kept() -> None:
+    image = noise(40, 60, 3).astype("float32") - 20
+    pixels = one(image, Transform(interpolation="nearest", antialias=False))
+    assert -20 <= pixels.min() < -10
+    assert_same_and_meaningful(pixels + 20, one(image + 20, Transform(interpolation="nearest", antialias=False)))
+
+
+@given(
+    height=strategies.integers(1, 70),
+    width=strategies.integers(1, 70),
+    target=strategies.tuples(strategies.integers(1, 40), strategies.integers(1, 40)),
+    fit=strategies.sampled_from(["crop", "stretch"]),
+    crop=strategies.floats(0.1, 1.0),
+    interpolation=strategies.sampled_from(INTERPOLATIONS),
+    antialias=strategies.booleans(),
+    channels=strategies.sampled_from([1, 3, 5]),
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_every_picture_and_every_recipe_give_the_size_and_stay_in_the_range(
+    height: int, width: int, target: tuple[int, int], channels: int, **recipe: Any
+) -> None:
+    for image in noise(height, width, channels), np.full((height, width, channels), 200, "uint8"):
+        before = image.copy()
+        pixels = transform_images(image, Transform(**recipe), (*target, channels))
+        assert pixels.shape == (1, *target, channels)
+        assert pixels.dtype == "float32"
+        assert 0 <= pixels.min() <= pixels.max() <= 255
+        if recipe["interpolation"] in ("nearest", "bilinear", "area", "gaussian"):
+            assert image.min() - 0.01 <= pixels.min() <= pixels.max() <= image.max() + 0.01
+        np.testing.assert_array_equal(image, before)
+    np.testing.assert_allclose(pixels, 200, atol=0.01)  # one colour stays what it is
+
+
+# What it takes.
+
+
+def test_several_pictures_of_several_sizes_become_one_batch(tmp_path: Path) -> None:
+    path = written(tmp_path, "png", picture())
+    pictures = [noise(40, 60, 3), path, noise(33, 29, 3, dtype="float32"), str(path)]
+    pixels = transform_images(pictures, CROP, SQUARE)
+    for position, image in enumerate([noise(40, 60, 3), picture(), noise(33, 29, 3), picture()]):
+        assert_same_and_meaningful(pixels[position], one(image))
+
+
+WRAPPED: dict[str, Callable[[list[np.ndarray]], Any]] = {
+    "list": list,
+    "tuple": tuple,
+    "generator": iter,
+    "batch": np.stack,
+    "tensor": lambda images: tf.stack(images),
+    "list of tensors": lambda images: [tf.constant(image) for image in images],
+    "array of arrays": lambda images: objects(images),
+    "Pillow's": lambda images: [Image.fromarray(image) for image in images],
+}
+
+
+def objects(values: list[Any]) -> np.ndarray:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_pictures_come_in_many_ways(wrap: Callable[[list[np.ndarray]], Any]) -> None:
+    images = [noise(40, 60, 3, seed=seed) for seed in range(3)]
+    pixels = transform_images(wrap(images), CROP, SQUARE)
+    assert_same_and_meaningful(pixels, np.stack([one(image) for image in images]))
+
+
+PATHS: dict[str, Callable[[list[Path]], Any]] = {
+    "list": list,
+    "generator": lambda paths: (path for path in paths),
+    "strings": lambda paths: [str(path) for path in paths],
+    "array of strings": lambda paths: np.array([str(path) for path in paths]),
+    "array of paths": objects,
+}
+
+
+@pytest.mark.parametrize("wrap", PATHS.values(), ids=PATHS)
+def test_paths_come_in_many_ways(wrap: Callable[[list[Path]], Any], tmp_path: Path) -> None:
+    images = [noise(40, 60, 3, seed=seed) for seed in range(3)]
+    paths = [written(tmp_path, "png", image, name=str(seed)) for seed, image in enumerate(images)]
+    pixels = transform_images(wrap(paths), CROP, SQUARE)
+    assert_same_and_meaningful(pixels, np.stack([one(image) for image in images]))
+
+
+def test_one_picture_is_a_batch_of_one(tmp_path: Path) -> None:
+    path = written(tmp_path, "png", picture())
+    for alone in path, str(path), picture(), Image.fromarray(picture()), tf.constant(picture()):
+        assert_same_and_meaningful(one(alone), one(picture()[None]))
+
+
+@pytest.mark.parametrize("recipe", [CROP, WHOLE, Transform(interpolation="nearest", antialias=False)])
+@pytest.mark.parametrize("shape", [SQUARE, (None, None, 3)], ids=("a size", "any size"))
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_transform_is_never_in_place(
+    recipe: Transform, shape: tuple[int | None, int | None, int], dtype: str, count: int
+) -> None:
+    images = noise(count, 28, 28, 3, dtype=dtype)
+    before = images.copy()
+    images.flags.writeable = False
+    pixels = transform_images(images, recipe, shape)
+    assert not np.shares_memory(pixels, images)
+    pixels += 1
+    np.testing.assert_array_equal(images, before)
+
+
+def test_pictures_for_a_network_of_any_size_keep_theirs() -> None:
+    images = noise(2, 40, 61, 3)
+    np.testing.assert_array_equal(transform_images(images, CROP, (None, None, 3)), images)
+    assert failure([noise(4, 5, 3), noise(4, 6, 3), noise(4, 5, 3)], (None, None, 3)) == (
+        "OptionError: a network for any size takes pictures of one size at a time, not of 4×5, 4×6\n"
+        "  fix: transform them one by one, or give the backbone a size"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pictures", "said"),
+    [
+        ([], "there are no pictures to transform"),
+        (np.zeros((0, 8, 8, 3)), "there are no pictures to transform"),
+        (None, "pictures must be paths or arrays, not NoneType"),
+        (5, "pictures must be paths or arrays, not int"),
+        (b"\xff\xd8\xff", "pictures must be paths or arrays, not bytes"),
+        ([b"cat.jpg"], "picture 0 of 1 must be a path or an array, not bytes"),
+        ([picture(), None], "picture 1 of 2 must be a path or an array, not NoneType"),
+        (
+            [picture(), picture()[..., 0]],
+            "picture 1 of 2 must be (height, width, 3), not (40, 60)\n"
+            "  fix: grey images have no axis of channels: numpy.stack([images] * 3, -1)",
+        ),
+        ([picture()[None]], "picture 0 of 1 must be (height, width, 3), not (1, 40, 60, 3)"),
+        (
+            [np.moveaxis(picture(), -1, 0)],
+            "picture 0 of 1 must be (height, width, 3), not (3, 40, 60)\n"
+            "  fix: the channels stand first: numpy.moveaxis(images, -3, -1)",
+        ),
+        (
+            picture()[..., 0],
+            "images must be (N, height, width, 3), not (40, 60)",
+        ),
+        (np.zeros((2, 0, 9, 3)), "a picture of 0×9 pixels has nothing to show"),
+        ([np.zeros((5, 0, 3))], "a picture of 5×0 pixels has nothing to show"),
+        ([np.full((4, 4, 3), "a")], "pixels must be numbers of 0 to 255, not <U1"),
+        (
+            [picture(), picture() * np.nan],
+            "image 1 of 2 has values that are NaN or infinite\n"
+            "  fix: look at how it was read; 0 / 0 in a normalisation gives NaN",
+        ),
+        ([picture().astype("complex64")], "pixels must be numbers of 0 to 255, not complex64"),
+    ],
+)
+def test_what_is_no_picture_is_refused(pictures: Any, said: str) -> None:
+    assert failure(pictures) == f"OptionError: {said}"
+
+
+def test_a_tensor_of_a_graph_is_refused_with_the_way_to_do_it() -> None:
+    def mapped(image: Any) -> Any:
+        return transform_images(image, CROP, SQUARE)
+
+    with pytest.raises(torso.OptionError) as caught:
+        tf.data.Dataset.from_tensors(picture()).map(mapped)
+    assert str(caught.value) == (
+        "transform is Python code, and takes no tensor of a graph\n"
+        "  fix: tf.numpy_function(backbone.transform, [images], tf.float32)"
+    )
+    (pixels,) = tf.data.Dataset.from_tensors(picture()).map(
+        lambda image: tf.numpy_function(lambda given: transform_images(given, CROP, SQUARE), [image], tf.float32)
+    )
+    assert_same_and_meaningful(pixels[0], one(picture()))
+
+
+def test_a_resize_that_no_memory_holds_is_refused() -> None:
+    assert failure(np.zeros((1, 60_000, 3), "uint8"), (224, 224, 3)) == (
+        "OptionError: a picture of 1×60000 pixels would be resized to 256×15360000 before it is cropped to 224×224\n"
+        "  fix: cut out what is to be seen, or write fit: stretch"
+    )
+    assert one(noise(1, 60_000, 3), STRETCH, (224, 224, 3)).shape == (224, 224, 3)
+
+
+def test_pictures_that_look_scaled_are_told_where_they_are_transformed() -> None:
+    scaled = picture() / np.float32(255)
+    for pictures in scaled, scaled[None], [scaled]:
+        with pytest.warns(torso.PixelWarning) as caught:
+            pixels = one(pictures)
+        (warning,) = caught
+        assert (warning.filename, warning.lineno) == (__file__, inspect.getsourcelines(one)[1] + 1)
+        assert str(warning.message) == (
+            f"the first images lie between 0 and {scaled.max():g}: they look scaled to 0 to 1 already (multiply by 255); "
+            "torso expects RGB pixels of 0 to 255 here"
+        )
+        np.testing.assert_allclose(pixels, one(picture()) / 255, atol=1e-5)
+
+
+# Files.
+
+
+def written(folder: Path, kind: str, image: Any, *, name: str = "picture", **options: Any) -> Path:
+    path = folder / f"{name}.{kind}"
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
+    return path
+
+
+def decoded(path: Path, channels: int = 3) -> np.ndarray:
+    """A file as it is, neither resized nor cropped."""
+    return one(path, CROP, (None, None, channels))
+
+
+def png(rows: bytes, width: int, height: int, *, depth: int = 8, colour: int = 2, interlaced: int = 0) -> bytes:
+    """A PNG by hand."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def lines(image: np.ndarray) -> bytes:
+    return b"".join(b"\0" + row.tobytes() for row in image)
+
+
+def interlaced(image: np.ndarray) -> bytes:
+    """The seven passes of Adam7."""
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    return b"".join(lines(image[top::down, left::right]) for top, left, down, right in passes)
+
+
+GREY = picture()[..., 2]
+OPAQUE = np.dstack([picture(), noise(40, 60)])
+PALETTE = Image.fromarray(picture()).convert("P", palette=Image.Palette.ADAPTIVE, colors=200)
+
+EXACT: dict[str, tuple[str, Any, np.ndarray, dict[str, Any]]] = {
+    "PNG": ("png", picture(), picture(), {}),
+    "PNG, grey": ("png", GREY, np.stack([GREY] * 3, -1), {}),
+    "PNG with alpha": ("png", OPAQUE, picture(), {}),
+    "PNG, grey with alpha": ("png", Image.fromarray(np.dstack([GREY, noise(40, 60)]), "LA"), np.stack([GREY] * 3, -1), {}),
+    "PNG of 16 bits": (
+        "png", Image.fromarray(GREY.astype("uint16") * 256 + 255 - GREY), np.stack([GREY] * 3, -1), {},
+    ),
+    "PNG with a palette": ("png", PALETTE, np.asarray(PALETTE.convert("RGB")), {}),
+    "PNG with a palette, partly clear": ("png", PALETTE, np.asarray(PALETTE.convert("RGB")), {"transparency": 3}),
+    "PNG with a palette, clear by degrees": (
+        "png", PALETTE, np.asarray(PALETTE.convert("RGB")), {"transparency": bytes(range(200))},
+    ),
+    "PNG of one bit": ("png", Image.fromarray(GREY > 99), np.stack([(GREY > 99) * np.uint8(255)] * 3, -1), {}),
+    "GIF": ("gif", PALETTE, np.asarray(PALETTE.convert("RGB")), {}),
+    "BMP": ("bmp", picture(), picture(), {}),
+    "BMP with alpha": ("bmp", OPAQUE, picture(), {}),
+    "BMP with a palette": ("bmp", PALETTE, np.asarray(PALETTE.convert("RGB")), {}),
+    "BMP, grey": ("bmp", GREY, np.stack([GREY] * 3, -1), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "image", "expected", "options"), EXACT.values(), ids=EXACT)
+def test_files_are_decoded_to_the_bit(kind: str, image: Any, expected: np.ndarray, options: Any, tmp_path: Path) -> None:
+    assert_same_and_meaningful(decoded(written(tmp_path, kind, image, **options)), expected.astype("float32"))
+
+
+def test_an_interlaced_png_is_decoded_to_the_bit(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(interlaced(picture()), 60, 40, interlaced=1))
+    assert_same_and_meaningful(decoded(tmp_path / "a.png"), picture().astype("float32"))
+
+
+def test_a_png_of_16_bits_a_channel_is_decoded_to_its_upper_8(tmp_path: Path) -> None:
+    deep = (picture().astype(">u2") * 257 + 1).astype(">u2")
+    (tmp_path / "a.png").write_bytes(png(lines(deep), 60, 40, depth=16))
+    assert_same_and_meaningful(decoded(tmp_path / "a.png"), (deep >> 8).astype("float32"))
+
+
+JPEGS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "JPEG": (picture(), {}),
+    "progressive": (picture(), {"progressive": True}),
+    "CMYK": (Image.fromarray(picture()).convert("CMYK"), {}),
+    "grey": (GREY, {}),
+}
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize(("image", "options"), JPEGS.values(), ids=JPEGS)
+def test_a_jpeg_is_the_picture_that_it_was_made_of(image: Any, options: Any, channels: int, tmp_path: Path) -> None:
+    path = written(tmp_path, "jpg", image, quality=95, **options)
+    expected = np.asarray(Image.open(path).convert("RGB" if channels == 3 else "L")).reshape(40, 60, channels)
+    found = decoded(path, channels)
+    assert found.std() > 30
+    assert np.abs(found - expected).max() <= 12
+    assert np.abs(found - expected).mean() < 1.5
+
+
+@pytest.mark.parametrize("turned", [3, 6, 8])
+def test_a_jpeg_is_not_turned_as_its_exif_says(turned: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    path = written(tmp_path, "jpg", picture(), exif=exif, quality=95)
+    assert decoded(path).shape == (40, 60, 3)
+    np.testing.assert_array_equal(decoded(path), decoded(written(tmp_path, "jpg", picture(), name="plain", quality=95)))
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("lossless", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_webp_is_decoded_without_its_alpha(alpha: bool, lossless: bool, channels: int, tmp_path: Path) -> None:
+    image = np.dstack([picture(), np.where(GREY > 99, 255, 7).astype("uint8")]) if alpha else picture()
+    found = decoded(written(tmp_path, "webp", image, lossless=lossless, exact=True, quality=95), channels)
+    expected = picture() if channels == 3 else np.asarray(Image.fromarray(picture()).convert("L"))[..., None]
+    assert found.shape == (40, 60, channels)
+    assert np.abs(found - expected).mean() < (2 if lossless else 4)
+
+
+@pytest.mark.parametrize("kind", ["png", "gif", "bmp", "jpg"])
+def test_a_network_for_grey_takes_coloured_files(kind: str, tmp_path: Path) -> None:
+    image = PALETTE if kind == "gif" else picture()
+    found = decoded(written(tmp_path, kind, image), 1)
+    expected = np.asarray(Image.fromarray(np.asarray(PALETTE.convert("RGB")) if kind == "gif" else picture()).convert("L"))
+    assert found.shape == (40, 60, 1)
+    assert np.abs(found[..., 0] - expected).max() <= (8 if kind == "jpg" else 1)
+
+
+def moving(folder: Path, kind: str, count: int = 3) -> Path:
+    frames = [Image.fromarray(np.roll(noise(40, 60), 7 * step, 0)).convert("P") for step in range(count)]
+    path = folder / f"moving.{kind}"
+    frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_the_first_picture_of_a_file_that_moves_is_taken(kind: str, tmp_path: Path) -> None:
+    first = decoded(moving(tmp_path, kind, 1))
+    assert_same_and_meaningful(decoded(moving(tmp_path, kind, 30)), first)
+
+
+UNKNOWN = "it is no JPEG, PNG, GIF, BMP, WEBP, or the beginning of it is damaged"
+WRONG: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "it is empty"),
+    "text": (b"hello, I am a picture", UNKNOWN),
+    "a page": (b"<!DOCTYPE html><title>404</title>", UNKNOWN),
+    "TIFF": (b"II*\0" + bytes(99), UNKNOWN),
+    "sound": (b"RIFF\x24\0\0\0WAVEfmt " + bytes(99), UNKNOWN),
+    "a begun JPEG": (b"\xff\xd8\xff\xe0", UNKNOWN),
+    "a begun PNG": (b"\x89PNG\r\n\x1a\n\0\0", UNKNOWN),
+    "a begun GIF": (b"GIF89a\x09\0", UNKNOWN),
+    "a begun BMP": (b"BM\0\0", UNKNOWN),
+    "a begun WebP": (b"RIFF\x24\0\0\0WEBPVP8L", "could not create decoder object"),
+}
+
+
+@pytest.mark.parametrize(("data", "cause"), WRONG.values(), ids=WRONG)
+def test_a_file_that_is_no_picture_is_told_with_its_name(data: bytes, cause: str, tmp_path: Path) -> None:
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(data)
+    expected = f"IntegrityError: {str(path)!r} is no picture that can be decoded\n  cause: {cause}"
+    assert failure(path) == expected
+    assert failure([written(tmp_path, "png", picture()), path], (28, 28, 1)).splitlines()[0] == expected.splitlines()[0]
+
+
+@pytest.mark.parametrize("kind", ["tiff", "ppm", "ico", "tga"])
+def test_what_else_pillow_knows_is_no_picture_here(kind: str, tmp_path: Path) -> None:
+    path = written(tmp_path, kind, picture())
+    assert failure(path) == f"IntegrityError: {str(path)!r} is no picture that can be decoded\n  cause: {UNKNOWN}"
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "gif", "bmp", "webp"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_file_that_was_cut_short_is_told(kind: str, share: float, tmp_path: Path) -> None:
+    path = written(tmp_path, kind, noise(40, 60, 3))
+    assert decoded(path).shape == (40, 60, 3)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    assert failure(path).startswith(f"IntegrityError: {str(path)!r} is no picture that can be decoded\n  cause: ")
+
+
+def gif(screen: tuple[int, int], inner: tuple[int, int]) -> bytes:
+    image = b"," + struct.pack("<HHHHB", 0, 0, *inner, 0) + b"\x02\x02\x44\x01\0"
+    return b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 0, 0) + bytes(6) + b"!\xf9\x04\0\0\0\0\0" + image + b";"
+
+
+def webp(kind: bytes, head: bytes) -> bytes:
+    return b"RIFF" + struct.pack("<I", 100) + b"WEBP" + kind + struct.pack("<I", 80) + head + bytes(80)
+
+
+def jpeg(height: int, width: int) -> bytes:
+    """A JPEG that says that it has another size than it has."""
+    file = io.BytesIO()
+    Image.fromarray(picture()).save(file, "jpeg")
+    told = struct.pack(">HH", 40, 60)
+    assert file.getvalue().count(told) == 1
+    return file.getvalue().replace(told, struct.pack(">HH", height, width))
+
+
+BOMBS: dict[str, bytes] = {
+    "PNG": png(b"", 30_000, 20_000),
+    "GIF": gif((60_000, 50_000), (1, 1)),
+    "GIF, inside": gif((1, 1), (60_000, 50_000)),
+    "JPEG": jpeg(50_000, 60_000),
+    "WebP": webp(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", 16_383, 16_000)),
+    "WebP without loss": webp(b"VP8L", b"\x2f" + struct.pack("<I", 16_382 | 15_999 << 14)),
+}
+
+
+@pytest.mark.parametrize("data", BOMBS.values(), ids=BOMBS)
+def test_a_small_file_of_a_huge_picture_is_refused_before_it_is_decoded(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "bomb"
+    path.write_bytes(data)
+    assert failure(path) == (
+        f"OptionError: {str(path)!r} is a picture of more than 178,956,970 pixels, and torso decodes none that is larger\n"
+        "  fix: make it smaller with what made it, if you trust it"
+    )
+
+
+def test_a_large_picture_that_pillow_warns_of_is_not_called_damaged_where_warnings_are_errors(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(png(b"", 10_000, 9_500))
+    with pytest.raises(Image.DecompressionBombWarning):
+        one(path)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "bmp", "webp", "gif"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_file_is_read_as_keras_reads_it(kind: str, channels: int, tmp_path: Path) -> None:
+    path = written(tmp_path, kind, picture())
+    read = keras.utils.load_img(path, color_mode="grayscale" if channels == 1 else "rgb")
+    assert_same_and_meaningful(decoded(path, channels), keras.utils.img_to_array(read))
+
+
+def test_a_file_that_cannot_be_read_is_told_with_its_cause(tmp_path: Path) -> None:
+    missing = tmp_path / "no.jpg"
+    assert failure(missing) == f"DiskError: {str(missing)!r} cannot be read\n  cause: No such file or directory"
+    assert failure(str(tmp_path)) == f"DiskError: {str(tmp_path)!r} cannot be read\n  cause: Is a directory"
+    assert failure("cat\0.jpg") == "DiskError: 'cat\\x00.jpg' cannot be read\n  cause: embedded null byte"
+    assert failure(missing / "x") == f"DiskError: {str(missing / 'x')!r} cannot be read\n  cause: No such file or directory"
+
+
+@pytest.mark.parametrize("channels", [2, 4, 13])
+def test_files_are_refused_for_networks_of_other_channels(channels: int, tmp_path: Path) -> None:
+    path = written(tmp_path, "png", picture())
+    assert failure(path, (28, 28, channels)) == (
+        f"OptionError: a picture file has 1 or 3 channels, and this network takes {channels}\n"
+        "  fix: read the files yourself, and give arrays (H, W, C)"
+    )
+    assert one(noise(40, 60, channels), CROP, (28, 28, channels)).shape == (28, 28, channels)

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from networks import randomize, save_listed
+
+from torso.errors import IntegrityError
+from torso.modeling import load_weights as loading
+from torso.modeling.truncate import derive
+from torso.weights_files import open_weights
+
+
+def fill(model: keras.Model, path: Path) -> int:
+    """Give every weight of a model its value from a file; how many there are."""
+    with open_weights(path) as stored:
+        try:
+            matched = loading.match(model, stored)
+        except loading.OtherWidth as other:
+            raise other.error from other
+        for weight, array in matched.arrays.values():
+            loading.put(weight, loading.read_value(array, weight, path), weight.path)
+    derive(model)
+    return len(matched.arrays)
+
+
+Saver = Callable[[keras.Model, Path], None]
+
+
+def save_grouped(model: keras.Model, path: Path) -> None:
+    model.save_weights(path)
+
+
+FORMATS = [pytest.param(save_grouped, "w.weights.h5", id="grouped"), pytest.param(save_listed, "w.h5", id="listed")]
+each_format = pytest.mark.parametrize(("save", "name"), FORMATS)
+
+
+@pytest.fixture
+def normalised() -> keras.Model:
+    """Everything that is easily got wrong: derived values, a nested model, statistics, a random generator."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Normalization()(inputs)
+    x = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.LayerNormalization()])(x)
+    x = keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(x))
+    model = keras.Model(inputs, keras.layers.Conv2D(5, 1)(x))
+    randomize(model)
+    return model
+
+
+@each_format
+def test_fill_gives_a_copy_the_same_features(normalised: keras.Model, tmp_path: Path, save: Saver, name: str) -> None:
+    save(normalised, tmp_path / name)
+    copy = keras.models.clone_model(normalised)
+    pixels = np.random.default_rng(3).uniform(0, 9, (2, 8, 8, 3)).astype("float32")
+    assert not np.array_equal(copy(pixels), normalised(pixels))
+    assert fill(copy, tmp_path / name) == len(normalised.weights)
+    np.testing.assert_array_equal(copy(pixels), normalised(pixels))
+
+
+@each_format
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_fill_refuses_a_truncated_file(residual: keras.Model, tmp_path: Path, save: Saver, name: str, share: float) -> None:
+    path = tmp_path / name
+    save(residual, path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(IntegrityError, match=r"is damaged: it cannot be read\n  cause: .+\n  fix: copy or download"):
+        fill(residual, path)
+
+
+@each_format
+def test_fill_refuses_a_file_that_is_no_hdf5(residual: keras.Model, tmp_path: Path, save: Saver, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"not at all")
+    with pytest.raises(IntegrityError, match="is damaged"):
+        fill(residual, path)
+
+
+def other_model() -> keras.Model:
+    inputs = keras.Input((8, 8, 3))
+    return keras.Model(inputs, keras.layers.Conv2D(7, 3, name="other")(inputs))
+
+
+@each_format
+def test_fill_refuses_the_file_of_another_model(residual: keras.Model, tmp_path: Path, save: Saver, name: str) -> None:
+    save(other_model(), tmp_path / name)
+    with pytest.raises(IntegrityError) as caught:
+        fill(residual, tmp_path / name)
+    causes = {
+        "w.h5": "  cause: 1 layers with weights in the file, 4 in the model\n",
+        "w.weights.h5": (
+            "  cause: layers/conv2d_1/vars/0 is missing\n"
+            "  cause: layers/conv2d_1/vars/1 is missing\n"
+            "  cause: layers/batch_normalization/vars/0 is missing\n"
+            "  cause: … and 5 more of this kind\n"
+        ),
+    }
+    assert str(caught.value) == (
+        f"the weights file '{tmp_path / name}' was written from another model\n"
+        f"{causes[name]}"
+        "  fix: name the architecture and the options that the file was trained with"
+    )
+
+
+@each_format
+def test_fill_refuses_the_file_of_another_width(tmp_path: Path, save: Saver, name: str) -> None:
+    def model(width: int) -> keras.Model:
+        inputs = keras.Input((8, 8, 3))
+        return keras.Model(inputs, keras.layers.Conv2D(width, 1, name="wide")(inputs))
+
+    save(model(2), tmp_path / name)
+    with pytest.raises(IntegrityError) as caught:
+        fill(model(3), tmp_path / name)
+    assert "was written from another model" in str(caught.value)
+    assert "(1, 1, 3, 2)" in str(caught.value)
+    assert "(1, 1, 3, 3)" in str(caught.value)
+
+
+def test_fill_refuses_values_that_have_no_place(residual: keras.Model, tmp_path: Path) -> None:
+    path = tmp_path / "w.weights.h5"
+    residual.save_weights(path)
+    with h5py.File(path, "a") as file:
+        file["layers/dense/vars/0"] = np.zeros(3)
+    with pytest.raises(IntegrityError, match="layers/dense/vars/0 has no place in the model"):
+        fill(residual, path)
+
+
+def test_fill_reads_the_newer_format_under_the_older_name(residual: keras.Model, tmp_path: Path) -> None:
+    residual.save_weights(tmp_path / "w.weights.h5")
+    (tmp_path / "w.weights.h5").rename(tmp_path / "w.h5")
+    copy = keras.models.clone_model(residual)
+    assert fill(copy, tmp_path / "w.h5") == len(residual.weights)
+    np.testing.assert_array_equal(copy.layers[-1].kernel, residual.layers[-1].kernel)
+
+
+@each_format
+def test_fill_refuses_values_that_are_not_finite(residual: keras.Model, tmp_path: Path, save: Saver, name: str) -> None:
+    residual.layers[-1].kernel.assign(residual.layers[-1].kernel * np.nan)
+    save(residual, tmp_path / name)
+    with pytest.raises(IntegrityError, match="that are not finite"):
+        fill(keras.models.clone_model(residual), tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file: file.create_dataset("model_weights", data=3),
+        lambda file: file.attrs.__setitem__("layer_names", 3),
+        lambda file: file["conv2d_1"].attrs.__setitem__("weight_names", ["nowhere"]),
+    ],
+)
+def test_fill_refuses_odd_content(residual: keras.Model, tmp_path: Path, spoil: Callable[[h5py.File], None]) -> None:
+    model = keras.models.clone_model(residual)
+    path = tmp_path / "w.h5"
+    save_listed(residual, path)
+    with h5py.File(path, "a") as file:
+        if "conv2d_1" not in file:
+            file.move(next(name for name in file if name.startswith("conv2d")), "conv2d_1")
+        spoil(file)
+    with pytest.raises(IntegrityError):
+        fill(model, path)
+
+
+def test_fill_reads_a_list_of_layers_that_is_stored_in_parts(tmp_path: Path) -> None:
+    inputs = x = keras.Input((1,))
+    for index in range(300):  # an attribute of HDF5 holds 64 kB
+        x = keras.layers.Rescaling(1.0, name=f"{'a_rather_long_name_for_one_layer_' * 7}{index}")(x)
+    model = keras.Model(inputs, keras.layers.Dense(2, name="end")(x))
+    randomize(model)
+    save_listed(model, tmp_path / "w.h5")
+    with h5py.File(tmp_path / "w.h5") as file:
+        assert "layer_names1" in file.attrs
+    copy = keras.models.clone_model(model)
+    assert fill(copy, tmp_path / "w.h5") == 2
+    np.testing.assert_array_equal(copy.layers[-1].kernel, model.layers[-1].kernel)

@@ -1,0 +1,447 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from torso.contracts.architecture import Architecture
+from torso.contracts.truncation import Truncation
+from torso.errors import OptionError, PluginError, UnknownNameError
+from torso.plugins import BUILTINS, PluginInfo, Plugins
+
+DISTRIBUTIONS = Path(__file__).parents[1] / "fixtures" / "distributions"
+KINDS = {"torso_architectures": Architecture, "torso_truncations": Truncation}
+HEAD = """
+from torso.errors import OptionError
+from torso.contracts.hookspecs import hookimpl
+from torso.contracts.truncation import Truncation
+
+def cut(name):
+    return Truncation(name=name, doc="", select=lambda graph, options: "x")
+"""
+
+
+def notes(plugins: Plugins) -> list[tuple[str, str]]:
+    return [info.note for info in plugins.absent]
+
+
+def in_use(plugins: Plugins) -> list[str]:
+    return [info.name for info in plugins if info.status == "loaded"]
+
+
+# Installed distributions
+
+
+def test_load_knows_where_a_plugin_comes_from(load):
+    assert list(load("good")) == [
+        PluginInfo(
+            name="acme",
+            origin="entry point",
+            distribution="torso-acme",
+            version="0.2.0",
+            location=str(DISTRIBUTIONS / "good" / "torso_acme.py"),
+            hooks=("torso_architectures",),
+        )
+    ]
+
+
+def test_a_plugin_is_named_with_distribution_and_version(load):
+    plugins = load("good", builtins={"truncations": "torso.builtins.truncations"})
+    assert [str(info) for info in plugins] == ["plugin 'truncations' (built-in)", "plugin 'acme' (torso-acme 0.2.0)"]
+
+
+@pytest.mark.parametrize(
+    ("case", "note"),
+    [
+        (
+            "import_error",
+            "plugin 'vit' (torso-vit 0.3.0): it cannot be imported: "
+            "ModuleNotFoundError: No module named 'a_package_that_is_not_installed'",
+        ),
+        ("exits", "plugin 'exit' (torso-exit 1.0): it cannot be imported: SystemExit: 3"),
+        (
+            "stale",
+            "plugin 'stale' (torso-stale 1.0): it cannot be imported: ModuleNotFoundError: No module named 'torso_stale'",
+        ),
+        (
+            "misspelt_hook",
+            "plugin 'typo' (torso-typo 1.0): torso has no hook 'torso_architecture'; did you mean 'torso_architectures'?",
+        ),
+        (
+            "unknown_argument",
+            "plugin 'alpha' (torso-alpha 1.0): its hook 'torso_build_arguments' asks for 'alpha'; "
+            "the hook's arguments are architecture, options, weights, input_shape",
+        ),
+        (
+            "wrapper",
+            "plugin 'wrap' (torso-wrap 1.0): its hook 'torso_architectures' is a wrapper; "
+            "torso calls plugins one at a time and wraps none",
+        ),
+        (
+            "wrong_type",
+            "plugin 'text' (torso-text 1.0): its hook 'torso_architectures' yields a value of type str, not Architecture",
+        ),
+        (
+            "half_way",
+            "plugin 'half' (torso-half 1.0): its hook 'torso_architectures' failed: KeyError: 'QuarterNet'",
+        ),
+    ],
+)
+def test_a_plugin_at_fault_is_set_aside_whole_and_breaks_no_stranger(load, case, note):
+    plugins = load(case, "good")
+    offered = plugins.collect(KINDS)
+    assert notes(plugins) == [("set aside", note)]
+    assert [(info.name, value.name) for values in offered.values() for info, value in values] == [("acme", "EyeNet")]
+    assert in_use(plugins) == ["acme"]
+    assert [info.name for hook in KINDS for info, _ in plugins.callers(hook)] == ["acme"]
+
+
+def test_the_traceback_of_a_fault_is_kept(load):
+    typo, vit = load("import_error", "misspelt_hook")
+    assert typo.traceback is None
+    assert vit.traceback is not None
+    assert vit.traceback.startswith("Traceback (most recent call last):\n")
+    assert "import a_package_that_is_not_installed" in vit.traceback
+
+
+def test_a_plugin_that_was_not_imported_is_located_by_its_module(load):
+    (stale,) = load("stale")
+    assert stale.location == "torso_stale"
+
+
+def test_two_plugins_of_one_name_are_both_set_aside_unimported(load):
+    why = "its name 'twin' is not its own: torso-twin-a 1.0 and torso-twin-b 2.0 share it; keep one, or block all with "
+    assert notes(load("twin_a", "twin_b")) == [
+        ("set aside", f"plugin 'twin' (torso-twin-a 1.0): {why}-p no:twin"),
+        ("set aside", f"plugin 'twin' (torso-twin-b 2.0): {why}-p no:twin"),
+    ]
+
+
+def test_a_plugin_with_the_name_of_a_builtin_one_is_set_aside_alone(load):
+    plugins = load("builtin_name", builtins={"keras": "torso.builtins.truncations"})
+    assert in_use(plugins) == ["keras"]
+    assert notes(plugins) == [
+        ("set aside", "plugin 'Keras' (torso-imposter 1.0): its name 'Keras' is that of a built-in plugin")
+    ]
+
+
+def test_a_damaged_distribution_does_not_hide_the_others(load):
+    plugins = load("damaged", "good")
+    assert in_use(plugins) == ["acme"]
+    ((label, text),) = notes(plugins)
+    assert label == "set aside"
+    assert text.startswith("plugin 'torso-damaged' (torso-damaged 1.0): its entry points cannot be read: ")
+
+
+def test_a_distribution_that_is_on_the_path_twice_counts_once(load):
+    assert in_use(load("damaged", "good", "good")) == ["acme"]
+
+
+def test_keyboard_interrupt_is_the_user_and_not_a_fault(load, tmp_path):
+    (tmp_path / "slow.py").write_text("raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        load(plugins_dirs=[tmp_path])
+
+
+def test_every_builtin_plugin_is_fit():
+    plugins = Plugins.load(discover=False)
+    assert in_use(plugins) == sorted(BUILTINS)
+
+
+# Blocking
+
+
+@pytest.mark.parametrize("name", ["exit", "EXIT"])
+def test_a_blocked_plugin_is_not_imported(load, name):
+    plugins = load("exits", "good", plugins=[f"no:{name}"])
+    assert notes(plugins) == [("blocked", f"plugin 'exit' (torso-exit 1.0): it is blocked with -p no:{name}")]
+    assert in_use(plugins) == ["acme"]
+
+
+def test_a_variable_blocks_several_plugins(load, monkeypatch):
+    monkeypatch.setenv("TORSO_DISABLED_PLUGINS", "acme, exit,")
+    assert [info.reason for info in load("exits", "good")] == [
+        "it is blocked with TORSO_DISABLED_PLUGINS=acme",
+        "it is blocked with TORSO_DISABLED_PLUGINS=exit",
+    ]
+
+
+def test_a_builtin_plugin_can_be_blocked(load):
+    plugins = load(builtins={"truncations": "torso.builtins.truncations"}, plugins=["no:truncations"])
+    assert in_use(plugins) == []
+
+
+def test_blocking_a_plugin_that_is_not_there_is_an_error(load):
+    with pytest.raises(UnknownNameError) as caught:
+        load("good", "clash", plugins=["no:acne"])
+    assert str(caught.value) == ("there is no plugin to block with -p no:acne\n  did you mean: 'acme'\n  known: acme, beta")
+
+
+def test_a_plugin_can_be_blocked_where_discovery_is_off(load):
+    plugins = load("good", plugins=["no:acme"], discover=False)
+    assert list(plugins) == []
+
+
+# Discovery off, and plugins that the user names
+
+
+@pytest.mark.parametrize("value", ["1", "yes"])
+def test_a_variable_turns_discovery_off(load, monkeypatch, value):
+    monkeypatch.setenv("TORSO_DISABLE_PLUGIN_AUTOLOAD", value)
+    assert in_use(load("good")) == []
+
+
+@pytest.mark.parametrize("value", ["0", ""])
+def test_a_variable_leaves_discovery_on(load, monkeypatch, value):
+    monkeypatch.setenv("TORSO_DISABLE_PLUGIN_AUTOLOAD", value)
+    assert in_use(load("good")) == ["acme"]
+
+
+@pytest.mark.parametrize("text", ["acme", "torso_acme"])
+@pytest.mark.parametrize("discover", [True, False])
+def test_naming_an_entry_point_loads_it_once_and_alone(load, text, discover):
+    (acme, *others) = load("good", "clash", plugins=[text], discover=discover)
+    assert (acme.name, acme.origin, acme.version) == ("acme", "entry point", "0.2.0")
+    assert [info.name for info in others] == (["beta"] if discover else [])
+
+
+def test_naming_a_builtin_plugin_changes_nothing(load):
+    plugins = load(builtins={"truncations": "torso.builtins.truncations"}, plugins=["truncations"])
+    assert in_use(plugins) == ["truncations"]
+
+
+def test_a_named_module_bears_the_last_part_of_its_name(load, tmp_path, monkeypatch):
+    (tmp_path / "in_house").mkdir()
+    (tmp_path / "in_house" / "eyes.py").write_text(f"{HEAD}\n@hookimpl\ndef torso_truncations(): return [cut('half')]")
+    monkeypatch.syspath_prepend(tmp_path)
+    (eyes,) = load(plugins=["in_house.eyes"])
+    path = tmp_path / "in_house" / "eyes.py"
+    assert eyes == PluginInfo(name="eyes", origin="-p", location=str(path), hooks=("torso_truncations",))
+    assert str(eyes) == f"plugin 'eyes' ({path})"
+
+
+def test_a_named_plugin_that_cannot_be_imported_is_an_error(load):
+    with pytest.raises(PluginError) as caught:
+        load(plugins=["in_home.eyes"])
+    assert str(caught.value) == (
+        "plugin 'eyes' (in_home.eyes) cannot be used: it cannot be imported: ModuleNotFoundError: No module named 'in_home'"
+    )
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+def test_a_named_plugin_that_yields_the_wrong_type_is_an_error(load):
+    plugins = load("wrong_type", plugins=["text"])
+    with pytest.raises(PluginError) as caught:
+        plugins.collect(KINDS)
+    assert str(caught.value) == (
+        "plugin 'text' (torso-text 1.0) cannot be used: "
+        "its hook 'torso_architectures' yields a value of type str, not Architecture"
+    )
+
+
+# Folders of single files
+
+
+def test_a_folder_of_files_is_a_folder_of_plugins(load, tmp_path):
+    for name in ("eyes.py", "ears.py", "_shared.py", "notes.txt"):
+        (tmp_path / name).write_text(f"{HEAD}\n@hookimpl\ndef torso_truncations(): return [cut('half')]")
+    (tmp_path / "folder.py").mkdir()
+    plugins = load(plugins_dirs=[tmp_path, str(tmp_path)])
+    assert list(plugins) == [
+        PluginInfo(name=name, origin="--plugins-dir", location=str(tmp_path / f"{name}.py"), hooks=("torso_truncations",))
+        for name in ("ears", "eyes")
+    ]
+    assert str(tmp_path) not in sys.path
+
+
+def test_a_builder_of_a_single_file_is_found_by_reference_whatever_other_files_are_called(load, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "json.py").write_text(
+            f"{HEAD}\n@hookimpl\ndef torso_truncations(): return [cut(__name__)]\ndef build(): return '{folder}'"
+        )
+    ((_, first),) = load(plugins_dirs=[tmp_path / "a"]).collect(KINDS)["torso_truncations"]
+    ((_, second),) = load(plugins_dirs=[tmp_path / "b"]).collect(KINDS)["torso_truncations"]
+    assert [import_module(one.name).build() for one in (first, second)] == ["a", "b"]
+
+
+def test_a_file_that_fails_leaves_no_module_behind(load, tmp_path):
+    before = set(sys.modules)
+    (tmp_path / "eyes.py").write_text("1 / 0")
+    assert notes(load(plugins_dirs=[tmp_path])) == [
+        (
+            "set aside",
+            f"plugin 'eyes' ({tmp_path / 'eyes.py'}): it cannot be imported: ZeroDivisionError: division by zero",
+        )
+    ]
+    assert {name for name in set(sys.modules) - before if name.startswith("torso_file_")} == set()
+
+
+def test_a_missing_folder_is_an_error(load, tmp_path):
+    with pytest.raises(OptionError) as caught:
+        load(plugins_dirs=[tmp_path / "gone"])
+    assert str(caught.value) == f"the plugins folder '{tmp_path / 'gone'}' cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("", "nothing in it is marked with @torso.hookimpl"),
+        ("def torso_truncations(): return ()", "its function 'torso_truncations' is not marked with @torso.hookimpl"),
+        ("def def", "it cannot be imported: SyntaxError: invalid syntax (eyes.py, line 9)"),
+        (
+            "class Odd(Exception):\n    def __str__(self): return 1\nraise Odd",
+            "it cannot be imported: Odd",
+        ),
+        (
+            "@hookimpl\ndef torso_build_arguments(architecture, options={}): pass",
+            "its hook 'torso_build_arguments' must take 'options' as a plain argument without default",
+        ),
+        (
+            "@hookimpl\ndef torso_build_arguments(*, weights): pass",
+            "its hook 'torso_build_arguments' must take 'weights' as a plain argument without default",
+        ),
+        (
+            "@hookimpl\ndef torso_truncations(graph): pass",
+            "its hook 'torso_truncations' asks for 'graph'; the hook has no arguments",
+        ),
+        (
+            "@hookimpl(hookwrapper=True)\ndef torso_truncations(): yield",
+            "its hook 'torso_truncations' is a wrapper; torso calls plugins one at a time and wraps none",
+        ),
+        (
+            "@hookimpl\ndef torso_truncations(): return ()\n@hookimpl(specname='torso_truncations')\ndef more(): return ()",
+            "it implements the hook 'torso_truncations' 2 times",
+        ),
+        (
+            "@hookimpl\ndef wizardry(): pass",
+            "torso has no hook 'wizardry'; the hooks are torso_architectures, torso_backbone_built, "
+            "torso_before_freeze, torso_build_arguments, torso_channel_adapters, torso_export_formats, "
+            "torso_freeze_policies, torso_truncations, torso_weight_sources",
+        ),
+        (
+            "@hookimpl\ndef torso_truncations(): pass",
+            "its hook 'torso_truncations' returned None; it must yield values",
+        ),
+        (
+            "@hookimpl\ndef torso_truncations(): return 5",
+            "its hook 'torso_truncations' failed: TypeError: 'int' object is not iterable",
+        ),
+        (
+            "@hookimpl\ndef torso_truncations():\n    while True: yield cut('half')",
+            "its hook 'torso_truncations' yields more than 100000 values",
+        ),
+        (
+            "@hookimpl\ndef torso_truncations(): return [cut('half'), cut('HALF')]",
+            "its hook 'torso_truncations' yields the name 'HALF' twice",
+        ),
+        *(
+            (
+                f"@hookimpl\ndef torso_truncations(): return [cut({name!r})]",
+                f"a name that its hook 'torso_truncations' yields is {name!r}; a name is text without '/' and spaces",
+            )
+            for name in ("", "a/b", "a b", "a\nb", 7, None)
+        ),
+        ("raise SystemExit", "it cannot be imported: SystemExit"),
+        (
+            "@hookimpl\ndef torso_truncations(): raise SystemExit(2)",
+            "its hook 'torso_truncations' failed: SystemExit: 2",
+        ),
+    ],
+)
+def test_every_fault_has_its_sentence(load, tmp_path, source, reason):
+    (tmp_path / "eyes.py").write_text(f"{HEAD}\n{source}")
+    plugins = load(plugins_dirs=[tmp_path])
+    assert plugins.collect(KINDS) == {hook: [] for hook in KINDS}
+    assert [info.reason for info in plugins.absent] == [reason]
+
+
+def test_a_plugin_with_an_illegal_name_is_set_aside(load, tmp_path):
+    (tmp_path / "my eyes.py").write_text("raise AssertionError")
+    (eyes,) = load(plugins_dirs=[tmp_path])
+    assert eyes.reason == "its name is 'my eyes'; a name is text without '/' and spaces"
+
+
+def test_an_optional_hook_may_be_unknown(load, tmp_path):
+    (tmp_path / "eyes.py").write_text(f"{HEAD}\n@hookimpl(optionalhook=True)\ndef torso_of_tomorrow(soon): pass")
+    (eyes,) = load(plugins_dirs=[tmp_path])
+    assert (eyes.status, eyes.hooks) == ("loaded", ())
+
+
+# Singular hooks
+
+
+def test_callers_come_sorted_by_name_and_call_one_plugin_each(load, tmp_path):
+    late = tmp_path / "late"
+    late.mkdir()
+    for name, folder in (("zebra", tmp_path), ("ape", late), ("cow", late)):
+        (folder / f"{name}.py").write_text(
+            f"{HEAD}\n@hookimpl(tryfirst={name == 'zebra'})\ndef torso_before_freeze(model): return model + ['{name}']"
+        )
+    (tmp_path / "bee.py").write_text(f"{HEAD}\n@hookimpl\ndef torso_truncations(): return ()")
+    (tmp_path / "dog.py").write_text(f"{HEAD}\n@hookimpl\ndef torso_before_freeze(plan): pass")
+    model, seen = [], []
+    for info, call in load(plugins_dirs=[tmp_path, late]).callers("torso_before_freeze"):
+        answer = call(model=model, plan=None)
+        seen.append((info.name, answer))
+        model = model if answer is None else answer
+    assert seen == [("ape", ["ape"]), ("cow", ["ape", "cow"]), ("dog", None), ("zebra", ["ape", "cow", "zebra"])]
+
+
+@pytest.mark.parametrize(
+    ("act", "cause"), [("raise KeyError('x')", "KeyError: 'x'"), ("raise SystemExit(2)", "SystemExit: 2")]
+)
+def test_a_singular_hook_that_fails_is_an_error_that_names_the_plugin(load, tmp_path, act, cause):
+    (tmp_path / "eyes.py").write_text(f"{HEAD}\n@hookimpl\ndef torso_backbone_built(): {act}")
+    ((_, call),) = load(plugins_dirs=[tmp_path]).callers("torso_backbone_built")
+    with pytest.raises(PluginError) as caught:
+        call(backbone=None)
+    assert str(caught.value) == f"plugin 'eyes' ({tmp_path / 'eyes.py'}) failed in torso_backbone_built: {cause}"
+    assert isinstance(caught.value.__cause__, (KeyError, SystemExit))
+
+
+def test_a_refusal_passes_through_and_says_who_refuses(load, tmp_path):
+    (tmp_path / "eyes.py").write_text(f"{HEAD}\n@hookimpl\ndef torso_backbone_built(): raise OptionError('too wide')")
+    ((_, call),) = load(plugins_dirs=[tmp_path]).callers("torso_backbone_built")
+    with pytest.raises(OptionError) as caught:
+        call(backbone=None)
+    assert str(caught.value) == f"too wide\n  raised by: plugin 'eyes' ({tmp_path / 'eyes.py'})"
+
+
+# In an interpreter of its own
+
+
+def fresh(code: str, *cases: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(str(DISTRIBUTIONS / case) for case in cases)
+    environment = {**os.environ, "PYTHONPATH": path, **variables}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_hostile_distributions_leave_the_builtin_plugins_usable():
+    everything = sorted(folder.name for folder in DISTRIBUTIONS.iterdir())
+    code = (
+        "from torso.plugins.registry import Registry\n"
+        "registry = Registry.load()\n"
+        "print(*sorted(info.name for info in registry.plugins if info.status == 'set aside'))\n"
+        "print(registry.architectures.resolve('ResNet50').plugin, registry.truncations.resolve('none').plugin)"
+    )
+    result = fresh(code, *everything)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "Keras alpha exit half stale text torso-damaged twin twin typo vit wrap",
+        "plugin 'keras' (built-in) plugin 'truncations' (built-in)",
+    ]
+
+
+def test_discovery_reads_the_real_path_and_the_real_environment():
+    code = (
+        "from torso.plugins import Plugins\n"
+        "print(*(info.name for info in Plugins.load() if info.status == 'loaded' and info.name in ('acme', 'beta')))"
+    )
+    assert fresh(code, "good", "clash").stdout == "acme beta\n"
+    assert fresh(code, "good", "clash", TORSO_DISABLED_PLUGINS="acme").stdout == "beta\n"
+    assert fresh(code, "good", "clash", TORSO_DISABLE_PLUGIN_AUTOLOAD="1").stdout == "\n"

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given, strategies as st
+from work import calls_in
+
+from torso.errors import ClashError, OptionError, PluginError, UnknownNameError
+from torso.plugins import PluginInfo
+from torso.plugins.registry import Catalogue, Contribution, Registry
+
+DISTRIBUTIONS = Path(__file__).parents[1] / "fixtures" / "distributions"
+
+
+@dataclass(frozen=True)
+class Eye:
+    name: str
+
+
+def offer(*qualified: str) -> list[Contribution[Eye]]:
+    """Contributions of plugins that all come from a distribution of version 1.0."""
+    pairs = [name.split("/") for name in qualified]
+    return [
+        Contribution(
+            value=Eye(name),
+            plugin=PluginInfo(name=plugin, origin="entry point", distribution=f"torso-{plugin}", version="1.0"),
+        )
+        for plugin, name in pairs
+    ]
+
+
+def catalogue(*qualified: str, absent: tuple[PluginInfo, ...] = ()) -> Catalogue[Eye]:
+    return Catalogue("eye", offer(*qualified), absent=absent)
+
+
+# Resolving
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "resnet50", "acme/ResNet50", "ACME/RESNET50"])
+def test_resolve_takes_bare_and_qualified_names_in_any_letter_case(name):
+    assert catalogue("acme/ResNet50", "acme/ResNet101").resolve(name).qualified == "acme/ResNet50"
+
+
+@pytest.mark.parametrize("name", ["__class__", "value", "", "/", "/ResNet50", "acme/", "acme", "a/acme/ResNet50"])
+def test_resolve_finds_nothing_but_names(name):
+    with pytest.raises(UnknownNameError):
+        catalogue("acme/ResNet50").resolve(name)
+
+
+def test_resolve_refuses_to_guess_between_two_plugins():
+    with pytest.raises(ClashError) as caught:
+        catalogue("beta/EyeNet", "acme/eyenet", "acme/ResNet50").resolve("EYENET")
+    assert str(caught.value) == (
+        "eye 'EYENET' is offered by 2 plugins\n"
+        "  known: acme/eyenet, by plugin 'acme' (torso-acme 1.0)\n"
+        "  known: beta/EyeNet, by plugin 'beta' (torso-beta 1.0)\n"
+        "  fix: write 'acme/eyenet' or 'beta/EyeNet', or block with -p no:acme or -p no:beta"
+    )
+
+
+def test_resolve_takes_the_qualified_name_where_the_bare_one_clashes():
+    eyes = catalogue("beta/EyeNet", "acme/EyeNet")
+    assert [eyes.resolve(name).plugin.name for name in ("acme/EyeNet", "beta/eyenet")] == ["acme", "beta"]
+
+
+def test_resolve_suggests_near_names_and_says_who_is_not_in_use():
+    absent = (
+        PluginInfo(
+            name="vit",
+            origin="entry point",
+            distribution="torso-vit",
+            version="0.3.0",
+            status="set aside",
+            reason="it cannot be imported: ModuleNotFoundError: No module named 'keras_hub'",
+        ),
+        PluginInfo(name="ears", origin="-p", location="ears", status="blocked", reason="it is blocked with -p no:ears"),
+    )
+    with pytest.raises(UnknownNameError) as caught:
+        catalogue("acme/ResNet50", "acme/VGG16", absent=absent).resolve("resnet5O")
+    assert str(caught.value) == (
+        "unknown eye 'resnet5O'\n"
+        "  did you mean: 'ResNet50'\n"
+        "  known: ResNet50, VGG16\n"
+        "  set aside: plugin 'vit' (torso-vit 0.3.0): "
+        "it cannot be imported: ModuleNotFoundError: No module named 'keras_hub'\n"
+        "  blocked: plugin 'ears' (ears): it is blocked with -p no:ears"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("acme/EyeNot", "'acme/EyeNet'"),  # of that provider alone
+        ("acmee/EyeNet", "'acme/EyeNet', 'beta/EyeNet'"),
+        ("keras/ResNet5O", "'beta/ResNet50'"),
+    ],
+)
+def test_resolve_suggests_qualified_names_for_a_qualified_name(name, suggestion):
+    with pytest.raises(UnknownNameError) as caught:
+        catalogue("acme/EyeNet", "beta/EyeNet", "beta/ResNet50").resolve(name)
+    assert caught.value.notes[0] == ("did you mean", suggestion)
+
+
+def test_an_empty_catalogue_says_so():
+    with pytest.raises(UnknownNameError) as caught:
+        catalogue().resolve("ResNet50")
+    assert str(caught.value) == "unknown eye 'ResNet50'\n  known: none"
+
+
+# Listing
+
+
+def test_names_are_listed_as_people_sort_them():
+    names = ["x/ResNet101", "x/resnet50v2", "x/VGG16", "b/ResNet50", "a/ResNet50", "x/b7", "x/B10", "x/b07"]
+    assert [one.qualified for one in catalogue(*names)] == [
+        "x/b7",
+        "x/b07",
+        "x/B10",
+        "a/ResNet50",
+        "b/ResNet50",
+        "x/resnet50v2",
+        "x/ResNet101",
+        "x/VGG16",
+    ]
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="/"), min_size=1), unique_by=str.casefold))
+def test_any_names_can_be_listed_and_resolved(names):
+    eyes = catalogue(*(f"acme/{name}" for name in names))
+    assert sorted(one.name for one in eyes) == sorted(names)
+    assert [eyes.resolve(name).name for name in names] == names
+    assert len(eyes) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        (["mobilenet*"], ["a/MobileNet", "a/MobileNetV2"]),
+        (["b/*"], ["b/ResNet50"]),
+        (["*50", "MOBILENET"], ["a/MobileNet", "b/ResNet50"]),
+        (["resnet"], []),
+        ([], []),
+    ],
+)
+def test_search_matches_bare_and_qualified_names(patterns, found):
+    eyes = catalogue("a/MobileNetV2", "a/MobileNet", "b/ResNet50")
+    assert [one.qualified for one in eyes.search(*patterns)] == found
+
+
+def test_the_work_grows_with_the_names_and_a_resolve_does_not():
+    def works(count: int) -> tuple[int, int, int]:
+        eyes = offer(*(f"p{number % 7}/Network{number}V{number % 3}" for number in range(count)))
+        large = Catalogue("eye", eyes)
+        listed = calls_in(lambda: list(large))
+        assert large.resolve("network999v0").name == "Network999V0"
+        resolved = calls_in(large.resolve, "network999v0")
+
+        def miss() -> None:
+            with pytest.raises(UnknownNameError, match="Network999V0"):
+                large.resolve("acme/network999vO")
+
+        return listed, resolved, calls_in(miss)
+
+    (listed, resolved, suggested), (listed_of_more, resolved_of_more, suggested_of_more) = works(1_000), works(10_000)
+    assert listed_of_more < 11 * listed
+    assert resolved_of_more == resolved < 50
+    assert suggested_of_more < 11 * suggested
+
+
+# The registry of real plugins
+
+
+def test_the_registry_collects_every_kind_of_the_builtin_plugins():
+    registry = Registry.load(discover=False)
+    kinds = {
+        "architectures": ("keras/", "ResNet50"),
+        "truncations": ("truncations/", "none"),
+        "freeze_policies": ("freeze-policies/", "all"),
+        "weight_sources": ("weight-sources/", "file"),
+        "export_formats": ("export-formats/", "onnx"),
+    }
+    for kind, (prefix, name) in kinds.items():
+        assert getattr(registry, kind).resolve(name).qualified == prefix + name
+
+
+def test_a_clash_of_installed_plugins_names_both(load):
+    registry = Registry(load("good", "clash"))
+    with pytest.raises(ClashError) as caught:
+        registry.architectures.resolve("EyeNet")
+    assert str(caught.value) == (
+        "architecture 'EyeNet' is offered by 2 plugins\n"
+        "  known: acme/EyeNet, by plugin 'acme' (torso-acme 0.2.0)\n"
+        "  known: beta/eyenet, by plugin 'beta' (torso-beta 1.0)\n"
+        "  fix: write 'acme/EyeNet' or 'beta/eyenet', or block with -p no:acme or -p no:beta"
+    )
+    assert Registry(load("good", "clash", plugins=["no:beta"])).architectures.resolve("EyeNet").plugin.name == "acme"
+
+
+def test_an_unknown_name_tells_of_a_plugin_that_failed_while_it_was_collected(load):
+    registry = Registry(load("half_way", "good"))
+    with pytest.raises(UnknownNameError) as caught:
+        registry.truncations.resolve("HalfNet")
+    assert str(caught.value) == (
+        "unknown truncation strategy 'HalfNet'\n"
+        "  known: none\n"
+        "  set aside: plugin 'half' (torso-half 1.0): "
+        "its hook 'torso_architectures' failed: KeyError: 'QuarterNet'"
+    )
+    with pytest.raises(UnknownNameError):
+        registry.architectures.resolve("HalfNet")
+
+
+# Arguments for the builder
+
+
+def with_answers(load, folder: Path, **answers: str) -> Registry:
+    """A registry whose plugins each answer ``torso_build_arguments`` with an expression."""
+    for name, answer in answers.items():
+        (folder / f"{name}.py").write_text(
+            "from types import MappingProxyType\n"
+            "from torso.errors import OptionError\n"
+            "from torso.contracts.hookspecs import hookimpl\n"
+            "def refuse(): raise OptionError('alpha cannot be 0.3')\n"
+            "@hookimpl\n"
+            "def torso_build_arguments(architecture, options, weights, input_shape):\n"
+            f"    return {answer}\n"
+        )
+    return Registry(load("good", plugins_dirs=[folder]))
+
+
+def arguments(registry: Registry) -> dict[str, object]:
+    eyenet = registry.architectures.resolve("EyeNet")
+    return registry.build_arguments(eyenet, MappingProxyType({"alpha": 0.35}), "none", (64, 64, 3))
+
+
+def test_build_arguments_merges_what_the_plugins_answer(load, tmp_path):
+    registry = with_answers(
+        load,
+        tmp_path,
+        ape="{'alpha': options['alpha'], 'name': architecture.name}",
+        bee="None",
+        cow="MappingProxyType({'alpha': 0.35, 'shape': input_shape, 'weights': weights})",
+    )
+    assert arguments(registry) == {"alpha": 0.35, "name": "EyeNet", "shape": (64, 64, 3), "weights": "none"}
+
+
+def test_build_arguments_names_two_plugins_that_disagree(load, tmp_path):
+    with pytest.raises(ClashError) as caught:
+        arguments(with_answers(load, tmp_path, ape="{'depth': 1}", bee="{'depth': 2}"))
+    assert str(caught.value) == (
+        "two plugins set the argument 'depth' of architecture 'EyeNet' differently\n"
+        f"  known: 1, by plugin 'ape' ({tmp_path / 'ape.py'})\n"
+        f"  known: 2, by plugin 'bee' ({tmp_path / 'bee.py'})\n"
+        "  fix: block one of them with -p no:ape or -p no:bee"
+    )
+
+
+def test_build_arguments_lets_a_plugin_refuse(load, tmp_path):
+    with pytest.raises(OptionError) as caught:
+        arguments(with_answers(load, tmp_path, ape="refuse()"))
+    assert str(caught.value) == f"alpha cannot be 0.3\n  raised by: plugin 'ape' ({tmp_path / 'ape.py'})"
+
+
+@pytest.mark.parametrize("answer", ["5", "[('alpha', 1)]", "{1: 2}", "{'alpha': [1]}", "{'alpha': (1, [2])}"])
+def test_build_arguments_refuses_what_is_no_mapping_of_names_to_values(load, tmp_path, answer):
+    with pytest.raises(PluginError) as caught:
+        arguments(with_answers(load, tmp_path, ape=answer))
+    assert str(caught.value) == (
+        f"plugin 'ape' ({tmp_path / 'ape.py'}) failed in torso_build_arguments: "
+        "it must return a mapping of names to plain values"
+    )

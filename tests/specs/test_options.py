@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import pytest
+
+from torso.errors import ManyErrors, OptionError, Place, TorsoError
+from torso.specs.options import Option, Value, read_options
+from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, from_python
+from torso.specs.yaml_reader import read_yaml
+
+
+def node(text: str) -> Node:
+    table = read_yaml(f"x: {text}".encode(), file="a.yaml")
+    assert isinstance(table, MappingNode)
+    return table.entries[0][1]
+
+
+FIELDS = (
+    Option(name="x", type=bool),
+    Option(name="x", type=int),
+    Option(name="x", type=float),
+    Option(name="x", type=str),
+    Option(name="x", type=float, default=None),
+    Option(name="x", type=str, default=None),
+)
+WORDS = ("true or false", "a whole number", "a number", "text", "a number", "text")
+
+
+class Refused:
+    """That a text is refused, and what the error says to write, if it can know."""
+
+    def __init__(self, fix: str = "") -> None:
+        self.fix = fix
+
+
+NO = Refused()
+TEXT = "''' as it was written '''"
+LARGE = Refused("a number that fits in 64 bits")
+BARE_644 = Refused("644 without leading zeros")
+
+LITERALS: dict[str, tuple[object, object, object, object, object, object]] = {
+    # text: (bool, int, float, str, float or none, str or none)
+    "no": (Refused("false"), NO, NO, TEXT, NO, TEXT),
+    "on": (Refused("true"), NO, NO, TEXT, NO, TEXT),
+    "off": (Refused("false"), NO, NO, TEXT, NO, TEXT),
+    "Yes": (Refused("true"), NO, NO, TEXT, NO, TEXT),
+    "y": (NO, NO, NO, TEXT, NO, TEXT),
+    "true": (True, NO, NO, TEXT, NO, TEXT),
+    "True": (Refused("true"), NO, NO, TEXT, NO, TEXT),
+    "false": (False, NO, NO, TEXT, NO, TEXT),
+    "'true'": (Refused("true without quotes"), NO, NO, "true", NO, "true"),
+    "0": (NO, 0, 0.0, TEXT, 0.0, TEXT),
+    "+1": (NO, 1, 1.0, TEXT, 1.0, TEXT),
+    "-1": (NO, -1, -1.0, TEXT, -1.0, TEXT),
+    "'1'": (NO, Refused("1 without quotes"), Refused("1 without quotes"), "1", Refused("1 without quotes"), "1"),
+    "1_000": (NO, 1000, 1000.0, TEXT, 1000.0, TEXT),
+    "1__0": (NO, NO, NO, TEXT, NO, TEXT),
+    "1.0": (NO, Refused("1"), 1.0, TEXT, 1.0, TEXT),
+    "1.": (NO, Refused("1"), 1.0, TEXT, 1.0, TEXT),
+    "1.10": (NO, NO, 1.1, TEXT, 1.1, TEXT),
+    ".5": (NO, NO, 0.5, TEXT, 0.5, TEXT),
+    ".": (NO, NO, NO, TEXT, NO, TEXT),
+    "1e3": (NO, Refused("1000"), 1000.0, TEXT, 1000.0, TEXT),
+    "1e-3": (NO, NO, 0.001, TEXT, 0.001, TEXT),
+    "e5": (NO, NO, NO, TEXT, NO, TEXT),
+    ".e5": (NO, NO, NO, TEXT, NO, TEXT),
+    "123e456": (NO, NO, LARGE, TEXT, LARGE, TEXT),
+    "1e-999": (NO, NO, LARGE, TEXT, LARGE, TEXT),
+    "0e9": (NO, NO, 0.0, TEXT, 0.0, TEXT),
+    "9223372036854775807": (NO, 2**63 - 1, 2.0**63, TEXT, 2.0**63, TEXT),
+    "9223372036854775808": (NO, LARGE, 2.0**63, TEXT, 2.0**63, TEXT),
+    "9" * 4000: (NO, LARGE, LARGE, TEXT, LARGE, TEXT),
+    "0644": (NO, BARE_644, BARE_644, TEXT, BARE_644, TEXT),
+    "-0_7.5": (NO, NO, Refused("-7.5 without leading zeros"), TEXT, Refused("-7.5 without leading zeros"), TEXT),
+    "0x1F": (NO, NO, NO, TEXT, NO, TEXT),
+    "0o17": (NO, NO, NO, TEXT, NO, TEXT),
+    "12:30:45": (NO, NO, NO, TEXT, NO, TEXT),
+    "2001-12-14": (NO, NO, NO, TEXT, NO, TEXT),
+    "2024-99-99": (NO, NO, NO, TEXT, NO, TEXT),
+    "inf": (NO, NO, NO, TEXT, NO, TEXT),
+    "-.inf": (NO, NO, NO, TEXT, NO, TEXT),
+    "nan": (NO, NO, NO, TEXT, NO, TEXT),
+    ".NaN": (NO, NO, NO, TEXT, NO, TEXT),
+    "none": (NO, NO, NO, TEXT, None, None),
+    "None": (NO, NO, NO, TEXT, None, None),
+    "null": (NO, NO, NO, TEXT, None, None),
+    "~": (NO, NO, NO, TEXT, None, None),
+    "'none'": (NO, NO, NO, "none", NO, "none"),
+    "": (NO, NO, NO, Refused("'' for a text without characters"), None, None),
+    "''": (NO, NO, NO, "", NO, ""),
+    "=": (NO, NO, NO, TEXT, NO, TEXT),
+    "\u0663": (NO, NO, NO, TEXT, NO, TEXT),
+    "[1]": (NO, NO, NO, NO, NO, NO),
+    "{a: 1}": (NO, NO, NO, NO, NO, NO),
+}
+
+
+@pytest.mark.parametrize("text", LITERALS)
+def test_the_option_decides_what_a_text_means(text):
+    value = node(text)
+    for field, words, expected in zip(FIELDS, WORDS, LITERALS[text], strict=True):
+        if not isinstance(expected, Refused):
+            read = field.read(value)
+            assert (type(read), read) == ((str, text) if expected is TEXT else (type(expected), expected))
+            continue
+        with pytest.raises(OptionError) as caught:
+            field.read(value)
+        fix = f"\n  fix: write {expected.fix}" if expected.fix else ""
+        assert (
+            str(caught.value)
+            == f"x must be {words}, not {value} (at a.yaml:1:4, $.x)".replace("1:4", f"1:{value.place.column}") + fix
+        )
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "expected"),
+    [
+        (Option(name="levels", type=str, many=True), "[C3, '4']", ("C3", "4")),
+        (Option(name="counts", type=int, many=True), "[]", ()),
+        (Option(name="counts", type=int, many=True, default=None), "none", None),
+        (Option(name="alpha", type=float, choices=(0.35, 0.5)), "3.5e-1", 0.35),
+        (Option(name="count", type=int, minimum=1, maximum=3), "3", 3),
+        (Option(name="budget", type=float, maximum=2_000_000), "2e6", 2e6),
+        (Option(name="stop", type=bool, minimum=2), "true", True),
+    ],
+)
+def test_option_reads_lists_and_legal_values(option, text, expected):
+    assert option.read(node(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "expected"),
+    [
+        (
+            Option(name="counts", type=int, many=True),
+            "3",
+            "counts must be a list, each a whole number, not the text '3' (at a.yaml:1:4, $.x)\n  fix: write [3]",
+        ),
+        (
+            Option(name="counts", type=int, many=True),
+            "{a: 1}",
+            "counts must be a list, each a whole number, not a mapping (at a.yaml:1:4, $.x)",
+        ),
+        (
+            Option(name="counts", type=int, many=True, default=None),
+            "[1.0, 2, none, [3]]",
+            "an item of counts must be a whole number, not the text '1.0' (at a.yaml:1:5, $.x[0])\n"
+            "  fix: write 1\n"
+            "an item of counts must be a whole number, not the text 'none' (at a.yaml:1:13, $.x[2])\n"
+            "an item of counts must be a whole number, not a list (at a.yaml:1:19, $.x[3])",
+        ),
+        (
+            Option(name="alpha", type=float, choices=(0.35, 0.5), default=None),
+            "0.53",
+            "alpha cannot be '0.53' (at a.yaml:1:4, $.x)\n  did you mean: '0.5', '0.35'\n  known: 0.35, 0.5, none",
+        ),
+        (
+            Option(name="unit", type=str, choices=("node", "block")),
+            "blocks",
+            "unit cannot be 'blocks' (at a.yaml:1:4, $.x)\n  did you mean: 'block'\n  known: node, block",
+        ),
+        (
+            Option(name="count", type=int, minimum=1),
+            "0",
+            "count cannot be '0' (at a.yaml:1:4, $.x)\n  known: 1 or more",
+        ),
+        (
+            Option(name="budget", type=float, maximum=2_000_000),
+            "2.1e6",
+            "budget cannot be '2.1e6' (at a.yaml:1:4, $.x)\n  known: 2000000 or less",
+        ),
+    ],
+)
+def test_option_says_what_is_legal(option, text, expected):
+    with pytest.raises(TorsoError) as caught:
+        option.read(node(text))
+    assert str(caught.value) == expected
+
+
+ALPHA = Option(name="alpha", type=float, default=1.0)
+COUNT = Option(name="count", type=int)
+OWNER = "strategy 'pop'"
+
+
+@pytest.mark.parametrize(
+    ("value", "main", "expected"),
+    [
+        ({"count": 3}, None, {"alpha": 1.0, "count": 3}),
+        ({"alpha": 1, "count": 3}, "count", {"alpha": 1.0, "count": 3}),
+        (3, "count", {"alpha": 1.0, "count": 3}),
+    ],
+)
+def test_read_options_fills_in_defaults_in_their_order(value: object, main: str | None, expected: dict[str, Value]):
+    options = read_options(OWNER, (ALPHA, COUNT), from_python(value), main=main)
+    assert list(options.items()) == list(expected.items())
+    with pytest.raises(TypeError):
+        options["alpha"] = 2.0  # type: ignore[index]
+
+
+def test_read_options_reads_a_list_as_the_main_option():
+    levels = Option(name="levels", type=str, many=True)
+    assert read_options(OWNER, (levels,), node("[C3, C4]"), main="levels") == {"levels": ("C3", "C4")}
+
+
+def test_read_options_of_nothing_are_the_defaults():
+    assert read_options(OWNER, (ALPHA,), None) == {"alpha": 1.0}
+
+
+def test_read_options_says_all_that_is_wrong_at_once():
+    with pytest.raises(ManyErrors) as caught:
+        read_options(OWNER, (ALPHA, COUNT), node("{alhpa: 1, alpha: x, beta: 2}"))
+    assert str(caught.value) == (
+        "strategy 'pop' has no option 'alhpa' (at a.yaml:1:5, $.x.alhpa)\n  did you mean: 'alpha'\n  known: alpha, count\n"
+        "alpha must be a number, not the text 'x' (at a.yaml:1:22, $.x.alpha)\n"
+        "strategy 'pop' has no option 'beta' (at a.yaml:1:25, $.x.beta)\n  known: alpha, count\n"
+        "strategy 'pop' needs the option 'count': a whole number (at a.yaml:1:4, $.x)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "main", "expected"),
+    [
+        (None, None, "strategy 'pop' needs the option 'count': a whole number (at $.truncate)"),
+        (ScalarNode("3"), None, "the options of strategy 'pop' must be a mapping, not the text '3' (at $)"),
+        (ScalarNode("x"), "count", "count must be a whole number, not the text 'x' (at $)"),
+        (ScalarNode(""), "count", "count must be a whole number, not nothing (at $)"),
+    ],
+)
+def test_read_options_says_what_a_bare_value_lacks(value, main, expected):
+    with pytest.raises(TorsoError) as caught:
+        read_options(OWNER, (COUNT,), value, main=main, place=Place("$.truncate"))
+    assert str(caught.value) == expected

@@ -1,0 +1,463 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from work import calls_in
+
+from torso.errors import ManyErrors, Place, SpecError, TorsoError
+from torso.specs.spec_file import BackboneSpec, Choice, InputSpec, backbone_from_python, path_of, read_spec
+from torso.specs.yaml_nodes import MappingNode, ScalarNode, SequenceNode
+
+EXAMPLES = Path(__file__).parent / "examples"
+
+
+def messages(path: str) -> list[str]:
+    with pytest.raises(TorsoError) as caught:
+        read_spec(path)
+    return [str(part) for part in caught.value.parts()]
+
+
+def table(**entries: str) -> MappingNode:
+    return MappingNode(tuple((ScalarNode(key), ScalarNode(text)) for key, text in entries.items()))
+
+
+def test_read_spec_keeps_what_each_backbone_says_and_puts_defaults_in():
+    spec = read_spec(EXAMPLES / "three.yaml")
+    size = InputSpec(size=(224, 224))
+    sha256 = "9f2c51f2f2b5a2b3a6a8f6b5a1f6e7d8c9b0a1f2e3d4c5b6a7f8e9d0c1b2a3f4"
+    assert list(spec.backbones.items()) == [
+        (
+            "edge",
+            BackboneSpec(
+                name="edge",
+                architecture=ScalarNode("MobileNetV2"),
+                options=table(alpha="0.35"),
+                weights=ScalarNode("imagenet"),
+                input=size,
+                truncate=Choice(name="layer", value=ScalarNode("block_13_expand_relu")),
+                freeze=Choice(name="all"),
+            ),
+        ),
+        (
+            "pyramid",
+            BackboneSpec(
+                name="pyramid",
+                architecture=ScalarNode("ResNet50"),
+                input=size,
+                truncate=Choice(name="levels", value=SequenceNode((ScalarNode("C3"), ScalarNode("C4"), ScalarNode("C5")))),
+                freeze=Choice(name="through", value=ScalarNode("C2")),
+            ),
+        ),
+        (
+            "in_house",
+            BackboneSpec(
+                name="in_house",
+                architecture=ScalarNode("acme/eyenet"),
+                weights=table(file="eyenet.weights.h5", sha256=sha256),
+                input=size,
+                truncate=Choice(name="acme/budget", value=table(params="2_000_000")),
+            ),
+        ),
+    ]
+    assert spec.file == str(EXAMPLES / "three.yaml")
+
+
+def test_read_spec_puts_a_file_over_the_one_that_it_extends():
+    spec = read_spec(EXAMPLES / "smaller.yaml")
+    assert list(spec.backbones) == ["edge", "pyramid", "in_house", "v1.10"]
+    edge, pyramid, _, new = spec.backbones.values()
+    assert edge == BackboneSpec(
+        name="edge",
+        architecture=ScalarNode("MobileNetV2"),
+        options=table(alpha="0.35"),
+        weights=ScalarNode("imagenet"),
+        input=InputSpec(size=(96, 96), channels=1, adapt=Choice(name="sum")),
+        truncate=Choice(name="pop", value=table(count="1", unit="block")),
+        freeze=Choice(name="all"),
+    )
+    assert pyramid.input == InputSpec(size=(224, 224), channels=1, adapt=Choice(name="sum"))
+    assert pyramid.freeze == Choice(name="through", value=ScalarNode("C2"))
+    assert new == BackboneSpec(
+        name="v1.10",
+        architecture=ScalarNode("keras/NASNetMobile"),
+        weights=ScalarNode("none"),
+        input=InputSpec(size=(224, 224), channels=1, adapt=Choice(name="sum")),
+        freeze=Choice(name="none"),
+    )
+
+
+def test_read_spec_keeps_the_place_of_each_part_also_where_it_was_extended():
+    pyramid = read_spec(EXAMPLES / "smaller.yaml").backbones["pyramid"]
+    below, above = str(EXAMPLES / "three.yaml"), str(EXAMPLES / "smaller.yaml")
+    assert pyramid.place == Place("$.backbones.pyramid", below, 11, 3)
+    assert pyramid.architecture.place == Place("$.backbones.pyramid.architecture", below, 12, 19)
+    assert pyramid.freeze is not None
+    assert pyramid.freeze.place == Place("$.backbones.pyramid.freeze.through", below, 14, 14)
+    assert pyramid.input is not None
+    assert pyramid.input.places == {
+        "size": Place("$.defaults.input.size", below, 3, 17),
+        "channels": Place("$.defaults.input.channels", above, 4, 21),
+        "adapt": Place("$.defaults.input.adapt", above, 4, 31),
+    }
+    assert pyramid.input.place == Place("$.defaults.input", above, 4, 10)
+
+
+def test_path_of_starts_at_the_spec_that_says_it(spec_file):
+    spec_file("version: 1\nbackbones: {a: {architecture: X, weights: {file: w.h5}}}", "below/base.yaml")
+    weights = read_spec(spec_file("version: 1\nextends: below/base.yaml")).backbones["a"].weights
+    assert isinstance(weights, MappingNode)
+    file = weights.get("file")
+    assert isinstance(file, ScalarNode)
+    assert path_of(file) == Path("below/w.h5")
+    assert path_of(ScalarNode("/data/w.h5", place=file.place)) == Path("/data/w.h5")
+    assert path_of(ScalarNode("w.h5")) == Path("w.h5")
+
+
+def test_read_spec_says_all_that_is_wrong_at_once(spec_file):
+    text = """\
+version: 2
+backbone: 3
+defaults: {options: X, freeze: {a: 1, b: 2}}
+backbones:
+  a/b: {architecture: X}
+  edge:
+    architecure: ResNet50
+    weights: {}
+    input: {size: 224, chanels: 3}
+    truncate:
+  Edge: {architecture: [1], input: {size: [224, 224, 3], channels: '3'}, truncate: [pop, 3]}
+  three: {architecture: "", input: {size: [0, 1.0]}, freeze: null, options: alpha, weights: ~}
+  four:
+  five: {architecture: X, input: {size: [96]}, truncate: {}}
+"""
+    assert messages(spec_file(text)) == [
+        "this torso reads version 1, not 2 (at spec.yaml:1:10, $.version)",
+        "a spec has no key 'backbone' (at spec.yaml:2:1, $.backbone)\n"
+        "  did you mean: 'backbones'\n"
+        "  known: version, extends, defaults, backbones",
+        "defaults has no key 'options' (at spec.yaml:3:12, $.defaults.options)\n"
+        "  known: architecture, weights, input, preprocess, truncate, freeze",
+        "freeze must be a name, or a mapping with one key, not one of 2 keys (at spec.yaml:3:32, $.defaults.freeze)\n"
+        "  fix: put the options under the name, as in {pop: {count: 1, allow_partial: true}}",
+        "a backbone cannot be called 'a/b' (at spec.yaml:5:3, $.backbones.a/b)\n"
+        "  known: 1 to 100 letters, digits, '_', '-' and '.'; first no '-' or '.', last no '.'",
+        "backbone 'edge' has no key 'architecure' (at spec.yaml:7:5, $.backbones.edge.architecure)\n"
+        "  did you mean: 'architecture'\n"
+        "  known: architecture, options, weights, input, preprocess, truncate, freeze",
+        "weights must be a name, none or a mapping, not an empty mapping (at spec.yaml:8:14, $.backbones.edge.weights)\n"
+        "  fix: write imagenet, or {file: PATH, sha256: HEX}",
+        "size must be a list of two whole numbers, not the text '224' (at spec.yaml:9:19, $.backbones.edge.input.size)\n"
+        "  fix: write [224, 224]",
+        "input has no key 'chanels' (at spec.yaml:9:24, $.backbones.edge.input.chanels)\n"
+        "  did you mean: 'channels'\n"
+        "  known: size, channels, adapt",
+        "truncate must be a name, not nothing (at spec.yaml:10:14, $.backbones.edge.truncate)\n  fix: write none",
+        "architecture must be a name, not a list (at spec.yaml:11:24, $.backbones.Edge.architecture)",
+        "size must be a list of two whole numbers, not a list of 3 (at spec.yaml:11:43, $.backbones.Edge.input.size)\n"
+        "  fix: height and width only; channels is a key of its own, as in {size: [224, 224], channels: 3}",
+        "channels must be a whole number, not the text '3' (at spec.yaml:11:68, $.backbones.Edge.input.channels)\n"
+        "  fix: write 3 without quotes",
+        "truncate must be a name, or a mapping with one key, not a list (at spec.yaml:11:84, $.backbones.Edge.truncate)\n"
+        "  fix: put the options under the name, as in {pop: {count: 1, allow_partial: true}}",
+        "architecture must be a name, not the text '' (at spec.yaml:12:25, $.backbones.three.architecture)",
+        "size cannot be '0' (at spec.yaml:12:44, $.backbones.three.input.size[0])\n  known: 1 or more",
+        "an item of size must be a whole number, not the text '1.0' (at spec.yaml:12:47, $.backbones.three.input.size[1])\n"
+        "  fix: write 1",
+        "freeze must be a name, not the text 'null' (at spec.yaml:12:62, $.backbones.three.freeze)\n  fix: write none",
+        "options must be a mapping, not the text 'alpha' (at spec.yaml:12:77, $.backbones.three.options)",
+        "weights must be a name, not the text '~' (at spec.yaml:12:93, $.backbones.three.weights)\n  fix: write none",
+        "backbone 'four' must be a mapping, not nothing (at spec.yaml:13:8, $.backbones.four)",
+        "size must be a list of two whole numbers, not a list of 1 (at spec.yaml:14:41, $.backbones.five.input.size)\n"
+        "  fix: write [96, 96]",
+        "truncate must be a name, or a mapping with one key, not one of 0 keys "
+        "(at spec.yaml:14:58, $.backbones.five.truncate)\n"
+        "  fix: put the options under the name, as in {pop: {count: 1, allow_partial: true}}",
+        "backbones 'edge' and 'Edge' differ only in the case of letters (at spec.yaml:11:3, $.backbones.Edge)",
+        "backbone 'edge' has no architecture (at spec.yaml:6:3, $.backbones.edge)\n"
+        "  fix: write architecture: NAME; `torso list` knows the names",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("- 1", "a spec must be a mapping, not a list (at spec.yaml:1:1, $)"),
+        ("edge", "a spec must be a mapping, not the text 'edge' (at spec.yaml:1:1, $)"),
+        ("version: 1", "the spec declares no backbone (at spec.yaml:1:1, $)"),
+        ("version: 1\nbackbones: {}", "the spec declares no backbone (at spec.yaml:1:1, $)"),
+        ("version: 1\nbackbones:", "backbones must be a mapping, not nothing (at spec.yaml:2:11, $.backbones)"),
+        ("version: 1\ndefaults:\n", "defaults must be a mapping, not nothing (at spec.yaml:2:10, $.defaults)"),
+        (
+            "backbones: {a: {architecture: X}}",
+            "the spec does not say its version (at spec.yaml:1:1, $)\n  fix: write version: 1",
+        ),
+        (
+            "version: '1'\nbackbones: {a: {architecture: X}}",
+            "version must be a whole number, not the text '1' (at spec.yaml:1:10, $.version)\n  fix: write 1 without quotes",
+        ),
+        (
+            "version: 1\nbackbones: {a: {architecture: X, input: [1, 2]}}",
+            "input must be a mapping, not a list (at spec.yaml:2:41, $.backbones.a.input)",
+        ),
+        (
+            "version: 1\nbackbones: {a: {architecture: X, weights: [imagenet]}}",
+            "weights must be a name, none or a mapping, not a list (at spec.yaml:2:43, $.backbones.a.weights)\n"
+            "  fix: write imagenet, or {file: PATH, sha256: HEX}",
+        ),
+    ],
+)
+def test_read_spec_says_what_is_wrong(text, expected, spec_file):
+    assert messages(spec_file(text)) == [expected]
+
+
+@pytest.mark.parametrize("name", ["a", "_", "0", "1.10", "a.b-c_d", "no", "a" * 100])
+def test_a_backbone_can_have_the_name_of_a_folder(name):
+    assert backbone_from_python(name, architecture="X").name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "a/b", "a\\b", "-a", ".a", "a.", "a b", "caf\u00e9", "a\n", "a\0", "a" * 101, "a:b", "\u0663"],
+)
+def test_a_backbone_cannot_have_a_name_that_folders_cannot(name):
+    with pytest.raises(SpecError, match=r"^a backbone cannot be called "):
+        backbone_from_python(name, architecture="X")
+
+
+def test_a_misspelt_key_is_refused_wherever_it_stands_and_the_right_one_is_suggested(spec_file):
+    """Each key of an example, with each letter left out or each two letters swapped."""
+    lines = (EXAMPLES / "three.yaml").read_text("utf-8").splitlines()
+    keys = {
+        "version",
+        "defaults",
+        "backbones",
+        "architecture",
+        "options",
+        "weights",
+        "input",
+        "truncate",
+        "freeze",
+        "size",
+    }
+    right = tried = 0
+    for number, line in enumerate(lines):
+        for key in keys & set(line.replace("{", " ").replace(":", " ").split()):
+            cut = [key[:at] + key[at + 1 :] for at in range(len(key))]
+            swapped = [key[:at] + key[at + 1] + key[at] + key[at + 2 :] for at in range(len(key) - 1)]
+            for wrong in {*cut, *swapped} - {key}:
+                text = "\n".join([*lines[:number], line.replace(f"{key}:", f"{wrong}:", 1), *lines[number + 1 :]])
+                found = [
+                    error for error in messages(spec_file(text)) if f"no key {wrong!r} (at spec.yaml:{number + 1}:" in error
+                ]
+                assert len(found) == 1, (wrong, number)
+                right += f"did you mean: {key!r}" in found[0]
+                tried += 1
+    assert tried > 100
+    assert right == tried
+
+
+def test_the_work_of_reading_grows_with_the_backbones_and_no_faster(spec_file):
+    lines = (EXAMPLES / "three.yaml").read_text("utf-8").splitlines(keepends=True)
+    head, edge = "".join(lines[:4]), "".join(lines[4:10])
+
+    def spec_of(count: int) -> Path:
+        return spec_file(head + "".join(edge.replace("edge", f"edge_{number}") for number in range(count)))
+
+    spec = read_spec(spec_of(500))
+    assert len(spec.backbones) == 500
+    assert spec.backbones["edge_499"].truncate == Choice(name="layer", value=ScalarNode("block_13_expand_relu"))
+    few, many = (calls_in(read_spec, spec_of(count)) for count in (100, 500))
+    assert many < 5.5 * few
+
+
+def test_extends_refuses_a_circle(spec_file):
+    spec_file("version: 1\nextends: sub/b.yaml", "a.yaml")
+    spec_file("version: 1\nextends: ../c.yaml", "sub/b.yaml")
+    os.symlink("a.yaml", "c.yaml")
+    assert messages("a.yaml") == ["'../c.yaml' extends itself (at sub/b.yaml:2:10, $.extends)"]
+
+
+def test_extends_goes_eight_files_deep(spec_file):
+    spec_file("version: 1\nbackbones: {a: {architecture: X}}", "0.yaml")
+    for number in range(1, 10):
+        spec_file(f"version: 1\nextends: {number - 1}.yaml", f"{number}.yaml")
+    assert list(read_spec("8.yaml").backbones) == ["a"]
+    assert messages("9.yaml") == ["a spec stands on 8 others at most (at 1.yaml:2:10, $.extends)"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            "bases.yaml",
+            "there is no file 'bases.yaml' (at spec.yaml:2:10, $.extends)\n"
+            "  did you mean: 'base.yaml', 'spec.yaml'\n"
+            "  known: base.yaml, spec.yaml",
+        ),
+        ("[base.yaml]", "extends must be a name, not a list (at spec.yaml:2:10, $.extends)"),
+        (".", "'.' is not a regular file (at spec.yaml:2:10, $.extends)"),
+        ("base.yaml", "not YAML: mapping values are not allowed here (at base.yaml:1:5, $)"),
+    ],
+)
+def test_extends_says_why_a_file_is_not_read_beside_what_else_is_wrong(value, expected, spec_file):
+    spec_file("a: b: c", "base.yaml")
+    path = spec_file(f"version: 1\nextends: {value}\nbackbones: {{edge: {{freeze: []}}}}")
+    assert messages(path) == [
+        expected,
+        "freeze must be a name, or a mapping with one key, not an empty list (at spec.yaml:3:28, $.backbones.edge.freeze)\n"
+        "  fix: put the options under the name, as in {pop: {count: 1, allow_partial: true}}",
+    ]
+
+
+def test_backbone_from_python_equals_the_same_yaml(spec_file):
+    text = """\
+version: 1
+backbones:
+  edge:
+    architecture: MobileNetV2
+    options: {alpha: 0.35, include: [a, 1, true], name: '1'}
+    weights: none
+    input: {size: [96, 128], channels: 1, adapt: sum}
+    truncate: {pop: {count: 1, unit: block}}
+    freeze: none
+"""
+    assert (
+        backbone_from_python(
+            "edge",
+            architecture="MobileNetV2",
+            options={"alpha": 0.35, "include": ("a", 1, True), "name": "1"},
+            weights="none",
+            input={"size": (96, 128), "channels": 1, "adapt": "sum"},
+            truncate={"pop": {"count": 1, "unit": "block"}},
+            freeze=None,
+        )
+        == read_spec(spec_file(text)).backbones["edge"]
+    )
+
+
+def test_backbone_from_python_says_all_that_is_wrong_at_once():
+    with pytest.raises(ManyErrors) as caught:
+        backbone_from_python("edge", trunkate={"pop": 3}, weights="imagenet", input={"size": 96, "chanels": 1})
+    assert str(caught.value) == (
+        "backbone 'edge' has no key 'trunkate' (at $.trunkate)\n"
+        "  did you mean: 'truncate'\n"
+        "  known: architecture, options, weights, input, preprocess, truncate, freeze\n"
+        "size must be a list of two whole numbers, not the text '96' (at $.input.size)\n"
+        "  fix: write [96, 96]\n"
+        "input has no key 'chanels' (at $.input.chanels)\n"
+        "  did you mean: 'channels'\n"
+        "  known: size, channels, adapt\n"
+        "backbone 'edge' has no architecture (at $)\n"
+        "  fix: write architecture: NAME; `torso list` knows the names"
+    )
+
+
+@pytest.mark.parametrize("size", ["[null, null]", "[~, none]", "[NULL, ~]"])
+def test_both_sides_of_a_size_can_be_left_open(spec_file, size):
+    text = f"version: 1\nbackbones:\n  edge: {{architecture: VGG16, input: {{size: {size}}}}}\n"
+    edge = read_spec(spec_file(text)).backbones["edge"]
+    assert edge.input == InputSpec(size=(None, None))
+    assert edge == backbone_from_python("edge", architecture="VGG16", input={"size": [None, None]})
+
+
+def test_an_open_size_goes_over_a_default_and_under_it(spec_file):
+    text = """\
+version: 1
+defaults: {architecture: VGG16, input: {size: [~, ~], channels: 1}}
+backbones:
+  any: {}
+  one: {input: {size: [96, 96]}}
+"""
+    backbones = read_spec(spec_file(text)).backbones
+    assert backbones["any"].input == InputSpec(size=(None, None), channels=1)
+    assert backbones["one"].input == InputSpec(size=(96, 96), channels=1)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (
+            [None, 224],
+            "size leaves one side open and not the other (at $.input.size)\n"
+            "  fix: write [224, 224], or [null, null] for images of any size",
+        ),
+        (
+            [96, None],
+            "size leaves one side open and not the other (at $.input.size)\n"
+            "  fix: write [96, 96], or [null, null] for images of any size",
+        ),
+        (None, "size must be a list of two whole numbers, not the text 'none' (at $.input.size)\n  fix: write [null, null]"),
+        ([None], "size must be a list of two whole numbers, not a list of 1 (at $.input.size)\n  fix: write [null, null]"),
+        (
+            [None, None, 3],
+            "size must be a list of two whole numbers, not a list of 3 (at $.input.size)\n"
+            "  fix: height and width only; channels is a key of its own, as in {size: [224, 224], channels: 3}",
+        ),
+        ([None, 0], "size cannot be '0' (at $.input.size[1])\n  known: 1 or more"),
+        (
+            ["null", "null"],
+            "an item of size must be a whole number, not the text 'null' (at $.input.size[0])\n"
+            "an item of size must be a whole number, not the text 'null' (at $.input.size[1])",
+        ),
+        (
+            {"height": 1},
+            "size must be a list of two whole numbers, not a mapping (at $.input.size)\n"
+            "  fix: height and width only; channels is a key of its own, as in {size: [224, 224], channels: 3}",
+        ),
+    ],
+    ids=str,
+)
+def test_a_size_that_is_half_open_or_no_size_is_refused(size, text):
+    with pytest.raises(TorsoError) as caught:
+        backbone_from_python("edge", architecture="VGG16", input={"size": size})
+    assert str(caught.value) == text
+
+
+def test_an_adapter_is_a_choice_and_its_place_is_that_of_its_name(spec_file):
+    text = """\
+version: 1
+defaults:
+  input: {size: [64, 64], channels: 4, adapt: mean}
+backbones:
+  plain: {architecture: ResNet50}
+  mapped: {architecture: ResNet50, input: {adapt: {map: [R, G, B, R]}}}
+  long: {architecture: ResNet50, input: {channels: 2, adapt: {acme/luma: {gamma: 2.2}}}}
+  three: {architecture: ResNet50, input: {channels: 3, adapt: none}}
+"""
+    path = spec_file(text)
+    inputs = {name: backbone.input for name, backbone in read_spec(path).backbones.items()}
+    sources = SequenceNode(tuple(map(ScalarNode, "RGBR")))
+    assert inputs == {
+        "plain": InputSpec(size=(64, 64), channels=4, adapt=Choice(name="mean")),
+        "mapped": InputSpec(size=(64, 64), channels=4, adapt=Choice(name="map", value=sources)),
+        "long": InputSpec(
+            size=(64, 64),
+            channels=2,
+            adapt=Choice(name="acme/luma", value=MappingNode(((ScalarNode("gamma"), ScalarNode("2.2")),))),
+        ),
+        "three": InputSpec(size=(64, 64), channels=3, adapt=None),
+    }
+    assert inputs["plain"].adapt.place == Place("$.defaults.input.adapt", path, 3, 47)
+    assert inputs["mapped"].adapt.place == Place("$.backbones.mapped.input.adapt.map", path, 6, 52)
+    spec = backbone_from_python("mapped", architecture="ResNet50", input={"adapt": {"map": ["R", "G", "B", "R"]}})
+    assert spec.input == InputSpec(adapt=Choice(name="map", value=sources))
+    assert backbone_from_python("three", architecture="ResNet50", input={"adapt": None}).input == InputSpec()
+
+
+@pytest.mark.parametrize(
+    ("adapt", "text"),
+    [
+        ("[R, G]", "adapt must be a name, or a mapping with one key, not a list"),
+        ("{}", "adapt must be a name, or a mapping with one key, not one of 0 keys"),
+        ("{map: [R], mean: {}}", "adapt must be a name, or a mapping with one key, not one of 2 keys"),
+        ("", "adapt must be a name, not nothing"),
+    ],
+)
+def test_an_adapter_that_is_no_choice_is_refused_with_its_place(adapt, text, spec_file):
+    path = spec_file(f"version: 1\nbackbones:\n  a: {{architecture: ResNet50, input: {{adapt: {adapt}}}}}\n")
+    with pytest.raises(SpecError) as caught:
+        read_spec(path)
+    assert str(caught.value).startswith(f"{text} (at {path}:3:")
+    assert str(caught.value).endswith("  fix: write none" if not adapt else "as in {map: [R, G, B, R]}")

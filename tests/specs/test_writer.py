@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from torso.specs.spec_file import BackboneSpec, Choice, InputSpec, Spec, read_spec
+from torso.specs.writer import write_spec
+from torso.specs.yaml_nodes import ILLEGAL_CHARACTER, MappingNode, Node, ScalarNode, SequenceNode
+
+EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.yaml"))
+
+
+def read_back(text: str, folder: Path) -> Spec:
+    path = folder / "written.yaml"
+    path.write_bytes(text.encode())
+    return read_spec(path)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_is_equal_when_written_and_read_again(example, tmp_path):
+    spec = read_spec(example)
+    text = write_spec(spec)
+    assert read_back(text, tmp_path) == spec
+    assert list(read_back(text, tmp_path).backbones) == list(spec.backbones)
+    assert write_spec(read_back(text, tmp_path)) == text
+
+
+def test_write_spec_writes_as_a_user_would():
+    spec = read_spec(Path(__file__).parent / "examples" / "smaller.yaml")
+    assert (
+        write_spec(spec)
+        == """\
+version: 1
+backbones:
+  edge:
+    architecture: MobileNetV2
+    options: {alpha: 0.35}
+    weights: imagenet
+    input: {size: [96, 96], channels: 1, adapt: sum}
+    truncate: {pop: {count: 1, unit: block}}
+    freeze: all
+  pyramid:
+    architecture: ResNet50
+    input: {size: [224, 224], channels: 1, adapt: sum}
+    truncate: {levels: [C3, C4, C5]}
+    freeze: {through: C2}
+  in_house:
+    architecture: acme/eyenet
+    weights: {file: eyenet.weights.h5, sha256: 9f2c51f2f2b5a2b3a6a8f6b5a1f6e7d8c9b0a1f2e3d4c5b6a7f8e9d0c1b2a3f4}
+    input: {size: [224, 224], channels: 1, adapt: sum}
+    truncate: {acme/budget: {params: 2_000_000}}
+    freeze: none
+  v1.10:
+    architecture: keras/NASNetMobile
+    weights: none
+    input: {size: [224, 224], channels: 1, adapt: sum}
+    freeze: none
+"""
+    )
+
+
+SPECIAL = [
+    "",
+    "~",
+    "null",
+    "none",
+    "true",
+    "no",
+    "1",
+    "1.10",
+    "-.5",
+    "+1e-3",
+    "0644",
+    "1_000",
+    "0x1F",
+    "12:30",
+    "---",
+    "...",
+]
+SPECIAL += [
+    "- a",
+    "? a",
+    "a: b",
+    "a #b",
+    "#",
+    "&a",
+    "*a",
+    "!a",
+    "%a",
+    "@",
+    "`",
+    "|",
+    ">",
+    "<<",
+    "=",
+    " a ",
+    "'",
+    '"',
+    "\\",
+    "\n",
+]
+CHARACTERS = st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\t\n\r")
+texts = st.sampled_from(SPECIAL) | st.text(CHARACTERS, max_size=20).filter(lambda text: not ILLEGAL_CHARACTER.search(text))
+names = texts.filter(lambda text: text.casefold() not in ("", "~", "null"))
+numbers = st.integers(-(2**62), 2**62).map(str) | st.floats(allow_nan=False).map(repr)
+scalars = (
+    st.builds(ScalarNode, texts, st.just(True))
+    | numbers.map(ScalarNode)
+    | st.sampled_from(["none", "true", "~"]).map(ScalarNode)
+)
+
+
+def tables(values: st.SearchStrategy[Node]) -> st.SearchStrategy[MappingNode]:
+    keys = texts.filter(lambda text: text not in ("", "<<"))
+    entries = st.dictionaries(keys, values | st.just(ScalarNode("")), max_size=3)
+    return entries.map(lambda entries: MappingNode(tuple((ScalarNode(key), value) for key, value in entries.items())))
+
+
+nodes: st.SearchStrategy[Node] = st.recursive(
+    scalars,
+    lambda below: st.lists(below, max_size=3).map(lambda items: SequenceNode(tuple(items))) | tables(below),
+    max_leaves=6,
+)
+sides = st.integers(1, 2**62)
+choices = st.builds(Choice, name=names) | st.builds(
+    Choice, name=texts.filter(lambda text: text not in ("", "<<")), value=nodes
+)
+backbones = st.builds(
+    BackboneSpec,
+    name=st.from_regex("[A-Za-z0-9_]([A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?", fullmatch=True),
+    architecture=texts.filter(bool).map(ScalarNode),
+    options=st.none() | tables(nodes),
+    weights=st.none() | names.map(ScalarNode) | tables(nodes).filter(len),
+    input=st.none()
+    | st.builds(
+        InputSpec,
+        size=st.none() | st.tuples(sides, sides) | st.just((None, None)),
+        channels=st.none() | sides,
+        adapt=st.none() | choices.filter(lambda choice: choice != Choice(name="none")),
+    ),
+    truncate=st.none() | choices,
+    freeze=st.none() | choices,
+)
+specs = st.lists(backbones, min_size=1, max_size=3, unique_by=lambda backbone: backbone.name.casefold()).map(
+    lambda backbones: Spec(backbones={backbone.name: backbone for backbone in backbones})
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(spec=specs)
+def test_any_spec_is_equal_when_written_and_read_again(spec, tmp_path):
+    assert read_back(write_spec(spec), tmp_path) == spec

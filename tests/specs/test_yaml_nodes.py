@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections import UserDict
+from functools import reduce
+from pathlib import PurePosixPath
+
+import numpy as np
+import pytest
+
+from torso.errors import Place, SpecError
+from torso.specs.yaml_nodes import MappingNode, ScalarNode, SequenceNode, child_path, from_python
+from torso.specs.yaml_reader import read_yaml
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "none"),
+        (True, "true"),
+        (3, "3"),
+        (-2, "-2"),
+        (0.35, "0.35"),
+        (1e-7, "1e-07"),
+        ("edge", "edge"),
+        ("0.35", "'0.35'"),
+        ("none", "'none'"),
+        ("", "''"),
+        ("x" * 4096, "x" * 4096),
+        (reduce(lambda below, _: [below], range(19), {}), "[" * 19 + "{}" + "]" * 19),
+        (PurePosixPath("a/b.h5"), "a/b.h5"),
+        (np.int64(96), "96"),
+        (np.float64(0.35), "0.35"),
+        (np.str_("edge"), "edge"),
+        ((96, 96), "[96, 96]"),
+        (range(2), "[0, 1]"),
+        ({"pop": 3}, "{pop: 3}"),
+        (UserDict({"a": [{}, []]}), "{a: [{}, []]}"),
+    ],
+)
+def test_from_python_gives_the_tree_of_the_same_yaml(value, text):
+    assert from_python(value) == read_yaml(text.encode(), file="f")
+
+
+def test_from_python_knows_where_each_value_stands():
+    node = from_python({"truncate": {"acme/x y": [1, {"v1.5": 2}]}})
+    assert isinstance(node, MappingNode)
+    choice = node.get("truncate")
+    assert isinstance(choice, MappingNode)
+    key, value = choice.entries[0]
+    assert key.place == Place("$.truncate['acme/x y']")
+    assert isinstance(value, SequenceNode)
+    assert isinstance(value.items[1], MappingNode)
+    assert value.items[1].entries[0][1].place == Place("$.truncate['acme/x y'][1]['v1.5']")
+
+
+def endless() -> list[object]:
+    value: list[object] = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            {1, 2},
+            "a value of type 'set' cannot stand in a spec (at $.x)\n"
+            "  known: text, numbers, true, false, none, lists and mappings of them",
+        ),
+        (
+            [b"abc"],
+            "a value of type 'bytes' cannot stand in a spec (at $.x[0])\n"
+            "  known: text, numbers, true, false, none, lists and mappings of them",
+        ),
+        (
+            np.zeros(2),
+            "a value of type 'numpy.ndarray' cannot stand in a spec (at $.x)\n"
+            "  known: text, numbers, true, false, none, lists and mappings of them",
+        ),
+        ({"a": {3: 4}}, "a key must be text, not 3 (at $.x.a)"),
+        (2**63, "a whole number beyond 64 bits cannot stand in a spec (at $.x)"),
+        ("a\0b", "the character '\\x00' cannot stand in a spec (at $.x)"),
+        ({"\ud800": 1}, "the character '\\ud800' cannot stand in a spec (at $.x['\\ud800'])"),
+        ("x" * 4097, "a text of 4097 characters is too long: 4096 are allowed (at $.x)"),
+        (
+            reduce(lambda below, _: {"a": below}, range(21), {}),
+            f"lists and mappings stand more than 20 deep in each other (at $.x{'.a' * 20})",
+        ),
+        (endless(), f"lists and mappings stand more than 20 deep in each other (at $.x{'[0]' * 20})"),
+    ],
+)
+def test_from_python_refuses_what_yaml_cannot_say(value, message):
+    with pytest.raises(SpecError) as caught:
+        from_python(value, "$.x")
+    assert str(caught.value) == message
+
+
+def test_quotes_count_only_where_the_text_could_be_more_than_text():
+    assert ScalarNode("edge", quoted=True) == ScalarNode("edge")
+    assert [text for text in ("1", ".5", "true", "None", "~", "") if ScalarNode(text, quoted=True) == ScalarNode(text)] == []
+
+
+def test_child_path_quotes_a_key_that_would_read_as_several():
+    assert [child_path("$", key) for key in ("edge", "acme/budget", "v1.5", "it's")] == [
+        "$.edge",
+        "$.acme/budget",
+        "$['v1.5']",
+        '$["it\'s"]',
+    ]

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from torso.errors import DiskError, ManyErrors, Place, SpecError, TorsoError, UnknownNameError
+from torso.specs.yaml_nodes import MappingNode, ScalarNode, SequenceNode, from_python
+from torso.specs.yaml_reader import MAX_BYTES, read_file, read_yaml
+
+
+def read(text: str | bytes):
+    return read_yaml(text if isinstance(text, bytes) else text.encode(), file="a.yaml")
+
+
+def message(text: str | bytes) -> str:
+    with pytest.raises(SpecError) as caught:
+        read(text)
+    return str(caught.value)
+
+
+def test_read_yaml_keeps_texts_as_they_were_written():
+    text = "a: [no, 1.10, 0644, 'it''s', \"1\\t2\", '3']\nb:\n  c: |\n    x\n    y\n  d:\n"
+    assert read(text) == MappingNode(
+        (
+            (
+                ScalarNode("a"),
+                SequenceNode(
+                    (
+                        ScalarNode("no"),
+                        ScalarNode("1.10"),
+                        ScalarNode("0644"),
+                        ScalarNode("it's"),
+                        ScalarNode("1\t2"),
+                        ScalarNode("3", quoted=True),
+                    )
+                ),
+            ),
+            (ScalarNode("b"), MappingNode(((ScalarNode("c"), ScalarNode("x\ny\n")), (ScalarNode("d"), ScalarNode(""))))),
+        )
+    )
+
+
+def test_read_yaml_knows_where_each_word_stands():
+    root = read("\ufeffa: 1\r\nb:\r\n  - x\r\n  - {v1.5: [y]}\r\n")
+    assert isinstance(root, MappingNode)
+    (a, one), (b, items) = root.entries
+    assert isinstance(items, SequenceNode)
+    table = items.items[1]
+    assert isinstance(table, MappingNode)
+    key, below = table.entries[0]
+    assert isinstance(below, SequenceNode)
+    nodes = [root, a, one, b, items, items.items[0], table, key, below, below.items[0]]
+    assert [(node.place.line, node.place.column, node.place.path) for node in nodes] == [
+        (1, 1, "$"),
+        (1, 1, "$.a"),
+        (1, 4, "$.a"),
+        (2, 1, "$.b"),
+        (3, 3, "$.b"),
+        (3, 5, "$.b[0]"),
+        (4, 5, "$.b[1]"),
+        (4, 6, "$.b[1]['v1.5']"),
+        (4, 12, "$.b[1]['v1.5']"),
+        (4, 13, "$.b[1]['v1.5'][0]"),
+    ]
+    assert {node.place.file for node in nodes} == {"a.yaml"}
+
+
+WRITTEN_OUT = "\n  fix: write it out, use defaults: or extends:, or put the text in quotes"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: &x 1", "a spec has no anchors (at a.yaml:1:4, $)" + WRITTEN_OUT),
+        ("a:\n  b: *x", "a spec has no aliases (at a.yaml:2:6, $.a)" + WRITTEN_OUT),
+        ("a:\n  <<: {b: 1}", "a spec has no merge keys (at a.yaml:2:3, $.a)" + WRITTEN_OUT),
+        ("%YAML 1.1\n---\na: 1", "a spec has no directives (at a.yaml:1:1, $)\n  fix: leave out this line"),
+        ("# x\n%FOO bar\n---\na: 1", "a spec has no directives (at a.yaml:2:1, $)\n  fix: leave out this line"),
+        ("a: 1\n---\nb: 2", "a spec has one document, not several (at a.yaml:2:1, $)"),
+        (
+            "a: 1\n...\nb: 2",
+            "not YAML: expected '<document start>', but found '<block mapping start>' (at a.yaml:3:1, $)",
+        ),
+        ("", "the spec is empty (at a.yaml:1:1, $)"),
+        ("\ufeff# only words\n\n", "the spec is empty (at a.yaml:1:1, $)"),
+        ("a:\n  b: 1\n  c: 2\n  b: 3", "the key 'b' stands twice, on line 2 and on line 4 (at a.yaml:4:3, $.a.b)"),
+        ("a: {1: x, '1': y}", "the key '1' stands twice, on line 1 and on line 1 (at a.yaml:1:11, $.a.1)"),
+        ("a: {[1]: 2}", "a key must be text, not a list or a mapping (at a.yaml:1:5, $.a)"),
+        ("? {a: 1}\n: 2", "a key must be text, not a list or a mapping (at a.yaml:1:3, $)"),
+        ("a: {'': 1}", "a key has 1 to 200 characters, not 0 (at a.yaml:1:5, $.a)"),
+        ("x" * 201 + ": 1", "a key has 1 to 200 characters, not 201 (at a.yaml:1:1, $)"),
+        ("a:\n  - 1\n  -\n", "an item of this list is nothing (at a.yaml:3:4, $.a[1])"),
+        ('a: ["\\ud800"]', "the character '\\ud800' cannot stand in a spec (at a.yaml:1:5, $.a[0])"),
+        ('a: "\\0"', "the character '\\x00' cannot stand in a spec (at a.yaml:1:4, $.a)"),
+        ('a: "\\L"', "the character '\\u2028' cannot stand in a spec (at a.yaml:1:4, $.a)"),
+        ('a: "\\UFFFFFFFF"', "not YAML: no character has this number (at a.yaml:1:7, $)"),
+        ('a: "\\U00110000"', "not YAML: no character has this number (at a.yaml:1:7, $)"),
+        ("x" * 4097, "a text of 4097 characters is too long: 4096 are allowed (at a.yaml:1:1, $)"),
+        (
+            "a:\n\tb: 1",
+            "not YAML: found character '\\t' that cannot start any token (at a.yaml:2:1, $)\n"
+            "  cause: while scanning for the next token",
+        ),
+        ("a: b: c", "not YAML: mapping values are not allowed here (at a.yaml:1:5, $)"),
+        (
+            "a: [1, 2\nb: 3",
+            "not YAML: expected ',' or ']', but got ':' (at a.yaml:2:2, $.a)\n  cause: while parsing a flow sequence",
+        ),
+        (
+            "a: 'x",
+            "not YAML: found unexpected end of stream (at a.yaml:1:6, $)\n  cause: while scanning a quoted scalar",
+        ),
+    ],
+)
+def test_read_yaml_says_what_is_wrong_and_where(text, expected):
+    assert message(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (
+            b"a: 1\nb: caf\xe9\n",
+            "the byte 0xe9 at offset 11 is not UTF-8 (at a.yaml:2:7, $)\n  fix: save the file as UTF-8",
+        ),
+        (
+            b"a: 1\r\n\xc3\xa9: \xed\xa0\x80",
+            "the byte 0xed at offset 10 is not UTF-8 (at a.yaml:2:4, $)\n  fix: save the file as UTF-8",
+        ),
+        (
+            "a: 1".encode("utf-16"),
+            "the byte 0xff at offset 0 is not UTF-8 (at a.yaml:1:1, $)\n  fix: save the file as UTF-8",
+        ),
+        ("a: 1".encode("utf-16-be"), "the character '\\x00' at offset 0 cannot stand in a spec (at a.yaml:1:1, $)"),
+        (
+            b"\xef\xbb\xbfa: 1\n\xc3\xa9b\x00",
+            "the character '\\x00' at offset 11 cannot stand in a spec (at a.yaml:2:3, $)",
+        ),
+        ("a: \u2028b".encode(), "the character '\\u2028' at offset 3 cannot stand in a spec (at a.yaml:1:4, $)"),
+        (b"a: \xef\xbb\xbfb", "the character '\\ufeff' at offset 3 cannot stand in a spec (at a.yaml:1:4, $)"),
+        (b"#" * (MAX_BYTES + 1), "a spec has 524288 bytes at most (at a.yaml, $)"),
+    ],
+)
+def test_read_yaml_names_the_byte_that_is_no_text(data, expected):
+    assert message(data) == expected
+
+
+def test_read_yaml_refuses_each_byte_that_cannot_begin_a_character():
+    for byte in (*range(0x80, 0xC2), *range(0xF5, 0x100)):
+        assert f"{byte:#04x} at offset 3" in message(b"a: " + bytes([byte]))
+
+
+def test_read_yaml_names_all_keys_that_stand_twice():
+    with pytest.raises(ManyErrors) as caught:
+        read("a: 1\na: 2\nb: {c: 1, c: 2}\na: 3\n")
+    assert str(caught.value) == (
+        "the key 'a' stands twice, on line 1 and on line 2 (at a.yaml:2:1, $.a)\n"
+        "the key 'c' stands twice, on line 3 and on line 3 (at a.yaml:3:11, $.b.c)\n"
+        "the key 'a' stands twice, on line 1 and on line 4 (at a.yaml:4:1, $.a)"
+    )
+
+
+def test_read_yaml_takes_twenty_levels_and_thirty_thousand_nodes():
+    read("[" * 20 + "]" * 20)
+    assert message("[" * 21).startswith("lists and mappings stand more than 20 deep in each other (at a.yaml:1:21, $[0]")
+    deep = "{a: " * 20 + "1" + "}" * 20
+    assert read(deep) == from_python(yaml.safe_load(deep))
+    assert message("{a: " * 21).startswith("lists and mappings stand more than 20 deep in each other (at a.yaml:1:81, $.a")
+    read("[" + "1," * 29_999 + "]")
+    assert message("[" + "1," * 30_000 + "]") == ("a spec has 30000 keys and values at most (at a.yaml:1:60000, $[29999])")
+
+
+TAGS = (
+    "!!python/object/apply:os.system ['touch canary']",
+    "!!python/object/apply:subprocess.check_call [['touch', 'canary']]",
+    "!!python/object/new:os.system ['touch canary']",
+    "!!python/object:os.system {}",
+    "!!python/name:os.system ''",
+    "!!python/module:os ''",
+    "!!python/tuple [1, 2]",
+    "!!python/str x",
+    "!!python/none ''",
+    "!!binary aGk=",
+    "!!set {a, b}",
+    "!!omap [a: 1]",
+    "!!pairs [a: 1]",
+    "!!timestamp 2024-99-99",
+    '!!int ""',
+    "!!str x",
+    "!!null ''",
+    "!<tag:yaml.org,2002:python/object/apply:os.system> ['touch canary']",
+    "!local x",
+    "! x",
+)
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_read_yaml_refuses_every_tag_and_runs_nothing(tag, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = "a spec has no tags (at a.yaml:2:6, $.a)\n  fix: leave it out, or put the text in quotes"
+    assert message(f"a:\n  b: {tag}") == expected
+    assert os.listdir() == []
+
+
+BOMBS = """
+import resource
+from torso.errors import SpecError
+from torso.specs.yaml_reader import read_yaml
+
+def bombs():
+    for text in ("[", "- ", "{a: ", "? ", "{", "? [", "{? ", "- {a: [", "!!a ", "&a ", "a: ", "|", ">", "*a "):
+        for times in (10, 1_000, 20_000, 200_000):
+            yield text * times
+    yield "[" * 10_000_000
+    for levels in range(3, 13):
+        for opened, closed in (("[", "]"), ("{<<: [", "]}")):
+            nine = [opened + ", ".join(["*a%d" % (n - 1)] * 9) + closed for n in range(levels)]
+            yield "\\n".join("a%d: &a%d %s" % (n, n, text) for n, text in enumerate(nine))
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for bomb in bombs():
+    try:
+        read_yaml(bomb.encode(), file="bomb.yaml")
+    except SpecError:
+        continue
+    raise SystemExit("read " + bomb[:40])
+grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+print("refused" if grown < 60 else "took %d MiB" % grown)
+"""
+
+
+def test_bombs_are_refused_at_once_and_in_little_memory():
+    """In a process of its own, where a crash would be seen and time is bounded; no bomb is larger than 10 MB."""
+    done = subprocess.run([sys.executable, "-c", BOMBS], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "refused\n", "")
+
+
+def failure(path: str, place: Place | None = None) -> TorsoError:
+    with pytest.raises(TorsoError) as caught:
+        read_file(path, place=place)
+    return caught.value
+
+
+def test_read_file_suggests_its_neighbours_when_there_is_no_such_file(spec_file):
+    for name in "backbones.yaml", "other.yml", "notes.txt":
+        spec_file("a: 1", name)
+    error = failure("backbone.yaml")
+    assert isinstance(error, UnknownNameError)
+    assert str(error) == (
+        "there is no file 'backbone.yaml'\n  did you mean: 'backbones.yaml'\n  known: backbones.yaml, other.yml"
+    )
+    error = failure("specs/a.yaml", Place("$.extends", "b.yaml", 2, 10))
+    assert str(error) == ("there is no file 'specs/a.yaml' (at b.yaml:2:10, $.extends)\n  cause: there is no folder 'specs'")
+    assert str(failure("notes.txt/a.yaml")) == "there is no file 'notes.txt/a.yaml'\n  cause: there is no folder 'notes.txt'"
+
+
+def test_read_file_refuses_what_is_not_a_regular_file(spec_file):
+    spec_file("a: 1")
+    os.mkdir("folder")
+    os.mkfifo("pipe")
+    os.symlink("loop", "loop")
+    for path in "folder", "pipe", "/dev/zero", "a\0b":
+        error = failure(path)
+        assert isinstance(error, SpecError)
+        assert str(error) == f"{path!r} is not a regular file"
+    error = failure("loop")
+    assert isinstance(error, DiskError)
+    assert str(error) == "'loop' cannot be read: Too many levels of symbolic links"
+
+
+def test_read_file_reads_no_more_than_a_spec_can_have(spec_file):
+    name = spec_file("")
+    os.truncate(name, 2**40)
+    assert str(failure(name)) == "a spec has 524288 bytes at most (at spec.yaml, $)"
+
+
+def test_read_file_reads_as_much_as_a_spec_can_have(spec_file):
+    spec_file("a: 1\n#" + "x" * (MAX_BYTES - 6))
+    assert read_file("spec.yaml") == from_python({"a": 1})
+
+
+def test_read_file_names_the_file_as_it_was_named(spec_file):
+    assert read_file(spec_file("a: 1", "specs/a.yaml")).place == Place("$", "specs/a.yaml", 1, 1)

@@ -1,0 +1,295 @@
+"""Files that are not what they seem: each refused with one clear error, and nothing in it run, followed or unpacked."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import textwrap
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from h5py import h5d, h5p, h5s, h5t
+
+from torso.errors import IntegrityError, OptionError, TorsoError
+from torso.weights_files import open_weights
+
+PLACE = "layers/dense/vars"
+Spoil = Callable[[h5py.File, Path], object]
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense"), keras.layers.Dense(2, name="end")])
+    model.save_weights(tmp_path / "w.weights.h5")
+    model.save(tmp_path / "w.keras")
+    return tmp_path / "w.weights.h5"
+
+
+def everything(path: Path) -> dict[str, np.ndarray]:
+    with open_weights(path) as stored:
+        arrays = {name: array.read() for name, array in stored.arrays.items()}
+        return arrays | {array.name: array.read() for layer in stored.layers or () for array in layer.arrays}
+
+
+def refused(path: Path, kind: type[TorsoError] = IntegrityError) -> str:
+    with pytest.raises(kind) as caught:
+        everything(path)
+    text = str(caught.value)
+    assert path.name in text
+    return text
+
+
+def external_storage(file: h5py.File, folder: Path) -> None:
+    (folder / "secret").write_bytes(bytes(48))
+    made = h5p.create(h5p.DATASET_CREATE)
+    made.set_external(os.fsencode(folder / "secret"), 0, 48)
+    h5d.create(file[PLACE].id, b"9", h5t.IEEE_F32LE, h5s.create_simple((12,)), made)
+
+
+def virtual(file: h5py.File, folder: Path) -> None:
+    with h5py.File(folder / "other.h5", "w") as other:
+        other["x"] = np.zeros(3, "f4")
+    layout = h5py.VirtualLayout((3,), "f4")
+    layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "x", (3,))
+    file[PLACE].create_virtual_dataset("9", layout)
+
+
+def shape_bomb(file: h5py.File, folder: Path) -> None:
+    file[PLACE].create_dataset("9", (1 << 20, 1 << 20), "f4", chunks=(1024, 1024))  # 4 TB that nobody wrote
+
+
+def deep(file: h5py.File, folder: Path) -> None:
+    group = file
+    for _ in range(80):
+        group = group.create_group("g")
+    group["x"] = np.zeros(3, "f4")
+
+
+HDF5: dict[str, tuple[Spoil, str]] = {
+    "soft link": (lambda file, folder: file[PLACE].__setitem__("9", h5py.SoftLink("/layers/dense/vars/0")), "is a link to"),
+    "external link": (lambda file, folder: file.__setitem__("layers/x", h5py.ExternalLink("other.h5", "/")), "is a link to"),
+    "hard link to an array": (lambda file, folder: file[PLACE].__setitem__("9", file[PLACE]["0"]), "the same array"),
+    "hard link to a group": (lambda file, folder: file.__setitem__("layers/again", file["layers/dense"]), "the same group"),
+    "loop": (lambda file, folder: file["layers"].__setitem__("loop", file["/"]), "the same group"),
+    "external storage": (external_storage, "has its values in another file"),
+    "virtual": (virtual, "has its values in another file"),
+    "shape bomb": (shape_bomb, "says that it has 4398046511104 bytes, and the file does not hold them"),
+    "deep": (deep, "lies deeper than 64 groups"),
+    "complex": (lambda file, folder: file[PLACE].__setitem__("9", np.zeros(3, "c8")), "weights are real numbers"),
+    "text": (lambda file, folder: file[PLACE].__setitem__("9", "import os"), "weights are real numbers"),
+    "texts": (lambda file, folder: file[PLACE].__setitem__("9", np.array([b"ab", b"c"])), "weights are real numbers"),
+    "compound": (lambda file, folder: file[PLACE].__setitem__("9", np.zeros(3, "f4,i4")), "weights are real numbers"),
+    "reference": (
+        lambda file, folder: file[PLACE].create_dataset("9", data=file.ref, dtype=h5py.ref_dtype),
+        "weights are real numbers",
+    ),
+    "enumeration": (
+        lambda file, folder: file[PLACE].create_dataset("9", (3,), h5py.enum_dtype({"a": 1})),
+        "weights are real numbers",
+    ),
+    "empty": (lambda file, folder: file[PLACE].__setitem__("9", h5py.Empty("f4")), "weights are real numbers"),
+    "filter": (
+        lambda file, folder: file[PLACE].create_dataset("9", data=np.zeros(9, "i4"), scaleoffset=4),
+        "packed in a way",
+    ),
+    "named type": (lambda file, folder: file[PLACE].__setitem__("9", np.dtype("f4")), "is no array"),
+    "layers named twice": (lambda file, folder: file.attrs.__setitem__("layer_names", [b"a", b"a"]), "names a layer twice"),
+    "layers that are numbers": (lambda file, folder: file.attrs.__setitem__("layer_names", [1, 2]), "is no list of names"),
+    "a layer that is an array": (
+        lambda file, folder: (file.attrs.__setitem__("layer_names", [b"x"]), file.__setitem__("x", np.zeros(3))),
+        "is no group",
+    ),
+    "a layer that is linked": (
+        lambda file, folder: (
+            file.attrs.__setitem__("layer_names", [b"x"]),
+            file.__setitem__("x", h5py.SoftLink("/layers")),
+        ),
+        "is a link to",
+    ),
+    "a layer that is not there": (lambda file, folder: file.attrs.__setitem__("layer_names", [b"x"]), "it cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", HDF5)
+def test_hdf5_that_holds_anything_else_than_arrays_of_its_own_is_refused(good: Path, case: str) -> None:
+    spoil, fact = HDF5[case]
+    assert len(everything(good)) == 4
+    with h5py.File(good, "a") as file:
+        spoil(file, good.parent)
+    assert fact in refused(good)
+
+
+def rewritten(path: Path, change: Callable[[zipfile.ZipFile, dict[str, bytes]], object]) -> Path:
+    """The archive again, with another content."""
+    archive = path.with_name("w.keras")
+    with zipfile.ZipFile(archive) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(archive, "w") as new:
+        change(new, members)
+    return archive
+
+
+def all_of(new: zipfile.ZipFile, members: dict[str, bytes], **more: bytes) -> None:
+    for name, data in {**members, **more}.items():
+        new.writestr(name, data)
+
+
+ARCHIVES: dict[str, tuple[Callable[[zipfile.ZipFile, dict[str, bytes]], object], str]] = {
+    "no weights": (lambda new, old: all_of(new, {"config.json": b"{}"}), "it has no model.weights.h5"),
+    "a way out": (lambda new, old: all_of(new, {**old, "../x": b""}), "'../x' is no part of such an archive"),
+    "a way out of assets": (lambda new, old: all_of(new, {**old, "assets/../../x": b""}), "is no part of such an archive"),
+    "absolute": (lambda new, old: all_of(new, {**old, "/etc/x": b""}), "'/etc/x' is no part of such an archive"),
+    "arrays of numpy": (lambda new, old: all_of(new, {"a.npy": b"\x93NUMPY"}), "'a.npy' is no part of such an archive"),
+    "weights that are none": (lambda new, old: all_of(new, {**old, "model.weights.h5": b"none"}), "cannot be read"),
+    "packed otherwise": (
+        lambda new, old: new.writestr("model.weights.h5", old["model.weights.h5"], zipfile.ZIP_BZIP2),
+        "is packed in a way that is not read here",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ARCHIVES)
+def test_an_archive_that_holds_anything_else_is_refused(good: Path, case: str) -> None:
+    change, fact = ARCHIVES[case]
+    assert fact in refused(rewritten(good, change))
+
+
+def test_an_archive_with_two_members_of_one_name_is_refused(good: Path) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        archive = rewritten(good, lambda new, old: (all_of(new, old), new.writestr("config.json", b"evil")))
+    assert "it has two members of one name" in refused(archive)
+
+
+def test_an_archive_with_a_changed_byte_is_refused_whatever_python_thinks_of_it(good: Path) -> None:
+    archive = good.with_name("w.keras")
+    data = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as opened:
+        inside = opened.getinfo("model.weights.h5")
+    value = bytes(everything(good)["layers/dense/vars/0"].tobytes())
+    place = data.index(value, inside.header_offset)
+    data[place] ^= 1
+    archive.write_bytes(bytes(data))
+    assert "the checksum of model.weights.h5 is wrong" in refused(archive)
+
+
+def test_an_archive_that_is_encrypted_is_refused(good: Path) -> None:
+    archive = good.with_name("w.keras")
+    data = bytearray(archive.read_bytes())
+    place = -1
+    while (place := data.find(b"PK\x01\x02", place + 1)) >= 0:
+        data[place + 8] |= 1  # in the directory at its end
+    archive.write_bytes(bytes(data))
+    assert "is encrypted" in refused(archive)
+
+
+def test_a_compressed_bomb_is_refused_before_it_is_unpacked(good: Path) -> None:
+    archive = rewritten(good, lambda new, old: new.writestr("model.weights.h5", bytes(1 << 20), zipfile.ZIP_DEFLATED))
+    data = bytearray(archive.read_bytes())
+    place = data.rindex(b"PK\x01\x02")
+    data[place + 24 : place + 28] = struct.pack("<I", 4_000_000_000)  # how large it says it is
+    archive.write_bytes(bytes(data))
+    assert "says that it has 4000000000 bytes, and the archive does not hold them" in refused(archive)
+
+
+class _Canary:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+OTHERS: dict[str, Callable[[Path], bytes]] = {
+    "w.pt": lambda folder: pickle.dumps(_Canary(folder / "canary")),
+    "w.npy": lambda folder: b"\x93NUMPY\x01\x00",
+    "w.safetensors": lambda folder: struct.pack("<Q", 2) + b"{}",
+    "w.weights.json": lambda folder: b'{"weight_map": {}}',
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_files_of_other_formats_are_refused_by_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(OTHERS[name](tmp_path))
+    assert refused(tmp_path / name, OptionError) == (
+        f"weights cannot be read from a file like '{name}'\n  known: the older .h5, .weights.h5 and .keras"
+    )
+    assert not (tmp_path / "canary").exists()
+
+
+def test_what_is_no_file_or_no_content_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.h5")
+    (tmp_path / "loop.h5").symlink_to("loop.h5")
+    (tmp_path / "folder.h5").mkdir()
+    for name in ("pipe.h5", "loop.h5", "folder.h5", "absent.h5"):
+        assert "cannot be opened" in refused(tmp_path / name, OptionError)
+    (tmp_path / "empty.h5").write_bytes(b"")
+    assert "is empty" in refused(tmp_path / "empty.h5")
+    (tmp_path / "text.h5").write_text("not at all")
+    assert "its first bytes are b'not at a'" in refused(tmp_path / "text.h5")
+
+
+def test_a_link_to_a_file_is_followed(good: Path) -> None:
+    good.with_name("link.h5").symlink_to(good)
+    assert len(everything(good.with_name("link.h5"))) == 4
+
+
+DAMAGE = """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from torso.errors import TorsoError
+    from torso.weights_files import open_weights
+
+    def everything(path):
+        with open_weights(path) as stored:
+            arrays = {name: array.read() for name, array in stored.arrays.items()}
+            return arrays | {array.name: array.read() for layer in stored.layers or () for array in layer.arrays}
+
+    path, random, counts = Path(sys.argv[1]), np.random.default_rng(0), {"refused": 0, "read": 0}
+    good = path.read_bytes()
+    for number in range(240):
+        data = bytearray(good)
+        if number < 40:
+            del data[int(len(data) * number / 40):]
+        elif number < 160:
+            data[random.integers(len(data))] ^= 1 << random.integers(8)
+        else:
+            start = random.integers(len(data)) // 512 * 512
+            data[start:start + 512] = bytes(len(data[start:start + 512]))
+        path.write_bytes(bytes(data))
+        try:
+            everything(path)
+            counts["read"] += 1
+        except TorsoError:
+            counts["refused"] += 1
+    print(counts["refused"], counts["read"])
+"""
+
+
+@pytest.mark.parametrize("kind", ["w.weights.h5", "w.keras", "w.h5"])
+def test_damage_is_told_and_neither_hangs_nor_crashes(good: Path, kind: str) -> None:
+    if kind == "w.h5":
+        with h5py.File(good.with_name(kind), "w") as file:
+            file.attrs["layer_names"] = [b"dense"]
+            file.create_group("dense").attrs["weight_names"] = [b"kernel:0", b"bias:0"]
+            file["dense/kernel:0"], file["dense/bias:0"] = np.ones((4, 3), "f4"), np.ones(3, "f4")
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(DAMAGE), str(good.with_name(kind))],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    refusals, reads = map(int, run.stdout.split())
+    assert refusals >= 40  # every truncation, at least; a flipped bit in a value is told by a hash alone
+    assert refusals + reads == 240

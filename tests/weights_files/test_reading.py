@@ -1,0 +1,174 @@
+"""What weights files hold is what h5py says of them, for files that Keras wrote and for any that it could write."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from networks import randomize, save_listed
+
+from torso.errors import IntegrityError
+from torso.weights_files import open_weights
+
+
+@pytest.fixture
+def model() -> keras.Model:
+    """Nested models, composite layers, statistics, a random generator."""
+    inputs = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Normalization(name="norm")(inputs)
+    stem = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()], name="stem"
+    )
+    x = keras.layers.Dropout(0.5, name="drop")(stem(x))
+    x = keras.layers.Reshape((36, 4), name="flat")(x)
+    x = keras.layers.MultiHeadAttention(2, 4, name="attention")(x, x)
+    model = keras.Model(inputs, keras.layers.Dense(5, name="end")(x))
+    randomize(model)
+    return model
+
+
+def by_h5py(path: Path) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def assert_holds(arrays: Any, expected: dict[str, np.ndarray]) -> None:
+    assert set(arrays) == set(expected)
+    for name, array in arrays.items():
+        assert (array.shape, array.dtype) == (expected[name].shape, expected[name].dtype.newbyteorder("="))
+        value = array.read()
+        assert value.flags["C_CONTIGUOUS"]
+        assert value.dtype == array.dtype
+        np.testing.assert_array_equal(value, expected[name])
+
+
+def test_the_format_of_keras_3(model: keras.Model, tmp_path: Path) -> None:
+    model.save_weights(tmp_path / "w.weights.h5")
+    expected = {name: value for name, value in by_h5py(tmp_path / "w.weights.h5").items() if "seed_generator" not in name}
+    assert len(expected) == len(model.weights)
+    with open_weights(tmp_path / "w.weights.h5") as stored:
+        assert stored.layers is None
+        assert_holds(stored.arrays, expected)
+
+
+@pytest.mark.parametrize("packed", [ZIP_STORED, ZIP_DEFLATED])
+def test_a_keras_archive_holds_the_same(model: keras.Model, tmp_path: Path, packed: int) -> None:
+    model.save_weights(tmp_path / "w.weights.h5")
+    model.save(tmp_path / "saved.keras")
+    if packed == ZIP_DEFLATED:
+        with ZipFile(tmp_path / "saved.keras") as old, ZipFile(tmp_path / "w.keras", "w", packed) as new:
+            for name in old.namelist():
+                new.writestr(name, old.read(name))
+    else:
+        (tmp_path / "saved.keras").rename(tmp_path / "w.keras")
+    with open_weights(tmp_path / "w.keras") as stored, open_weights(tmp_path / "w.weights.h5") as plain:
+        assert_holds(stored.arrays, {name: array.read() for name, array in plain.arrays.items()})
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["weights alone", "a whole model"])
+def test_the_older_format_is_a_list_of_layers_in_order(model: keras.Model, tmp_path: Path, whole: bool) -> None:
+    path = tmp_path / "w.h5"
+    if whole:
+        model.compile("adam", "mse")
+        model.train_on_batch(np.zeros((1, 8, 8, 3)), np.zeros((1, 36, 5)))  # for the weights of an optimizer
+        model.save(path)
+    else:
+        save_listed(model, path)
+    with open_weights(path) as stored:
+        assert stored.arrays == {}
+        assert [layer.name for layer in stored.layers or ()] == [layer.name for layer in model.layers]
+        for layer, ours in zip(stored.layers or (), model.layers, strict=True):
+            weights = [*ours.trainable_weights, *ours.non_trainable_weights]
+            assert [array.shape for array in layer.arrays] == [tuple(weight.shape) for weight in weights]
+            for array, weight in zip(layer.arrays, weights, strict=True):
+                np.testing.assert_array_equal(array.read(), weight)
+                assert array.name.startswith(layer.name)
+
+
+KINDS = st.sampled_from(["<f4", ">f4", "<f8", ">f8", "<f2", "<i4", ">i8", "|u1", "|b1"])
+SHAPES = st.lists(st.integers(0, 5), max_size=4).map(tuple)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.text("ab_/0", min_size=1, max_size=9), st.tuples(KINDS, SHAPES, st.integers(0, 3)), max_size=8))
+def test_any_numbers_are_read_as_h5py_reads_them(
+    tmp_path: Path, content: dict[str, tuple[str, tuple[int, ...], int]]
+) -> None:
+    path, random = tmp_path / "any.weights.h5", np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        for number, (name, (kind, shape, way)) in enumerate(content.items()):
+            values = random.integers(0, 100, shape).astype(kind)
+            chunked: dict[str, Any] = {"chunks": True} if way and values.size and shape else {}
+            packed: dict[str, Any] = {"compression": "gzip", "shuffle": True} if way == 2 and chunked else {}
+            checked: dict[str, Any] = {"fletcher32": True} if way == 3 and chunked else {}
+            file.create_dataset(f"{number}/{name.strip('/') or 'x'}", data=values, **chunked, **packed, **checked)
+    expected = by_h5py(path)
+    with open_weights(path) as stored:
+        assert_holds(stored.arrays, expected)
+
+
+def test_a_file_that_is_open_elsewhere_in_the_process_is_read(model: keras.Model, tmp_path: Path) -> None:
+    model.save_weights(tmp_path / "w.weights.h5")
+    with h5py.File(tmp_path / "w.weights.h5"), open_weights(tmp_path / "w.weights.h5") as stored:
+        assert len(stored.arrays) == len(model.weights)
+
+
+def test_arrays_are_looked_up_when_they_are_asked_for(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="one"), keras.layers.Dense(3, name="two")])
+    save_listed(model, tmp_path / "w.h5")
+    with h5py.File(tmp_path / "w.h5", "a") as file:
+        del file["two"]
+    with open_weights(tmp_path / "w.h5") as stored:
+        (one,) = [layer for layer in stored.layers or () if layer.name == "one"]
+        assert [array.shape for array in one.arrays] == [(4, 2), (2,)]
+        (two,) = [layer for layer in stored.layers or () if layer.name == "two"]
+        with pytest.raises(IntegrityError, match="is damaged: it cannot be read"):
+            _ = two.arrays
+
+
+def test_what_goes_wrong_elsewhere_is_not_blamed_on_the_file(model: keras.Model, tmp_path: Path) -> None:
+    model.save_weights(tmp_path / "w.weights.h5")
+    with pytest.raises(KeyError), open_weights(tmp_path / "w.weights.h5"):
+        raise KeyError
+
+
+def hashes(path: Path) -> dict[str, str]:
+    data = path.read_bytes()
+    return {"sha256": hashlib.sha256(data).hexdigest(), "md5": hashlib.md5(data, usedforsecurity=False).hexdigest()}
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "md5"])
+def test_a_file_is_opened_where_its_hash_is_right(tmp_path: Path, algorithm: str) -> None:
+    path = tmp_path / "w.weights.h5"
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(path)
+    promised = hashes(path)[algorithm]
+    with open_weights(path, **{algorithm: promised.upper()}) as stored:
+        assert len(stored.arrays) == 2
+    wrong = ("0" if promised[0] != "0" else "1") + promised[1:]
+    with pytest.raises(IntegrityError) as caught, open_weights(path, **{algorithm: wrong}):
+        pass
+    assert str(caught.value) == (
+        f"the weights file '{path}' is not the one that was meant\n"
+        f"  {algorithm} expected: {wrong}\n  {algorithm} found: {promised}"
+    )
+
+
+def test_what_is_hashed_is_what_is_read_though_the_name_goes_to_another_file(tmp_path: Path) -> None:
+    path, other = tmp_path / "w.weights.h5", tmp_path / "other.weights.h5"
+    for place, value in ((path, 1.0), (other, 2.0)):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, kernel_initializer="ones", name="d")])
+        model.layers[0].kernel.assign(model.layers[0].kernel * value)
+        model.save_weights(place)
+    with open_weights(path, sha256=hashes(path)["sha256"]) as stored:
+        os.replace(other, path)
+        assert {float(array.read().max()) for name, array in stored.arrays.items() if name.endswith("/0")} == {1.0}
