@@ -15,7 +15,8 @@ from torso.contracts.freeze_policy import freeze_through
 from torso.contracts.preprocessing import Transform
 from torso.errors import OptionError, Place, SpecError, TorsoError, raise_all
 from torso.export.record import KIND, is_export
-from torso.files import require_space, staged_directory
+from torso.files.atomic import staged_directory
+from torso.files.disk_errors import require_space
 from torso.graph import Feature, Graph, boundary_before
 from torso.planning import Plan, make_plan, make_plans
 from torso.plugins.registry import Registry

@@ -17,7 +17,7 @@ from networks import randomize, save_listed
 
 import torso as package
 from torso.cli.text import size_of
-from torso.files import copy_file
+from torso.files.hashing import copy_file
 from torso.plugins.registry import Registry
 
 BASE = """\

@@ -13,21 +13,11 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from torso.errors import DiskError, OutputExistsError
-from torso.files import (
-    Part,
-    copy_file,
-    hash_of,
-    hash_of_open,
-    hashing,
-    open_file,
-    refuse_existing,
-    remove_leftovers,
-    require_space,
-    set_aside,
-    staged_directory,
-    staged_file,
-    staging,
-)
+from torso.files import atomic as staging, hashing
+from torso.files.atomic import refuse_existing, remove_leftovers, set_aside, staged_directory, staged_file
+from torso.files.disk_errors import require_space
+from torso.files.hashing import copy_file, hash_of, hash_of_open, open_file
+from torso.files.part_file import Part
 
 
 def ours(folder: Path) -> bool:

@@ -19,7 +19,7 @@ from loopback import Loopback, Request, breaking_off, sending_on, serving, stall
 
 from torso.errors import DiskError, IntegrityError, OptionError
 from torso.files import download as downloads
-from torso.files.download import check_address, download, told_to
+from torso.files.download import check_address, download, progress_to
 
 DATA = bytes(range(256)) * 2000
 SHA256 = {"sha256": hashlib.sha256(DATA).hexdigest()}
@@ -62,7 +62,7 @@ def test_a_file_comes_whole_and_alone(server: Loopback, tmp_path: Path, promised
 
 def test_a_download_says_how_far_it_is(server: Loopback, tmp_path: Path) -> None:
     told: list[str] = []
-    with told_to(told.append):
+    with progress_to(told.append):
         get(server, tmp_path / "w.h5")
     assert told[-1] == "downloading w.h5: 0.5 of 0.5 MB"
     assert len(told) <= 11

@@ -28,7 +28,9 @@ from torso.artifact.lock import Lock
 from torso.artifact.manifest import digest_of
 from torso.errors import DiskError, OutputExistsError, PluginError
 from torso.export.record import is_export, write_record
-from torso.files import atomic as staging, require_space, require_writable, scratch_directory, staged_directory, staged_file
+from torso.files import atomic as staging
+from torso.files.atomic import scratch_directory, staged_directory, staged_file
+from torso.files.disk_errors import require_space, require_writable
 
 TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
 
@@ -40,7 +42,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 plugins, heavy, began = sys.argv[1], sys.argv[2] == "heavy", time.monotonic()
-from torso.files import staged_directory, staged_file
+from torso.files.atomic import staged_directory, staged_file
 from torso.files import atomic as staging
 
 if heavy:  # imported once; TensorFlow computes in the forks alone, for it does not survive one

@@ -19,7 +19,7 @@ from networks import assert_same_and_meaningful, images, randomize, save_listed
 
 import torso
 from torso.errors import IntegrityError, OptionError, PluginError, TorsoError
-from torso.files import hash_of
+from torso.files.hashing import hash_of
 from torso.modeling import build as growing, draw as network, keras_private as private, load_weights as loading
 from torso.modeling.build import LEAN, ORDINARY, STOPPED
 from torso.modeling.graph_reader import read_graph

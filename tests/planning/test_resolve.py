@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import torso
-from torso.files import hash_of
+from torso.files.hashing import hash_of
 from torso.planning import mix_for, network_mix, preprocessing_for, summary
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from torso.errors import IntegrityError, Note, OptionError, TorsoError
-from torso.files import hash_of, hash_of_same, open_file
+from torso.files.hashing import hash_of, hash_of_same, open_file
 from torso.graph import Feature, Graph
 from torso.plugins import PluginInfo
 

@@ -35,7 +35,8 @@ from torso.export.isolated import (
     search_path,
     started,
 )
-from torso.files import for_a_moment, no_temporary_file, scratch_directory
+from torso.files.atomic import scratch_directory
+from torso.files.disk_errors import no_temporary_file, temporary_file_errors
 from torso.modeling.freeze import FreezeReport
 from torso.modeling.variable_paths import variables_by_path
 
@@ -86,7 +87,7 @@ def prove(model: keras.Model, frozen: FreezeReport, path: Path, images: np.ndarr
         MemoryError: The memory was full there.
     """
     with scratch_directory() as folder:
-        with for_a_moment():
+        with temporary_file_errors():
             np.save(folder / "images.npy", images)
         found = _ask(
             path,
@@ -158,7 +159,7 @@ class _Witness:
 
     def __init__(self) -> None:
         command = [*fresh_python(), witness.__file__, json.dumps(search_path())]
-        with for_a_moment():
+        with temporary_file_errors():
             self._log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
         try:
             with started():

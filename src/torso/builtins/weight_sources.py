@@ -16,7 +16,10 @@ import torso.files.download as downloads
 from torso.contracts.hookspecs import hookimpl
 from torso.contracts.weights import WeightSource
 from torso.errors import DiskError, IntegrityError, Note, OptionError
-from torso.files import disk_error, hash_of_open, locked, make_folder, open_file, set_aside
+from torso.files.atomic import make_folder, set_aside
+from torso.files.disk_errors import disk_error
+from torso.files.download import locked
+from torso.files.hashing import hash_of_open, open_file
 from torso.specs.options import Option, Options
 
 SHA256 = Option(name="sha256", type=str, default=None, doc="The file's SHA-256 in hex; checked before it is read.")

@@ -17,7 +17,8 @@ import numpy as np
 
 import torso.errors as errors
 from torso.export import errand
-from torso.files import disk_error, for_a_moment, no_temporary_file, scratch_directory
+from torso.files.atomic import scratch_directory
+from torso.files.disk_errors import disk_error, no_temporary_file, temporary_file_errors
 
 _SWITCHES: Final = {"isolated": "-I", "ignore_environment": "-E", "no_user_site": "-s", "no_site": "-S"}
 
@@ -48,7 +49,7 @@ def call(reference: str, *paths: Path, images: np.ndarray | None = None) -> dict
         "images": images is not None,
     }
     with scratch_directory() as folder:
-        with for_a_moment():
+        with temporary_file_errors():
             (folder / "errand.json").write_text(json.dumps(order), encoding="utf-8")
             if images is not None:
                 np.save(folder / "images.npy", images)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from torso.artifact.manifest import digest_of
 from torso.errors import PluginError
-from torso.files import hash_of, open_file
+from torso.files.hashing import hash_of, open_file
 
 NAME: Final = "export.json"
 VERSION: Final = 1

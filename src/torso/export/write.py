@@ -22,7 +22,7 @@ from torso.errors import DiskError, PluginError
 from torso.export.compare import errors_of, require_finite, require_near, require_weights
 from torso.export.isolated import call
 from torso.export.record import NAME, write_record
-from torso.files import scratch_directory
+from torso.files.atomic import scratch_directory
 from torso.plugins.calling import plugin_errors
 from torso.plugins.registry import Contribution
 

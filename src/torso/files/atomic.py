@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from torso.errors import DiskError, OutputExistsError
-from torso.files.disk_errors import absolute, disk_error, for_a_moment
+from torso.files.disk_errors import absolute, disk_error, temporary_file_errors
 
 _A_DAY: Final = 24 * 60 * 60
 _NO_SYNC_OF_FOLDERS: Final = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES, errno.EISDIR)
@@ -169,7 +169,7 @@ def scratch_directory() -> Iterator[Path]:
     Raises:
         DiskError: There is no place for one.
     """
-    with for_a_moment():
+    with temporary_file_errors():
         folder = Path(tempfile.mkdtemp(prefix="torso-"))
     try:
         yield folder

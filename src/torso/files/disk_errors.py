@@ -66,7 +66,7 @@ def require_writable(place: Path) -> None:
 
 
 @contextmanager
-def for_a_moment() -> Iterator[None]:
+def temporary_file_errors() -> Iterator[None]:
     """Say of temporary files that cannot be written where they go, for the user has not named that place.
 
     Raises:

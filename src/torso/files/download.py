@@ -5,6 +5,7 @@ Only ``https`` is spoken, and ``http`` with this machine itself. Every redirect 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -17,7 +18,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
 from torso.errors import DiskError, IntegrityError, Note, OptionError
-from torso.files import Part, hash_of, remove_leftovers, require_space, staged_file
+from torso.files.atomic import remove_leftovers, staged_file
+from torso.files.disk_errors import disk_error, require_space
+from torso.files.hashing import hash_of
+from torso.files.part_file import Part
 
 if TYPE_CHECKING:
     from requests import Response
@@ -58,7 +62,7 @@ def is_offline() -> bool:
 
 
 @contextmanager
-def told_to(listener: _Listener) -> Iterator[None]:
+def progress_to(listener: _Listener) -> Iterator[None]:
     """Have downloads tell how far they are, a few words at a time."""
     token = _listener.set(listener)
     try:
@@ -305,3 +309,27 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+_NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+@contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """Hold the lock beside a place; wait for it as long as another process does.
+
+    Raises:
+        DiskError: The folder cannot be written.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(place.with_name(f".{place.name}.lock"))
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in _NO_LOCKS_HERE:
+            raise disk_error(f"{str(place.parent)!r} cannot be written", error) from error
+    try:
+        yield
+    finally:
+        lock.release()

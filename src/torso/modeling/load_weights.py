@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from torso.errors import IntegrityError, Note
-from torso.files import scratch_directory
+from torso.files.atomic import scratch_directory
 from torso.model_config.layer_names import automatic_stem
 from torso.modeling.keras_private import can_tell_places, give_value, has_value, places_of
 from torso.weights_files import StoredArray, StoredWeights

@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from torso.errors import IntegrityError
-from torso.files import scratch_directory
+from torso.files.atomic import scratch_directory
 
 WEIGHTS: Final = "model.weights.h5"
 MEMBERS: Final = re.compile(r"(config\.json|metadata\.json|model\.weights\.h5|assets/[^/]*(/[^/]+)*)")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from torso.errors import IntegrityError, OptionError, TorsoError
-from torso.files import hash_of_open, identity_of, open_file
+from torso.files.hashing import hash_of_open, identity_of, open_file
 from torso.weights_files.damage import damaged, reported
 from torso.weights_files.hdf5 import open_hdf5
 from torso.weights_files.keras_archive import weights_inside

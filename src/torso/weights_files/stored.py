@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from torso.files import Identity
+from torso.files.hashing import Identity
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from torso.cli.shared_options import Session, verb
 from torso.cli.spec_argument import plans_of
 from torso.cli.text import page_of, short, size_of, table, times
 from torso.errors import TorsoError, raise_all
-from torso.files import refuse_existing, require_writable
-from torso.files.download import told_to
+from torso.files.atomic import refuse_existing
+from torso.files.disk_errors import require_writable
+from torso.files.download import progress_to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ def command(session: Session, spec: str, name: tuple[str, ...], output: str, for
     _check_places([Path(output, name) for name in plans], force=force)
     built: list[_Built] = []
     errors: list[TorsoError] = []
-    with Progress() as progress, told_to(progress.step):
+    with Progress() as progress, progress_to(progress.step):
         start_tensorflow(progress)
         _start_proving()
         for plan in plans.values():

@@ -16,7 +16,8 @@ from torso.cli.shared_options import Session, verb
 from torso.cli.text import page_of, size_of, table, times, wrapped
 from torso.contracts.export_format import require_installed, tolerance_of
 from torso.export.record import KIND, NAME, Record, is_export, read_record
-from torso.files import refuse_existing, require_writable
+from torso.files.atomic import refuse_existing
+from torso.files.disk_errors import require_writable
 
 
 @verb(

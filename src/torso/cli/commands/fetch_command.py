@@ -17,8 +17,10 @@ from torso.cli.shared_options import Session, verb
 from torso.cli.spec_argument import chosen
 from torso.cli.text import page_of, size_of, table, wrapped
 from torso.errors import IntegrityError, TorsoError, raise_all
-from torso.files import copy_file, refuse_existing, require_space, staged_directory
-from torso.files.download import told_to
+from torso.files.atomic import refuse_existing, staged_directory
+from torso.files.disk_errors import require_space
+from torso.files.download import progress_to
+from torso.files.hashing import copy_file
 from torso.planning import Plan, make_plans
 from torso.plugins.calling import plugin_errors
 from torso.specs.spec_file import BackboneSpec, Spec, read_spec
@@ -58,7 +60,7 @@ def command(session: Session, spec: str, name: tuple[str, ...], to: str, force: 
     plans = make_plans(declared.values(), registry)
     place = Path(to)
     refuse_existing(place, force=force, ours=_is_bundle, kind=_BUNDLE)
-    with Progress() as progress, told_to(progress.step):
+    with Progress() as progress, progress_to(progress.step):
         files = _local_files(plans.values(), progress)
         require_space(place, sum(file.stat().st_size for file in set(files.values())))
         progress.step(f"copying to {to}")

@@ -15,8 +15,8 @@ from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.result import Outcome
 from torso.cli.shared_options import Session, verb
 from torso.cli.spec_argument import plans_of
-from torso.files import staged_file
-from torso.files.download import told_to
+from torso.files.atomic import staged_file
+from torso.files.download import progress_to
 
 
 @verb("lock", example="torso lock backbones.yaml", codes=(0, 2, 4, 5, 6, 7, 130, 143))
@@ -34,7 +34,7 @@ def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> 
     registry = session.registry()
     plans = plans_of(spec, name, registry)
     before = Lock.read(place).entries if place.exists() and not force else {}
-    with Progress() as progress, told_to(progress.step):
+    with Progress() as progress, progress_to(progress.step):
         for plan in plans.values():
             if plan.weights.source is None:
                 progress.say(f"{plan.name}: warning: its weights are random, and are not locked")

@@ -20,7 +20,7 @@ from torso.cli.result import Outcome, UsageError
 from torso.cli.shared_options import Session, verb
 from torso.contracts.architecture import Architecture
 from torso.errors import Place
-from torso.files import refuse_existing_file, staged_file
+from torso.files.atomic import refuse_existing_file, staged_file
 from torso.graph import Graph
 from torso.plugins.registry import Contribution, Registry
 from torso.specs.options import Option, Value
