@@ -1,13 +1,20 @@
-"""What several test modules need."""
+"""Fixtures of several test modules.
+
+For whatever needs a new process, ask ``fresh_torso`` or ``plain_keras`` (support/fresh.py) and start no interpreter: that
+costs 4 s for TensorFlow alone.
+"""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh import Fresh
 
 from torso.plugins import Plugins
 
@@ -30,3 +37,17 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Plugins]]:
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(str(DISTRIBUTIONS)):
             del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def fresh_torso() -> Iterator[Fresh]:
+    """Runs a program in a new process: ``fresh_torso(code).stdout``."""
+    fresh = Fresh()
+    yield fresh
+    fresh.close()
+
+
+@pytest.fixture(scope="session")
+def plain_keras(fresh_torso: Fresh) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a program in a new process where torso cannot be imported: ``plain_keras(code).stdout``."""
+    return partial(fresh_torso, torso=False)
