@@ -38,7 +38,7 @@ CASES: list[tuple[str, Any, str]] = [
             "  lost: 'concatenate_1', 768 of the 2048 channels of 'mixed10' (38 %)\n"
             "  clean before: 'mixed9'  (Concatenate, stride 32, 2048 channels, pop 31)\n"
             "  clean after: 'mixed10'  (Concatenate, stride 32, 2048 channels, pop 0)\n"
-            "  fix: cut at a clean node, or add allow_partial: true to cut here all the same"
+            "  fix: cut at a clean node, or add allow_partial: true to cut here anyway"
         ),
     ),
     (
@@ -46,8 +46,8 @@ CASES: list[tuple[str, Any, str]] = [
         {"layer": "activation_110"},
         (
             "node 'activation_110' is not in InceptionV3 (at $.truncate.layer)\n"
-            "  cause: Keras numbers 'activation' on from whatever the process built before; torso counts in "
-            "InceptionV3 alone, 'activation' to 'activation_93'\n"
+            "  cause: Keras counts 'activation' over everything that the process built; torso counts within "
+            "InceptionV3, 'activation' to 'activation_93'\n"
             "  did you mean: 'activation_16', if only InceptionV3 was built before\n"
             "  clean cuts: mixed10, mixed9, mixed8, mixed7, mixed6, mixed5, … and 22 before them"
         ),
@@ -76,10 +76,10 @@ CASES: list[tuple[str, Any, str]] = [
         (
             "a cut at 'convnext_tiny_stage_3_block_2_identity' would lose a branch of ConvNeXtTiny that runs "
             "beside it (at $.truncate.pop)\n"
-            "  lost: 'add_16', which bears on all 768 channels of 'add_17'\n"
+            "  lost: 'add_16', which feeds all 768 channels of 'add_17'\n"
             "  clean before: 'add_16'  (Add, stride 32, 768 channels, pop 9)\n"
             "  clean after: 'add_17'  (Add, stride 32, 768 channels, pop 1)\n"
-            "  fix: cut at a clean node, or add allow_partial: true to cut here all the same"
+            "  fix: cut at a clean node, or add allow_partial: true to cut here anyway"
         ),
     ),
     (
@@ -109,8 +109,8 @@ CASES: list[tuple[str, Any, str]] = [
         {"layers": ["add_2", "convnext_tiny_stage_0_block_1_gelu", "add_51"]},
         (
             "node 'add_51' is not in ConvNeXtTiny (at $.truncate.layers)\n"
-            "  cause: Keras numbers 'add' on from whatever the process built before; torso counts in "
-            "ConvNeXtTiny alone, 'add' to 'add_17'\n"
+            "  cause: Keras counts 'add' over everything that the process built; torso counts within "
+            "ConvNeXtTiny, 'add' to 'add_17'\n"
             "  did you mean: 'add_15', if only ConvNeXtTiny was built before\n"
             "  clean cuts: layer_normalization, add_17, add_16, add_15, "
             "convnext_tiny_downsampling_block_2/convnext_tiny_downsampling_conv_2, "
@@ -141,10 +141,10 @@ CASES: list[tuple[str, Any, str]] = [
         (
             "a cut at 'block1a_se_squeeze' would lose a branch of EfficientNetB0 that runs beside it (at "
             "$.truncate.layer)\n"
-            "  lost: 'block1a_activation', which bears on all 32 channels of 'block1a_se_excite'\n"
+            "  lost: 'block1a_activation', which feeds all 32 channels of 'block1a_se_excite'\n"
             "  clean before: 'block1a_activation'  (Activation, stride 2, 32 channels, pop 227)\n"
             "  clean after: 'block1a_se_excite'  (Multiply, stride 2, 32 channels, pop 222)\n"
-            "  fix: cut at a clean node, or add allow_partial: true to cut here all the same"
+            "  fix: cut at a clean node, or add allow_partial: true to cut here anyway"
         ),
     ),
     (
@@ -223,15 +223,15 @@ CASES: list[tuple[str, Any, str]] = [
         (
             "a cut at 'normal_concat_8' would lose 3 branches of NASNetMobile that run beside it (at "
             "$.truncate.layer)\n"
-            "  lost: 'separable_conv_2_bn_reduction_right1_reduce_8', which bears on all 176 channels of "
+            "  lost: 'separable_conv_2_bn_reduction_right1_reduce_8', which feeds all 176 channels of "
             "'reduction_add_1_reduce_8'\n"
-            "  lost: 'separable_conv_2_bn_reduction_right2_reduce_8', which bears on all 176 channels of "
+            "  lost: 'separable_conv_2_bn_reduction_right2_reduce_8', which feeds all 176 channels of "
             "'reduction_add_2_reduce_8'\n"
-            "  lost: 'separable_conv_2_bn_reduction_right3_reduce_8', which bears on all 176 channels of "
+            "  lost: 'separable_conv_2_bn_reduction_right3_reduce_8', which feeds all 176 channels of "
             "'reduction_add3_reduce_8'\n"
             "  clean before: 'stem_bn1'  (BatchNormalization, stride 2, 32 channels, pop 766)\n"
             "  clean after: 'normal_concat_12'  (Concatenate, stride 32, 1056 channels, pop 1)\n"
-            "  fix: cut at a clean node, or add allow_partial: true to cut here all the same"
+            "  fix: cut at a clean node, or add allow_partial: true to cut here anyway"
         ),
     ),
 ]

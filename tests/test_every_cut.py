@@ -20,7 +20,7 @@ import pytest
 from networks import assert_same_and_meaningful, images, settle
 
 from torso.builtins.keras_applications import torso_architectures
-from torso.graph import Graph, Node, clean_costs, cost_of
+from torso.graph import Graph, Node
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.keras_private import without_weights
 from torso.modeling.truncate import cut
@@ -84,7 +84,7 @@ def build(name: str) -> Whole:
 def assert_each_cut_is_exact(whole: Whole, names: Iterable[str]) -> None:
     """The trunk of each cut computes what the whole network does, and has its nodes and its weights up to there."""
     all_names = [node.name for node in whole.graph]
-    costs = clean_costs(whole.graph)
+    costs = whole.graph.clean_costs()
     clean = {node.name for node in whole.graph.clean}
     expected = whole.activations(names)
     left = 0
@@ -92,7 +92,7 @@ def assert_each_cut_is_exact(whole: Whole, names: Iterable[str]) -> None:
         trunk = cut(whole.model, name, "trunk")
         assert_same_and_meaningful(trunk(whole.pixels), expected[name])
         kept = whole.graph.kept(name)
-        cost = costs[name] if name in clean else cost_of(kept)
+        cost = costs[name] if name in clean else kept.cost()
         nodes = whole.graph.nodes[: whole.graph.position(name) + 1] if name in clean else kept.nodes
         read = read_graph(trunk, whole.graph.name, keep=all_names)
         assert trunk.count_params() == cost.parameters

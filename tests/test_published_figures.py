@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import torso
-from torso import Graph, cost_of
+from torso import Graph
 
 SIZES = {  # pixels, as their papers have it; 224 otherwise
     "EfficientNetB1": 240,
@@ -75,14 +75,14 @@ def head_of(graph: Graph) -> list[tuple[int, int]]:
 
 def macs_of(graph: Graph) -> int:
     """Of the full network."""
-    return (cost_of(graph).macs or 0) + sum(inputs * outputs for inputs, outputs in head_of(graph))
+    return (graph.cost().macs or 0) + sum(inputs * outputs for inputs, outputs in head_of(graph))
 
 
 def trainable_of(graph: Graph) -> int:
     """Trainable parameters of the full network: all but the moving statistics of normalisations."""
     statistics = sum(2 * (node.channels or 0) for node in graph if node.kind == "BatchNormalization")
     statistics += sum(node.parameters for node in graph if node.kind == "Normalization")
-    return cost_of(graph).parameters - statistics + sum((inputs + 1) * outputs for inputs, outputs in head_of(graph))
+    return graph.cost().parameters - statistics + sum((inputs + 1) * outputs for inputs, outputs in head_of(graph))
 
 
 def case(architecture: str, *values: object, id: str) -> Any:
@@ -437,4 +437,4 @@ FLOPS = [
 @pytest.mark.parametrize(("architecture", "node", "published", "alpha"), FLOPS)
 def test_flops_are_the_published_ones_within_2_percent(architecture: str, node: str, published: float, alpha: float) -> None:
     graph = graph_of(architecture, 224 if architecture == "InceptionV3" else 0, alpha)
-    assert torso.clean_costs(graph)[node].flops == pytest.approx(published, rel=0.02)
+    assert graph.clean_costs()[node].flops == pytest.approx(published, rel=0.02)

@@ -26,9 +26,9 @@ def test_the_door_has_these_names() -> None:
         "DiskError", "ExportFormat", "Feature", "FreezeGuard", "FreezePlan", "FreezePolicy", "Graph", "InputRules",
         "IntegrityError", "License", "ManyErrors", "Node", "Option", "OptionError", "Options", "OutputExistsError",
         "PixelWarning", "Plan", "PluginError", "Preprocessing", "Registry", "SpecError", "TorsoError", "Transform",
-        "Truncation", "UnknownNameError", "Verification", "WeightSource", "Weights", "WeightsFile", "boundary",
-        "branches_lost", "clean_costs", "cost_of", "create_backbone", "diff", "freeze_through", "get_base_model",
-        "hookimpl", "list_architectures", "load", "load_specs", "plan", "read_graph", "require_clean", "verify",
+        "Truncation", "UnknownNameError", "Verification", "WeightSource", "Weights", "WeightsFile", "create_backbone",
+        "diff", "get_base_model",
+        "hookimpl", "list_architectures", "load", "load_specs", "plan", "read_graph", "verify",
     ]  # fmt: skip
 
 

@@ -1,14 +1,13 @@
-"""Pretrained vision backbones from a name or a line of YAML: resolved through plugins, cut where you say, frozen for real.
+"""Pretrained vision backbones from a name or a line of YAML: resolved through plugins, cut where you say, frozen.
 
-This is the door: everything public is here, and each name is fetched from its room when it is first used, so that
-importing torso costs next to nothing.
+The public API. Each name is imported from its module when it is first used, so ``import torso`` takes next to no time.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # each name as itself: that is how a type checker is told that it is public
+if TYPE_CHECKING:  # "X as X" makes a name public for type checkers
     from torso.artifact.diff import diff as diff
     from torso.artifact.verify import (
         Check as Check,
@@ -34,9 +33,7 @@ if TYPE_CHECKING:  # each name as itself: that is how a type checker is told tha
     )
     from torso.contracts.export_format import ExportFormat as ExportFormat
     from torso.contracts.freeze_policy import (
-        FreezePlan as FreezePlan,
         FreezePolicy as FreezePolicy,
-        freeze_through as freeze_through,
     )
     from torso.contracts.hookspecs import hookimpl as hookimpl
     from torso.contracts.preprocessing import Preprocessing as Preprocessing, Transform as Transform
@@ -64,13 +61,9 @@ if TYPE_CHECKING:  # each name as itself: that is how a type checker is told tha
         Branch as Branch,
         Cost as Cost,
         Feature as Feature,
+        FreezePlan as FreezePlan,
         Graph as Graph,
         Node as Node,
-        boundary as boundary,
-        branches_lost as branches_lost,
-        clean_costs as clean_costs,
-        cost_of as cost_of,
-        require_clean as require_clean,
     )
     from torso.modeling.freeze_guard import FreezeGuard as FreezeGuard
     from torso.planning import Plan as Plan
@@ -82,69 +75,50 @@ if TYPE_CHECKING:  # each name as itself: that is how a type checker is told tha
 
 __version__ = "0.1.0"
 
-_ROOMS = {
-    "torso.contracts.architecture": ("Architecture", "InputRules", "License", "Weights"),
-    "torso.backbone": (
-        "Backbone",
-        "Backbones",
-        "create_backbone",
-        "get_base_model",
-        "list_architectures",
-        "load",
-        "load_specs",
-        "plan",
-        "read_graph",
-    ),
-    "torso.artifact.diff": ("diff",),
-    "torso.errors": (
-        "ClashError",
-        "CutError",
-        "DiskError",
-        "IntegrityError",
-        "ManyErrors",
-        "OptionError",
-        "OutputExistsError",
-        "PixelWarning",
-        "PluginError",
-        "SpecError",
-        "TorsoError",
-        "UnknownNameError",
-    ),
-    "torso.contracts.export_format": ("ExportFormat",),
-    "torso.contracts.freeze_policy": ("FreezePlan", "FreezePolicy", "freeze_through"),
-    "torso.graph": (
-        "Branch",
-        "Cost",
-        "Feature",
-        "Graph",
-        "Node",
-        "boundary",
-        "branches_lost",
-        "clean_costs",
-        "cost_of",
-        "require_clean",
-    ),
-    "torso.contracts.hookspecs": ("hookimpl",),
-    "torso.modeling.freeze_guard": ("FreezeGuard",),
-    "torso.planning": ("Plan",),
-    "torso.contracts.preprocessing": ("Preprocessing", "Transform"),
-    "torso.plugins.registry": ("Registry",),
-    "torso.specs.options": ("Option", "Options"),
-    "torso.contracts.truncation": ("Truncation",),
-    "torso.artifact.verify": ("Check", "Verification", "verify"),
-    "torso.contracts.weights": ("ChannelAdapter", "WeightSource", "WeightsFile"),
+_MODULES = {  # where each public name is defined
+    "torso.artifact.diff": "diff",
+    "torso.artifact.verify": "Check Verification verify",
+    "torso.backbone": "Backbone Backbones create_backbone get_base_model list_architectures load load_specs plan read_graph",
+    "torso.contracts.architecture": "Architecture InputRules License Weights",
+    "torso.contracts.export_format": "ExportFormat",
+    "torso.contracts.freeze_policy": "FreezePolicy",
+    "torso.contracts.hookspecs": "hookimpl",
+    "torso.contracts.preprocessing": "Preprocessing Transform",
+    "torso.contracts.truncation": "Truncation",
+    "torso.contracts.weights": "ChannelAdapter WeightSource WeightsFile",
+    "torso.errors": "ClashError CutError DiskError IntegrityError ManyErrors OptionError OutputExistsError PixelWarning "
+    "PluginError SpecError TorsoError UnknownNameError",
+    "torso.graph": "Branch Cost Feature FreezePlan Graph Node",
+    "torso.modeling.freeze_guard": "FreezeGuard",
+    "torso.planning": "Plan",
+    "torso.plugins.registry": "Registry",
+    "torso.specs.options": "Option Options",
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
+_NOW_METHODS_OF_GRAPH = {  # functions of torso 0.1, to be removed in 1.0
+    "boundary": "block_boundary",
+    "branches_lost": "lost_branches",
+    "clean_costs": "clean_costs",
+    "cost_of": "cost",
+    "freeze_through": "freeze_through",
+    "require_clean": "require_clean",
+}
 
-__all__ = sorted(_ROOM_OF)
+__all__ = sorted(_MODULE_OF)
 
 
-def __getattr__(name: str) -> Any:  # Any: whatever that name is
-    if name not in _ROOM_OF:
-        raise AttributeError(f"module 'torso' has no attribute {name!r}")
+def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    value = getattr(import_module(_ROOM_OF[name]), name)
+    if name in _NOW_METHODS_OF_GRAPH:
+        from warnings import warn
+
+        method = _NOW_METHODS_OF_GRAPH[name]
+        warn(f"torso.{name}(graph, …) is deprecated: write graph.{method}(…)", DeprecationWarning, stacklevel=2)
+        return getattr(__getattr__("Graph"), method)
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'torso' has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
     globals()[name] = value
     return value
 

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from torso.artifact.lock import Lock, lock_path
 from torso.artifact.manifest import MODEL, NAME, Manifest, features_of, is_saved_backbone, read_manifest, understood
 from torso.contracts.export_format import require_installed, tolerance_of
-from torso.contracts.freeze_policy import freeze_through
 from torso.contracts.preprocessing import Transform
 from torso.errors import OptionError, Place, SpecError, TorsoError, raise_all
 from torso.export.record import KIND, is_export
 from torso.files.atomic import staged_directory
 from torso.files.disk_errors import require_space
-from torso.graph import Feature, Graph, boundary_before
+from torso.graph import Feature, Graph
 from torso.planning import Plan, make_plan, make_plans
 from torso.plugins.registry import Registry
 from torso.specs.backbone_spec import BACKBONE_NAME
@@ -158,8 +157,8 @@ class Backbone:
             if word not in legal:
                 raise OptionError(f"{name} must be {' or '.join(map(repr, legal))}, not {word!r}")
         whole = from_level is None and from_node is None
-        end = self.graph.nodes[0].name if whole else boundary_before(self.graph, level=from_level, node=from_node)
-        plan = freeze_through(self.graph, end, norm=norm, stochastic=stochastic)
+        end = self.graph.nodes[0].name if whole else self.graph.block_boundary_before(level=from_level, node=from_node)
+        plan = self.graph.freeze_through(end, norm=norm, stochastic=stochastic)
         self.manifest = {**self.manifest, "frozen": as_json(freeze(self.model, self.graph, plan, "of unfreeze"))}
 
     def transform(self, pictures: Any) -> np.ndarray:

@@ -19,7 +19,7 @@ from dataclasses import replace
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import torso
-from torso.graph import Graph, clean_costs
+from torso.graph import Graph
 
 NETWORKS = ("EfficientNetV2L", "NASNetLarge", "ResNet152", "ConvNeXtXLarge")
 
@@ -29,7 +29,7 @@ def one_sweep(graph: Graph) -> list[str]:
     fresh = replace(graph, known_levels=None)  # nothing is remembered of an earlier time
     assert fresh.blocks
     assert fresh.levels
-    return list(clean_costs(fresh))
+    return list(fresh.clean_costs())
 
 
 def each_node(graph: Graph) -> list[str]:

@@ -134,4 +134,4 @@ def test_torso_offers_four_rules_that_plugins_can_be_told_from() -> None:
 
 def options_of(sources: Any) -> Any:
     adapter = torso.Registry.load(discover=False).channel_adapters.resolve("map").value
-    return read_options("map", adapter.options, from_python(sources), main=adapter.main)
+    return read_options("map", adapter.options, from_python(sources), positional=adapter.positional)

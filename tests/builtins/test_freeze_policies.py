@@ -14,9 +14,8 @@ from random_graphs import networks
 
 import torso
 from torso.builtins.freeze_policies import torso_freeze_policies
-from torso.contracts.freeze_policy import FreezePlan, freeze_through
 from torso.errors import CutError, TorsoError
-from torso.graph import LEVELS, Graph, Node
+from torso.graph import LEVELS, FreezePlan, Graph, Node
 from torso.plugins import BUILTINS, Plugins
 from torso.plugins.registry import Registry
 from torso.specs.options import read_options
@@ -30,7 +29,7 @@ def select(policy: str, value: Any, graph: Graph) -> FreezePlan:
     """What a policy selects for a value as a user writes it under ``freeze:``."""
     found = POLICIES[policy]
     given = None if value is None else from_python(value)
-    return found.select(graph, read_options(f"freeze policy {policy!r}", found.options, given, main=found.main))
+    return found.select(graph, read_options(f"freeze policy {policy!r}", found.options, given, positional=found.positional))
 
 
 def refusal(policy: str, value: Any, graph: Graph) -> str:
@@ -110,7 +109,7 @@ def test_freezing_goes_by_what_is_read_and_not_by_the_order_of_the_nodes() -> No
     """Of a residual block one branch stands before the other in the list, and is not computed from it."""
     graph = architecture("ResNet50")
     before = {node.name for node in graph.nodes[: graph.position("conv2_block1_3_bn") + 1]}
-    frozen = freeze_through(graph, "conv2_block1_3_bn", norm="train", stochastic="on").weights
+    frozen = graph.freeze_through("conv2_block1_3_bn", norm="train", stochastic="on").weights
     assert before - frozen == {"conv2_block1_0_conv", "conv2_block1_0_bn"} & before
     assert frozen < before
 
@@ -137,7 +136,7 @@ def test_through_and_last_take_what_the_rest_does(norm: str, stochastic: str) ->
 
 def test_freeze_through_is_the_helper_of_plugins() -> None:
     graph = architecture("MobileNetV2")
-    plan = freeze_through(graph, "block_3_depthwise", norm="train", stochastic="off")  # a plugin may choose any node
+    plan = graph.freeze_through("block_3_depthwise", norm="train", stochastic="off")  # a plugin may choose any node
     assert plan == FreezePlan(weights=sources(graph)["block_3_depthwise"], stochastic="off")
 
 
@@ -201,7 +200,7 @@ def test_last_refuses_a_network_of_one_block() -> None:
             "block_13_expand",
             "'block_13_expand' lies within a block of MobileNetV2, and a block is frozen or trains as a whole\n"
             "  block end before: 'block_12_add'  (Add, stride 16, 96 channels)\n"
-            "  block end behind: 'block_13_project_BN'  (BatchNormalization, stride 32, 160 channels)",
+            "  block end after: 'block_13_project_BN'  (BatchNormalization, stride 32, 160 channels)",
         ),
     ],
 )
@@ -227,7 +226,7 @@ def test_a_boundary_that_is_not_there_is_placed_in_the_spec(tmp_path: Path) -> N
         f"'block3_conv1' lies within a block of VGG16, and a block is frozen or trains as a whole "
         f"(at {spec}:6:23, $.backbones.one.freeze.through)\n"
         "  block end before: 'block2_conv2'  (Conv2D, stride 2, 128 channels)\n"
-        "  block end behind: 'block3_conv3'  (Conv2D, stride 4, 256 channels)"
+        "  block end after: 'block3_conv3'  (Conv2D, stride 4, 256 channels)"
     )
 
 
@@ -236,7 +235,7 @@ import torso
 
 def half(graph, options):
     end = graph.blocks[len(graph.blocks) // 2 - 1].name
-    return torso.freeze_through(graph, end, norm=options["norm"], stochastic="on")
+    return graph.freeze_through(end, norm=options["norm"], stochastic="on")
 
 @torso.hookimpl
 def torso_freeze_policies():

@@ -44,7 +44,7 @@ def select(strategy: str, value: Any, graph: Graph = RESIDUAL) -> Cut | tuple[st
     found = next(one for one in torso_truncations() if one.name == strategy)
     owner = f"truncation strategy {strategy!r}"
     given = None if value is None else from_python(value)
-    return found.select(graph, read_options(owner, found.options, given, main=found.main))
+    return found.select(graph, read_options(owner, found.options, given, positional=found.positional))
 
 
 def refusal(strategy: str, value: Any, graph: Graph = RESIDUAL) -> str:
@@ -93,10 +93,10 @@ def test_strategies_select(strategy: str, value: Any, cut: Any) -> None:
 
 
 LOST = """\
-  lost: 'stem', which bears on all 8 channels of 'b1_add'
+  lost: 'stem', which feeds all 8 channels of 'b1_add'
   clean before: 'stem'  (Conv2D, stride 2, 8 channels, pop 6)
   clean after: 'b1_add'  (Add, stride 2, 8 channels, pop 4)
-  fix: cut at a clean node, or add allow_partial: true to cut here all the same"""
+  fix: cut at a clean node, or add allow_partial: true to cut here anyway"""
 
 
 @pytest.mark.parametrize(
@@ -181,10 +181,10 @@ LOST = """\
             "layers",
             ["b1_conv", "b2_conv"],
             "a cut at 'b1_conv' and 'b2_conv' would lose a branch of Net that runs beside it\n"
-            "  lost: 'stem', which bears on all 8 channels of 'b1_add'\n"
+            "  lost: 'stem', which feeds all 8 channels of 'b1_add'\n"
             "  clean before: 'b2_down'  (Conv2D, stride 4, 16 channels, pop 3)\n"
             "  clean after: 'b2_add'  (Add, stride 4, 16 channels, pop 1)\n"
-            "  fix: let the last of them be a clean node, or add allow_partial: true to cut here all the same",
+            "  fix: let the last of them be a clean node, or add allow_partial: true to cut here anyway",
         ),
         ("layers", ["stem", "stem"], "'stem' is named twice, and a backbone gives each output once"),
         ("layers", ["body", "b2_out"], "'b2_out' is named twice, and a backbone gives each output once"),

@@ -21,7 +21,7 @@ from matplotlib.text import Text
 from torso.backbone import read_graph
 from torso.cli.graph_plot import draw, figure_of, prepare
 from torso.errors import OptionError
-from torso.graph import Graph, Node, cost_of
+from torso.graph import Graph, Node
 
 NETWORKS = (
     "ResNet50",
@@ -167,14 +167,14 @@ def test_no_two_words_overlap_and_no_pole_crosses_a_name(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_level_is_named_with_what_it_keeps_and_expansions_are_left_out(name: str) -> None:
     graph, texts = network(name), written(picture(name))
-    whole = cost_of(graph).parameters
+    whole = graph.cost().parameters
     for level, end in graph.levels.items():
         if level.endswith("@expansion"):
             assert level not in texts
             continue
         assert texts.count(level) == 2  # at its flag, and above its percentages
         assert end in texts
-        share = 100 * cost_of(graph.kept(end)).parameters / whole
+        share = 100 * graph.kept(end).cost().parameters / whole
         assert ("<1 %" if share < 0.5 else f"{share:.0f} %") in texts
 
 

@@ -151,7 +151,7 @@ def test_one_node_is_shown_with_what_a_cut_there_would_lose(show):
         "                'scale0'  (Multiply, stride 2, 8 channels)\n"
         "  pop           5 nodes behind it\n"
         "  cut here      loses 1 branch\n"
-        "    lost        'stem', which bears on all 8 channels of 'join0'\n"
+        "    lost        'stem', which feeds all 8 channels of 'join0'\n"
         "  clean before  'stem'  (Conv2D, stride 2, 8 channels, pop 6)\n"
         "  clean after   'join0'  (Add, stride 2, 8 channels, pop 1)\n"
     )

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from random_graphs import graph_of, networks, paths
 
 from torso.errors import CutError, UnknownNameError
-from torso.graph import LEVELS, Graph, boundary, boundary_before
+from torso.graph import LEVELS, Graph
 
 SEVEN = ("ResNet50", "MobileNetV2", "EfficientNetB0", "ConvNeXtTiny", "DenseNet121", "NASNetMobile", "VGG16")
 JUMPING_LEVELS = {"NASNetMobile"}  # cells there read the one before the last too, so that no level is on every path
@@ -43,16 +43,16 @@ def test_a_boundary_is_the_input_a_level_or_on_every_path_and_every_other_node_i
     at = data.draw(st.sampled_from([node.name for node in graph] + list(graph.levels)))
     name = graph.levels.get(at, at)
     if name in legal:
-        assert boundary(graph, at) == name
+        assert graph.block_boundary(at) == name
         return
     with pytest.raises(CutError) as caught:
-        boundary(graph, at)
+        graph.block_boundary(at)
     names = [node.name for node in graph]
     before = [other for other in legal if names.index(other) < names.index(name)][-1:]
     behind = [other for other in legal if names.index(other) > names.index(name)][:1]
     assert caught.value.notes == (
         *((("block end before", f"{one!r}  (Add, 1 channel)")) for one in before),
-        *((("block end behind", f"{one!r}  (Add, 1 channel)")) for one in behind),
+        *((("block end after", f"{one!r}  (Add, 1 channel)")) for one in behind),
     )
 
 
@@ -60,7 +60,7 @@ def test_a_boundary_is_the_input_a_level_or_on_every_path_and_every_other_node_i
 def test_what_trains_reads_of_what_is_frozen_nothing_but_the_boundary(graph: Graph) -> None:
     for node in graph:
         try:
-            end = boundary(graph, node.name)
+            end = graph.block_boundary(node.name)
         except CutError:
             continue
         frozen = graph.ancestors(end)
@@ -73,16 +73,16 @@ def test_a_node_that_may_begin_reads_one_parting_alone_and_every_other_is_refuse
     legal = partings(graph)
     for node in graph:
         if not node.inputs:
-            assert boundary_before(graph, node=node.name) == node.name
+            assert graph.block_boundary_before(node=node.name) == node.name
         elif len(node.inputs) == 1 and node.inputs[0] in legal:
-            assert boundary_before(graph, node=node.name) == node.inputs[0]
+            assert graph.block_boundary_before(node=node.name) == node.inputs[0]
         else:
             with pytest.raises(CutError) as caught:
-                boundary_before(graph, node=node.name)
+                graph.block_boundary_before(node=node.name)
             for _, text in caught.value.notes:
-                *first, behind = (word.strip("',") for word in text.split() if word.startswith("'"))
+                *first, after = (word.strip("',") for word in text.split() if word.startswith("'"))
                 assert first
-                assert all(boundary_before(graph, node=name) == behind for name in first)
+                assert all(graph.block_boundary_before(node=name) == after for name in first)
 
 
 @given(with_levels())
@@ -90,14 +90,14 @@ def test_a_level_begins_behind_the_last_level_before_it(graph: Graph) -> None:
     names = [node.name for node in graph]
     for level, node in graph.levels.items():
         before = [other for other in graph.levels.values() if names.index(other) < names.index(node)]
-        assert boundary_before(graph, level=level) == (max(before, key=names.index) if before else names[0])
+        assert graph.block_boundary_before(level=level) == (max(before, key=names.index) if before else names[0])
 
 
 @given(with_levels())
 def test_what_begins_at_a_level_ends_at_the_level_before(graph: Graph) -> None:
     """The two ways to name a boundary agree: frozen through C3 is unfrozen from C4 on."""
     for lower, upper in zip(list(graph.levels)[:-1], list(graph.levels)[1:], strict=True):
-        assert boundary(graph, lower) == boundary_before(graph, level=upper)
+        assert graph.block_boundary(lower) == graph.block_boundary_before(level=upper)
 
 
 @pytest.mark.parametrize("name", SEVEN)
@@ -107,7 +107,7 @@ def test_through_a_level_of_a_real_network_is_its_node_and_what_trains_reads_not
         if level not in graph.levels:
             assert (name, level) == ("ConvNeXtTiny", "C1")  # its stem goes to stride 4 at once
             continue
-        end = boundary(graph, level)
+        end = graph.block_boundary(level)
         assert end == graph.levels[level]
         frozen = graph.ancestors(end)
         read = {source for node in graph if node.name not in frozen for source in node.inputs if source in frozen}
@@ -126,11 +126,11 @@ def test_every_block_end_of_a_real_network_is_a_boundary_and_no_node_between_two
     refused = 0
     for node in graph:
         if node.name in legal:
-            assert boundary(graph, node.name) == node.name
+            assert graph.block_boundary(node.name) == node.name
         else:
             refused += 1
             with pytest.raises(CutError):
-                boundary(graph, node.name)
+                graph.block_boundary(node.name)
     assert refused == len(graph) - len(legal) > 0
 
 
@@ -142,27 +142,27 @@ def test_every_block_end_of_a_real_network_is_a_boundary_and_no_node_between_two
             "conv4_block3_2_conv",
             "'conv4_block3_2_conv' lies within a block of ResNet50, and a block is frozen or trains as a whole\n"
             "  block end before: 'conv4_block2_out'  (Activation, stride 16, 1024 channels)\n"
-            "  block end behind: 'conv4_block3_out'  (Activation, stride 16, 1024 channels)",
+            "  block end after: 'conv4_block3_out'  (Activation, stride 16, 1024 channels)",
         ),
         (
             "MobileNetV2",
             "C4@expansion",
             "'block_13_expand_relu' lies within a block of MobileNetV2, and a block is frozen or trains as a whole\n"
             "  block end before: 'block_12_add'  (Add, stride 16, 96 channels)\n"
-            "  block end behind: 'block_13_project_BN'  (BatchNormalization, stride 32, 160 channels)",
+            "  block end after: 'block_13_project_BN'  (BatchNormalization, stride 32, 160 channels)",
         ),
         (
             "VGG16",
             "block1_conv1",
             "'block1_conv1' lies within a block of VGG16, and a block is frozen or trains as a whole\n"
             "  block end before: 'input_layer'  (InputLayer, stride 1, 3 channels)\n"
-            "  block end behind: 'block1_conv2'  (Conv2D, stride 1, 64 channels)",
+            "  block end after: 'block1_conv2'  (Conv2D, stride 1, 64 channels)",
         ),
     ],
 )
 def test_a_boundary_within_a_block_is_refused_with_the_ends_around_it(name: str, at: str, text: str) -> None:
     with pytest.raises(CutError) as caught:
-        boundary(architecture(name), at)
+        architecture(name).block_boundary(at)
     assert str(caught.value) == text
 
 
@@ -197,7 +197,7 @@ def test_a_boundary_within_a_block_is_refused_with_the_ends_around_it(name: str,
 )
 def test_a_boundary_that_the_network_does_not_have_is_refused_with_those_it_has(name: str, at: str, text: str) -> None:
     with pytest.raises(UnknownNameError) as caught:
-        boundary(architecture(name), at)
+        architecture(name).block_boundary(at)
     assert str(caught.value) == text
 
 
@@ -213,7 +213,7 @@ def test_a_boundary_that_the_network_does_not_have_is_refused_with_those_it_has(
     ],
 )
 def test_what_begins_a_block_of_resnet50_parts_behind_the_block_before(node: str, end: str) -> None:
-    assert boundary_before(architecture("ResNet50"), node=node) == end
+    assert architecture("ResNet50").block_boundary_before(node=node) == end
 
 
 @pytest.mark.parametrize(
@@ -223,45 +223,45 @@ def test_what_begins_a_block_of_resnet50_parts_behind_the_block_before(node: str
             "ResNet50",
             "conv4_block3_2_conv",
             "'conv4_block3_2_conv' does not begin a block of ResNet50, and a block is frozen or trains as a whole\n"
-            "  begins before: 'conv4_block3_1_conv', behind 'conv4_block2_out'\n"
-            "  begins behind: 'conv4_block4_1_conv', behind 'conv4_block3_out'",
+            "  begins before: 'conv4_block3_1_conv', after 'conv4_block2_out'\n"
+            "  begins after: 'conv4_block4_1_conv', after 'conv4_block3_out'",
         ),
         (
             "ResNet50",
             "pool1_pool",
             "'pool1_pool' does not begin a block of ResNet50, and a block is frozen or trains as a whole\n"
-            "  begins before: 'pool1_pad', behind 'conv1_relu'\n"
-            "  begins behind: 'conv2_block1_1_conv' or 'conv2_block1_0_conv', behind 'pool1_pool'",
+            "  begins before: 'pool1_pad', after 'conv1_relu'\n"
+            "  begins after: 'conv2_block1_1_conv' or 'conv2_block1_0_conv', after 'pool1_pool'",
         ),
         (
             "MobileNetV2",
             "out_relu",
             "'out_relu' does not begin a block of MobileNetV2, and a block is frozen or trains as a whole\n"
-            "  begins before: 'Conv_1', behind 'block_16_project_BN'",
+            "  begins before: 'Conv_1', after 'block_16_project_BN'",
         ),
     ],
 )
 def test_what_begins_no_block_is_refused_with_the_nodes_that_do(name: str, node: str, text: str) -> None:
     with pytest.raises(CutError) as caught:
-        boundary_before(architecture(name), node=node)
+        architecture(name).block_boundary_before(node=node)
     assert str(caught.value) == text
 
 
 def test_a_level_to_begin_at_is_one_that_the_network_has() -> None:
     with pytest.raises(UnknownNameError) as caught:
-        boundary_before(architecture("MobileNetV2"), level="C4@expansion")
+        architecture("MobileNetV2").block_boundary_before(level="C4@expansion")
     assert str(caught.value) == "'C4@expansion' is no level\n  known: C1, C2, C3, C4, C5"
     with pytest.raises(UnknownNameError) as caught:
-        boundary_before(architecture("ConvNeXtTiny"), level="C1")
+        architecture("ConvNeXtTiny").block_boundary_before(level="C1")
     assert str(caught.value).startswith("ConvNeXtTiny has no level C1\n  C2: 'add_2'  (Add, stride 4, 96 channels)\n")
 
 
 def test_the_first_level_of_a_network_begins_at_its_input() -> None:
-    assert boundary_before(architecture("ConvNeXtTiny"), level="C2") == "input_layer"
-    assert boundary_before(architecture("ResNet50"), level="C1") == "input_layer"
+    assert architecture("ConvNeXtTiny").block_boundary_before(level="C2") == "input_layer"
+    assert architecture("ResNet50").block_boundary_before(level="C1") == "input_layer"
 
 
 def test_another_name_of_a_node_is_as_good_as_its_own() -> None:
     graph = graph_of({"image": (), "stem": ("image",), "body": ("stem",), "end": ("body",)})
     aliased = replace(graph, nodes=(*graph.nodes[:2], replace(graph.nodes[2], alias=("outer",)), graph.nodes[3]))
-    assert boundary(aliased, "outer") == "body"
+    assert aliased.block_boundary("outer") == "body"

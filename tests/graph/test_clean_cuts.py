@@ -5,7 +5,7 @@ from hypothesis import given, strategies as st
 from random_graphs import networks, paths
 
 from torso.errors import CutError
-from torso.graph import Branch, Graph, Node, branches_lost, clean_around, require_clean
+from torso.graph import Branch, Graph, Node
 
 
 @given(networks(), st.data())
@@ -13,19 +13,19 @@ def test_a_cut_loses_a_branch_exactly_where_a_path_leads_around_it(graph: Graph,
     names = st.sampled_from([node.name for node in graph])
     cut = data.draw(st.lists(names, min_size=1, max_size=3, unique=True))
     goes_around = any(path.isdisjoint(cut) for path in paths(graph, graph.end.name))
-    assert bool(branches_lost(graph, *cut)) == goes_around
+    assert bool(graph.lost_branches(*cut)) == goes_around
     if goes_around:
         with pytest.raises(CutError):
-            require_clean(graph, *cut)
+            graph.require_clean(*cut)
     else:
-        require_clean(graph, *cut)
+        graph.require_clean(*cut)
 
 
 @given(networks())
 def test_a_lost_branch_is_read_from_beside_the_cut_by_what_is_behind_it(graph: Graph) -> None:
     for node in graph:
         behind = {other.name for other in graph if node.name in graph.ancestors(other.name)}
-        for branch in branches_lost(graph, node.name):
+        for branch in graph.lost_branches(node.name):
             assert branch.into in behind - {node.name}
             assert branch.source in graph[branch.into].inputs
             assert branch.source not in behind
@@ -34,7 +34,7 @@ def test_a_lost_branch_is_read_from_beside_the_cut_by_what_is_behind_it(graph: G
 @given(networks())
 def test_the_neighbours_of_a_node_are_the_nearest_clean_ones(graph: Graph) -> None:
     for node in graph:
-        before, after = clean_around(graph, node.name)
+        before, after = graph.clean_neighbours(node.name)
         at = graph.position(node.name)
         positions = [graph.position(clean.name) for clean in graph.clean]
         inner = [position for position in positions if position < at and graph.nodes[position].inputs]
@@ -62,39 +62,39 @@ INCEPTION = Graph(
 
 
 def test_the_share_of_the_channels_is_told() -> None:
-    lost = branches_lost(INCEPTION, "left")
+    lost = INCEPTION.lost_branches("left")
     assert lost == (Branch(source="scaled", into="mixed", channels=10, of=40, is_part=True),)
     assert str(lost[0]) == "'scaled', 10 of the 40 channels of 'mixed' (25 %)"
 
 
 def test_branches_of_branches_are_told_in_the_order_in_which_they_join() -> None:
-    assert [str(branch) for branch in branches_lost(INCEPTION, "gate")] == [
-        "'right', which bears on all 10 channels of 'scaled'",
+    assert [str(branch) for branch in INCEPTION.lost_branches("gate")] == [
+        "'right', which feeds all 10 channels of 'scaled'",
         "'left', 30 of the 40 channels of 'mixed' (75 %)",
     ]
 
 
 def test_the_only_channel_is_not_said_to_be_all_of_them() -> None:
     branch = Branch(source="mask", into="masked", channels=1, of=1, is_part=False)
-    assert str(branch) == "'mask', which bears on the 1 channel of 'masked'"
+    assert str(branch) == "'mask', which feeds the 1 channel of 'masked'"
 
 
 def test_what_an_end_reads_is_not_lost() -> None:
-    assert [str(branch) for branch in branches_lost(INCEPTION, "gate", "scaled")] == [
+    assert [str(branch) for branch in INCEPTION.lost_branches("gate", "scaled")] == [
         "'left', 30 of the 40 channels of 'mixed' (75 %)"
     ]
 
 
 def test_a_refusal_tells_what_is_lost_and_the_clean_neighbours_with_their_pop_count() -> None:
     with pytest.raises(CutError) as caught:
-        require_clean(INCEPTION, "gate")
+        INCEPTION.require_clean("gate")
     assert str(caught.value) == (
         "a cut at 'gate' would lose 2 branches of Net that run beside it\n"
-        "  lost: 'right', which bears on all 10 channels of 'scaled'\n"
+        "  lost: 'right', which feeds all 10 channels of 'scaled'\n"
         "  lost: 'left', 30 of the 40 channels of 'mixed' (75 %)\n"
         "  clean before: 'stem'  (Conv2D, stride 2, 16 channels, pop 6)\n"
         "  clean after: 'mixed'  (Concatenate, stride 2, 40 channels, pop 1)\n"
-        "  fix: cut at a clean node, or add allow_partial: true to cut here all the same"
+        "  fix: cut at a clean node, or add allow_partial: true to cut here anyway"
     )
 
 
@@ -113,14 +113,14 @@ def mixed(count: int) -> Graph:
 
 def test_many_lost_branches_are_told_in_part() -> None:
     with pytest.raises(CutError) as caught:
-        require_clean(mixed(9), "feed0")
+        mixed(9).require_clean("feed0")
     assert [text for label, text in caught.value.notes if label == "lost"][-2:] == [
         "'feed6', 2 of the 18 channels of 'mixed' (11 %)",
         "and 2 more, up to 'mixed'",
     ]
     assert caught.value.fact == "a cut at 'feed0' would lose 8 branches of Net that run beside it"
     with pytest.raises(CutError) as caught:
-        require_clean(mixed(7), "feed0")
+        mixed(7).require_clean("feed0")
     assert [text for label, text in caught.value.notes if label == "lost"][-1] == (
         "'feed6', 2 of the 14 channels of 'mixed' (14 %)"
     )
@@ -129,7 +129,7 @@ def test_many_lost_branches_are_told_in_part() -> None:
 def test_many_lost_outputs_are_told_in_part() -> None:
     nodes = fan(9)
     with pytest.raises(CutError) as caught:
-        require_clean(Graph("Net", nodes, ends=tuple(node.name for node in nodes[1:])), "feed0")
+        Graph("Net", nodes, ends=tuple(node.name for node in nodes[1:])).require_clean("feed0")
     assert [text for label, text in caught.value.notes if label == "lost"][-2:] == [
         "'feed6', an output of the network",
         "and 2 more, up to 'feed8'",
@@ -138,7 +138,7 @@ def test_many_lost_outputs_are_told_in_part() -> None:
 
 def test_branches_are_told_up_to_the_last_output_whichever_comes_first() -> None:
     for ends in (("stem", "end"), ("end", "stem")):
-        assert [str(branch) for branch in branches_lost(Graph("Net", INCEPTION.nodes, ends=ends), "left")] == [
+        assert [str(branch) for branch in Graph("Net", INCEPTION.nodes, ends=ends).lost_branches("left")] == [
             "'scaled', 10 of the 40 channels of 'mixed' (25 %)",
             "'stem', an output of the network",
         ]
@@ -147,6 +147,6 @@ def test_branches_are_told_up_to_the_last_output_whichever_comes_first() -> None
 def test_an_end_of_several_is_clean_with_the_others_only() -> None:
     graph = Graph("Net", INCEPTION.nodes, ends=("stem", "end"))
     assert [node.name for node in graph.clean] == ["image", "stem"]  # a cut behind it would lose that output
-    require_clean(graph, "stem", "end")
+    graph.require_clean("stem", "end")
     with pytest.raises(CutError):
-        require_clean(graph, "left")
+        graph.require_clean("left")

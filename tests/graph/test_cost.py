@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
-from torso.graph import Cost, Graph, Node, clean_costs, cost_of
+from torso.graph import Cost, Graph, Node
 from torso.graph.cost import BYTES_PER_VALUE
 
 
@@ -51,12 +51,12 @@ def memory_by_brute_force(graph: Graph) -> int:
 
 @given(networks())
 def test_peak_bytes_are_those_of_a_run_step_by_step(graph: Graph) -> None:
-    assert cost_of(graph).peak_bytes == memory_by_brute_force(graph)
+    assert graph.cost().peak_bytes == memory_by_brute_force(graph)
 
 
 @given(networks())
 def test_cost_of_sums_over_nodes_and_counts_shared_parameters_once(graph: Graph) -> None:
-    cost = cost_of(graph)
+    cost = graph.cost()
     assert cost.nodes == len(graph)
     assert cost.parameters == sum({node.layer or node.name: node.parameters for node in graph}.values())
     assert cost.macs == sum(node.macs or 0 for node in graph)
@@ -65,14 +65,14 @@ def test_cost_of_sums_over_nodes_and_counts_shared_parameters_once(graph: Graph)
 
 @given(networks(unknown=True))
 def test_clean_costs_are_those_of_what_each_clean_cut_keeps(graph: Graph) -> None:
-    costs = clean_costs(graph)
+    costs = graph.clean_costs()
     assert list(costs) == [node.name for node in graph.clean]
-    assert costs == {name: cost_of(graph.kept(name)) for name in costs}
+    assert costs == {name: graph.kept(name).cost() for name in costs}
 
 
 @given(networks(unknown=True))
 def test_one_unknown_makes_the_sum_unknown(graph: Graph) -> None:
-    cost = cost_of(graph)
+    cost = graph.cost()
     assert (cost.macs is None) == any(node.macs is None for node in graph)
     assert (cost.flops is None) == any(node.flops is None for node in graph)
     assert (cost.peak_bytes is None) == any(None in node.shape for node in graph)
@@ -91,7 +91,7 @@ CHAIN = Graph(
 
 def test_cost_of_a_network_small_enough_to_add_up_by_hand() -> None:
     most = 3 * 4 * 4 * 16  # values: conv waits for the join, while relu is read and the join is written
-    assert cost_of(CHAIN) == Cost(nodes=4, parameters=448, macs=6912, flops=14080 + 256 + 256, peak_bytes=4 * most)
+    assert CHAIN.cost() == Cost(nodes=4, parameters=448, macs=6912, flops=14080 + 256 + 256, peak_bytes=4 * most)
 
 
 def test_an_output_of_the_network_is_kept_to_the_end() -> None:
@@ -99,14 +99,14 @@ def test_an_output_of_the_network_is_kept_to_the_end() -> None:
     pool = Node(name="pool", kind="MaxPooling2D", inputs=("relu",), shape=(2, 2, 16))
     alone = Graph("Net", (image, conv, relu, pool))
     with_the_first = replace(alone, ends=("conv", "pool"))
-    assert cost_of(alone).peak_bytes == 4 * 2 * 256  # conv and relu
-    assert cost_of(with_the_first).peak_bytes == 4 * (2 * 256 + 64)  # conv, relu and pool
+    assert alone.cost().peak_bytes == 4 * 2 * 256  # conv and relu
+    assert with_the_first.cost().peak_bytes == 4 * (2 * 256 + 64)  # conv, relu and pool
 
 
 @pytest.mark.parametrize("field", ["macs", "flops"])
 def test_an_unknown_node_behind_a_cut_leaves_the_costs_of_the_cut_known(field: str) -> None:
     *before, join = CHAIN.nodes
     graph = Graph("Net", (*before, replace(join, macs=None, flops=None)))
-    costs = clean_costs(graph)
-    assert getattr(costs["conv"], field) == getattr(cost_of(CHAIN.kept("conv")), field) is not None
+    costs = graph.clean_costs()
+    assert getattr(costs["conv"], field) == getattr(CHAIN.kept("conv").cost(), field) is not None
     assert getattr(costs["join"], field) is None

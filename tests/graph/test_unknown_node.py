@@ -43,19 +43,19 @@ CLEAN = "  clean cuts: twin:1, twin:0, re_lu, activation_11, activation_10, acti
         ("towre", "  did you mean: 'tower'  (Dense, stride 2, 8 channels)\n"),
         (
             "activation_35",  # what Keras calls activation_11 in the third network of a process
-            "  cause: Keras numbers 'activation' on from whatever the process built before; torso counts in Net alone, "
+            "  cause: Keras counts 'activation' over everything that the process built; torso counts within Net, "
             "'activation' to 'activation_11'\n"
             "  did you mean: 'activation_11', if only Net was built before\n",
         ),
         (
             "activation_24",
-            "  cause: Keras numbers 'activation' on from whatever the process built before; torso counts in Net alone, "
+            "  cause: Keras counts 'activation' over everything that the process built; torso counts within Net, "
             "'activation' to 'activation_11'\n"
             "  did you mean: 'activation', if only Net was built before\n",
         ),
         (
             "re_lu_7",
-            "  cause: Keras numbers 're_lu' on from whatever the process built before; torso counts in Net alone, "
+            "  cause: Keras counts 're_lu' over everything that the process built; torso counts within Net, "
             "'re_lu' to 're_lu'\n"
             "  did you mean: 're_lu', if only Net was built before\n",
         ),

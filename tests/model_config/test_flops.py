@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import torso
-from torso.graph import Graph, cost_of
+from torso.graph import Graph
 from torso.modeling.graph_reader import read_graph
 
 layers = keras.layers
@@ -260,8 +260,8 @@ def test_a_shared_layer_counts_its_parameters_once_and_each_call() -> None:
     shared = layers.Conv2D(6, 3, padding="same", use_bias=False)
     graph = read_graph(keras.Model(inputs, shared(layers.ReLU()(shared(inputs)))), "Net")
     once = CELLS * 3 * 3 * 6 * 6
-    assert cost_of(graph).parameters == 3 * 3 * 6 * 6
-    assert (cost_of(graph).macs, cost_of(graph).flops) == (2 * once, 2 * (2 * once) + VALUES)
+    assert graph.cost().parameters == 3 * 3 * 6 * 6
+    assert (graph.cost().macs, graph.cost().flops) == (2 * once, 2 * (2 * once) + VALUES)
 
 
 # --- TensorFlow's profiler ----------------------------------------------------------------------------------------------
@@ -294,6 +294,6 @@ def test_whole_networks_cost_what_tensorflow_counts(architecture: str) -> None:
     model = builder(weights=None, include_top=False, input_shape=(96, 96, 3))
     graph: Graph = torso.read_graph(architecture, input={"size": [96, 96]})
     counted = profiled(model)
-    assert cost_of(graph).flops == pytest.approx(counted[""], rel=0.02)
+    assert graph.cost().flops == pytest.approx(counted[""], rel=0.02)
     products = sum(counted.get(kind, 0) for kind in ("Conv2D", "DepthwiseConv2dNative"))
-    assert 2 * (cost_of(graph).macs or 0) == products
+    assert 2 * (graph.cost().macs or 0) == products

@@ -167,7 +167,7 @@ LIAR = """
 @torso.hookimpl
 def torso_truncations():
     yield torso.Truncation(
-        name="liar", doc="Foresees what it does not choose.", foresee=lambda declared, options: [{foreseen!r}],
+        name="liar", doc="Foresees what it does not choose.", static_cut=lambda declared, options: [{foreseen!r}],
         select=lambda graph, options: {selected!r},
     )
 """

@@ -156,7 +156,7 @@ def test_a_network_keeps_the_names_and_the_order_of_its_outputs_and_loses_none_u
         "a cut at 'q' would lose a branch of Odd that runs beside it (at $.truncate.layer)\n"
         "  lost: 'p', an output of the network\n"
         "  clean before: 'p'  (Conv2D, stride 1, 4 channels, pop 1)\n"
-        "  fix: cut at a clean node, or add allow_partial: true to cut here all the same"
+        "  fix: cut at a clean node, or add allow_partial: true to cut here anyway"
     )
 
 
@@ -283,7 +283,7 @@ def test_a_layer_that_two_models_share_is_counted_once_and_not_torn_apart(odd: O
         "    inner = keras.Model(a, shared(a), name='inner')\n    return keras.Model(images, shared(inner(images)))"
     )
     graph = torso.read_graph("Odd", registry=registry)
-    assert torso.cost_of(graph).parameters == 3 * 3 * 3 * 3 + 3
+    assert graph.cost().parameters == 3 * 3 * 3 * 3 + 3
     with pytest.raises(CutError) as caught:
         create(registry)
     assert str(caught.value) == (

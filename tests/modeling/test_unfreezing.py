@@ -366,13 +366,13 @@ LEVELS = "".join(f"\n  C{number}: 'add{number}'  (Add, stride {2**number}, 4 cha
         (
             {"from_node": "bn3"},
             "'bn3' does not begin a block of Ladder, and a block is frozen or trains as a whole\n"
-            "  begins before: 'conv3', behind 'relu3'\n"
-            "  begins behind: 'down4', behind 'add3'",
+            "  begins before: 'conv3', after 'relu3'\n"
+            "  begins after: 'down4', after 'add3'",
         ),
         (
             {"from_node": "add4"},
             "'add4' does not begin a block of Ladder, and a block is frozen or trains as a whole\n"
-            "  begins before: 'conv4', behind 'relu4'",
+            "  begins before: 'conv4', after 'relu4'",
         ),
         (
             {"from_node": "down5"},

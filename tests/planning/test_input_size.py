@@ -16,7 +16,7 @@ from networks import images, settle
 
 import torso
 from torso.artifact.manifest import fingerprint
-from torso.graph import Graph, cost_of
+from torso.graph import Graph
 from torso.modeling.graph_reader import layer_names
 from torso.modeling.keras_private import without_values, without_weights
 from torso.planning.input_size import MOST_VALUES
@@ -268,7 +268,7 @@ def test_a_budget_of_macs_is_refused_where_they_are_unknown() -> None:
 
 def test_costs_that_need_a_size_are_unknown_and_parameters_are_not() -> None:
     whole: Graph = torso.read_graph("MobileNetV2", input=ANY, registry=registry())
-    cost = cost_of(whole)
+    cost = whole.cost()
     assert (cost.macs, cost.flops, cost.peak_bytes) == (None, None, None)
     assert cost.parameters == CARDS["MobileNetV2"].parameters
 

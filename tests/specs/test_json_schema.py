@@ -43,9 +43,9 @@ TRUNCATIONS = {
                 Option(name="count", type=int, minimum=1),
                 Option(name="unit", type=str, default="node", choices=("node", "block")),
             ),
-            main="count",
+            positional="count",
         ),
-        Entry(name="levels", options=(Option(name="levels", type=str, many=True),), main="levels"),
+        Entry(name="levels", options=(Option(name="levels", type=str, many=True),), positional="levels"),
         Entry(name="acme/budget", options=(Option(name="params", type=int, default=1_000_000),)),
     )
 }
@@ -54,7 +54,7 @@ FREEZE_POLICIES = {
     for entry in (
         Entry(name="all"),
         Entry(name="none"),
-        Entry(name="through", options=(Option(name="node", type=str),), main="node"),
+        Entry(name="through", options=(Option(name="node", type=str),), positional="node"),
     )
 }
 WEIGHT_SOURCES = {
@@ -69,7 +69,7 @@ ADAPTERS = {
     for entry in (
         Entry(name="sum", doc="Adds up."),
         Entry(name="mean"),
-        Entry(name="map", options=(Option(name="sources", type=str, many=True),), main="sources"),
+        Entry(name="map", options=(Option(name="sources", type=str, many=True),), positional="sources"),
         Entry(name="acme/luma", options=(Option(name="gamma", type=float, default=2.2),)),
     )
 }
@@ -109,7 +109,7 @@ def torso_takes(path: str) -> bool:
 
 def choose(entries: dict[str, Entry], choice: Choice) -> None:
     entry = entries[choice.name]
-    read_options(entry.name, entry.options, choice.value, main=entry.main)
+    read_options(entry.name, entry.options, choice.value, positional=entry.positional)
 
 
 def mobilenet(more: str) -> str:

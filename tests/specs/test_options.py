@@ -182,15 +182,15 @@ OWNER = "strategy 'pop'"
 
 
 @pytest.mark.parametrize(
-    ("value", "main", "expected"),
+    ("value", "positional", "expected"),
     [
         ({"count": 3}, None, {"alpha": 1.0, "count": 3}),
         ({"alpha": 1, "count": 3}, "count", {"alpha": 1.0, "count": 3}),
         (3, "count", {"alpha": 1.0, "count": 3}),
     ],
 )
-def test_read_options_fills_in_defaults_in_their_order(value: object, main: str | None, expected: dict[str, Value]):
-    options = read_options(OWNER, (ALPHA, COUNT), from_python(value), main=main)
+def test_read_options_fills_in_defaults_in_their_order(value: object, positional: str | None, expected: dict[str, Value]):
+    options = read_options(OWNER, (ALPHA, COUNT), from_python(value), positional=positional)
     assert list(options.items()) == list(expected.items())
     with pytest.raises(TypeError):
         options["alpha"] = 2.0  # type: ignore[index]
@@ -198,7 +198,7 @@ def test_read_options_fills_in_defaults_in_their_order(value: object, main: str 
 
 def test_read_options_reads_a_list_as_the_main_option():
     levels = Option(name="levels", type=str, many=True)
-    assert read_options(OWNER, (levels,), node("[C3, C4]"), main="levels") == {"levels": ("C3", "C4")}
+    assert read_options(OWNER, (levels,), node("[C3, C4]"), positional="levels") == {"levels": ("C3", "C4")}
 
 
 def test_read_options_of_nothing_are_the_defaults():
@@ -217,7 +217,7 @@ def test_read_options_says_all_that_is_wrong_at_once():
 
 
 @pytest.mark.parametrize(
-    ("value", "main", "expected"),
+    ("value", "positional", "expected"),
     [
         (None, None, "strategy 'pop' needs the option 'count': a whole number (at $.truncate)"),
         (ScalarNode("3"), None, "the options of strategy 'pop' must be a mapping, not the text '3' (at $)"),
@@ -225,7 +225,7 @@ def test_read_options_says_all_that_is_wrong_at_once():
         (ScalarNode(""), "count", "count must be a whole number, not nothing (at $)"),
     ],
 )
-def test_read_options_says_what_a_bare_value_lacks(value, main, expected):
+def test_read_options_says_what_a_bare_value_lacks(value, positional, expected):
     with pytest.raises(TorsoError) as caught:
-        read_options(OWNER, (COUNT,), value, main=main, place=Place("$.truncate"))
+        read_options(OWNER, (COUNT,), value, positional=positional, place=Place("$.truncate"))
     assert str(caught.value) == expected

@@ -149,7 +149,7 @@ sound = torso.Option(name="weight", type=float, default=1.0)
 @torso.hookimpl
 def torso_channel_adapters():
     first = lambda have, want, options: [[options["weight"]] + [0] * (have - 1)] * want
-    yield torso.ChannelAdapter(name="first", doc="The first.", options=(sound,), main="weight", mix=first)
+    yield torso.ChannelAdapter(name="first", doc="The first.", options=(sound,), positional="weight", mix=first)
     yield torso.ChannelAdapter(name="narrow", doc="Too few.", mix=lambda have, want, options: [[1.0] * have] * 2)
     yield torso.ChannelAdapter(name="moody", doc="Other.", mix=lambda have, want, options: [[next(count)] * have] * want)
     yield torso.ChannelAdapter(name="blind", doc="Nothing.", mix=lambda have, want, options: [[0] * have] * want)

@@ -45,7 +45,7 @@ def torso_channel_adapters() -> Iterable[ChannelAdapter]:
                 doc="For each channel: R, G or B, the number of a trained channel from 0, or none for one that is not read.",
             ),
         ),
-        main="sources",
+        positional="sources",
         mix=mapped,
         channels=lambda options: len(_sources(options)),
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torso.contracts.freeze_policy import FreezePlan, FreezePolicy, freeze_through
+from torso.contracts.freeze_policy import FreezePolicy
 from torso.contracts.hookspecs import hookimpl
 from torso.errors import CutError
-from torso.graph import Graph, Node, boundary
+from torso.graph import FreezePlan, Graph, Node
 from torso.specs.options import Option, Options
 
 NORM = Option(
@@ -44,14 +44,14 @@ def torso_freeze_policies() -> Iterable[FreezePolicy]:
             NORM,
             STOCHASTIC,
         ),
-        main="at",
+        positional="at",
     )
     yield FreezePolicy(
         name="last",
         doc="The last blocks train, and everything before them is frozen.",
         select=freeze_but_last,
         options=(Option(name="blocks", type=int, minimum=1, doc="How many blocks train."), NORM, STOCHASTIC),
-        main="blocks",
+        positional="blocks",
     )
     yield FreezePolicy(
         name="norm_only",
@@ -77,7 +77,7 @@ def freeze_none(graph: Graph, options: Options) -> FreezePlan:
 
 def freeze_up_to(graph: Graph, options: Options) -> FreezePlan:
     """The node at the boundary and all that it is computed from."""
-    return _through(graph, boundary(graph, str(options["at"])), options)
+    return _through(graph, graph.block_boundary(str(options["at"])), options)
 
 
 def freeze_but_last(graph: Graph, options: Options) -> FreezePlan:
@@ -107,7 +107,7 @@ def adapt_norm(graph: Graph, options: Options) -> FreezePlan:
 
 
 def _through(graph: Graph, end: str, options: Options) -> FreezePlan:
-    return freeze_through(graph, end, norm=str(options["norm"]), stochastic=str(options["stochastic"]))
+    return graph.freeze_through(end, norm=str(options["norm"]), stochastic=str(options["stochastic"]))
 
 
 def _names(graph: Graph) -> frozenset[str]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from torso.cli.text import counted, printable, short, times
 from torso.errors import OptionError, known
-from torso.graph import EXPANSION, Cost, Graph, Node, clean_costs, cost_of
+from torso.graph import EXPANSION, Cost, Graph, Node
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -205,7 +205,7 @@ def _flags(graph: Graph, stages: Sequence[_Stage]) -> list[_Flag]:
         node = graph[graph.levels[level]]
         stop = graph.position(node.name) + 1
         height = max([height, *(stage.height + _FLAG / 2 for stage in stages if stop <= stage.stop)])
-        is_clean, x, cost = node in graph.clean, _x(stages, stop), cost_of(graph.kept(node.name))
+        is_clean, x, cost = node in graph.clean, _x(stages, stop), graph.kept(node.name).cost()
         flags.append(_Flag(level=level, name=node.name, is_clean=is_clean, x=x, height=height, cost=cost))
         height += _FLAG
     return flags
@@ -288,7 +288,7 @@ def _shortened(name: str) -> str:
 
 def _draw_costs(axes: Axes, graph: Graph, stages: Sequence[_Stage], flags: Sequence[_Flag]) -> None:
     """For each kind of cost a curve with a step at each clean cut and a mark at each level, whose percent stand below."""
-    costs, whole = clean_costs(graph), cost_of(graph)
+    costs, whole = graph.clean_costs(), graph.cost()
     cuts = [node for node in graph.clean if node.inputs]
     xs = [0, *(_x(stages, graph.position(node.name) + 1) for node in cuts), stages[-1].right]
     axes.vlines([stage.left for stage in stages], 0, 100, color=_FAINT, linewidth=0.8)

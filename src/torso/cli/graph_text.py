@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from torso.cli.text import bold, columns_of, counted, facts, page_of, short, size_of, table, times
-from torso.graph import Branch, Cost, Graph, Node, branches_lost, clean_around, clean_costs, cost_of, describe
+from torso.graph import Branch, Cost, Graph, Node, describe
 
 SEES_ALL = "*"
 _FOOTNOTE = f"{SEES_ALL} and besides, through a mean over all cells, the whole image"
@@ -15,7 +15,7 @@ _FOOTNOTE = f"{SEES_ALL} and besides, through a mean over all cells, the whole i
 
 def levels_text(graph: Graph, out: TextIO) -> Iterator[str]:
     """What the network costs as a whole, and its levels."""
-    cost = cost_of(graph)
+    cost = graph.cost()
     pairs = [
         ("nodes", f"{cost.nodes:,}, {counted(len(graph.clean_cuts), 'clean cut')}, {counted(len(graph.blocks), 'block')}"),
         ("input", times(graph.nodes[0].shape)),
@@ -44,7 +44,7 @@ def cuts_text(graph: Graph, out: TextIO) -> Iterator[str]:
     if not graph.clean_cuts:
         yield f"{bold('clean cuts', out)}\n  none: no node with cells, behind the input, lies on every path"
         return
-    costs = clean_costs(graph)
+    costs = graph.clean_costs()
     numbers = ("pop", "stride", "channels", "field", "params", "MACs")
     titles = {"clean cut": "<", **dict.fromkeys(numbers, ">"), "level": "<"}
     nodes = graph.clean_cuts
@@ -102,8 +102,8 @@ def nodes_text(graph: Graph, out: TextIO) -> Iterator[str]:
 def neighbourhood_text(graph: Graph, name: str, out: TextIO) -> Iterator[str]:
     """One node: what it is, what is around it, and what a cut there would lose."""
     node = graph[name]
-    lost = branches_lost(graph, node.name)
-    before, after = clean_around(graph, node.name)
+    lost = graph.lost_branches(node.name)
+    before, after = graph.clean_neighbours(node.name)
     behind = graph.pop_count(node.name)
     pairs = [
         ("kind", node.kind + (" (a bare op)" if node.is_op else "")),
@@ -125,9 +125,9 @@ def neighbourhood_text(graph: Graph, name: str, out: TextIO) -> Iterator[str]:
 
 def as_json(graph: Graph) -> dict[str, Any]:  # Any: JSON
     """The levels, the clean cuts and the cost of the whole."""
-    costs = clean_costs(graph)
+    costs = graph.clean_costs()
     return {
-        "cost": asdict(cost_of(graph)),
+        "cost": asdict(graph.cost()),
         "levels": dict(graph.levels),
         "blocks": [node.name for node in graph.blocks],
         "clean": [_cut_as_json(node, costs[node.name], graph) for node in graph.clean_cuts],
@@ -137,13 +137,13 @@ def as_json(graph: Graph) -> dict[str, Any]:  # Any: JSON
 def neighbourhood_as_json(graph: Graph, name: str) -> dict[str, Any]:
     """One node with what is around it."""
     node = graph[name]
-    before, after = clean_around(graph, node.name)
+    before, after = graph.clean_neighbours(node.name)
     return {
         **asdict(node),
         "level": graph.level_of(node.name),
         "pop": graph.pop_count(node.name),
         "readers": [reader.name for reader in graph.readers(node.name)],
-        "lost": [asdict(branch) for branch in branches_lost(graph, node.name)],
+        "lost": [asdict(branch) for branch in graph.lost_branches(node.name)],
         "clean_before": before and before.name,
         "clean_after": after and after.name,
     }

@@ -1,37 +1,18 @@
-"""The contract of freeze policies: select what does not train, never set a flag."""
+"""The contract of freeze policies: select what does not train; torso sets the flags."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-from torso.graph import Graph
+from torso.contracts.renamed import with_old_keywords
+from torso.graph import FreezePlan, Graph
 from torso.specs.options import Option, Options
-
-
-@dataclass(frozen=True, kw_only=True)
-class FreezePlan:
-    """What a policy selected, on the three axes of freezing.
-
-    Attributes:
-        weights: Names of the nodes that are frozen on all three axes: their weights do not train, their statistics stay
-            as stored, and what is random in them is off.
-        norm: Names of the BatchNormalization nodes that are frozen, scale and offset too, while the rest trains.
-        adapt: Names of the BatchNormalization nodes whose statistics follow the data in training while their scale and
-            offset do not train; it goes before the other two.
-        stochastic: ``"off"`` makes every other dropout and stochastic depth pass its input through too, in training.
-    """
-
-    weights: frozenset[str] = frozenset()
-    norm: frozenset[str] = frozenset()
-    adapt: frozenset[str] = frozenset()
-    stochastic: Literal["off", "on"] = "off"
-
 
 SelectFrozen = Callable[[Graph, Options], FreezePlan]
 
 
+@with_old_keywords(main="positional")
 @dataclass(frozen=True, kw_only=True)
 class FreezePolicy:
     """A way to choose what does not train.
@@ -39,27 +20,14 @@ class FreezePolicy:
     Attributes:
         name: The key under ``freeze:``.
         doc: One sentence for ``torso schema`` and the reference.
-        select: Takes the graph of the trunk and the checked options; returns the selection. It must not keep or change
-            anything.
+        select: Takes the graph of the truncated model and the checked options; returns the selection. It must not keep or
+            change anything.
         options: What the user can set.
-        main: The option that a bare value stands for; None where there is none.
+        positional: The option that a bare value sets; None for none.
     """
 
     name: str
     doc: str
     select: SelectFrozen
     options: tuple[Option, ...] = ()
-    main: str | None = None
-
-
-def freeze_through(graph: Graph, end: str, *, norm: str, stochastic: str) -> FreezePlan:
-    """The plan that freezes one node and all that it is computed from, and lets the rest train.
-
-    Args:
-        graph: The trunk.
-        end: Name of the node.
-        norm: ``"frozen"`` or ``"train"``: what the BatchNormalization nodes of the rest do.
-        stochastic: ``"on"`` or ``"off"``: what dropout and stochastic depth of the rest do.
-    """
-    norms = frozenset(node.name for node in graph if node.kind == "BatchNormalization") if norm == "frozen" else frozenset()
-    return FreezePlan(weights=graph.ancestors(end), norm=norms, stochastic="on" if stochastic == "on" else "off")
+    positional: str | None = None

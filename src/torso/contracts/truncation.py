@@ -1,53 +1,54 @@
-"""The contract of truncation strategies: select the cut, never perform it."""
+"""The contract of truncation strategies: select the cut; torso cuts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from torso.contracts.renamed import with_old_keywords
 from torso.graph import Graph
 from torso.specs.options import Option, Options
 
 Cut = str | Mapping[str, str]
-"""The node that a backbone ends at; several by what each output is called, in order."""
+"""The name of the node that a backbone ends at; for several outputs, the node by each output's name, in order."""
 
 SelectCut = Callable[[Graph, Options], Cut | tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Declared:
-    """What the card of an architecture says of its graph.
+class DeclaredLevels:
+    """What an architecture declares of its graph, before the graph is there.
 
     Attributes:
-        levels: The node of each level that it declares; none of them where options are not at their defaults.
-        is_clean: Whether it declares the node of a name to be a clean cut, if there is one.
+        levels: The node of each declared level; empty where options are not at their defaults.
+        is_clean: Whether a node of that name, if there is one, is declared to be a clean cut.
     """
 
     levels: Mapping[str, str]
     is_clean: Callable[[str], bool]
 
 
+@with_old_keywords(foresee="static_cut", main="positional")
 @dataclass(frozen=True, kw_only=True)
 class Truncation:
     """A way to choose where a backbone ends.
 
     Attributes:
-        name: The key under ``truncate:``; ``provider/name`` where it must be told from another's.
+        name: The key under ``truncate:``.
         doc: One sentence for ``torso schema`` and the reference.
-        select: Takes the headless graph and the checked options; returns the name of the node to end at, or the names of
-            several by what each output is to be called: the model then gives a dictionary; or ``graph.ends`` to keep the
-            whole network with the outputs that it has. It raises a :class:`torso.TorsoError` to refuse. It must not keep or
-            change anything.
+        select: Takes the headless graph and the checked options. Returns the name of the node to end at; or, for several
+            outputs, a mapping from the name of each output to its node; or ``graph.ends`` to keep the whole network. It
+            raises a :class:`torso.TorsoError` to refuse. It must not keep or change anything.
         options: What the user can set.
-        foresee: Takes what the card declares, and the checked options; returns every node that ``select`` would end at,
-            where these alone tell and it would refuse none of them; nothing where it must see the graph. The network is then
-            drawn no further than that, and ``select`` is given this part.
-        main: The option that a bare value stands for: ``{pop: 3}`` for ``{pop: {count: 3}}``. None where there is none.
+        static_cut: Optional, for speed. Takes what the architecture declares, and the checked options. Returns all nodes
+            that ``select`` would end at, where that is certain without the graph; nothing otherwise. The network is then
+            built no further than these nodes, and ``select`` gets the graph of that part.
+        positional: The option that a bare value sets: ``{pop: 3}`` for ``{pop: {count: 3}}``. None for none.
     """
 
     name: str
     doc: str
     select: SelectCut
     options: tuple[Option, ...] = ()
-    foresee: Callable[[Declared, Options], Iterable[str]] = lambda declared, options: ()
-    main: str | None = None
+    static_cut: Callable[[DeclaredLevels, Options], Iterable[str]] = lambda declared, options: ()
+    positional: str | None = None

@@ -1,67 +1,46 @@
-"""Where a network may be parted into what is frozen and what trains: between blocks."""
+"""Where a network can be split into a frozen and a trained part: between blocks. Used through :class:`torso.Graph`."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torso.errors import CutError, UnknownNameError, did_you_mean
-from torso.graph.graph import Graph
 from torso.graph.levels import LEVELS
 from torso.graph.node import describe
 
+if TYPE_CHECKING:
+    from torso.graph.graph import Graph
 
-def boundary(graph: Graph, at: str) -> str:
-    """The node of a level, or a node itself that ends a block.
 
-    Args:
-        graph: The network.
-        at: ``C1`` to ``C5``, or the name of a node.
-
-    Raises:
-        UnknownNameError: The network has no such level or node.
-        CutError: The node lies within a block; the ends of blocks before and behind it are named.
-    """
-    at = _level(graph, at) if at in LEVELS else graph.levels.get(at, at)
+def block_boundary(graph: Graph, at: str) -> str:
+    at = node_of_level(graph, at) if at in LEVELS else graph.levels.get(at, at)
+    ends = _ends(graph)
     if at not in graph:
+        near = did_you_mean(at, [*graph.levels, *(node.name for node in graph)])
         raise UnknownNameError(
             f"{at!r} is neither a level nor a node of {graph.name}",
-            notes=[
-                *did_you_mean(at, [*graph.levels, *(node.name for node in graph)]),
-                ("block ends", ", ".join(_ends(graph)[-1:-7:-1])),
-            ],
+            notes=[*near, ("block ends", ", ".join(ends[-1:-7:-1]))],
         )
     node = graph[at]
-    ends = _ends(graph)
     if node.name not in ends:
+        around = _around(graph, node.name)
         raise CutError(
             f"{node.name!r} lies within a block of {graph.name}, and a block is frozen or trains as a whole",
-            notes=[
-                (f"block end {where}", f"{name!r}  ({describe(graph[name])})") for where, name in _around(graph, node.name)
-            ],
+            notes=[(f"block end {where}", f"{name!r}  ({describe(graph[name])})") for where, name in around],
         )
     return node.name
 
 
-def boundary_before(graph: Graph, *, level: str | None = None, node: str | None = None) -> str:
-    """The end of the last block that stays frozen where everything from a level, or from a node, is to train.
+def boundary_before_level(graph: Graph, level: str) -> str:
+    if level not in LEVELS:
+        raise UnknownNameError(f"{level!r} is no level", notes=[("known", ", ".join(LEVELS))])
+    start = graph.position(node_of_level(graph, level))
+    positions = [graph.position(graph.levels[name]) for name in LEVELS if name in graph.levels]
+    return graph.nodes[max((position for position in positions if position < start), default=0)].name
 
-    Args:
-        graph: The network.
-        level: The level whose stage is the first to train: what leads to it from the level before.
-        node: The node that is the first to train: one that begins a block.
 
-    Returns:
-        The name of a node, the input where everything is to train.
-
-    Raises:
-        UnknownNameError: The network has no such level or node.
-        CutError: The node does not begin a block; the nodes that do are named.
-    """
-    if level is not None:
-        if level not in LEVELS:
-            raise UnknownNameError(f"{level!r} is no level", notes=[("known", ", ".join(LEVELS))])
-        end = graph.position(_level(graph, level))
-        before = [graph.levels[name] for name in LEVELS if name in graph.levels]
-        return max((name for name in before if graph.position(name) < end), key=graph.position, default=graph.nodes[0].name)
-    first = graph[str(node)]
+def boundary_before_node(graph: Graph, node: str) -> str:
+    first = graph[node]
     if not first.inputs:
         return first.name
     if len(first.inputs) == 1 and first.inputs[0] in _ends(graph):
@@ -70,13 +49,13 @@ def boundary_before(graph: Graph, *, level: str | None = None, node: str | None 
     for where, name in _around(graph, first.name):
         starts = [repr(reader.name) for reader in graph.readers(name) if len(reader.inputs) == 1]
         if starts:
-            begins.append((f"begins {where}", f"{' or '.join(starts)}, behind {name!r}"))
+            begins.append((f"begins {where}", f"{' or '.join(starts)}, after {name!r}"))
     raise CutError(
         f"{first.name!r} does not begin a block of {graph.name}, and a block is frozen or trains as a whole", notes=begins
     )
 
 
-def _level(graph: Graph, level: str) -> str:
+def node_of_level(graph: Graph, level: str) -> str:
     if level not in graph.levels:
         known = [(name, f"{node!r}  ({describe(graph[node])})") for name, node in graph.levels.items()]
         raise UnknownNameError(f"{graph.name} has no level {level}", notes=known)
@@ -91,8 +70,8 @@ def _ends(graph: Graph) -> list[str]:
 
 
 def _around(graph: Graph, node: str) -> list[tuple[str, str]]:
-    """The last such node before this one, and the first from it on."""
+    """The last such end before this node, and the first from it on."""
     at = graph.position(node)
-    ends = _ends(graph)
-    before = [("before", name) for name in ends if graph.position(name) < at]
-    return before[-1:] + [("behind", name) for name in ends if graph.position(name) >= at][:1]
+    before = [("before", name) for name in _ends(graph) if graph.position(name) < at]
+    after = [("after", name) for name in _ends(graph) if graph.position(name) >= at]
+    return before[-1:] + after[:1]

@@ -1,4 +1,4 @@
-"""The graph of a network, and the clean nodes in it."""
+"""The graph of a network."""
 
 from __future__ import annotations
 
@@ -6,32 +6,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from heapq import heapify, heappop, heappush
+from graphlib import TopologicalSorter
+from heapq import heappop, heappush
 
+from torso.graph.block_boundaries import block_boundary, boundary_before_level, boundary_before_node
+from torso.graph.clean_cuts import Branch, lost_branches, require_clean
+from torso.graph.cost import Cost, running_costs
+from torso.graph.freeze_plan import FreezePlan
 from torso.graph.levels import EXPANSION, LEVELS, block_outputs, infer_levels
-from torso.graph.node import Node, Shape
+from torso.graph.node import Feature, Node
 from torso.graph.unknown_node import unknown_node
-
-
-@dataclass(frozen=True, kw_only=True)
-class Feature:
-    """One output of a backbone.
-
-    Attributes:
-        name: What the output is called: its level where it was chosen by level, its node otherwise.
-        node: The node that it is the output of.
-        stride: Input pixels from one cell to the next, or None where it is no map of cells.
-        channels: Size of the last axis.
-        shape: Shape without the batch axis.
-        level: ``C1`` to ``C5``, where the output is one of those.
-    """
-
-    name: str
-    node: str
-    stride: int | None
-    channels: int | None
-    shape: Shape
-    level: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,10 +23,10 @@ class Graph:
     """A headless network from its input to its ends.
 
     Attributes:
-        name: Architecture, as errors say it.
-        nodes: All nodes in topological order: the input first. Every one leads to an end.
-        ends: Names of the nodes whose outputs are the network's; the last node where nothing is said.
-        known_levels: The node of each level, where that is known; inferred where None.
+        name: Name of the architecture, for messages.
+        nodes: All nodes in topological order, the input first. Each one leads to an end.
+        ends: Names of the nodes whose outputs are the network's; by default the last node.
+        known_levels: The node of each level; None to infer them.
     """
 
     name: str
@@ -83,13 +67,47 @@ class Graph:
         """The last of the nodes whose outputs are the network's."""
         return self[self.ends[-1]]
 
+    def position(self, name: str) -> int:
+        """Position of a node in topological order; the input is 0."""
+        return self._index[self[name].name]
+
+    def pop_count(self, name: str) -> int:
+        """Number of nodes after this one in topological order."""
+        return len(self.nodes) - 1 - self.position(name)
+
+    def readers(self, name: str) -> tuple[Node, ...]:
+        """The nodes that read this one's output."""
+        name = self[name].name
+        return tuple(node for node in self.nodes if name in node.inputs)
+
+    def last_readers(self) -> list[int]:
+        """For each node, the position of the last node that reads it; for an output of the network, the node count."""
+        last = [0] * len(self.nodes)
+        for index, node in enumerate(self.nodes):
+            for name in node.inputs:
+                last[self._index[name]] = index
+        for name in self.ends:
+            last[self._index[name]] = len(self.nodes)
+        return last
+
+    def ancestors(self, *names: str) -> frozenset[str]:
+        """Names of the nodes that these nodes are computed from, and their own."""
+        found: set[str] = set()
+        todo = [self[name].name for name in names]
+        while todo:
+            name = todo.pop()
+            if name not in found:
+                found.add(name)
+                todo.extend(self.nodes[self._index[name]].inputs)
+        return frozenset(found)
+
+    # Cuts
+
     @cached_property
     def clean(self) -> tuple[Node, ...]:
-        """The nodes that every path from the input to an end passes through, in order.
-
-        In a topological order, an edge that jumps over a node is a path around it, and there is no other way around; one
-        sweep over the edges therefore finds all of them. An output of the network counts as an edge behind the last node.
-        """
+        """The nodes that every path from the input to an end passes through, in order."""
+        # In a topological order, an edge that jumps over a node is a path around it, and there is no other way around: one
+        # sweep over the edges finds all of them. An output of the network counts as an edge to after the last node.
         furthest = self.last_readers()
         clean: list[Node] = []
         reach = max(index for index, node in enumerate(self.nodes) if not node.inputs)  # the last input, where several
@@ -104,6 +122,50 @@ class Graph:
         """The clean nodes that a backbone can end at, in order."""
         return tuple(node for node in self.clean if node.can_end)
 
+    def clean_neighbours(self, name: str) -> tuple[Node | None, Node | None]:
+        """The last clean cut before a node, and the first one after it."""
+        at = self.position(name)
+        before = [clean for clean in self.clean_cuts if self.position(clean.name) < at]
+        after = [clean for clean in self.clean_cuts if self.position(clean.name) > at]
+        return before[-1] if before else None, after[0] if after else None
+
+    def lost_branches(self, *cut: str) -> tuple[Branch, ...]:
+        """The branches that a backbone ending at these nodes would lose, in the order in which they join.
+
+        They are those that join before the next clean node, and outputs of the network. Empty where every path from the
+        input to an end passes through the cut.
+        """
+        return lost_branches(self, cut)
+
+    def require_clean(self, *cut: str) -> None:
+        """Refuse a cut that would lose a branch.
+
+        Raises:
+            CutError: It would; the error names the branches and the clean cuts before and after.
+        """
+        require_clean(self, cut)
+
+    def kept(self, *names: str) -> Graph:
+        """The part that these nodes are computed from, which ends at them."""
+        kept = self.ancestors(*names)
+        nodes = tuple(node for node in self.nodes if node.name in kept)
+        return Graph(self.name, nodes, ends=tuple(self[name].name for name in names)).knowing(self.levels)
+
+    # Cost
+
+    def cost(self) -> Cost:
+        """The cost of the whole graph for one image."""
+        *_, (_, cost) = running_costs(self.nodes, self.last_readers())
+        return cost
+
+    def clean_costs(self) -> dict[str, Cost]:
+        """The cost of what each clean cut keeps, by the name of its node."""
+        # One sweep: a cut at a clean node keeps exactly the nodes up to it.
+        clean = {node.name for node in self.clean}
+        return {node.name: cost for node, cost in running_costs(self.nodes, self.last_readers()) if node.name in clean}
+
+    # Blocks and levels
+
     @cached_property
     def blocks(self) -> tuple[Node, ...]:
         """The clean nodes that end a block, in order."""
@@ -114,13 +176,17 @@ class Graph:
         """The node of each level that the network has, by ``C1`` to ``C5`` and ``C1@expansion`` to ``C5@expansion``."""
         return infer_levels(self.clean_cuts, self.blocks) if self.known_levels is None else self.known_levels
 
+    def level_of(self, name: str) -> str | None:
+        """The level whose node this is, or None."""
+        return next((level for level, node in self.levels.items() if node == name), None)
+
     def with_levels(self, declared: Mapping[str, str], *, as_declared: bool = True) -> Graph:
-        """The same graph with declared levels before the inferred ones.
+        """The same graph with declared levels in place of the inferred ones.
 
         Args:
-            declared: The node of each level; one that is not here, or not at the level's stride, does not count.
-            as_declared: The network has the options that the levels were declared for. Where it has others, a name that
-                Keras numbers may have gone to another node, and does not count either.
+            declared: The node of each level. One that is not here, or not at the level's stride, is left out.
+            as_declared: The network has the options that the levels were declared for. With others, a name that Keras
+                numbers may belong to another node, and is left out too.
         """
         levels = infer_levels(self.clean_cuts, self.blocks)
         for level, name in declared.items():
@@ -131,80 +197,10 @@ class Graph:
         return replace(self, known_levels=dict(sorted(levels.items())))
 
     def knowing(self, levels: Mapping[str, str]) -> Graph:
-        """The same graph with the levels of the network that it was cut from.
-
-        A call is no longer numbered where the other calls of its layer are gone: ``body:0`` is ``body``.
-        """
+        """The same graph with those levels of a network that it has; ``levels`` are of one that it was cut from."""
+        # The only call that is left of a layer is not numbered: ``body:0`` is ``body``.
         names = {level: name if name in self else re.sub(r":[0-9]+(?=/|$)", "", name) for level, name in levels.items()}
         return replace(self, known_levels={level: self[name].name for level, name in names.items() if name in self})
-
-    def last_readers(self) -> list[int]:
-        """For each node, the position of the last node that reads it; behind the last node for what the network gives."""
-        last = [0] * len(self.nodes)
-        for index, node in enumerate(self.nodes):
-            for name in node.inputs:
-                last[self._index[name]] = index
-        for name in self.ends:
-            last[self._index[name]] = len(self.nodes)
-        return last
-
-    def ancestors(self, *names: str) -> frozenset[str]:
-        """The nodes that these nodes are computed from, themselves included."""
-        kept: set[str] = set()
-        todo = [self[name].name for name in names]
-        while todo:
-            name = todo.pop()
-            if name not in kept:
-                kept.add(name)
-                todo.extend(self.nodes[self._index[name]].inputs)
-        return frozenset(kept)
-
-    def kept(self, *names: str) -> Graph:
-        """The part that these nodes are computed from, which ends at them."""
-        kept = self.ancestors(*names)
-        nodes = tuple(node for node in self.nodes if node.name in kept)
-        return Graph(self.name, nodes, ends=tuple(self[name].name for name in names)).knowing(self.levels)
-
-    def in_order(self, names: Iterable[str]) -> Graph:
-        """The same graph in a topological order that comes near a given one: of the nodes that could stand next, the first.
-
-        Args:
-            names: Of all nodes, once each.
-        """
-        place = {name: position for position, name in enumerate(names)}
-        waits = {node.name: len(node.inputs) for node in self.nodes}
-        readers: dict[str, list[str]] = {}
-        for node in self.nodes:
-            for source in node.inputs:
-                readers.setdefault(source, []).append(node.name)
-        ready = [place[name] for name, count in waits.items() if not count]
-        heapify(ready)
-        named, ordered = list(place), []
-        while ready:
-            name = named[heappop(ready)]
-            ordered.append(self[name])
-            for reader in readers.get(name, ()):
-                waits[reader] -= 1
-                if not waits[reader]:
-                    heappush(ready, place[reader])
-        return replace(self, nodes=tuple(ordered))
-
-    def readers(self, name: str) -> tuple[Node, ...]:
-        """The nodes that read this one's output."""
-        name = self[name].name
-        return tuple(node for node in self.nodes if name in node.inputs)
-
-    def position(self, name: str) -> int:
-        """Where the node stands in topological order; the input is 0."""
-        return self._index[self[name].name]
-
-    def pop_count(self, name: str) -> int:
-        """How many nodes stand behind this one in topological order."""
-        return len(self.nodes) - 1 - self.position(name)
-
-    def level_of(self, name: str) -> str | None:
-        """The level that this node is, if it is one."""
-        return next((level for level, node in self.levels.items() if node == name), None)
 
     def feature(self, name: str, node: str) -> Feature:
         """The output of a node as a backbone's feature of that name."""
@@ -217,3 +213,56 @@ class Graph:
             shape=found.shape,
             level=self.level_of(found.name),
         )
+
+    # Freezing
+
+    def block_boundary(self, at: str) -> str:
+        """The name of the node where a frozen part ends: that of a level (``C1`` to ``C5``), or of a node that ends a block.
+
+        Raises:
+            UnknownNameError: The network has no such level or node.
+            CutError: The node lies within a block; the error names the block ends before and after it.
+        """
+        return block_boundary(self, at)
+
+    def block_boundary_before(self, *, level: str | None = None, node: str | None = None) -> str:
+        """The name of the node that ends the frozen part where all from a level, or from a node, is to train.
+
+        Args:
+            level: The first level to train, with all its nodes after the level before.
+            node: The first node to train: one that begins a block.
+
+        Returns:
+            The end of a block; the input where everything is to train.
+
+        Raises:
+            UnknownNameError: The network has no such level or node.
+            CutError: The node does not begin a block; the error names nodes that do.
+        """
+        return boundary_before_node(self, str(node)) if level is None else boundary_before_level(self, level)
+
+    def freeze_through(self, end: str, *, norm: str, stochastic: str) -> FreezePlan:
+        """The plan that freezes a node and all that it is computed from, and lets the rest train.
+
+        Args:
+            end: Name of the node.
+            norm: ``"frozen"`` or ``"train"``: what the BatchNormalization nodes of the rest do.
+            stochastic: ``"on"`` or ``"off"``: what dropout and stochastic depth of the rest do.
+        """
+        norms = frozenset(node.name for node in self if node.kind == "BatchNormalization" and norm == "frozen")
+        return FreezePlan(weights=self.ancestors(end), norm=norms, stochastic="on" if stochastic == "on" else "off")
+
+    def in_order(self, names: Iterable[str]) -> Graph:
+        """The same graph in the topological order that comes nearest to an order of its names."""
+        named = list(names)
+        place = {name: position for position, name in enumerate(named)}
+        sorter = TopologicalSorter({node.name: node.inputs for node in self.nodes})
+        sorter.prepare()
+        ready: list[int] = []
+        ordered: list[Node] = []
+        while sorter.is_active():  # of the nodes whose inputs are there, take the first in the given order
+            for name in sorter.get_ready():
+                heappush(ready, place[name])
+            ordered.append(self[named[heappop(ready)]])
+            sorter.done(ordered[-1].name)
+        return replace(self, nodes=tuple(ordered))

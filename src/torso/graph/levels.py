@@ -1,17 +1,17 @@
-"""Where blocks end, and the levels C1 to C5: read off the clean nodes of a graph, without a word of any family's names.
+"""Where blocks end, and the levels C1 to C5: inferred from the clean nodes, without the names of any family.
 
-A **join** (two branches added or concatenated) ends a block. Where nothing is joined, a block is a run of windows
-(convolutions larger than 1×1, pooling) at one stride with the 1×1 convolution that follows them, and the activations and
-normalisations behind it. A 1×1 convolution behind a join, or behind a 1×1 convolution without activation (the linear
-bottleneck of inverted residuals), belongs to the next block: it widens for it, or reduces for it.
+A **join** (branches that are added or concatenated) ends a block. Where nothing is joined, a block is a run of windows
+(convolutions larger than 1×1, pooling) at one stride with the 1×1 convolution that follows, and the activations and
+normalisations after it. A 1×1 convolution after a join, or after a linear 1×1 convolution (the bottleneck of an inverted
+residual), belongs to the next block: it widens or reduces for it.
 
 The **level** of stride 2, 4, … 32 is the last block output at that stride, as in the FPN paper (Lin et al. 2017,
-arXiv:1612.03144); ``C4@expansion`` is the last clean node at that stride, where it has more channels than that.
+arXiv:1612.03144). ``C4@expansion`` is the last clean node at that stride, where it has more channels than C4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -25,31 +25,10 @@ EXPANSION: Final = "@expansion"
 _GATES: Final = frozenset({"Multiply"})
 _WEIGHTED: Final = frozenset({"Conv2D", "Dense", "EinsumDense"})
 _PADDING: Final = frozenset({"ZeroPadding2D", "Cropping2D", "Pad"})
-_ACTIVATIONS: Final = frozenset(
-    (
-        "Activation",
-        "CELU",
-        "ELU",
-        "Elu",
-        "GELU",
-        "Gelu",
-        "HardSigmoid",
-        "HardSilu",
-        "LeakyReLU",
-        "LeakyRelu",
-        "Mish",
-        "PReLU",
-        "ReLU",
-        "Relu",
-        "Relu6",
-        "Selu",
-        "Sigmoid",
-        "Silu",
-        "Softplus",
-        "Swish",
-        "Tanh",
-    )
-)
+_ACTIVATIONS: Final = frozenset({
+    "Activation", "CELU", "ELU", "Elu", "GELU", "Gelu", "HardSigmoid", "HardSilu", "LeakyReLU", "LeakyRelu", "Mish", "PReLU",
+    "ReLU", "Relu", "Relu6", "Selu", "Sigmoid", "Silu", "Softplus", "Swish", "Tanh",
+})  # fmt: skip
 
 
 def role(node: Node) -> str:
@@ -69,14 +48,11 @@ def role(node: Node) -> str:
 
 
 def block_outputs(clean: Sequence[Node]) -> tuple[Node, ...]:
-    """The clean nodes that end a block, in order.
-
-    Args:
-        clean: The clean nodes of a graph, from the input to the end.
-    """
+    """The nodes that end a block, in order, of the clean nodes of a graph."""
     found: list[Node] = []
     block: Node | None = None  # the output of the block so far
-    joined = projected = widened = False  # how it ends so far: by a join; by a linear 1×1 convolution; by a 1×1 convolution
+    # How the block ends so far: with a join, with a linear 1×1 convolution, with any 1×1 convolution.
+    joined = projected = widened = False
 
     def close() -> None:
         nonlocal block
@@ -89,7 +65,7 @@ def block_outputs(clean: Sequence[Node]) -> tuple[Node, ...]:
             continue
         kind = role(node)
         if node.stride != before.stride and kind not in ("join", "padding"):
-            kind = "window"  # whatever changes the resolution begins a block
+            kind = "window"  # a change of resolution begins a block
         if kind == "join":
             close()
             block, joined, projected, widened = node, True, False, False
@@ -107,36 +83,21 @@ def block_outputs(clean: Sequence[Node]) -> tuple[Node, ...]:
             block = node
             projected = projected and kind == "norm"
     close()
-    return _with_the_last_norm(found, clean)
-
-
-def _with_the_last_norm(found: list[Node], clean: Sequence[Node]) -> tuple[Node, ...]:
-    """Networks that normalise in front of each block end in a normalisation of their last one: it belongs to it."""
-    if found:
-        behind = clean[clean.index(found[-1]) + 1 :]
-        if behind and all(role(node) in ("norm", "activation") for node in behind):
-            found[-1] = behind[-1]
+    if found:  # networks that normalise before each block end with one more normalisation, of their last block
+        after = clean[clean.index(found[-1]) + 1 :]
+        if after and all(role(node) in ("norm", "activation") for node in after):
+            found[-1] = after[-1]
     return tuple(found)
 
 
 def infer_levels(clean: Sequence[Node], blocks: Sequence[Node]) -> dict[str, str]:
-    """The node of each level that a graph has, the expansions among them.
-
-    Args:
-        clean: The clean nodes that a backbone can end at.
-        blocks: Those among them that end a block.
-    """
+    """The node of each level, expansions included; ``blocks`` are those of the clean nodes that end a block."""
     levels: dict[str, str] = {}
     for level, stride in LEVELS.items():
-        output = _last(node for node in blocks if node.stride == stride)
-        last = _last(node for node in clean if node.stride == stride and role(node) != "padding")
-        if output is None or last is None:
-            continue
-        levels[level] = output.name
-        if (last.channels or 0) > (output.channels or 0):
-            levels[level + EXPANSION] = last.name
+        outputs = [node for node in blocks if node.stride == stride]
+        ends = [node for node in clean if node.stride == stride and role(node) != "padding"]
+        if outputs and ends:
+            levels[level] = outputs[-1].name
+            if (ends[-1].channels or 0) > (outputs[-1].channels or 0):
+                levels[level + EXPANSION] = ends[-1].name
     return levels
-
-
-def _last(nodes: Iterable[Node]) -> Node | None:
-    return next(reversed(list(nodes)), None)

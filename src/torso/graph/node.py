@@ -1,4 +1,4 @@
-"""A node: one call of a layer or op, and all that is known of it as data."""
+"""A node, which is one call of a layer or op, and a feature, which is one output of a backbone: as data."""
 
 from __future__ import annotations
 
@@ -19,24 +19,21 @@ class Node:
         kind: Class of the layer or op: ``Conv2D``, ``Add``.
         inputs: Names of the nodes whose outputs this one reads, in order.
         shape: Output shape without the batch axis; None for an axis of any size.
-        stride: Input pixels from one cell of the output to the next, or None where it is no map of cells, or not the same
+        stride: Input pixels from one position of the output to the next; None where it is no feature map, or not the same
             along both sides.
-        receptive_field: Input pixels along one side that a cell can depend on through windows (convolution, pooling); the
-            longer side where they differ; an upper bound behind up-sampling. None where the output is no map of cells.
-        sees_all: A cell depends on the whole image besides, through a mean over all cells (squeeze and excitation), or
-            because the output is no map any more.
-        kernel: Cells of the input that one window covers, (height, width), or None where the node has no window.
-        activation: Function that the node applies at its end: ``relu``; empty where it applies none.
-        parameters: Number of values in the node's weights. Those of a layer called several times stand at each call;
-            ``layer`` tells such calls.
-        macs: Multiply-accumulates for one image, or None where unknown. The conventions are those of
-            ``torso.model_config.flops``.
+        receptive_field: The longer side, in input pixels, of the area that reaches a position through windows
+            (convolution, pooling); an upper bound after up-sampling. None where the output is no feature map.
+        sees_all: A position also depends on the whole image: through global pooling (squeeze and excitation), or because
+            the output is no feature map any more.
+        kernel: (height, width) of the window over the input, or None where the node has none.
+        activation: Function that the node applies last: ``relu``; empty for none.
+        parameters: Number of values in the node's weights; repeated at each call of one layer (see ``layer``).
+        macs: Multiply-accumulates for one image, or None where unknown; conventions: ``torso.model_config.flops``.
         flops: Floating-point operations for one image, or None where unknown; same conventions.
-        outputs: How many tensors it gives; a backbone cannot end at a node with several.
+        outputs: Number of output tensors; a backbone cannot end at a node with several.
         is_op: A bare op: it has no weights, and Keras' ``get_layer`` cannot reach it.
-        alias: Other names by which a user may call the node: those of the nested models that it is the end of, the
-            outermost last.
-        layer: Name of the layer that is called, where that is called several times; empty where it is the node's name.
+        alias: Other names of the node: those of the nested models that end with it, the outermost last.
+        layer: Name of the layer that is called, where it is called several times; empty where it is the node's name.
     """
 
     name: str
@@ -63,13 +60,13 @@ class Node:
 
     @property
     def values(self) -> int | None:
-        """How many numbers the output has for one image; None where an axis is of any size."""
+        """Number of output values for one image; None where an axis is of any size."""
         sides = [side for side in self.shape if side is not None]
         return math.prod(sides) if len(sides) == len(self.shape) else None
 
     @property
     def can_end(self) -> bool:
-        """Whether a backbone can end here: it is computed from the image, gives one tensor, and that has cells left."""
+        """Whether a backbone can end here: at one tensor that is computed from the image and has positions left."""
         return bool(self.inputs) and self.outputs == 1 and len(self.shape) > 1
 
     @property
@@ -79,9 +76,30 @@ class Node:
 
     @property
     def is_numbered(self) -> bool:
-        """Whether the name is one that Keras makes by counting, as ``conv2d_7``: another option may shift the count."""
+        """Whether Keras made the name by counting, as ``conv2d_7``: other options may shift the count."""
         stem = re.sub(r"_[0-9]+$", "", self.name.rsplit("/", 1)[-1])
         return stem.replace("_", "") == re.sub(r"\W|_", "", self.kind).lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One output of a backbone.
+
+    Attributes:
+        name: Name of the output: its level where it was chosen by level, its node otherwise.
+        node: Name of the node.
+        stride: Input pixels from one position to the next; None where it is no feature map.
+        channels: Size of the last axis.
+        shape: Shape without the batch axis.
+        level: ``C1`` to ``C5``, where the output is one of those.
+    """
+
+    name: str
+    node: str
+    stride: int | None
+    channels: int | None
+    shape: Shape
+    level: str | None = None
 
 
 def channels_of(number: int | None) -> str:
@@ -90,10 +108,7 @@ def channels_of(number: int | None) -> str:
 
 
 def describe(node: Node) -> str:
-    """A node's kind, stride and channels in a few words."""
-    words = [node.kind]
-    if node.stride is not None:
-        words.append(f"stride {node.stride}")
-    if node.channels is not None:
-        words.append(channels_of(node.channels))
-    return ", ".join(words)
+    """``Conv2D, stride 16, 96 channels``."""
+    stride = [] if node.stride is None else [f"stride {node.stride}"]
+    channels = [] if node.channels is None else [channels_of(node.channels)]
+    return ", ".join([node.kind, *stride, *channels])

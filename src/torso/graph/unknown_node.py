@@ -1,4 +1,4 @@
-"""What to say of a node name that a graph does not have: what may be meant, and why the name is not there."""
+"""The error for a node name that a graph does not have: what may be meant, and why the name is not there."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ _MOST_CLEAN = 6
 
 
 def unknown_node(name: str, network: str, nodes: Sequence[Node], clean: Sequence[Node]) -> UnknownNameError:
-    """The error for a name that is not in a network."""
-    notes = [*_suggestions(name, network, nodes), ("clean cuts", _last_clean(clean))]
+    names = [node.name for node in reversed(clean)]
+    more = f", … and {len(names) - _MOST_CLEAN} before them" if len(names) > _MOST_CLEAN else ""
+    notes = [*_suggestions(name, network, nodes), ("clean cuts", ", ".join(names[:_MOST_CLEAN]) + more)]
     return UnknownNameError(f"node {name!r} is not in {network}", notes=notes)
 
 
@@ -24,14 +25,17 @@ def _suggestions(name: str, network: str, nodes: Sequence[Node]) -> Iterator[Not
         yield "cause", f"the layer {name!r} is called {len(calls)} times"
         yield "did you mean", " or ".join(map(repr, calls))
         return
-    automatic = _automatic(name, names)
-    if automatic:
-        stem, count = automatic
+    stem, _, digits = name.rpartition("_")
+    if digits.isdecimal() and stem in names and names[stem].is_numbered:
+        # Keras numbers unnamed layers by how many the process has made: the name may be of a second network.
+        count = 1
+        while f"{stem}_{count}" in names:
+            count += 1
         last = f"{stem}_{count - 1}" if count > 1 else stem
-        number = int(name.rsplit("_", 1)[1]) % count
+        number = int(digits) % count
         yield (
             "cause",
-            f"Keras numbers {stem!r} on from whatever the process built before; torso counts in {network} alone, "
+            f"Keras counts {stem!r} over everything that the process built; torso counts within {network}, "
             f"{stem!r} to {last!r}",
         )
         yield "did you mean", f"{f'{stem}_{number}' if number else stem!r}, if only {network} was built before"
@@ -43,24 +47,6 @@ def _suggestions(name: str, network: str, nodes: Sequence[Node]) -> Iterator[Not
         yield "did you mean", f"{best}, or {others}" if others else best
 
 
-def _automatic(name: str, names: dict[str, Node]) -> tuple[str, int] | None:
-    """The stem of a name that Keras makes, and how many such names there are here."""
-    match = re.fullmatch(r"(.+)_[0-9]+", name)
-    stem = match[1] if match else ""
-    if stem not in names or not names[stem].is_numbered:
-        return None
-    count = 1
-    while f"{stem}_{count}" in names:
-        count += 1
-    return stem, count
-
-
 def _plain(name: str) -> str:
-    """Without what Keras 3 writes in another way than older ones: ``conv1/relu``, ``Conv_1.bn``."""
+    """Without what older Keras releases write in another way: ``conv1/relu``, ``Conv_1.bn``."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-def _last_clean(clean: Sequence[Node]) -> str:
-    names = [node.name for node in reversed(clean)]
-    more = f", … and {len(names) - _MOST_CLEAN} before them" if len(names) > _MOST_CLEAN else ""
-    return ", ".join(names[:_MOST_CLEAN]) + more

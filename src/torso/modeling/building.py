@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import keras
 
-from torso.contracts.freeze_policy import FreezePlan
 from torso.errors import PluginError
-from torso.graph import Feature, Graph
+from torso.graph import Feature, FreezePlan, Graph
 from torso.modeling.build import Grown, Progress, grow
 from torso.modeling.embed_preprocessing import bake
 from torso.modeling.freeze import FreezeReport, freeze

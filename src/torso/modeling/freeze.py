@@ -13,9 +13,8 @@ from weakref import WeakKeyDictionary
 import keras
 import tensorflow as tf
 
-from torso.contracts.freeze_policy import FreezePlan
 from torso.errors import OptionError, PluginError, did_you_mean
-from torso.graph import Graph
+from torso.graph import FreezePlan, Graph
 from torso.modeling.keras_private import inner_layers
 from torso.modeling.variable_paths import leaves, variables_by_path
 

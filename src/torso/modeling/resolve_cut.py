@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torso.contracts.truncation import Cut, Declared
+from torso.contracts.truncation import Cut, DeclaredLevels
 from torso.errors import CutError, PluginError
-from torso.graph import Graph, Node, clean_around, describe
+from torso.graph import Graph, Node, describe
 from torso.planning import Plan
 from torso.plugins.calling import at_location, plugin_errors
 
@@ -16,8 +16,8 @@ def foreseen(plan: Plan) -> tuple[str, ...]:
     card, strategy = plan.architecture.value, plan.truncate.contribution
     as_declared = all(plan.options[option.name] == option.default for option in card.options)
     with plugin_errors(strategy.plugin, f"truncation strategy {strategy.qualified!r}", plan.truncate.place):
-        declared = Declared(levels=card.levels if as_declared else {}, is_clean=card.is_clean)
-        names = tuple(strategy.value.foresee(declared, plan.truncate.options))
+        declared = DeclaredLevels(levels=card.levels if as_declared else {}, is_clean=card.is_clean)
+        names = tuple(strategy.value.static_cut(declared, plan.truncate.options))
     return () if any(":" in name or "/" in name for name in names) else names
 
 
@@ -74,7 +74,7 @@ def _refuse_end(node: Node, graph: Graph) -> None:
             notes=[("fix", "end at a node that reads one of them, or write truncate: none to keep what the network gives")],
         )
     if len(node.shape) < 2 and node.name not in graph.ends:
-        around = zip(("clean before", "clean after"), clean_around(graph, node.name), strict=True)
+        around = zip(("clean before", "clean after"), graph.clean_neighbours(node.name), strict=True)
         raise CutError(
             f"{node.name!r} of {graph.name} is no map of cells any more: it gives {node.channels} values for a whole image",
             notes=[(label, f"{clean.name!r}  ({describe(clean)})") for label, clean in around if clean is not None],

@@ -35,9 +35,9 @@ class Chosen(Generic[T]):
         value = self.contribution.value
         words = [value.name]
         words += [
-            f"{'' if name == value.main else name + '='}{_said(setting)}"
+            f"{'' if name == value.positional else name + '='}{_said(setting)}"
             for name, setting in self.options.items()
-            if name == value.main or setting != _default(value.options, name)
+            if name == value.positional or setting != _default(value.options, name)
         ]
         return " ".join(words)
 

@@ -119,17 +119,17 @@ def _choose(catalogue: Catalogue[T], kind: str, choice: Choice | None, default: 
     node = choice.value
     place = choice.place
     if isinstance(node, MappingNode):
-        main = node.get(value.main or "")
-        place = main.place if main is not None else place
+        named = node.get(value.positional or "")
+        place = named.place if named is not None else place
     elif node is not None:
         place = node.place
-        if value.main is None:
+        if value.positional is None:
             raise OptionError(
                 f"{kind} {value.name!r} takes no value",
                 place=node.place,
                 notes=[known(option.name for option in value.options)] if value.options else [],
             )
-    options = read_options(f"{kind} {value.name!r}", value.options, node, main=value.main, place=choice.place)
+    options = read_options(f"{kind} {value.name!r}", value.options, node, positional=value.positional, place=choice.place)
     return Chosen(contribution=contribution, options=options, place=place)
 
 

@@ -36,13 +36,13 @@ class Entry:
         name: As it is written in a spec, ``provider/name`` included.
         doc: One sentence.
         options: What can be set.
-        main: The option that a bare value stands for.
+        positional: The option that a bare value stands for.
     """
 
     name: str
     doc: str = ""
     options: tuple[Option, ...] = ()
-    main: str | None = None
+    positional: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ def _adapter(entries: Iterable[Entry]) -> Schema:
 
 
 def _choice(entries: Iterable[Entry]) -> Schema:
-    """A bare name, or a mapping from one name to its options or to its main option."""
+    """A bare name, or a mapping from one name to its options or to its positional option."""
     entries = tuple(entries)
     keyed = _table({entry.name: _described(_value(entry), entry.doc) for entry in entries})
     alone = [entry for entry in entries if not any(option.required for option in entry.options)]
@@ -162,8 +162,8 @@ def _choice(entries: Iterable[Entry]) -> Schema:
 
 
 def _value(entry: Entry) -> Schema:
-    main = [_option(option) for option in entry.options if option.name == entry.main]
-    return {"anyOf": [*main, _options(entry.options)]}
+    positional = [_option(option) for option in entry.options if option.name == entry.positional]
+    return {"anyOf": [*positional, _options(entry.options)]}
 
 
 def _names(entries: Iterable[Entry]) -> Schema | bool:

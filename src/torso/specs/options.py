@@ -162,7 +162,7 @@ def read_options(
     options: Iterable[Option],
     node: Node | None,
     *,
-    main: str | None = None,
+    positional: str | None = None,
     place: Place | None = None,
 ) -> Options:
     """Turn a mapping of the user's into checked values, defaults filled in.
@@ -171,7 +171,7 @@ def read_options(
         owner: Whose options these are, as an error names it: ``"architecture 'MobileNetV2'"``.
         options: What can be set.
         node: What the user wrote; None for nothing.
-        main: The option that a bare value, or a list, stands for; None where a mapping must be written.
+        positional: The option that a bare value, or a list, stands for; None where a mapping must be written.
         place: Where to point if a required option is missing and ``node`` is None.
 
     Returns:
@@ -180,8 +180,8 @@ def read_options(
     Raises:
         TorsoError: All that is wrong with the mapping, at once.
     """
-    if main is not None and isinstance(node, (ScalarNode, SequenceNode)):
-        node = MappingNode(((ScalarNode(main, place=node.place), node),), node.place)
+    if positional is not None and isinstance(node, (ScalarNode, SequenceNode)):
+        node = MappingNode(((ScalarNode(positional, place=node.place), node),), node.place)
     if node is not None and not isinstance(node, MappingNode):
         raise SpecError(f"the options of {owner} must be a mapping, not {node}", place=node.place)
     by_name = {option.name: option for option in options}

@@ -37,7 +37,9 @@ def check_channel_adapter(
     """
     contribution = (registry or Registry.load()).channel_adapters.resolve(adapter)
     value = contribution.value
-    read = read_options(f"channel adapter {adapter!r}", value.options, from_python(dict(options or {})), main=value.main)
+    read = read_options(
+        f"channel adapter {adapter!r}", value.options, from_python(dict(options or {})), positional=value.positional
+    )
     chosen: Chosen[ChannelAdapter] = Chosen(contribution=contribution, options=read)
     own = channels_of(chosen)
     failed = []

@@ -104,7 +104,7 @@ def torso_truncations() -> Iterable[Truncation]:
         doc="End behind the last block of one stage.",
         select=select_stage,
         options=(Option(name="number", type=int, minimum=1, doc="The last stage kept; the first is 1."),),
-        main="number",
+        positional="number",
     )
 
 
@@ -116,7 +116,7 @@ def torso_freeze_policies() -> Iterable[FreezePolicy]:
         doc="The stem and the first stages do not train, the rest does; dropout is off.",
         select=freeze_stages,
         options=(Option(name="count", type=int, minimum=1, doc="How many stages do not train."),),
-        main="count",
+        positional="count",
     )
 
 

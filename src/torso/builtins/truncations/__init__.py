@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torso.builtins.truncations.by_budget import select_budget
-from torso.builtins.truncations.by_level import LEVEL_NAMES, foresee_levels, select_level, select_levels, select_stride
-from torso.builtins.truncations.by_name import foresee_layers, select_layer, select_layers, select_match
+from torso.builtins.truncations.by_level import LEVEL_NAMES, select_level, select_levels, select_stride, static_cut_of_levels
+from torso.builtins.truncations.by_name import select_layer, select_layers, select_match, static_cut_of_layers
 from torso.builtins.truncations.from_the_end import keep_all, select_pop
 from torso.contracts.hookspecs import hookimpl
 from torso.contracts.truncation import Truncation
@@ -28,25 +28,25 @@ def torso_truncations() -> Iterable[Truncation]:
         name="layer",
         doc="End at one node, by its canonical name.",
         select=select_layer,
-        foresee=foresee_layers,
+        static_cut=static_cut_of_layers,
         options=(
             Option(
                 name="name", type=str, doc="Name of the node; outer/inner inside a nested model, name:1 for a second call."
             ),
             ALLOW_PARTIAL,
         ),
-        main="name",
+        positional="name",
     )
     yield Truncation(
         name="layers",
         doc="Give the outputs of several nodes, by their canonical names.",
         select=select_layers,
-        foresee=foresee_layers,
+        static_cut=static_cut_of_layers,
         options=(
             Option(name="names", type=str, many=True, doc="Names of the nodes; the model gives their outputs by name."),
             ALLOW_PARTIAL,
         ),
-        main="names",
+        positional="names",
     )
     yield Truncation(
         name="match",
@@ -56,7 +56,7 @@ def torso_truncations() -> Iterable[Truncation]:
             Option(name="pattern", type=str, doc="Sought anywhere in a name; ^ and $ stand for its ends."),
             ALLOW_PARTIAL,
         ),
-        main="pattern",
+        positional="pattern",
     )
     yield Truncation(
         name="pop",
@@ -73,21 +73,21 @@ def torso_truncations() -> Iterable[Truncation]:
             ),
             ALLOW_PARTIAL,
         ),
-        main="count",
+        positional="count",
     )
     yield Truncation(
         name="level",
         doc="End at a level: the last block output at stride 2 (C1) to 32 (C5).",
         select=select_level,
-        foresee=foresee_levels,
+        static_cut=static_cut_of_levels,
         options=(Option(name="name", type=str, choices=LEVEL_NAMES, doc="C4, or C4@expansion for the wider node behind."),),
-        main="name",
+        positional="name",
     )
     yield Truncation(
         name="levels",
         doc="Give a pyramid: the outputs of several levels.",
         select=select_levels,
-        foresee=foresee_levels,
+        static_cut=static_cut_of_levels,
         options=(
             Option(
                 name="names",
@@ -97,14 +97,14 @@ def torso_truncations() -> Iterable[Truncation]:
                 doc="Names of the levels; the model gives their outputs by name, in this order.",
             ),
         ),
-        main="names",
+        positional="names",
     )
     yield Truncation(
         name="stride",
         doc="End at the last block output with so many input pixels from one cell to the next.",
         select=select_stride,
         options=(Option(name="pixels", type=int, minimum=1, doc="The stride, as 16."),),
-        main="pixels",
+        positional="pixels",
     )
     yield Truncation(
         name="budget",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torso.errors import CutError, OptionError
-from torso.graph import Cost, Graph, Node, clean_costs
+from torso.graph import Cost, Graph, Node
 from torso.specs.options import Options
 
 
@@ -14,7 +14,7 @@ def select_budget(graph: Graph, options: Options) -> str:
     limits = {name: limit for name, limit in options.items() if isinstance(limit, int)}
     if not limits:
         raise OptionError("budget has no limit", notes=[("fix", "write parameters:, macs: or receptive_field: under it")])
-    costs = clean_costs(graph)
+    costs = graph.clean_costs()
     clean = [node for node in graph.clean_cuts if costs[node.name].macs != 0] or [graph.end]
     fitting = [node for node in clean if _fits(_measured(node, costs[node.name]), limits)]
     if fitting:

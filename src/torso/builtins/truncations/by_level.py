@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torso.contracts.truncation import Cut, Declared
+from torso.contracts.truncation import Cut, DeclaredLevels
 from torso.errors import CutError, Note, UnknownNameError
 from torso.graph import EXPANSION, LEVELS, Graph, describe
 from torso.specs.options import Options
@@ -27,7 +27,7 @@ def select_levels(graph: Graph, options: Options) -> Cut:
     return {str(name): _node_of(graph, str(name)) for name in names}
 
 
-def foresee_levels(declared: Declared, options: Options) -> list[str]:
+def static_cut_of_levels(declared: DeclaredLevels, options: Options) -> list[str]:
     """The nodes that the card declares for the levels asked for, where it declares all of them."""
     asked = options.get("names", (options.get("name"),))
     assert isinstance(asked, tuple)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from torso.contracts.truncation import Cut, Declared
+from torso.contracts.truncation import Cut, DeclaredLevels
 from torso.errors import CutError, OptionError, UnknownNameError
-from torso.graph import Graph, describe, require_clean
+from torso.graph import Graph, describe
 from torso.specs.options import Options
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def select_layer(graph: Graph, options: Options) -> str:
     """The node of that name, refused where a branch would be lost."""
     node = graph[str(options["name"])]
     if not options["allow_partial"]:
-        require_clean(graph, node.name)
+        graph.require_clean(node.name)
     return node.name
 
 
@@ -38,11 +38,11 @@ def select_layers(graph: Graph, options: Options) -> Cut:
     if not cut:
         raise CutError("layers names no node", notes=[("fix", "name one or more, or write truncate: none")])
     if not options["allow_partial"]:
-        require_clean(graph, *cut.values())
+        graph.require_clean(*cut.values())
     return cut
 
 
-def foresee_layers(declared: Declared, options: Options) -> list[str]:
+def static_cut_of_layers(declared: DeclaredLevels, options: Options) -> list[str]:
     """The nodes themselves, where it does not matter whether a branch is lost, or none is."""
     asked = options.get("names", (options.get("name"),))
     assert isinstance(asked, tuple)
@@ -80,7 +80,7 @@ def select_match(graph: Graph, options: Options) -> str:
             notes=[("block output", f"{name!r}  ({words})") for name, words in ends],
         )
     if not options["allow_partial"]:
-        require_clean(graph, found)
+        graph.require_clean(found)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torso.errors import CutError, Note
-from torso.graph import Graph, describe, require_clean
+from torso.graph import Graph, describe
 from torso.specs.options import Options
 
 
@@ -28,7 +28,7 @@ def select_pop(graph: Graph, options: Options) -> str:
         )
     node = graph.nodes[len(graph) - 1 - count]
     if not options["allow_partial"]:
-        require_clean(graph, node.name)
+        graph.require_clean(node.name)
     return node.name
 
 

@@ -28,19 +28,19 @@ def command(session: Session) -> Outcome:
             for name, card in _spellings(registry.architectures)
         ],
         truncations=[
-            Entry(name=name, doc=value.doc, options=value.options, main=value.main)
+            Entry(name=name, doc=value.doc, options=value.options, positional=value.positional)
             for name, value in _spellings(registry.truncations)
         ],
         preprocess=PREPROCESS,
         freeze_policies=[
-            Entry(name=name, doc=value.doc, options=value.options, main=value.main)
+            Entry(name=name, doc=value.doc, options=value.options, positional=value.positional)
             for name, value in _spellings(registry.freeze_policies)
         ],
         weight_sources=[
             Entry(name=source.name, doc=source.value.doc, options=source.value.options) for source in registry.weight_sources
         ],
         channel_adapters=[
-            Entry(name=name, doc=value.doc, options=value.options, main=value.main)
+            Entry(name=name, doc=value.doc, options=value.options, positional=value.positional)
             for name, value in _spellings(registry.channel_adapters)
         ],
     )
