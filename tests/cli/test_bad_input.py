@@ -82,7 +82,7 @@ CASES = [
         "list -p nowhere.at_all",
         None,
         4,
-        "plugin 'at_all' (nowhere.at_all) cannot be used: it cannot be imported: ",
+        "plugin 'at_all' (nowhere.at_all) cannot be used: its import failed: ",
     ),
     (
         "no such plugins folder",

@@ -135,13 +135,13 @@ def test_plugins_gives_the_reasons_and_ends_well(torso, tmp_path):
     assert (result.code, result.err) == (0, "")
     assert result.out.endswith(
         "\n\nmobilenet-alpha  blocked: it is blocked with -p no:mobilenet-alpha\n"
-        "broken           set aside: it cannot be imported: ModuleNotFoundError: No\n"
-        "                 module named 'nothing_of_this_name'\n"
+        "broken           disabled: its import failed: ModuleNotFoundError: No module\n"
+        "                 named 'nothing_of_this_name'\n"
     )
-    assert "tiny              --plugins-dir  loaded     architectures, truncations\n" in result.out
+    assert "tiny              --plugins-dir  loaded    architectures, truncations\n" in result.out
 
 
-def test_debug_shows_why_a_plugin_is_set_aside(torso, tmp_path):
+def test_debug_shows_why_a_plugin_is_disabled(torso, tmp_path):
     (tmp_path / "broken.py").write_text("import nothing_of_this_name\n")
     result = torso("--debug", "list", "--plugins-dir", ".")
     assert result.code == 0

@@ -59,13 +59,13 @@ def test_a_plugin_is_named_with_distribution_and_version(load):
     [
         (
             "import_error",
-            "plugin 'vit' (torso-vit 0.3.0): it cannot be imported: "
+            "plugin 'vit' (torso-vit 0.3.0): its import failed: "
             "ModuleNotFoundError: No module named 'a_package_that_is_not_installed'",
         ),
-        ("exits", "plugin 'exit' (torso-exit 1.0): it cannot be imported: SystemExit: 3"),
+        ("exits", "plugin 'exit' (torso-exit 1.0): its import failed: SystemExit: 3"),
         (
             "stale",
-            "plugin 'stale' (torso-stale 1.0): it cannot be imported: ModuleNotFoundError: No module named 'torso_stale'",
+            "plugin 'stale' (torso-stale 1.0): its import failed: ModuleNotFoundError: No module named 'torso_stale'",
         ),
         (
             "misspelt_hook",
@@ -91,10 +91,10 @@ def test_a_plugin_is_named_with_distribution_and_version(load):
         ),
     ],
 )
-def test_a_plugin_at_fault_is_set_aside_whole_and_breaks_no_stranger(load, case, note):
+def test_a_plugin_at_fault_is_disabled_whole_and_breaks_no_stranger(load, case, note):
     plugins = load(case, "good")
     offered = plugins.collect(KINDS)
-    assert notes(plugins) == [("set aside", note)]
+    assert notes(plugins) == [("disabled", note)]
     assert [(info.name, value.name) for values in offered.values() for info, value in values] == [("acme", "EyeNet")]
     assert in_use(plugins) == ["acme"]
     assert [info.name for hook in KINDS for info, _ in plugins.callers(hook)] == ["acme"]
@@ -113,19 +113,19 @@ def test_a_plugin_that_was_not_imported_is_located_by_its_module(load):
     assert stale.location == "torso_stale"
 
 
-def test_two_plugins_of_one_name_are_both_set_aside_unimported(load):
-    why = "its name 'twin' is not its own: torso-twin-a 1.0 and torso-twin-b 2.0 share it; keep one, or block all with "
+def test_two_plugins_of_one_name_are_both_disabled_unimported(load):
+    why = "torso-twin-a 1.0 and torso-twin-b 2.0 share the name 'twin'; keep one, or block all with -p no:twin"
     assert notes(load("twin_a", "twin_b")) == [
-        ("set aside", f"plugin 'twin' (torso-twin-a 1.0): {why}-p no:twin"),
-        ("set aside", f"plugin 'twin' (torso-twin-b 2.0): {why}-p no:twin"),
+        ("disabled", f"plugin 'twin' (torso-twin-a 1.0): {why}"),
+        ("disabled", f"plugin 'twin' (torso-twin-b 2.0): {why}"),
     ]
 
 
-def test_a_plugin_with_the_name_of_a_builtin_one_is_set_aside_alone(load):
+def test_a_plugin_with_the_name_of_a_builtin_one_is_disabled_alone(load):
     plugins = load("builtin_name", builtins={"keras": "torso.builtins.truncations"})
     assert in_use(plugins) == ["keras"]
     assert notes(plugins) == [
-        ("set aside", "plugin 'Keras' (torso-imposter 1.0): its name 'Keras' is that of a built-in plugin")
+        ("disabled", "plugin 'Keras' (torso-imposter 1.0): its name 'Keras' is that of a built-in plugin")
     ]
 
 
@@ -133,8 +133,8 @@ def test_a_damaged_distribution_does_not_hide_the_others(load):
     plugins = load("damaged", "good")
     assert in_use(plugins) == ["acme"]
     ((label, text),) = notes(plugins)
-    assert label == "set aside"
-    assert text.startswith("plugin 'torso-damaged' (torso-damaged 1.0): its entry points cannot be read: ")
+    assert label == "disabled"
+    assert text.startswith("plugin 'torso-damaged' (torso-damaged 1.0): its import failed: ")
 
 
 def test_a_distribution_that_is_on_the_path_twice_counts_once(load):
@@ -228,7 +228,7 @@ def test_a_named_plugin_that_cannot_be_imported_is_an_error(load):
     with pytest.raises(PluginError) as caught:
         load(plugins=["in_home.eyes"])
     assert str(caught.value) == (
-        "plugin 'eyes' (in_home.eyes) cannot be used: it cannot be imported: ModuleNotFoundError: No module named 'in_home'"
+        "plugin 'eyes' (in_home.eyes) cannot be used: its import failed: ModuleNotFoundError: No module named 'in_home'"
     )
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
@@ -274,8 +274,8 @@ def test_a_file_that_fails_leaves_no_module_behind(load, tmp_path):
     (tmp_path / "eyes.py").write_text("1 / 0")
     assert notes(load(plugins_dirs=[tmp_path])) == [
         (
-            "set aside",
-            f"plugin 'eyes' ({tmp_path / 'eyes.py'}): it cannot be imported: ZeroDivisionError: division by zero",
+            "disabled",
+            f"plugin 'eyes' ({tmp_path / 'eyes.py'}): its import failed: ZeroDivisionError: division by zero",
         )
     ]
     assert {name for name in set(sys.modules) - before if name.startswith("torso_file_")} == set()
@@ -292,10 +292,10 @@ def test_a_missing_folder_is_an_error(load, tmp_path):
     [
         ("", "nothing in it is marked with @torso.hookimpl"),
         ("def torso_truncations(): return ()", "its function 'torso_truncations' is not marked with @torso.hookimpl"),
-        ("def def", "it cannot be imported: SyntaxError: invalid syntax (eyes.py, line 9)"),
+        ("def def", "its import failed: SyntaxError: invalid syntax (eyes.py, line 9)"),
         (
             "class Odd(Exception):\n    def __str__(self): return 1\nraise Odd",
-            "it cannot be imported: Odd",
+            "its import failed: Odd",
         ),
         (
             "@hookimpl\ndef torso_build_arguments(architecture, options={}): pass",
@@ -346,7 +346,7 @@ def test_a_missing_folder_is_an_error(load, tmp_path):
             )
             for name in ("", "a/b", "a b", "a\nb", 7, None)
         ),
-        ("raise SystemExit", "it cannot be imported: SystemExit"),
+        ("raise SystemExit", "its import failed: SystemExit"),
         (
             "@hookimpl\ndef torso_truncations(): raise SystemExit(2)",
             "its hook 'torso_truncations' failed: SystemExit: 2",
@@ -360,7 +360,7 @@ def test_every_fault_has_its_sentence(load, tmp_path, source, reason):
     assert [info.reason for info in plugins.absent] == [reason]
 
 
-def test_a_plugin_with_an_illegal_name_is_set_aside(load, tmp_path):
+def test_a_plugin_with_an_illegal_name_is_disabled(load, tmp_path):
     (tmp_path / "my eyes.py").write_text("raise AssertionError")
     (eyes,) = load(plugins_dirs=[tmp_path])
     assert eyes.reason == "its name is 'my eyes'; a name is text without '/' and spaces"
@@ -400,7 +400,11 @@ def test_a_singular_hook_that_fails_is_an_error_that_names_the_plugin(load, tmp_
     ((_, call),) = load(plugins_dirs=[tmp_path]).callers("torso_backbone_built")
     with pytest.raises(PluginError) as caught:
         call(backbone=None)
-    assert str(caught.value) == f"plugin 'eyes' ({tmp_path / 'eyes.py'}) failed in torso_backbone_built: {cause}"
+    assert str(caught.value) == (
+        f"hook 'torso_backbone_built' failed: {cause}\n"
+        f"  plugin: plugin 'eyes' ({tmp_path / 'eyes.py'})\n"
+        "  see: --debug for its traceback"
+    )
     assert isinstance(caught.value.__cause__, (KeyError, SystemExit))
 
 
@@ -426,7 +430,7 @@ def test_hostile_distributions_leave_the_builtin_plugins_usable():
     code = (
         "from torso.plugins.registry import Registry\n"
         "registry = Registry.load()\n"
-        "print(*sorted(info.name for info in registry.plugins if info.status == 'set aside'))\n"
+        "print(*sorted(info.name for info in registry.plugins if info.status == 'disabled'))\n"
         "print(registry.architectures.resolve('ResNet50').plugin, registry.truncations.resolve('none').plugin)"
     )
     result = fresh(code, *everything)

@@ -73,8 +73,8 @@ def test_resolve_suggests_near_names_and_says_who_is_not_in_use():
             origin="entry point",
             distribution="torso-vit",
             version="0.3.0",
-            status="set aside",
-            reason="it cannot be imported: ModuleNotFoundError: No module named 'keras_hub'",
+            status="disabled",
+            reason="its import failed: ModuleNotFoundError: No module named 'keras_hub'",
         ),
         PluginInfo(name="ears", origin="-p", location="ears", status="blocked", reason="it is blocked with -p no:ears"),
     )
@@ -84,8 +84,8 @@ def test_resolve_suggests_near_names_and_says_who_is_not_in_use():
         "unknown eye 'resnet5O'\n"
         "  did you mean: 'ResNet50'\n"
         "  known: ResNet50, VGG16\n"
-        "  set aside: plugin 'vit' (torso-vit 0.3.0): "
-        "it cannot be imported: ModuleNotFoundError: No module named 'keras_hub'\n"
+        "  disabled: plugin 'vit' (torso-vit 0.3.0): "
+        "its import failed: ModuleNotFoundError: No module named 'keras_hub'\n"
         "  blocked: plugin 'ears' (ears): it is blocked with -p no:ears"
     )
 
@@ -206,7 +206,7 @@ def test_an_unknown_name_tells_of_a_plugin_that_failed_while_it_was_collected(lo
     assert str(caught.value) == (
         "unknown truncation strategy 'HalfNet'\n"
         "  known: none\n"
-        "  set aside: plugin 'half' (torso-half 1.0): "
+        "  disabled: plugin 'half' (torso-half 1.0): "
         "its hook 'torso_architectures' failed: KeyError: 'QuarterNet'"
     )
     with pytest.raises(UnknownNameError):
@@ -269,6 +269,6 @@ def test_build_arguments_refuses_what_is_no_mapping_of_names_to_values(load, tmp
     with pytest.raises(PluginError) as caught:
         arguments(with_answers(load, tmp_path, ape=answer))
     assert str(caught.value) == (
-        f"plugin 'ape' ({tmp_path / 'ape.py'}) failed in torso_build_arguments: "
-        "it must return a mapping of names to plain values"
+        "hook 'torso_build_arguments' must return a mapping of names to plain values\n"
+        f"  plugin: plugin 'ape' ({tmp_path / 'ape.py'})"
     )

@@ -47,7 +47,7 @@ class Session:
         if self.debug:
             for info in registry.plugins.absent:
                 if info.traceback:
-                    write(f"{info} is set aside:\n{info.traceback.rstrip()}", sys.stderr)
+                    write(f"{info} is disabled:\n{info.traceback.rstrip()}", sys.stderr)
         return registry
 
 

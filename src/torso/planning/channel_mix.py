@@ -1,9 +1,7 @@
-"""Which channels of the weights each channel of the images is made of: the rule is asked, and its answer is checked."""
+"""Which channels of the weights each channel of the images is made of: ask the rule, and check its answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from sys import float_info
 from typing import Final
 
@@ -11,73 +9,68 @@ from torso.contracts.preprocessing import Preprocessing
 from torso.contracts.weights import ChannelAdapter, Mix
 from torso.errors import PluginError, TorsoError
 from torso.planning.plan import Chosen, Plan
-from torso.plugins.validation import FAULTS, described
+from torso.plugins.calling import plugin_errors
 
 MOST_GUESSED: Final = 64
-"""Below it, all numbers of channels are tried for weights of the user's own, before a rule is said to suit none."""
+"""All channel counts below it are tried for the user's own weights, before a rule is refused for fitting none."""
 
 
 def mix_for(plan: Plan, have: int) -> Mix:
-    """The mix of a plan for weights whose own input has ``have`` channels, in the order of the user's pixels.
+    """The mix of a plan that has a channel adapter, for weights of ``have`` input channels, in the user's channel order.
 
     Raises:
         TorsoError: The plan's rule refuses, or its plugin failed.
     """
-    if plan.adapt is None:
-        raise ValueError(f"{plan.name} has no channel adapter")  # no user can cause it: ask the plan first
+    assert plan.adapt is not None
     return mix_of(plan.adapt, have, plan.input_shape[2])
 
 
 def network_mix(plan: Plan, have: int) -> Mix:
-    """The same in the order in which the network reads them: what its first kernels are to be made of."""
+    """The same in the order in which the network reads the channels."""
     return _numbers(plan, have).network_mix(mix_for(plan, have))
 
 
 def preprocessing_for(plan: Plan, have: int) -> Preprocessing:
-    """What the pixels need where the weights' own input has ``have`` channels.
-
-    Numbers for each channel, and an order, are known for the published weights' number of channels only. For another one
-    they are left out: channel 0 of the weights is then whatever the file has first.
-    """
+    """What the pixels need for weights of ``have`` input channels."""
     return plan.preprocessing if plan.adapt is None else _numbers(plan, have).adapted(mix_for(plan, have))
 
 
 def _numbers(plan: Plan, have: int) -> Preprocessing:
-    card = plan.architecture.value
-    known = have == card.input.weights_channels
-    return card.preprocessing if known else card.preprocessing.without_channels()
+    # Numbers for each channel, and their order, are known for the published weights' number of channels only.
+    architecture = plan.architecture.value
+    known = have == architecture.input.weights_channels
+    return architecture.preprocessing if known else architecture.preprocessing.without_channels()
 
 
 def channels_of(adapt: Chosen[ChannelAdapter]) -> int | None:
-    """How many channels the user's options say themselves, or None.
+    """The number of channels that the user's options imply, or None.
 
     Raises:
-        PluginError: The rule's plugin failed, or answered something else.
+        PluginError: The rule's plugin failed, or returned something else.
     """
-    with _blamed(adapt):
+    with plugin_errors(adapt.contribution.plugin, _named(adapt), adapt.place):
         channels = adapt.contribution.value.channels(adapt.options)
-    if channels is None or (isinstance(channels, int) and not isinstance(channels, bool) and channels > 0):
-        return channels
-    raise _unfit(adapt, f"asks for {channels!r} channels")
+    if channels is not None and (not isinstance(channels, int) or isinstance(channels, bool) or channels < 1):
+        raise _wrong(adapt, f"asks for {channels!r} channels")
+    return channels
 
 
 def mix_of(adapt: Chosen[ChannelAdapter], have: int, want: int) -> Mix:
-    """What a rule answers: ``want`` rows of ``have`` numbers.
+    """What a rule returns: ``want`` rows of ``have`` numbers.
 
     Raises:
         TorsoError: The rule refuses.
-        PluginError: Its plugin failed, or answered something else.
+        PluginError: Its plugin failed, or returned something else.
     """
-    with _blamed(adapt):
+    with plugin_errors(adapt.contribution.plugin, _named(adapt), adapt.place):
         rows = tuple(tuple(row) for row in adapt.contribution.value.mix(have, want, adapt.options))
     if len(rows) != want or any(len(row) != have for row in rows):
         sizes = ", ".join(dict.fromkeys(str(len(row)) for row in rows)) or "no"
-        raise _unfit(adapt, f"gave {len(rows)} rows of {sizes} numbers, not {want} rows of {have}")
+        raise _wrong(adapt, f"gave {len(rows)} rows of {sizes} numbers, not {want} rows of {have}")
     for number in (number for row in rows for number in row):
-        if (
-            isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) <= float_info.max
-        ):  # NaN is not
-            raise _unfit(adapt, f"gave {number!r} where a finite number is due")
+        is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+        if not is_number or not abs(number) <= float_info.max:  # which NaN is not, either
+            raise _wrong(adapt, f"gave {number!r} where a finite number is needed")
     return tuple(tuple(map(float, row)) for row in rows)
 
 
@@ -89,21 +82,10 @@ def takes(adapt: Chosen[ChannelAdapter], have: int, want: int) -> bool:
         return False
 
 
-@contextmanager
-def _blamed(adapt: Chosen[ChannelAdapter]) -> Iterator[None]:
-    """Give the rule's own refusals the user's place, and make whatever else it raises its plugin's fault."""
-    plugin = adapt.contribution.plugin
-    try:
-        yield
-    except TorsoError as error:
-        for part in error.parts():
-            part.notes += (("raised by", str(plugin)),) if plugin.origin != "built-in" else ()
-            part.at(adapt.place)
-        raise
-    except FAULTS as error:
-        raise _unfit(adapt, f"failed: {described(error)}") from error
+def _named(adapt: Chosen[ChannelAdapter]) -> str:
+    return f"channel adapter {adapt.contribution.qualified!r}"
 
 
-def _unfit(adapt: Chosen[ChannelAdapter], did: str) -> PluginError:
-    name, plugin = adapt.contribution.qualified, adapt.contribution.plugin
-    return PluginError(f"channel adapter {name!r} {did}", place=adapt.place, notes=[("plugin", str(plugin))])
+def _wrong(adapt: Chosen[ChannelAdapter], did: str) -> PluginError:
+    notes = [("plugin", str(adapt.contribution.plugin))]
+    return PluginError(f"{_named(adapt)} {did}", place=adapt.place, notes=notes)

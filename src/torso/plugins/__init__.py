@@ -1,7 +1,4 @@
-"""Find plugins, load each on its own, keep those that are fit, and say why the others are not.
-
-What the plugins offer is collected here and looked up in the registry.
-"""
+"""Find plugins, load each on its own, disable those at fault and keep the reason, and look up what the others offer."""
 
 from torso.plugins.discovery import BUILTINS
 from torso.plugins.info import PluginInfo

@@ -1,4 +1,4 @@
-"""Whose fault it is: errors get the place of the words that led to them, and a plugin's failure the plugin's name."""
+"""Whose fault an error is: the spec location and the plugin name for errors that come out of plugin code."""
 
 from __future__ import annotations
 
@@ -6,34 +6,51 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torso.errors import Place, PluginError, TorsoError
-from torso.plugins import PluginInfo
+from torso.plugins.info import PluginInfo
 
 
 @contextmanager
-def at_location(place: Place | None) -> Iterator[None]:
-    """Give torso's own errors the place of the words that led to them."""
+def at_location(location: Place | None) -> Iterator[None]:
+    """Attach a spec location to torso's own errors."""
     try:
         yield
     except TorsoError as error:
-        error.at(place)
+        for part in error.parts():
+            part.at(location)
         raise
 
 
 @contextmanager
-def plugin_errors(plugin: PluginInfo, what: str, place: Place | None = None) -> Iterator[None]:
-    """Turn whatever a plugin's code raises into an error that names the plugin; torso's own errors get the place."""
+def plugin_errors(plugin: PluginInfo, what: str, location: Place | None = None) -> Iterator[None]:
+    """Attach the spec location and the plugin name to errors raised by plugin code.
+
+    Args:
+        plugin: The plugin whose code runs.
+        what: What it does, as the subject of a sentence: ``"freeze policy 'acme/half'"``.
+        location: Where the user asked for it.
+
+    Raises:
+        TorsoError: The plugin raised it: a refusal, with the plugin's name in a note.
+        PluginError: The plugin raised something else.
+    """
     try:
-        with at_location(place):
-            yield
-    except TorsoError:
+        yield
+    except TorsoError as error:
+        by = ("raised by", str(plugin))
+        for part in error.parts():
+            part.at(location)
+            if plugin.origin != "built-in" and by not in part.notes:
+                part.notes += (by,)
         raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"{what} failed: {one_line(error)}", notes=[("plugin", str(plugin)), ("see", "--debug for its traceback")]
-        ) from error
+    except (Exception, SystemExit) as error:  # not KeyboardInterrupt: that is the user
+        notes = [("plugin", str(plugin)), ("see", "--debug for its traceback")]
+        raise PluginError(f"{what} failed: {one_line(error)}", place=location, notes=notes) from error
 
 
 def one_line(error: BaseException) -> str:
     """Kind and first line of an error."""
-    text = str(error).strip().split("\n")[0]
+    try:
+        text = str(error).strip().split("\n")[0][:300]
+    except Exception:  # noqa: BLE001  # a careless __str__ of a plugin's own exception
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

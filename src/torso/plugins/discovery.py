@@ -1,10 +1,10 @@
-"""Where plugins are looked for; nothing is imported here before the loader asks for it."""
+"""Where plugins are found. No plugin is imported here."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from importlib import import_module
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from torso.errors import OptionError
 from torso.plugins.info import Origin, PluginInfo
-from torso.plugins.validation import Unfit, plugin_errors
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
@@ -28,7 +27,7 @@ BUILTINS: Final[Mapping[str, str]] = {
     "channel-adapters": "torso.builtins.channel_adapters",
     "export-formats": "torso.builtins.export_formats",
 }
-"""torso's own plugins: the provider's name and the module."""
+"""torso's own plugins: name and module."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,60 +38,58 @@ class Found:
         info: What is known of it so far.
         module: The module that it is imported from.
         load: Imports it; runs its code.
-        asked: The user named this very plugin with ``-p``.
+        named: The user named this plugin with ``-p``.
     """
 
     info: PluginInfo
     module: str
     load: Callable[[], object]
-    asked: bool = False
+    named: bool = False
 
 
 def find_plugins(
     *, builtins: Mapping[str, str], named: Iterable[str], folders: Iterable[str | Path], entry_points: bool
 ) -> Iterator[Found]:
-    """Everything that could be loaded, torso's own first.
+    """Everything that can be loaded, torso's own first.
 
     Args:
         builtins: Names and modules of torso's own plugins.
-        named: What ``-p`` named: a plugin's name, or a module. A module that an entry point leads to bears the entry
-            point's name, any other the last part of its own: ``eyes`` for ``-p in_house.eyes``.
-        folders: Folders of single files. A file bears its stem as name; files that begin with ``_`` are left out.
+        named: What ``-p`` named: a plugin or a module. A module of an entry point gets the entry point's name; any other
+            gets the last part of its own: ``eyes`` for ``-p in_house.eyes``.
+        folders: Folders of single files. A file gets its stem as name; files that begin with ``_`` are left out.
         entry_points: Whether to look at the installed distributions.
 
     Raises:
         OptionError: A folder cannot be read.
     """
     wanted = dict.fromkeys(named)
-    answered = set(builtins)
+    found_names = set(builtins)
     for name, module in builtins.items():
         yield _in_module(name, module, "built-in")
     for found in _installed() if entry_points else ():
-        answered |= {found.info.name, found.module}
-        asked = found.info.name in wanted or found.module in wanted
-        yield Found(info=found.info, module=found.module, load=found.load, asked=asked)
+        found_names |= {found.info.name, found.module}
+        yield replace(found, named=found.info.name in wanted or found.module in wanted)
     for module in wanted:
-        if module not in answered:
-            yield _in_module(module.rpartition(".")[2], module, "-p", asked=True)
+        if module not in found_names:
+            yield _in_module(module.rpartition(".")[2], module, "-p", named=True)
     for path in dict.fromkeys(path for folder in folders for path in _files(folder)):
         yield _in_file(path)
 
 
-def _in_module(name: str, module: str, origin: Origin, *, asked: bool = False) -> Found:
+def _in_module(name: str, module: str, origin: Origin, *, named: bool = False) -> Found:
     info = PluginInfo(name=name, origin=origin, location=module)
-    return Found(info=info, module=module, load=lambda: import_module(module), asked=asked)
+    return Found(info=info, module=module, load=lambda: import_module(module), named=named)
 
 
 def _installed() -> Iterator[Found]:
     from importlib import metadata  # takes a while to import
 
     try:
-        entries = list(metadata.entry_points(group="torso"))
-    except Exception:  # noqa: BLE001  # one damaged file of any distribution ends this call for all of them
+        entries = [(entry, entry.dist) for entry in metadata.entry_points(group="torso")]
+    except Exception:  # noqa: BLE001  # one damaged file of any distribution ends this call: look at them one by one
         yield from _installed_one_by_one(metadata.distributions())
     else:
-        for entry in entries:
-            yield _at_entry_point(entry, entry.dist)
+        yield from (_at_entry_point(entry, distribution) for entry, distribution in entries)
 
 
 def _installed_one_by_one(distributions: Iterable[Distribution]) -> Iterator[Found]:
@@ -102,19 +99,17 @@ def _installed_one_by_one(distributions: Iterable[Distribution]) -> Iterator[Fou
         if name is not None and name in seen:
             continue  # hidden by the one before it on the path
         seen.add(name)
+        read = partial(getattr, distribution, "entry_points")
         try:
-            entries = _entries(distribution)
-        except Unfit:
-            info = PluginInfo(name=name or "unknown", origin="entry point", distribution=name, version=version)
-            yield Found(info=info, module="", load=partial(_entries, distribution))  # to fail again, where it is noted
+            entries = [entry for entry in read() if entry.group == "torso"]
+        except Exception:  # noqa: BLE001  # its fault shows again where the manager loads it
+            yield Found(
+                info=PluginInfo(name=name or "unknown", origin="entry point", distribution=name, version=version),
+                module="",
+                load=read,
+            )
         else:
-            for entry in entries:
-                yield _at_entry_point(entry, distribution)
-
-
-def _entries(distribution: Distribution) -> list[EntryPoint]:
-    with plugin_errors("its entry points cannot be read"):
-        return [entry for entry in distribution.entry_points if entry.group == "torso"]
+            yield from (_at_entry_point(entry, distribution) for entry in entries)
 
 
 def _at_entry_point(entry: EntryPoint, distribution: Distribution | None) -> Found:
@@ -140,7 +135,7 @@ def _files(folder: str | Path) -> list[Path]:
 
 
 def _in_file(path: Path) -> Found:
-    # The name is made of the path: two folders may hold files of one name, and neither may hide an installed module.
+    # The module's name is made of the path: two folders may hold files of one name, and none may hide an installed module.
     module = f"torso_file_{sha256(str(path).encode()).hexdigest()[:12]}"
     info = PluginInfo(name=path.stem, origin="--plugins-dir", location=str(path))
     return Found(info=info, module=module, load=lambda: _run_file(path, module))
@@ -150,7 +145,7 @@ def _run_file(path: Path, name: str) -> ModuleType:
     from importlib.util import module_from_spec, spec_from_file_location
 
     spec = spec_from_file_location(name, path)
-    assert spec is not None  # a path that ends in .py always has one
+    assert spec is not None  # true for every path that ends in .py
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses, pickle, and a builder reference f"{__name__}:build" look it up there

@@ -8,22 +8,22 @@ from typing import Literal
 from torso.errors import Note
 
 Origin = Literal["built-in", "entry point", "-p", "--plugins-dir"]
-Status = Literal["loaded", "set aside", "blocked"]
+Status = Literal["loaded", "disabled", "blocked"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PluginInfo:
-    """One plugin, as errors and ``torso plugins`` name it.
+    """One plugin, as errors and ``torso plugins`` show it.
 
     Attributes:
         name: The provider's name: ``acme`` in ``acme/eyenet``.
         origin: How it was found.
-        distribution: The installed distribution that it belongs to, or None where it belongs to none.
+        distribution: The installed distribution that it belongs to, or None.
         version: The version of that distribution.
-        location: Its file; before that is known, the module it is to be imported from.
+        location: Its file; the module to import while the file is unknown.
         hooks: The hooks that it implements, sorted.
-        status: ``"loaded"``: in use; ``"set aside"``: at fault, and none of its hooks is called; ``"blocked"``: the
-            user does not want it, and it was not imported.
+        status: ``"loaded"``: in use. ``"disabled"``: at fault, and none of its hooks is called. ``"blocked"``: the user
+            does not want it, and it was not imported.
         reason: Why it is not in use, in one sentence; None where it is.
         traceback: The traceback of its fault, for ``--debug``.
     """

@@ -1,4 +1,4 @@
-"""Names to what the plugins offer: look up, list, suggest, and refuse to guess between two of one name."""
+"""Look up, list and suggest what the plugins offer, by name; two plugins that offer one name are an error."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ from torso.specs.options import Options, Value
 
 
 class Named(Protocol):
-    """What every contribution has."""
-
     @property
     def name(self) -> str: ...
 
@@ -59,12 +57,12 @@ class Contribution(Generic[T]):
 
 
 class Catalogue(Generic[T]):
-    """The contributions of one kind, sorted as people sort: ``ResNet50`` before ``ResNet101``.
+    """The contributions of one kind, in natural order: ``ResNet50`` before ``ResNet101``.
 
     Args:
-        noun: What one of them is called in an error: ``"architecture"``.
+        noun: The kind, for messages: ``"architecture"``.
         contributions: All of them; no two with the same qualified name.
-        absent: The plugins that are not in use, and might have offered a name that is asked for.
+        absent: The plugins that are not in use, which may have offered a name that is not found.
     """
 
     def __init__(
@@ -78,7 +76,7 @@ class Catalogue(Generic[T]):
 
     @cached_property
     def _sorted(self) -> tuple[Contribution[T], ...]:
-        everything = (contribution for namesakes in self._by_name.values() for contribution in namesakes)
+        everything = (one for namesakes in self._by_name.values() for one in namesakes)
         return tuple(sorted(everything, key=lambda one: (_natural(one.name), _natural(one.plugin.name))))
 
     def __iter__(self) -> Iterator[Contribution[T]]:
@@ -88,11 +86,11 @@ class Catalogue(Generic[T]):
         return len(self._sorted)
 
     def resolve(self, name: str) -> Contribution[T]:
-        """The contribution that a name means: bare, or ``provider/name``; letter case does not count.
+        """The contribution of a bare name, or of ``provider/name``; letter case does not count.
 
         Raises:
-            UnknownNameError: Nothing bears that name.
-            ClashError: Several plugins offer something of that bare name.
+            UnknownNameError: There is none.
+            ClashError: Several plugins offer that bare name.
         """
         provider, _, bare = name.casefold().rpartition("/")
         namesakes = self._by_name.get(bare, [])
@@ -104,25 +102,21 @@ class Catalogue(Generic[T]):
 
     def search(self, *patterns: str) -> tuple[Contribution[T], ...]:
         """Those whose bare or qualified name matches any of the shell patterns; letter case does not count."""
-        folded = [pattern.casefold() for pattern in patterns]
-        return tuple(
-            one
-            for one in self
-            if any(
-                fnmatchcase(one.name.casefold(), pattern) or fnmatchcase(one.qualified.casefold(), pattern)
-                for pattern in folded
-            )
-        )
+
+        def matches(name: str) -> bool:
+            return any(fnmatchcase(name.casefold(), pattern.casefold()) for pattern in patterns)
+
+        return tuple(one for one in self if matches(one.name) or matches(one.qualified))
 
     def _clash(self, name: str, namesakes: list[Contribution[T]]) -> ClashError:
         namesakes = sorted(namesakes, key=lambda one: one.qualified)
-        ways = " or ".join(repr(one.qualified) for one in namesakes)
+        names = " or ".join(repr(one.qualified) for one in namesakes)
         blocks = " or ".join(f"-p no:{one.plugin.name}" for one in namesakes)
         return ClashError(
             f"{self._noun} {name!r} is offered by {len(namesakes)} plugins",
             notes=[
                 *(("known", f"{one.qualified}, by {one.plugin}") for one in namesakes),
-                ("fix", f"write {ways}, or block with {blocks}"),
+                ("fix", f"write {names}, or block with {blocks}"),
             ],
         )
 
@@ -159,7 +153,7 @@ class Registry:
     def load(
         cls, *, plugins: Iterable[str] = (), plugins_dirs: Iterable[str | Path] = (), discover: bool = True
     ) -> Registry:
-        """The registry of all plugins that are installed or named; see :meth:`torso.plugins.Plugins.load`."""
+        """The registry of all plugins that are installed or named; arguments as for ``torso.plugins.Plugins.load``."""
         return cls(Plugins.load(plugins=plugins, plugins_dirs=plugins_dirs, discover=discover))
 
     def build_arguments(
@@ -174,12 +168,17 @@ class Registry:
         Raises:
             TorsoError: A plugin refuses the combination.
             ClashError: Two plugins give one argument different values.
-            PluginError: A plugin fails, or returns something else than a mapping of names to values.
+            PluginError: A plugin fails, or returns something other than a mapping of names to values.
         """
         merged: dict[str, tuple[PluginInfo, Value]] = {}
         for info, call in self.plugins.callers("torso_build_arguments"):
             answer = call(architecture=architecture.value, options=options, weights=weights, input_shape=input_shape)
-            for name, value in _arguments(info, answer).items():
+            if answer is None:
+                continue
+            if not isinstance(answer, Mapping) or not all(isinstance(key, str) and _is_value(answer[key]) for key in answer):
+                fact = "hook 'torso_build_arguments' must return a mapping of names to plain values"
+                raise PluginError(fact, notes=[("plugin", str(info))])
+            for name, value in answer.items():
                 first, other = merged.setdefault(name, (info, value))
                 if other != value:
                     raise ClashError(
@@ -193,16 +192,6 @@ class Registry:
         return {name: value for name, (_, value) in merged.items()}
 
 
-def _arguments(info: PluginInfo, answer: object) -> dict[str, Value]:
-    if answer is None:
-        return {}
-    if isinstance(answer, Mapping):
-        values = dict(answer)
-        if all(isinstance(key, str) and _is_value(values[key]) for key in values):
-            return values
-    raise PluginError(f"{info} failed in torso_build_arguments: it must return a mapping of names to plain values")
-
-
 def _is_value(value: object) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_value, value))
@@ -210,16 +199,14 @@ def _is_value(value: object) -> bool:
 
 
 def _likely(word: str, names: Iterable[str]) -> list[str]:
-    """The hundred names that share most pairs of letters with a word: to compare thousands closely takes too long."""
-
-    def pairs(text: str) -> set[tuple[str, str]]:
-        return set(pairwise(text.casefold()))
-
-    wanted = pairs(word)
-    return nlargest(100, names, key=lambda name: len(wanted & pairs(name)))
+    """The hundred names that share most pairs of letters with a word."""
+    # To compare thousands of names closely, as nearest() does, takes too long.
+    wanted = set(pairwise(word.casefold()))
+    return nlargest(100, names, key=lambda name: len(wanted & set(pairwise(name.casefold()))))
 
 
 def _natural(text: str) -> list[Any]:
     """A key that sorts the numbers inside a text by value, and letters without case."""
     parts = re.split("([0-9]+)", text.casefold())
+    # A number by its digits, not as int: Python refuses thousands of them, and leading zeros do not count.
     return [(len(part.lstrip("0")), part.lstrip("0")) if index % 2 else part for index, part in enumerate(parts)]

@@ -16,7 +16,7 @@ _PREFIX = "torso_"
 def command(session: Session) -> Outcome:
     """List the plugins, and why some are not in use.
 
-    A plugin at fault is set aside, and the others work without it: the exit code is 0 all the same, unless the plugin
+    A plugin at fault is disabled, and the others work without it. The exit code is still 0, unless the plugin
     was named with -p.
     """
     plugins = list(session.registry().plugins)
