@@ -357,7 +357,7 @@ def test_force_replaces_a_backbone_and_nothing_else(tmp_path: Path, registry: to
     backbone = torso.create_backbone("VGG16", registry=registry, **spec)
     backbone.save(backbone.save(tmp_path / "one"), force=True)
     (tmp_path / "one" / "thesis.tex").write_text("years")
-    with pytest.raises(torso.OutputExistsError, match="not a backbone that torso saved, or not that alone"):
+    with pytest.raises(torso.OutputExistsError, match="not a backbone that torso saved, or holds other files too"):
         backbone.save(tmp_path / "one", force=True)
     assert (tmp_path / "one" / "thesis.tex").read_text() == "years"
 

@@ -108,7 +108,7 @@ def test_a_file_that_is_not_published_is_a_failed_download(server: Loopback) -> 
         download(request(server, "none.h5"))
     assert str(caught.value) == (
         f"'{server.url('/none.h5')}' could not be downloaded\n"
-        "  cause: the server says 404 Not Found\n"
+        "  cause: the server answered 404 Not Found\n"
         "  fix: try again; or name a local file with weights: {file: PATH}, or write weights: none"
     )
 
@@ -303,7 +303,7 @@ def test_a_hash_that_cannot_be_one_is_refused(tmp_path: Path, name: str, length:
 
 def test_what_is_no_address_is_refused_before_anything_is_asked(server: Loopback) -> None:
     for url in ("ftp://x/w.h5", "file:///w.h5", "http://example.com/w.h5"):
-        with pytest.raises(torso.OptionError, match=f"'{url}' is no address of a download"):
+        with pytest.raises(torso.OptionError, match=f"'{url}' cannot be downloaded"):
             check_download(request(server, url=url))
 
 

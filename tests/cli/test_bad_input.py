@@ -422,14 +422,14 @@ CASES = [
         ("build", "bad.yaml", "-o", "standing"),
         one(),
         2,
-        "'standing/a' exists already\n  fix: name another folder, or replace it with --force (Python: force=True)\n",
+        "'standing/a' already exists\n  fix: choose another folder, or replace it with --force (Python: force=True)\n",
     ),
     (
         "output is not torso's",
         ("build", "bad.yaml", "-o", "foreign", "--force"),
         one(),
         2,
-        "'foreign/a' exists already, and it is not a backbone that torso saved, or not that alone",
+        "'foreign/a' already exists, and it is not a backbone that torso saved, or holds other files too",
     ),
 ]
 

@@ -132,10 +132,10 @@ def test_build_refuses_all_outputs_that_stand_there_before_it_builds_anything(to
     result = torso("build", "tiny.yaml", "-o", "out")
     assert (result.code, result.out) == (2, "")
     assert result.err == (
-        "error: 'out/whole' exists already\n"
-        "  fix: name another folder, or replace it with --force (Python: force=True)\n"
-        "error: 'out/stem' exists already\n"
-        "  fix: name another folder, or replace it with --force (Python: force=True)\n"
+        "error: 'out/whole' already exists\n"
+        "  fix: choose another folder, or replace it with --force (Python: force=True)\n"
+        "error: 'out/stem' already exists\n"
+        "  fix: choose another folder, or replace it with --force (Python: force=True)\n"
     )
     assert content(tmp_path) == before
     assert torso("build", "tiny.yaml", "-o", "out", "--force").code == 0
@@ -193,9 +193,9 @@ def test_build_into_a_working_directory_that_is_gone_says_so(torso, spec, tmp_pa
     result = torso("build", str(spec), "-o", "out")
     assert (result.code, result.err) == (
         5,
-        f"error: there is no telling where '{os.path.join('out', 'whole')}' is\n"
-        "  cause: the working directory is gone\n"
-        "  fix: change to another folder, or name a whole path\n",
+        f"error: '{os.path.join('out', 'whole')}' cannot be found\n"
+        "  cause: the working directory no longer exists\n"
+        "  fix: change to another folder, or use an absolute path\n",
     )
 
 

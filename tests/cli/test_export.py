@@ -103,7 +103,7 @@ def test_an_export_that_is_off_ends_with_7_and_leaves_nothing(torso, edge, tmp_p
         (("--to", "wanting"), 2, "export format 'wanting' needs no_such_module and nor_this, which are not installed"),
         (("--to", "onxx"), 2, "unknown export format 'onxx'"),
         (("--to", "faithful", "--bound", "nan"), 2, "the bound must be a number from 0 on, as 1e-4, not nan"),
-        (("--to", "faithful", "-o", "edge"), 2, "'edge' exists already, and it is not an export that torso wrote, or not"),
+        (("--to", "faithful", "-o", "edge"), 2, "'edge' already exists, and it is not an export that torso wrote, or holds"),
         (("--to", "faithful", "-o", "file/out"), 5, "nothing can be written in 'file'"),
     ],
 )
@@ -149,7 +149,7 @@ def test_an_earlier_export_is_replaced_with_force_only(torso, edge, tmp_path):
     result = torso(*words)
     assert (result.code, result.err) == (
         2,
-        "error: 'out' exists already\n  fix: name another folder, or replace it with --force (Python: force=True)\n",
+        "error: 'out' already exists\n  fix: choose another folder, or replace it with --force (Python: force=True)\n",
     )
     assert torso(*words, "--force").code == 0
     assert (tmp_path / "out" / "process").read_text() != first

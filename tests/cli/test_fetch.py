@@ -199,7 +199,7 @@ def test_force_replaces_a_bundle_and_nothing_else(torso, server, tmp_path):
     before = content(tmp_path / "bundle")
     refused = torso("fetch", "spec.yaml", "twin", "--to", "bundle")
     assert (refused.code, content(tmp_path / "bundle")) == (2, before)
-    assert "'bundle' exists already\n  fix: name another folder, or replace it with --force" in refused.err
+    assert "'bundle' already exists\n  fix: choose another folder, or replace it with --force" in refused.err
     assert torso("fetch", "spec.yaml", "other", "--to", "bundle", "--force").code == 0
     assert "  other:" in (tmp_path / "bundle" / "spec.yaml").read_text()
     assert "  below:" not in (tmp_path / "bundle" / "spec.yaml").read_text()
@@ -207,7 +207,7 @@ def test_force_replaces_a_bundle_and_nothing_else(torso, server, tmp_path):
         (tmp_path / "bundle" / name).write_text(text)
         refused = torso("fetch", "spec.yaml", "twin", "--to", "bundle", "--force")
         assert refused.code == 2
-        assert "it is not a bundle that torso fetched, or not that alone" in refused.err
+        assert "it is not a bundle that torso fetched, or holds other files too" in refused.err
         assert (tmp_path / "bundle" / name).read_text() == text
         (tmp_path / "bundle" / name).unlink()
     written = tmp_path / "bundle" / "spec.yaml"

@@ -188,7 +188,7 @@ def test_a_picture_is_drawn_and_replaced_with_force_only(show, tmp_path):
     refused = show("--plot", "eye.svg")
     assert (refused.code, refused.errors) == (
         2,
-        "error: 'eye.svg' exists already\n  fix: name another file, or replace it with --force\n",
+        "error: 'eye.svg' already exists\n  fix: choose another file name, or replace it with --force\n",
     )
     assert "starting TensorFlow" not in refused.err  # told before anything is built
     assert (tmp_path / "eye.svg").read_text() == "mine"

@@ -181,7 +181,7 @@ def test_a_full_disk_is_known_by_what_libraries_make_of_it(ask: Callable[..., An
     assert raised(ask, f"raise {error}", torso.DiskError, before=before) == (
         "the files could not be written\n"
         "  cause: No space left on device\n"
-        "  fix: free some space, or name a folder on another disk"
+        "  fix: free some space, or choose a folder on another disk"
     )
 
 

@@ -495,7 +495,7 @@ def test_an_unknown_format_is_refused_with_the_ones_that_are_known(export: Calla
 def test_an_earlier_export_is_replaced_with_force_only_and_by_a_whole_one_only(export: Callable[..., Path]) -> None:
     folder = export("faithful")
     before = {path: path.stat().st_ino for path in folder.rglob("*")}
-    with pytest.raises(torso.OutputExistsError, match="exists already\n  fix: name another folder, or replace it"):
+    with pytest.raises(torso.OutputExistsError, match="already exists\n  fix: choose another folder, or replace it"):
         export("faithful")
     with pytest.raises(torso.IntegrityError):
         export("noisy", force=True)
@@ -510,7 +510,7 @@ def test_a_folder_that_holds_something_else_is_never_replaced(export: Callable[.
     folder = export("faithful")
     assert is_export(folder)
     (folder / stranger).write_text("mine")
-    with pytest.raises(torso.OutputExistsError, match="it is not an export that torso wrote, or not that alone"):
+    with pytest.raises(torso.OutputExistsError, match="it is not an export that torso wrote, or holds other files too"):
         export("faithful", force=True)
     assert (folder / stranger).read_text() == "mine"
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,17 @@ import pytest
 
 from torso.errors import DiskError, OutputExistsError
 from torso.files import atomic as staging, hashing
-from torso.files.atomic import refuse_existing, remove_leftovers, set_aside, staged_directory, staged_file
+from torso.files.atomic import (
+    move_aside,
+    put_back_old,
+    refuse_existing,
+    remove_leftovers,
+    scratch_directory,
+    staged_directory,
+    staged_file,
+)
 from torso.files.disk_errors import require_space
 from torso.files.hashing import copy_file, hash_of, hash_of_open, open_file
-from torso.files.part_file import Part
 
 
 def ours(folder: Path) -> bool:
@@ -159,62 +167,45 @@ def test_copy_file_says_what_it_wrote(tmp_path: Path) -> None:
         copy_file(tmp_path / "a", tmp_path / "b")
 
 
-def test_a_part_is_written_on_where_it_ends(tmp_path: Path) -> None:
-    with Part(tmp_path / "part", keep=True) as part:
-        part.restart({"of": "a"})
-        part.write(b"one ")
-    with Part(tmp_path / "part", keep=True) as part:
-        assert (part.note, part.size) == ({"of": "a"}, 4)
-        part.write(b"two")
-        assert part.copy(tmp_path / "whole", ["md5"]) == {"md5": hashlib.md5(b"one two").hexdigest()}
-        part.discard()
-    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
-
-
-def test_a_part_that_begins_again_leaves_the_old_one_to_who_has_it_open(tmp_path: Path) -> None:
-    with Part(tmp_path / "part", keep=True) as old:
-        old.restart({"of": "a"})
-        old.write(b"old ")
-        with Part(tmp_path / "part", keep=True) as new:
-            new.restart({"of": "b"})
-            new.write(b"new")
-            old.write(b"and whole")
-        old.copy(tmp_path / "whole", [])
-    assert (tmp_path / "whole").read_bytes() == b"old and whole"
-    assert (tmp_path / "part").read_bytes() == b"new"
-
-
-@pytest.mark.parametrize("note", ["", "{", "[]", "[" * 5000, None])
-def test_a_part_whose_note_is_lost_begins_again(tmp_path: Path, note: str | None) -> None:
-    (tmp_path / "part").write_bytes(b"old")
-    if note is not None:
-        (tmp_path / "part.json").write_text(note)
-    with Part(tmp_path / "part", keep=True) as part:
-        assert (part.note, part.size) == ({}, 0)
-    assert (tmp_path / "part").read_bytes() == b""
-
-
 def test_what_is_set_aside_takes_the_place_of_what_was_before(tmp_path: Path) -> None:
     for text in ("one", "two"):
         (tmp_path / "w").write_text(text)
-        assert set_aside(tmp_path / "w") == tmp_path / "w.rejected"
-    set_aside(tmp_path / "w")  # as another process has done just now
+        assert move_aside(tmp_path / "w") == tmp_path / "w.rejected"
+    move_aside(tmp_path / "w")  # as another process has done just now
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("w.rejected", "two")]
     (tmp_path / "w").mkdir()
     with pytest.raises(DiskError, match="could not be moved aside\n  cause: Not a directory"):
-        set_aside(tmp_path / "w")
+        move_aside(tmp_path / "w")
 
 
-def test_leftovers_of_killed_writers_are_removed_after_a_day(tmp_path: Path) -> None:
+def test_leftovers_of_killed_writers_are_removed_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long_ago = time.time() - 25 * 3600
-    for name in (".w[1].h5.old.partial", ".w[1].h5.live.partial", ".w1.h5.other.partial"):
+    old, live, other = (f".{name}.{number:016x}.partial" for number, name in enumerate(("w[1].h5", "w[1].h5", "w1.h5")))
+    scratch, mine = "torso-scratch-abc", "torso-mine"
+    for name in (old, live, other, scratch, mine):
         (tmp_path / name).mkdir()
         (tmp_path / name / "stage").write_text("half")
-        if "live" not in name:
+        if name != live:
             os.utime(tmp_path / name / "stage", (long_ago, long_ago))
         os.utime(tmp_path / name, (long_ago, long_ago))
     remove_leftovers(tmp_path / "w[1].h5")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".w1.h5.other.partial", ".w[1].h5.live.partial"]
+    assert {path.name for path in tmp_path.iterdir()} == {live, other, scratch, mine}
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with scratch_directory() as folder:
+        assert {path.name for path in tmp_path.iterdir()} == {live, other, folder.name, mine}
+
+
+def test_a_read_puts_back_what_a_killed_replacement_moved_aside(tmp_path: Path) -> None:
+    for text in ("early", "late"):
+        folder = tmp_path / f".there.{len(text):016x}.old"
+        folder.mkdir()
+        write(folder, text)
+        time.sleep(0.02)  # more than one tick of the clock that stamps files
+    put_back_old(tmp_path / "there")
+    assert (tmp_path / "there" / "mark").read_text() == "late"
+    put_back_old(tmp_path / "there")
+    put_back_old(tmp_path / "other")
+    assert len(os.listdir(tmp_path)) == 2
 
 
 def test_staged_directory_appears_whole_with_its_parents(tmp_path: Path) -> None:
@@ -239,7 +230,7 @@ def test_staged_directory_refuses_what_exists(tmp_path: Path) -> None:
     with pytest.raises(OutputExistsError) as caught, staged_directory(place, force=False, ours=ours):
         pass
     assert str(caught.value) == (
-        f"'{place}' exists already\n  fix: name another folder, or replace it with --force (Python: force=True)"
+        f"'{place}' already exists\n  fix: choose another folder, or replace it with --force (Python: force=True)"
     )
 
 
@@ -304,7 +295,7 @@ def test_a_failing_disk_leaves_what_was_there(
     assert str(caught.value) == (
         f"'{place}' could not be written\n"
         "  cause: No space left on device\n"
-        "  fix: free some space, or name a folder on another disk"
+        "  fix: free some space, or choose a folder on another disk"
     )
     assert os.listdir(tmp_path) == (["a"] if exists else [])
     assert not exists or (place / "mark").read_text() == "old"
@@ -313,7 +304,7 @@ def test_a_failing_disk_leaves_what_was_there(
 def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with (
-        pytest.raises(DiskError, match=r"could not be made\n  cause: File exists"),
+        pytest.raises(DiskError, match=r"'.*/file/a' could not be written\n  cause: Not a directory"),
         staged_directory(tmp_path / "file" / "a", force=False, ours=ours),
     ):
         pass
@@ -340,13 +331,13 @@ def test_staged_file_replaces_only_with_force_and_never_what_is_no_file(tmp_path
     place.write_text("old")
     with pytest.raises(OutputExistsError) as caught, staged_file(place, force=False):
         raise AssertionError("nothing is to be done")
-    assert str(caught.value) == f"'{place}' exists already\n  fix: name another file, or replace it with --force"
+    assert str(caught.value) == f"'{place}' already exists\n  fix: choose another file name, or replace it with --force"
     with staged_file(place, force=True) as stage:
         stage.write_text("new")
     assert place.read_text() == "new"
     folder = tmp_path / "folder.svg"
     folder.mkdir()
-    with pytest.raises(OutputExistsError, match=r"fix: name another file$"), staged_file(folder, force=True):
+    with pytest.raises(OutputExistsError, match=r"fix: choose another file name$"), staged_file(folder, force=True):
         raise AssertionError("nothing is to be done")
 
 
@@ -355,7 +346,7 @@ def test_staged_file_never_replaces_a_link(tmp_path: Path, target: str) -> None:
     (tmp_path / "photo.svg").write_text("dear")
     place = tmp_path / "picture.svg"
     place.symlink_to(target)
-    with pytest.raises(OutputExistsError, match=r"fix: name another file$"), staged_file(place, force=True):
+    with pytest.raises(OutputExistsError, match=r"fix: choose another file name$"), staged_file(place, force=True):
         raise AssertionError("nothing is to be done")
     assert os.readlink(place) == target
 
@@ -375,7 +366,7 @@ def test_staged_file_leaves_what_stood_there_when_the_disk_fails(tmp_path: Path,
     assert str(caught.value) == (
         f"'{place}' could not be written\n"
         "  cause: No space left on device\n"
-        "  fix: free some space, or name a folder on another disk"
+        "  fix: free some space, or choose a folder on another disk"
     )
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("picture.svg", "old")]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import json
 import os
 import signal
 import subprocess
@@ -68,141 +67,83 @@ def test_a_download_says_how_far_it_is(server: Loopback, tmp_path: Path) -> None
     assert len(told) <= 11
 
 
-@pytest.mark.parametrize("promised", [SHA256, {}])
-def test_what_breaks_off_goes_on_where_it_was(server: Loopback, tmp_path: Path, promised: dict[str, str]) -> None:
-    server.script = [breaking_off(after=100_000)]
-    get(server, tmp_path / "w.h5", promised)
+def breaking_off_at(start: int, after: int) -> Any:
+    """Promise all from a byte on, and close after so many bytes."""
+
+    def answer(request: Request) -> None:
+        whole = f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"
+        request.head(206 if start else 200, Content_Range=whole, Content_Length=len(DATA) - start)
+        request.body(DATA[start : start + after])
+
+    return answer
+
+
+def test_a_broken_download_continues_where_it_was(server: Loopback, tmp_path: Path) -> None:
+    server.script = [breaking_off_at(0, 100_000), breaking_off_at(100_000, 500)]
+    get(server, tmp_path / "w.h5")
     assert (tmp_path / "w.h5").read_bytes() == DATA
-    first, second = (headers for _, headers in server.asked)
-    assert "Range" not in first
-    assert (second["Range"], second["If-Range"]) == ("bytes=100000-", '"one"')
+    assert [headers.get("Range") for _, headers in server.asked] == [None, "bytes=100000-", "bytes=100500-"]
+    assert names(tmp_path) == ["w.h5"]
 
 
-def test_what_always_breaks_off_is_told_and_kept_for_the_next_run(server: Loopback, tmp_path: Path) -> None:
-    server.script = [breaking_off(after=1000)] * downloads.ATTEMPTS  # and starts anew each time: it ignores Range
+def test_what_always_breaks_off_is_kept_for_the_next_run(server: Loopback, tmp_path: Path) -> None:
+    server.script = [breaking_off(after=1000)] * downloads.ATTEMPTS  # it ignores Range and starts anew each time
     text = refusal(DiskError, server, tmp_path / "w.h5")
     assert "'URL' could not be downloaded\n  cause: " in text
-    assert "\n  came: 1,000 of 512,000 bytes\n  fix: try again, which goes on from there; or name a local file" in text
-    assert names(tmp_path) == ["w.h5.partial", "w.h5.partial.json"]
+    assert "\n  received: 1,000 bytes\n  fix: try again, which continues from there; or name a local file" in text
+    assert names(tmp_path) == ["w.h5.part"]
     get(server, tmp_path / "w.h5")
     assert server.asked[-1][1]["Range"] == "bytes=1000-"
     assert (tmp_path / "w.h5").read_bytes() == DATA
     assert names(tmp_path) == ["w.h5"]
 
 
-def test_without_a_hash_nothing_of_an_earlier_run_is_trusted(server: Loopback, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("promised", "resume"), [({}, True), (SHA256, False)])
+def test_without_a_hash_or_a_lock_nothing_is_continued(
+    server: Loopback, tmp_path: Path, promised: dict[str, str], resume: bool
+) -> None:
+    (tmp_path / "w.h5.part").write_bytes(b"another's")
+    server.script = [breaking_off(after=1000)]
+    download(server.url("/w.h5"), tmp_path / "w.h5", promised=promised, resume=resume)
+    assert ["Range" in headers for _, headers in server.asked] == [False, False]
+    assert (tmp_path / "w.h5").read_bytes() == DATA
     server.script = [breaking_off(after=1000)] * downloads.ATTEMPTS
-    text = refusal(DiskError, server, tmp_path / "w.h5", {})
-    assert "\n  fix: try again; or" in text
-    assert names(tmp_path) == []
-    get(server, tmp_path / "w.h5", {})
-    assert "Range" not in server.asked[-1][1]
+    with pytest.raises(DiskError, match="\n  fix: try again; or"):
+        download(server.url("/w.h5"), tmp_path / "v.h5", promised=promised, resume=resume)
+    assert names(tmp_path) == ["w.h5", "w.h5.part"]
 
 
-def test_a_server_without_marks_of_change_is_asked_for_all_again(server: Loopback, tmp_path: Path) -> None:
-    def unmarked(request: Request) -> None:
-        request.head(200, Content_Length=len(DATA))
-        request.body(DATA[:1000])
-
-    def weakly_marked(request: Request) -> None:
-        request.head(200, Content_Length=len(DATA), ETag='W/"one"')
-        request.body(DATA[:1000])
-
-    server.script = [unmarked, weakly_marked]
+@pytest.mark.parametrize("part", [b"x" * 1000, b"x" * len(DATA), b"x" * 2 * len(DATA)])
+def test_a_part_of_another_file_is_found_and_begun_anew(server: Loopback, tmp_path: Path, part: bytes) -> None:
+    (tmp_path / "w.h5.part").write_bytes(part)
     get(server, tmp_path / "w.h5")
-    assert ["Range" in headers for _, headers in server.asked] == [False, False, False]
     assert (tmp_path / "w.h5").read_bytes() == DATA
+    assert [headers.get("Range") for _, headers in server.asked] == [f"bytes={len(part)}-", None]
+    assert names(tmp_path) == ["w.h5"]
 
 
-def test_a_date_marks_a_change_where_there_is_no_etag(server: Loopback, tmp_path: Path) -> None:
-    def dated(request: Request) -> None:
-        request.head(200, Content_Length=len(DATA), Last_Modified="Sat, 01 Jan 2022 00:00:00 GMT")
-        request.body(DATA[:1000])
-
-    server.script = [dated]
+def test_a_part_that_is_whole_needs_no_bytes(server: Loopback, tmp_path: Path) -> None:
+    (tmp_path / "w.h5.part").write_bytes(DATA)
     get(server, tmp_path / "w.h5")
-    assert server.asked[-1][1]["If-Range"] == "Sat, 01 Jan 2022 00:00:00 GMT"
     assert (tmp_path / "w.h5").read_bytes() == DATA
+    assert server.paths == ["/w.h5"]
 
 
-@pytest.mark.parametrize("promised", [SHA256, {}])
-def test_a_file_that_changed_between_is_begun_again(server: Loopback, tmp_path: Path, promised: dict[str, str]) -> None:
-    def change(request: Request) -> None:
-        request.server.files["/w.h5"] = b"x" * len(DATA)
-        breaking_off(after=1000)(request)
-        request.server.files["/w.h5"] = DATA
-        request.server.etag = '"two"'
-
-    server.script = [change]
-    get(server, tmp_path / "w.h5", promised)
-    assert (tmp_path / "w.h5").read_bytes() == DATA
-
-
-@pytest.mark.parametrize(
-    ("range_", "etag"),
-    [
-        ("bytes 0-511999/512000", '"one"'),
-        ("bytes 1001-511999/512000", '"one"'),
-        ("bytes 1000-511999/512001", '"one"'),
-        ("bytes 1000-1999/512000", '"one"'),
-        ("bytes 1000-512000/512001", '"one"'),
-        ("bytes 1000-511999/*", '"one"'),
-        ("items 1000-511999/512000", '"one"'),
-        ("bytes 1000-511999/512000", '"two"'),
-    ],
-)
-def test_a_part_that_was_not_asked_for_is_not_trusted(server: Loopback, tmp_path: Path, range_: str, etag: str) -> None:
+@pytest.mark.parametrize("range_", ["bytes 1001-511999/512000", "bytes 1000-1999/512000", "items 1000-511999/512000", ""])
+def test_a_wrong_range_leads_to_a_new_start(server: Loopback, tmp_path: Path, range_: str) -> None:
     def lie(request: Request) -> None:
-        request.head(206, Content_Range=range_, Content_Length=511_000, ETag=etag)
+        request.head(206, Content_Range=range_, Content_Length=511_000)
         request.body(b"x" * 511_000)
 
     server.script = [breaking_off(after=1000), lie]
-    get(server, tmp_path / "w.h5", {})
+    get(server, tmp_path / "w.h5")
     assert (tmp_path / "w.h5").read_bytes() == DATA
     assert ["Range" in headers for _, headers in server.asked] == [False, True, False]
 
 
-def test_an_answer_that_is_shorter_or_longer_than_it_says_is_not_the_end(server: Loopback, tmp_path: Path) -> None:
-    def shorter(request: Request) -> None:
-        request.head(206, Content_Range="bytes 1000-511999/512000", Content_Length=500, ETag='"one"')
-        request.body(DATA[1000:1500])
-
-    def longer(request: Request) -> None:
-        request.head(200, Transfer_Encoding="chunked", Content_Length=1000)
-        request.body(b"7d0\r\n" + b"x" * 2000 + b"\r\n0\r\n\r\n")
-
-    server.script = [longer, breaking_off(after=1000), shorter]
-    get(server, tmp_path / "w.h5", {})
-    assert (tmp_path / "w.h5").read_bytes() == DATA
-    assert [headers.get("Range") for _, headers in server.asked] == [None, None, "bytes=1000-", "bytes=1500-"]
-
-
-@pytest.mark.parametrize("note", [{"address": "https://example.com/w.h5"}, {"total": "512000"}, {"total": 10.5}])
-def test_a_part_of_another_file_is_begun_again(server: Loopback, tmp_path: Path, note: dict[str, Any]) -> None:
-    right = {"address": server.url("/w.h5"), "validator": '"one"', "total": len(DATA)}
-    (tmp_path / "w.h5.partial").write_bytes(DATA[:1000])
-    (tmp_path / "w.h5.partial.json").write_text(json.dumps(right | note))
-    get(server, tmp_path / "w.h5")
-    assert ["Range" in headers for _, headers in server.asked] == [False]
-
-
-def test_a_part_that_was_whole_already_needs_no_connection(server: Loopback, tmp_path: Path) -> None:
-    note = {"address": server.url("/w.h5"), "validator": '"one"', "total": len(DATA)}
-    (tmp_path / "w.h5.partial").write_bytes(DATA)
-    (tmp_path / "w.h5.partial.json").write_text(json.dumps(note))
-    get(server, tmp_path / "w.h5")
-    assert (tmp_path / "w.h5").read_bytes() == DATA
-    assert server.asked == []
-
-
-def test_a_part_of_nothing_and_a_range_that_is_refused_lead_to_a_new_start(server: Loopback, tmp_path: Path) -> None:
-    server.script = [
-        lambda request: request.head(206, Content_Range="bytes 0-0/1", Content_Length=0),
-        breaking_off(after=1000),
-        lambda request: request.head(416, Content_Length=0),
-    ]
-    get(server, tmp_path / "w.h5", {})
-    assert (tmp_path / "w.h5").read_bytes() == DATA
+def test_a_part_that_was_not_asked_for_is_refused(server: Loopback, tmp_path: Path) -> None:
+    server.script = [lambda request: request.head(206, Content_Range="bytes 0-0/1", Content_Length=0)]
+    assert "the server answered 206" in refusal(DiskError, server, tmp_path / "w.h5")
 
 
 def test_a_silent_server_is_given_up(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,8 +154,8 @@ def test_a_silent_server_is_given_up(server: Loopback, tmp_path: Path, monkeypat
     )
     server.script = [stalling(after=200_000)]
     text = refusal(DiskError, server, tmp_path / "w.h5")
-    assert "\n  cause: the server was silent for 0.2 seconds\n  came: " in text
-    assert "which goes on from there" in text
+    assert "\n  cause: the server was silent for 0.2 seconds\n  received: " in text
+    assert "which continues from there" in text
     get(server, tmp_path / "w.h5")
     assert int(server.asked[-1][1]["Range"][6:-1]) >= 131_072
     assert (tmp_path / "w.h5").read_bytes() == DATA
@@ -227,26 +168,14 @@ def test_wrong_bytes_are_refused_and_not_kept(server: Loopback, tmp_path: Path) 
         "the download of 'URL' is not the published file\n"
         f"  sha256 expected: {SHA256['sha256']}\n"
         f"  sha256 found: {found}\n"
-        "  fix: correct the hash if the file was meant to change; nothing was kept of it"
+        "  fix: correct the hash if the file was meant to change; the download was deleted"
     )
     assert names(tmp_path) == []
     assert len(server.asked) == 1
 
 
-def test_wrong_bytes_of_an_earlier_run_are_not_the_servers_fault(server: Loopback, tmp_path: Path) -> None:
-    server.script = [stalling(0)]
-    (tmp_path / "w.h5.partial").write_bytes(b"x" * 1000)
-    note = {"address": server.url("/w.h5"), "validator": '"one"', "total": len(DATA)}
-    (tmp_path / "w.h5.partial.json").write_text(json.dumps(note))
-    server.script = []
-    get(server, tmp_path / "w.h5")
-    assert (tmp_path / "w.h5").read_bytes() == DATA
-    assert ["Range" in headers for _, headers in server.asked] == [True, False]
-    assert names(tmp_path) == ["w.h5"]
-
-
 @pytest.mark.parametrize("length", [len(DATA) + 1000, len(DATA) - 1000])
-def test_a_server_that_lies_about_the_length_leads_to_nothing(server: Loopback, tmp_path: Path, length: int) -> None:
+def test_a_wrong_length_leads_to_nothing(server: Loopback, tmp_path: Path, length: int) -> None:
     def lie(request: Request) -> None:
         request.head(200, Content_Length=length)
         request.body(DATA)
@@ -255,7 +184,7 @@ def test_a_server_that_lies_about_the_length_leads_to_nothing(server: Loopback, 
     refusal(DiskError if length > len(DATA) else IntegrityError, server, tmp_path / "w.h5")
 
 
-def test_a_length_that_is_not_told_takes_a_hash(server: Loopback, tmp_path: Path) -> None:
+def test_a_length_that_is_not_given_takes_a_hash(server: Loopback, tmp_path: Path) -> None:
     def open_ended(request: Request) -> None:
         request.head(200)
         request.body(DATA)
@@ -264,37 +193,46 @@ def test_a_length_that_is_not_told_takes_a_hash(server: Loopback, tmp_path: Path
     get(server, tmp_path / "w.h5")
     server.script = [open_ended]
     text = refusal(DiskError, server, tmp_path / "v.h5", {})
-    assert "cause: the server does not say how long it is, and no hash of it is known" in text
-
-
-def chunked(data: bytes, *, whole: bool) -> Any:
-    def answer(request: Request) -> None:
-        request.head(200, Transfer_Encoding="chunked")
-        request.body(f"{len(data):x}\r\n".encode() + data + (b"\r\n0\r\n\r\n" if whole else b""))
-
-    return answer
+    assert "cause: the server does not say how long the file is, and no hash of it is known" in text
 
 
 def test_a_chunked_answer_ends_where_it_says(server: Loopback, tmp_path: Path) -> None:
-    server.script = [chunked(DATA[:1000], whole=False), chunked(DATA, whole=True)]
+    def chunked(data: bytes, end: bytes) -> Any:
+        def answer(request: Request) -> None:
+            request.head(200, Transfer_Encoding="chunked")
+            request.body(f"{len(data):x}\r\n".encode() + data + b"\r\n" + end)
+
+        return answer
+
+    server.script = [chunked(DATA[:1000], b""), chunked(DATA, b"0\r\n\r\n")]
     get(server, tmp_path / "w.h5", {})
     assert (tmp_path / "w.h5").read_bytes() == DATA
 
 
-def test_a_compressed_answer_is_not_taken_for_the_file(server: Loopback, tmp_path: Path) -> None:
-    def compress(request: Request) -> None:
-        data = gzip.compress(DATA)
-        request.head(200, Content_Encoding="gzip", Content_Length=len(data))
-        request.body(data)
-
-    server.script = [compress]
-    assert "cause: the server sends it as 'gzip', and was asked not to" in refusal(DiskError, server, tmp_path / "w.h5", {})
+def compressed(request: Request) -> None:
+    data = gzip.compress(DATA)
+    request.head(200, Content_Encoding="gzip", Content_Length=len(data))
+    request.body(data)
 
 
-@pytest.mark.parametrize("status", [404, 500, 403, 204])
-def test_another_status_is_an_error_at_once(server: Loopback, tmp_path: Path, status: int) -> None:
-    server.script = [lambda request: request.head(status, Content_Length=0)]
-    assert f"\n  cause: the server says {status} " in refusal(DiskError, server, tmp_path / "w.h5")
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (compressed, "the server sends it as 'gzip', which torso did not ask for"),
+        (lambda request: request.head(404, Content_Length=0), "the server answered 404 Not Found"),
+        (lambda request: request.head(500, Content_Length=0), "the server answered 500 Internal Server Error"),
+        (lambda request: request.head(204, Content_Length=0), "the server answered 204 No Content"),
+        (
+            lambda request: request.head(200, Content_Length=10**12),
+            "it is 1,000,000,000,000 bytes, and torso downloads 68,719,476,736 at most",
+        ),
+    ],
+)
+def test_an_answer_that_is_not_the_file_is_an_error_at_once(
+    server: Loopback, tmp_path: Path, answer: Any, cause: str
+) -> None:
+    server.script = [answer]
+    assert f"\n  cause: {cause}\n" in refusal(DiskError, server, tmp_path / "w.h5")
     assert len(server.asked) == 1
 
 
@@ -316,11 +254,11 @@ def test_redirects_on_this_machine_are_followed(server: Loopback, tmp_path: Path
 @pytest.mark.parametrize(
     ("target", "why"),
     [
-        ("file:///etc/passwd", "it is not of https"),
-        ("ftp://127.0.0.1/w.h5", "it is not of https"),
-        ("http://example.com/w.h5", "anybody on the way could change what http carries"),
-        ("http://127.0.0.1\\@example.com/w.h5", "it is not of https"),
-        ("http://me:secret@127.0.0.1/w.h5", "it holds a user's name; ~/.netrc is the place for that"),
+        ("file:///etc/passwd", "it is not an https address"),
+        ("ftp://127.0.0.1/w.h5", "it is not an https address"),
+        ("http://example.com/w.h5", "http can be changed on the way"),
+        ("http://127.0.0.1\\@example.com/w.h5", "it holds a user name; put that into ~/.netrc"),
+        ("http://me:secret@127.0.0.1/w.h5", "it holds a user name; put that into ~/.netrc"),
     ],
 )
 def test_a_redirect_elsewhere_is_refused_with_both_addresses(
@@ -328,29 +266,29 @@ def test_a_redirect_elsewhere_is_refused_with_both_addresses(
 ) -> None:
     server.script = [sending_on(target)]
     assert refusal(DiskError, server, tmp_path / "w.h5") == (
-        f"'URL' sends on to {target!r}, which is not followed: {why}\n  known: https://…, and http://… of this machine"
+        f"'URL' redirects to {target!r}, which torso does not follow: {why}\n"
+        "  known: https://…, and http://… to this machine"
     )
     assert len(server.asked) == 1
 
 
 def test_redirects_in_a_circle_end(server: Loopback, tmp_path: Path) -> None:
     server.script = [sending_on("/w.h5")] * 100
-    assert refusal(DiskError, server, tmp_path / "w.h5").startswith("'URL' sends on and on\n  cause: more than 10 redirects")
-    assert len(server.asked) == 10
+    assert "\n  cause: Exceeded 10 redirects." in refusal(DiskError, server, tmp_path / "w.h5")
+    assert len(server.asked) == 11
 
 
 def test_https_is_not_left_for_http(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import requests
 
-    def answer(session: requests.Session, address: str, **how: Any) -> requests.Response:
+    def answer(adapter: object, request: requests.PreparedRequest, **how: Any) -> requests.Response:
         response = requests.Response()
-        response.raw = io.BytesIO()
+        response.raw, response.request, response.url = io.BytesIO(), request, str(request.url)
         response.status_code, response.headers["Location"] = 302, server.url("/w.h5")
-        assert (address, how["allow_redirects"]) == ("https://example.com/w.h5", False)
         return response
 
-    monkeypatch.setattr(requests.Session, "get", answer)
-    with pytest.raises(DiskError, match="which is not followed: it leaves https"):
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", answer)
+    with pytest.raises(DiskError, match="which torso does not follow: it leaves https"):
         download("https://example.com/w.h5", tmp_path / "w.h5", promised=SHA256)
     assert server.asked == []
 
@@ -369,9 +307,9 @@ def test_addresses_of_downloads(address: str) -> None:
      "https://x/\nw", "http://127.1/w", "https://user@example.com/w"],
 )  # fmt: skip
 def test_no_addresses_of_downloads(address: str, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="is no address of a download"):
+    with pytest.raises(OptionError, match="cannot be downloaded"):
         check_address(address)
-    with pytest.raises(OptionError, match="is no address of a download"):
+    with pytest.raises(OptionError, match="cannot be downloaded"):
         download(address, tmp_path / "w.h5", promised={})
 
 
@@ -390,33 +328,9 @@ def test_offline_nobody_is_asked(
 def test_more_than_the_disk_can_hold_is_refused_before_it_comes(
     server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def huge(request: Request) -> None:
-        request.head(200, Content_Length=10**10)
-
-    server.script = [huge]
+    server.script = [lambda request: request.head(200, Content_Length=20 * 10**9)]
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 15 * 10**9}))
     assert "needs 20000.0 MB, and its disk has 15000.0 MB left" in refusal(DiskError, server, tmp_path / "w.h5")
-    server.script = [lambda request: request.head(200, Content_Length=10**12)]
-    assert "it is 1,000,000,000,000 bytes, and 68,719,476,736 are the most" in refusal(DiskError, server, tmp_path / "w.h5")
-
-
-@pytest.mark.parametrize("name", ["w.h5.partial", "w.h5.partial.json"])
-@pytest.mark.parametrize("link", [os.symlink, os.link])
-def test_a_planted_link_is_not_written_through(server: Loopback, tmp_path: Path, name: str, link: Any) -> None:
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    note = {"address": server.url("/w.h5"), "validator": '"one"', "total": len(DATA)}
-    (folder / "w.h5.partial").write_bytes(DATA[:10])
-    (folder / "w.h5.partial.json").write_text(json.dumps(note))
-    victim = tmp_path / "victim"
-    victim.write_bytes((folder / name).read_bytes())
-    before = victim.read_bytes()
-    (folder / name).unlink()
-    link(victim, folder / name)
-    get(server, folder / "w.h5")
-    assert victim.read_bytes() == before
-    assert (folder / "w.h5").read_bytes() == DATA
-    assert not (folder / "w.h5").is_symlink()
 
 
 RUN = "import sys; from pathlib import Path; from torso.files.download import download; import torso.files.download as d\n"
@@ -426,7 +340,7 @@ def test_a_killed_download_goes_on_in_the_next_run(server: Loopback, tmp_path: P
     server.script = [stalling(after=400_000)]
     code = f"{RUN}download({server.url('/w.h5')!r}, Path('w.h5'), promised={SHA256!r})"
     running = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
-    partial = tmp_path / "w.h5.partial"
+    partial = tmp_path / "w.h5.part"
     while running.poll() is None and not (partial.exists() and partial.stat().st_size >= 300_000):
         server.let_go.wait(0.01)
     running.send_signal(signal.SIGKILL)
@@ -436,10 +350,10 @@ def test_a_killed_download_goes_on_in_the_next_run(server: Loopback, tmp_path: P
     get(server, tmp_path / "w.h5")
     assert server.asked[-1][1]["Range"] == f"bytes={kept}-"
     assert (tmp_path / "w.h5").read_bytes() == DATA
-    assert names(tmp_path) == ["w.h5"]
+    assert not partial.exists()
 
 
-@pytest.mark.parametrize("limit", [0, 1000, 300_000])
+@pytest.mark.parametrize("limit", [0, 300_000])
 @pytest.mark.parametrize("promised", [SHA256, {}])
 @pytest.mark.parametrize("before", [None, b"old"])
 def test_a_full_disk_leaves_the_old_or_nothing(
@@ -483,7 +397,7 @@ print([os.waitpid(child, 0)[1] for child in children])
 def slowly(request: Request) -> None:
     """Well, in pieces."""
     data, start = request.server.files[request.path], request.start or 0
-    headers: dict[str, Any] = {"Content_Length": len(data) - start, "ETag": request.server.etag}
+    headers: dict[str, Any] = {"Content_Length": len(data) - start}
     if start:
         headers["Content_Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
     request.head(206 if start else 200, **headers)

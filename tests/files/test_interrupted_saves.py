@@ -361,7 +361,7 @@ def test_an_operation_that_fails_is_one_error_with_the_place_and_leaves_all_as_i
         if "at" not in found:
             break
         # it stood in its place by then: what is left of the old one could not be removed, or the folder not be synced
-        assert found["at"] in ("os.remove", "os.rmdir") or (action, found["at"]) == ("file", "fsync")
+        assert found["at"] in ("os.remove", "os.rmdir", "fsync")
         for name in left_beside(place):
             shutil.rmtree(place.parent / name)
     assert errors >= 5
@@ -417,7 +417,7 @@ def test_what_came_to_stand_there_meanwhile_is_not_replaced(
         else:
             come()
 
-    with pytest.raises(OutputExistsError, match="exists already"), staged_directory(place, force=force, ours=ours) as stage:
+    with pytest.raises(OutputExistsError, match="already exists"), staged_directory(place, force=force, ours=ours) as stage:
         save(stage)
     assert contents(place) == {mark: b"another's"}
     assert left_beside(place) == []
@@ -455,9 +455,9 @@ def test_a_working_directory_that_is_gone_is_an_error_that_says_so(tmp_path: Pat
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     said = (
-        "there is no telling where 'there' is\n"
-        "  cause: the working directory is gone\n"
-        "  fix: change to another folder, or name a whole path"
+        "'there' cannot be found\n"
+        "  cause: the working directory no longer exists\n"
+        "  fix: change to another folder, or use an absolute path"
     )
     for refused in (
         staged_directory(Path("there"), force=False, ours=ours).__enter__,
@@ -564,7 +564,7 @@ def test_savers_in_many_threads_leave_one_whole_result(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "there"]
 
 
-@pytest.mark.parametrize("step", range(7))
+@pytest.mark.parametrize("step", range(5))
 def test_an_interrupt_between_the_steps_of_a_swap_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -585,11 +585,11 @@ def test_an_interrupt_between_the_steps_of_a_swap_loses_nothing(
         patch.setattr(staging, "_exchange", lambda one, other: False)
         patch.setattr(os, "rename", interrupted(os.rename))
         with (
-            pytest.raises(KeyboardInterrupt) if step < 6 else nullcontext(),
+            pytest.raises(KeyboardInterrupt) if step < 4 else nullcontext(),
             staged_directory(place, force=True, ours=ours) as stage,
         ):
             fill(stage, "new")
-    assert contents(place) == {"mark": b"new" if step >= 5 else b"old"}
+    assert contents(place) == {"mark": b"new" if step >= 3 else b"old"}
     assert left_beside(place) == []
 
 
@@ -601,7 +601,6 @@ def test_of_two_that_were_moved_aside_the_later_is_put_back_and_the_other_goes_w
         fill(tmp_path / f".there.{number:016x}.old", text)
         time.sleep(0.02)  # more than one tick of the clock that stamps files
     fill(tmp_path / ".there.mine.old", "")
-    (tmp_path / ".there.mine.old" / "mark").rename(tmp_path / ".there.mine.old" / "photo")
     with pytest.raises(OutputExistsError):
         staged_directory(place, force=False, ours=ours).__enter__()
     assert contents(place) == {"mark": b"late"}
@@ -660,7 +659,7 @@ def test_a_folder_that_cannot_be_moved_says_what_to_do(tmp_path: Path, monkeypat
     assert str(caught.value) == (
         f"'{tmp_path}/there' could not be written\n"
         "  cause: Invalid cross-device link\n"
-        "  fix: name another folder: this one is part of another disk, or of a layer of a container's image"
+        "  fix: choose another folder: this one is on another disk, or in a layer of a container image"
     )
     assert contents(tmp_path) == {"there/mark": b"old"}
 

@@ -16,7 +16,7 @@ import torso.files.download as downloads
 from torso.contracts.hookspecs import hookimpl
 from torso.contracts.weights import WeightSource
 from torso.errors import DiskError, IntegrityError, Note, OptionError
-from torso.files.atomic import make_folder, set_aside
+from torso.files.atomic import make_folder, move_aside
 from torso.files.disk_errors import disk_error
 from torso.files.download import locked
 from torso.files.hashing import hash_of_open, open_file
@@ -92,12 +92,12 @@ def download(options: Options) -> Path:
         return place
     try:
         make_folder(place.parent)
-        with locked(place):
+        with locked(place) as exclusive:
             right = _is_right(place, options)  # another process may have brought it meanwhile
             if right is False:
-                set_aside(place)
+                move_aside(place)
             if not right:
-                downloads.download(address, place, promised=_promised(options))
+                downloads.download(address, place, promised=_promised(options), resume=exclusive)
     except DiskError as error:
         if not os.access(place.parent, os.W_OK | os.X_OK):
             other = [note for note in error.notes if note[0] != "fix"]

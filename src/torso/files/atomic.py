@@ -1,7 +1,7 @@
-"""What is written is staged beside its place and published by one rename.
+"""Write files and folders whole or not at all: stage them beside their place, sync them to the disk, rename them.
 
-What stood there before stays until then, and a failure leaves it untouched. A writer that is killed leaves its stage beside
-the place, as ``.NAME.….partial``; a later one removes it, once nothing in it has changed for a day.
+What was there before stays until then. A writer that is killed leaves its stage as ``.NAME.….partial``; a later writer of
+that place removes it once nothing in it has changed for a day.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -16,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from glob import escape
 from pathlib import Path
 from typing import Final
 
@@ -24,153 +24,127 @@ from torso.errors import DiskError, OutputExistsError
 from torso.files.disk_errors import absolute, disk_error, temporary_file_errors
 
 _A_DAY: Final = 24 * 60 * 60
+_SCRATCH: Final = "torso-scratch-"
 _NO_SYNC_OF_FOLDERS: Final = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES, errno.EISDIR)
-_EXCHANGES: Final = {"linux": ("renameat2", -100), "darwin": ("renameatx_np", -2)}  # each with its AT_FDCWD
-_EXCHANGE: Final = 2  # RENAME_EXCHANGE of renameat2(2), RENAME_SWAP of renameatx_np(2)
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
-_NO_LINKS_HERE: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 def refuse_existing(
     place: Path, *, force: bool, ours: Callable[[Path], bool], kind: str = "a backbone that torso saved"
 ) -> None:
-    """Refuse to write where something stands that would be lost.
+    """Refuse to write a folder where something would be lost.
 
     Args:
-        place: Where a directory is to be published.
-        force: The user agreed to replace an earlier result there.
-        ours: Whether a folder is an earlier result and nothing else; what is not is never replaced.
-        kind: What an earlier result is called.
+        place: Where the folder is to be published.
+        force: Whether an earlier result may be replaced.
+        ours: Whether a folder is an earlier result and nothing else; nothing else is ever replaced.
+        kind: What messages call an earlier result.
 
     Raises:
-        OutputExistsError: Something stands there, and it may not be replaced.
+        OutputExistsError: Something exists there that may not be replaced.
     """
     if not os.path.lexists(place):
         return
-    replaceable = place.is_dir() and not place.is_symlink() and ours(place)
-    if replaceable and force:
-        return
-    if replaceable:
+    if not (place.is_dir() and not place.is_symlink() and ours(place)):
         raise OutputExistsError(
-            f"{str(place)!r} exists already",
-            notes=[("fix", "name another folder, or replace it with --force (Python: force=True)")],
+            f"{str(place)!r} already exists, and it is not {kind}, or holds other files too",
+            notes=[("fix", "choose another folder; --force replaces only what torso wrote")],
         )
-    raise OutputExistsError(
-        f"{str(place)!r} exists already, and it is not {kind}, or not that alone",
-        notes=[("fix", "name another folder; torso does not replace this one, with --force neither")],
-    )
+    if not force:
+        raise OutputExistsError(
+            f"{str(place)!r} already exists",
+            notes=[("fix", "choose another folder, or replace it with --force (Python: force=True)")],
+        )
+
+
+def refuse_existing_file(place: Path, *, force: bool) -> None:
+    """Refuse to write a file where something would be lost; ``force`` replaces files, but no folders and no links.
+
+    Raises:
+        OutputExistsError: Something exists there that may not be replaced.
+    """
+    if not os.path.lexists(place) or (force and place.is_file() and not place.is_symlink()):
+        return
+    fix = "choose another file name" + ("" if force else ", or replace it with --force")
+    raise OutputExistsError(f"{str(place)!r} already exists", notes=[("fix", fix)])
 
 
 @contextmanager
 def staged_directory(
     place: Path, *, force: bool, ours: Callable[[Path], bool], kind: str = "a backbone that torso saved"
 ) -> Iterator[Path]:
-    """Write a directory that appears at its place whole, or not at all.
+    """Yield an empty folder to fill; it becomes ``place`` when the block ends without an error.
 
-    Args:
-        place: Where it will be; its parents are made.
-        force: Replace an earlier result there.
-        ours: Whether a folder is an earlier result and nothing else.
-        kind: What an earlier result is called.
-
-    Yields:
-        An empty directory on the same disk, to be filled.
+    Missing parents are made. The arguments are those of :func:`refuse_existing`.
 
     Raises:
-        OutputExistsError: Something stands there that may not be replaced.
-        DiskError: The disk refused, filled up or failed; what stood there before is untouched.
+        OutputExistsError: Something exists there that may not be replaced.
+        DiskError: The disk refused, filled up or failed; what was there before is untouched.
     """
-    spot = absolute(place)  # whatever becomes the working directory meanwhile
-    _settle(spot, ours)
+    spot = absolute(place)  # the working directory may change meanwhile
+    put_back_old(spot)
     refuse_existing(place, force=force, ours=ours, kind=kind)
-    remove_leftovers(spot)
-    made: list[Path] = []
-    stage = _beside(spot)
-    published = False
+    missing = [folder for folder in spot.parents if not folder.exists()]
     try:
-        _make_parents(spot, made)
-        stage.mkdir()
-        yield stage
-        _sync_tree(stage)
-        while not published:
-            refuse_existing(spot, force=force, ours=ours, kind=kind)  # what came to stand there meanwhile
-            published = _publish(stage, spot)
-    except OSError as error:
-        if isinstance(error, (DiskError, OutputExistsError)):
-            raise
-        raise disk_error(f"{str(place)!r} could not be written", error) from error
+        with _stage_beside(place, spot) as stage:
+            if missing:
+                make_folder(spot.parent)
+            stage.mkdir()  # not mkdtemp: the folder shall have the mode that the user's umask gives
+            yield stage
+            _sync_tree(stage)
+            _publish(stage, spot, lambda: refuse_existing(spot, force=force, ours=ours, kind=kind))
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        if not published:
-            for folder in reversed(made):
-                _remove_if_empty(folder)
-
-
-def refuse_existing_file(place: Path, *, force: bool) -> None:
-    """Refuse to write a file where something stands that would be lost.
-
-    Args:
-        place: Where a file is to be published.
-        force: The user agreed to replace a file there; anything else than a file is never replaced.
-
-    Raises:
-        OutputExistsError: Something stands there, and it may not be replaced.
-    """
-    if not os.path.lexists(place) or (force and place.is_file() and not place.is_symlink()):
-        return
-    fix = "name another file" + ("" if force else ", or replace it with --force")
-    raise OutputExistsError(f"{str(place)!r} exists already", notes=[("fix", fix)])
+        for folder in missing:
+            with suppress(OSError):  # it is not empty, or was never made
+                folder.rmdir()
 
 
 @contextmanager
 def staged_file(place: Path, *, force: bool) -> Iterator[Path]:
-    """Write a file that appears at its place whole, or not at all.
-
-    Args:
-        place: Where it will be; its folder must be there.
-        force: Replace a file there.
-
-    Yields:
-        A path on the same disk with the same suffix, to be written.
+    """Yield a path to write, with the same suffix; it becomes ``place`` when the block ends without an error.
 
     Raises:
-        OutputExistsError: Something stands there that may not be replaced.
-        DiskError: The disk refused, filled up or failed; what stood there before is untouched.
+        OutputExistsError: Something exists there that may not be replaced.
+        DiskError: The disk refused, filled up or failed; what was there before is untouched.
     """
     spot = absolute(place)
     refuse_existing_file(place, force=force)
-    remove_leftovers(spot)
-    folder = _beside(spot)
-    try:
+    with _stage_beside(place, spot) as folder:
         folder.mkdir(0o700)
         stage = folder / f"stage{place.suffix}"
         yield stage
         _sync_tree(folder)
-        if force:
-            os.replace(stage, spot)
-        else:
-            _link(stage, spot)
-        with suppress(OSError):  # it is there, and whole
-            _sync_folder(spot.parent)
-    except FileExistsError as error:
-        raise OutputExistsError(f"{str(place)!r} exists already") from error
+        refuse_existing_file(spot, force=force)  # something may have come there meanwhile
+        os.replace(stage, spot)
+        with suppress(OSError):  # the file is there, and whole
+            _sync(spot.parent)
+
+
+@contextmanager
+def _stage_beside(place: Path, spot: Path) -> Iterator[Path]:
+    """A path beside a place, removed afterwards; errors of the operating system name the place."""
+    remove_leftovers(spot)
+    stage = spot.with_name(f".{spot.name}.{secrets.token_hex(8)}.partial")
+    try:
+        yield stage
+    except (DiskError, OutputExistsError):
+        raise
     except OSError as error:
-        if isinstance(error, (DiskError, OutputExistsError)):
-            raise
         raise disk_error(f"{str(place)!r} could not be written", error) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """A temporary directory that is gone afterwards.
+    """Yield a temporary folder, removed afterwards; what killed runs left is removed after a day.
 
     Raises:
-        DiskError: There is no place for one.
+        DiskError: No temporary folder could be made.
     """
     with temporary_file_errors():
-        folder = Path(tempfile.mkdtemp(prefix="torso-"))
+        folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+    _remove_old(folder.parent, re.compile(re.escape(_SCRATCH) + r"\w+"))
     try:
         yield folder
     finally:
@@ -178,7 +152,7 @@ def scratch_directory() -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are not there yet.
+    """Make a folder and its parents, where they do not exist yet.
 
     Raises:
         DiskError: One of them could not be made.
@@ -189,11 +163,11 @@ def make_folder(folder: Path) -> None:
         raise disk_error(f"{str(folder)!r} could not be made", error) from error
 
 
-def set_aside(place: Path) -> Path:
-    """Move what stands at a place to ``NAME.rejected``, where it is kept until the next that is; returns where that is.
+def move_aside(place: Path) -> Path:
+    """Rename a file to ``NAME.rejected``, replacing an earlier one of that name; returns the new path.
 
     Raises:
-        DiskError: It could not be moved.
+        DiskError: It could not be renamed.
     """
     aside = place.with_name(place.name + ".rejected")
     try:
@@ -205,141 +179,90 @@ def set_aside(place: Path) -> Path:
 
 
 def remove_leftovers(place: Path) -> None:
-    """Remove what writers left beside a place that were killed, once nothing in it has changed for a day."""
-    for folder in _left_beside(place, "partial"):
-        with suppress(OSError):
-            latest = max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
-            if latest < time.time() - _A_DAY and not folder.is_symlink():
-                shutil.rmtree(folder, ignore_errors=True)
+    """Remove what killed writers of a place left beside it, once nothing in it has changed for a day."""
+    _remove_old(place.parent, _leftover(place, "(partial|old)"))
 
 
-def _beside(place: Path) -> Path:
-    """A name for a stage that nobody else has."""
-    return place.with_name(f".{place.name}.{secrets.token_hex(8)}.partial")
+def put_back_old(place: Path) -> None:
+    """Undo half a replacement: a writer was killed after it moved the old folder aside, before the new one was there.
 
-
-def _left_beside(place: Path, suffix: str) -> list[Path]:
-    return list(place.parent.glob(f".{escape(place.name)}.*.{suffix}"))
-
-
-def _settle(place: Path, ours: Callable[[Path], bool]) -> None:
-    """Give a place back what a writer had moved aside that was killed before the new one stood there.
-
-    It can happen where directories cannot be swapped in one step, as on NFS; see :func:`_swap`.
+    It happens only where two folders cannot be exchanged in one step, as on NFS. Call it before a read or a write.
     """
-    aside = sorted(filter(ours, _left_beside(place, "old")), key=lambda folder: folder.lstat().st_ctime)
-    with suppress(OSError):  # another process did it
-        if aside and not os.path.lexists(place):
-            os.rename(aside.pop(), place)
-        for folder in aside:  # the new one did stand there
-            if folder.lstat().st_ctime < time.time() - _A_DAY:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _make_parents(place: Path, made: list[Path]) -> None:
-    """Make the folders above a place, and add each that is new to the list, the outermost first."""
-    try:
-        for folder in reversed([folder for folder in place.parents if not folder.exists()]):
-            with suppress(FileExistsError):  # another process did it
-                folder.mkdir()
-                made.append(folder)
-        if not place.parent.is_dir():
-            place.parent.mkdir()  # which says what is in the way
-    except OSError as error:
-        raise disk_error(f"{str(place.parent)!r} could not be made", error) from error
-
-
-def _remove_if_empty(folder: Path) -> None:
-    """Remove a folder if it is empty."""
-    try:
-        folder.rmdir()
-    except OSError:
+    if os.path.lexists(place):
         return
+    with suppress(OSError):  # another process did it, or the disk is read-only
+        aside = [path for path in place.parent.iterdir() if _leftover(place, "old").fullmatch(path.name)]
+        os.rename(max(aside, key=lambda path: path.lstat().st_ctime), place) if aside else None
+
+
+def _leftover(place: Path, suffix: str) -> re.Pattern[str]:
+    return re.compile(rf"\.{re.escape(place.name)}\.[0-9a-f]{{16}}\.{suffix}")
+
+
+def _remove_old(parent: Path, name: re.Pattern[str]) -> None:
+    """Remove the folders of such a name in which nothing has changed for a day."""
+    with suppress(OSError):
+        for folder in filter(lambda path: name.fullmatch(path.name), parent.iterdir()):
+            with suppress(OSError):
+                # A rename changes the ctime alone: by it an .old is known to be moved aside just now.
+                latest = [folder.lstat().st_ctime] if folder.suffix == ".old" else []
+                latest += [path.lstat().st_mtime for path in (folder, *folder.rglob("*"))]
+                if max(latest) < time.time() - _A_DAY and not folder.is_symlink():
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sync_tree(folder: Path) -> None:
-    """Have a folder with all that is in it on the disk, and not in the system's memory alone."""
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            _sync_folder(path)
-        elif path.is_file():
+    """Have a folder and all that is in it written to the disk."""
+    for path in (*folder.rglob("*"), folder):
+        if path.is_dir() or path.is_file():
             _sync(path)
-    _sync_folder(folder)
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    """The same for the names in it, where the system knows how; some network disks do not."""
-    try:
-        _sync(folder)
-    except OSError as error:
-        if error.errno not in _NO_SYNC_OF_FOLDERS:
-            raise
-
-
-def _publish(stage: Path, place: Path) -> bool:
-    """Put the staged directory in its place; an earlier one is where the stage was then.
-
-    Where that fails, all is as it was; False where something came to stand there in this instant.
-    """
-    exists = os.path.lexists(place)
-    if not exists:
+        handle = os.open(path, os.O_RDONLY)
         try:
-            os.rename(stage, place)
-        except OSError as error:
-            if error.errno in _TAKEN and os.path.lexists(place):
-                return False
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in _NO_SYNC_OF_FOLDERS):  # some network disks cannot
             raise
-    elif not _exchange(stage, place):
-        _swap(stage, place)
-    try:
-        _sync_folder(place.parent)
-    except BaseException:
-        if not exists:
-            os.rename(place, stage)
-        elif not _exchange(stage, place):
-            _swap(stage, place)
-        raise
-    return True
+
+
+def _publish(stage: Path, place: Path, refuse: Callable[[], None]) -> None:
+    """Rename the stage to its place; what stood there is removed, or moved to the stage's path."""
+    while True:
+        refuse()
+        try:
+            if not os.path.lexists(place):
+                os.rename(stage, place)
+            elif not _exchange(stage, place):
+                _replace_in_two_steps(stage, place)
+            break
+        except OSError as error:
+            if error.errno not in _TAKEN or not os.path.lexists(place):
+                raise  # otherwise another writer came first: look again
+    with suppress(OSError):  # the folder is there, and whole
+        _sync(place.parent)
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap two directories in one step where the system can: Linux and macOS, on most file systems."""
-    name, current_folder = _EXCHANGES.get(sys.platform, ("", 0))
+    """Exchange two folders in one step, where the system can: Linux and macOS, on most file systems."""
+    # renameat2(2) with RENAME_EXCHANGE, renameatx_np(2) with RENAME_SWAP: both flags are 2; the numbers are AT_FDCWD.
+    name, here = {"linux": ("renameat2", -100), "darwin": ("renameatx_np", -2)}.get(sys.platform, ("", 0))
     rename = getattr(ctypes.CDLL(None, use_errno=True), name, None) if name else None
-    if rename is None:
-        return False
-    return bool(rename(current_folder, os.fsencode(one), current_folder, os.fsencode(other), _EXCHANGE) == 0)
+    return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), 2) == 0
 
 
-def _swap(stage: Path, place: Path) -> None:
-    """Swap two directories step by step. For a writer that is killed between them, :func:`_settle` puts the old one back."""
-    aside = stage.with_suffix(".old")
+def _replace_in_two_steps(stage: Path, place: Path) -> None:
+    """Move the old folder aside, and the new one to its place; a kill in between is mended by :func:`put_back_old`."""
+    old = stage.with_suffix(".old")
     try:
-        os.rename(place, aside)
+        os.rename(place, old)
         os.rename(stage, place)
-        os.rename(aside, stage)
-    except BaseException:
-        if os.path.lexists(aside):
-            if os.path.lexists(place):
-                os.rename(place, stage)
-            os.rename(aside, place)
-        raise
-
-
-def _link(stage: Path, place: Path) -> None:
-    """Give a file its name, unless it is taken by now."""
-    try:
-        os.link(stage, place)  # unlike a rename, it never replaces what came to stand there meanwhile
-    except OSError as error:
-        if error.errno not in _NO_LINKS_HERE:
-            raise
-        refuse_existing_file(place, force=False)
-        os.rename(stage, place)
+    finally:
+        if os.path.lexists(place):
+            shutil.rmtree(old, ignore_errors=True)
+        elif os.path.lexists(old):
+            os.rename(old, place)

@@ -1,6 +1,6 @@
-"""Downloads over HTTP: a file comes to its place whole and verified, or an error says why not.
+"""Download a file over HTTPS: it comes to its place whole and verified, or an error says why not.
 
-Only ``https`` is spoken, and ``http`` with this machine itself. Every redirect is held to the same.
+Plain ``http`` is allowed to this machine only. Every redirect is held to the same.
 """
 
 from __future__ import annotations
@@ -14,56 +14,38 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from torso.errors import DiskError, IntegrityError, Note, OptionError
-from torso.files.atomic import remove_leftovers, staged_file
+from torso.files.atomic import staged_file
 from torso.files.disk_errors import disk_error, require_space
 from torso.files.hashing import hash_of
-from torso.files.part_file import Part
 
 if TYPE_CHECKING:
-    from requests import Response
+    from requests import Response, Session
 
 CONNECT_SECONDS = 15.0
-"""How long a server may take to answer the call."""
-
-READ_SECONDS = 30.0
-"""How long it may then be silent."""
-
-ATTEMPTS = 4
-"""How many connections one download may take."""
-
-PAUSE_SECONDS = 1.0
-"""Before a second connection; twice that before a third."""
-
-REDIRECTS: Final = 10
-MOST_BYTES: Final = 2**36
-"""64 GiB: forty times the greatest weights that Keras publishes."""
+READ_SECONDS = 30.0  # how long a server may be silent
+ATTEMPTS = 4  # connections for one download
+PAUSE_SECONDS = 1.0  # before the second connection; twice that before the third
+MOST_BYTES: Final = 2**36  # 64 GiB: forty times the largest weights that Keras publishes
 
 _CHUNK: Final = 1 << 16
-_ADDRESS = re.compile(r"(?i:https?)://[\w.~:/?#\[\]@!$&'()*+,;=%-]+", re.ASCII)
-_OFFLINE_FIX: Final[Note] = (
-    "fix",
-    "run `torso fetch` on a machine with a connection, or name a local file with weights: {file: PATH}",
-)
+_NO_LOCKS_HERE: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+_KNOWN: Final[Note] = ("known", "https://…, and http://… to this machine")
 _Listener = Callable[[str], None]
 _listener: ContextVar[_Listener] = ContextVar("_listener", default=lambda text: None)
 
 
-class _BrokenOff(Exception):
-    """A connection ended before its time; another one can go on."""
-
-
 def is_offline() -> bool:
-    """Whether the user forbids to connect: ``TORSO_OFFLINE`` is set, and not to 0."""
+    """Whether ``TORSO_OFFLINE`` forbids connections: it is set, and not to 0."""
     return os.environ.get("TORSO_OFFLINE", "") not in ("", "0")
 
 
 @contextmanager
 def progress_to(listener: _Listener) -> Iterator[None]:
-    """Have downloads tell how far they are, a few words at a time."""
+    """Send the progress of downloads to a listener, as short texts."""
     token = _listener.set(listener)
     try:
         yield
@@ -71,252 +53,9 @@ def progress_to(listener: _Listener) -> Iterator[None]:
         _listener.reset(token)
 
 
-def check_address(address: str) -> None:
-    """Accept ``https://…``, and ``http://…`` of this machine.
-
-    Raises:
-        OptionError: It is anything else, or it holds a password.
-    """
-    fault = _fault(address)
-    if fault is not None:
-        raise OptionError(f"{address!r} is no address of a download: {fault}", notes=[_KNOWN])
-
-
-def refuse_offline(address: str, place: Path) -> None:
-    """Refuse to connect where the user forbids it.
-
-    Raises:
-        DiskError: ``TORSO_OFFLINE`` is set.
-    """
-    if is_offline():
-        raise DiskError(
-            f"{address!r} is not in the cache, and TORSO_OFFLINE forbids to download it",
-            notes=[("cause", f"there is no {str(place)!r}"), _OFFLINE_FIX],
-        )
-
-
-def download(address: str, place: Path, *, promised: Mapping[str, str]) -> None:
-    """Bring a file to its place, in a folder that is there.
-
-    It is whole before it stands at its place: as long as the server said, and of the hashes that were promised. What a
-    broken download brought is kept in ``NAME.partial`` for the next one where a hash can tell whether it is right.
-
-    Args:
-        address: Where it is published.
-        place: Where it goes; a file there is replaced.
-        promised: Hashes in hex by algorithm; empty where none is known.
-
-    Raises:
-        OptionError: This is no address that may be asked.
-        DiskError: It could not be downloaded or written.
-        IntegrityError: The bytes that came are not the ones that were promised.
-    """
-    check_address(address)
-    refuse_offline(address, place)
-    remove_leftovers(place)
-    if promised and _download_on(address, place, promised):
-        return
-    with staged_file(place, force=True) as stage:
-        with Part(stage, keep=False) as part:
-            _fill(part, address, any_length=bool(promised), copies=1)
-        _require(address, promised, {name: hash_of(stage, name) for name in promised})
-
-
-def _download_on(address: str, place: Path, promised: Mapping[str, str]) -> bool:
-    """Go on from what an earlier run kept; False where that led to wrong bytes, and may itself be at fault."""
-    with Part(place.with_name(place.name + ".partial"), keep=True) as part:
-        kept = part.size > 0 and part.note.get("address") == address
-        _fill(part, address, any_length=True, copies=2)
-        try:
-            with staged_file(place, force=True) as stage:  # a copy: others may have the part open, and this is published
-                _require(address, promised, part.copy(stage, promised))
-        except IntegrityError:
-            part.discard()
-            if kept:
-                return False
-            raise
-        part.discard()
-        return True
-
-
-def _require(address: str, promised: Mapping[str, str], found: Mapping[str, str]) -> None:
-    wrong = [name for name in promised if found[name] != promised[name].lower()]
-    if wrong:
-        notes = [
-            (f"{name} {word}", says[name]) for name in wrong for word, says in (("expected", promised), ("found", found))
-        ]
-        raise IntegrityError(
-            f"the download of {address!r} is not the published file",
-            notes=[*notes, ("fix", "correct the hash if the file was meant to change; nothing was kept of it")],
-        )
-
-
-def _fill(part: Part, address: str, *, any_length: bool, copies: int) -> None:
-    """Bring the whole of the file into the part, over several connections where they break off.
-
-    Args:
-        part: What is there of it; what is the front of something else is begun again.
-        address: Where it is published.
-        any_length: Whether a server may leave open how long it is.
-        copies: How many times its size the disk must have room for.
-    """
-    import requests
-    from urllib3.exceptions import HTTPError, TimeoutError as Silence
-
-    if part.note.get("address") != address or not isinstance(part.note.get("total"), int | None):
-        part.restart({})
-    for attempt in range(1, ATTEMPTS + 1):
-        if part.size and part.size == part.note.get("total"):
-            return
-        try:
-            with _answer(part, address) as response:
-                _check_answer(part, address, response, any_length=any_length, copies=copies)
-                _take(part, address, response)
-                return
-        except (requests.Timeout, Silence) as error:
-            seconds = CONNECT_SECONDS if isinstance(error, requests.ConnectTimeout) else READ_SECONDS
-            raise _failed(part, address, f"the server was silent for {seconds:g} seconds") from error
-        except (_BrokenOff, requests.RequestException, HTTPError) as error:
-            if attempt == ATTEMPTS or not part.note:  # nobody has answered yet
-                raise _failed(part, address, _first_line(error)) from error
-        time.sleep(PAUSE_SECONDS * attempt)
-
-
-def _answer(part: Part, address: str) -> Response:
-    """The server's answer, after all redirects; each is checked before it is followed."""
-    import requests
-
-    headers = {"Accept-Encoding": "identity", "User-Agent": "torso"}
-    if part.size and part.note.get("validator"):
-        headers |= {"Range": f"bytes={part.size}-", "If-Range": str(part.note["validator"])}
-    hop = address
-    for _ in range(REDIRECTS):
-        with requests.Session() as session:  # one for each hop: a connection that is kept may be closed already
-            session.trust_env = hop.lower().startswith("https:")  # a proxy is not this machine itself
-            seconds = (CONNECT_SECONDS, READ_SECONDS)
-            response = session.get(hop, headers=headers, stream=True, allow_redirects=False, timeout=seconds)
-        if not response.is_redirect:
-            return response
-        response.close()
-        target = urljoin(hop, response.headers["Location"])
-        fault = _fault(target)
-        if fault is None and hop.lower().startswith("https:") and not target.lower().startswith("https:"):
-            fault = "it leaves https"
-        if fault is not None:
-            fact = f"{address!r} sends on to {target!r}, which is not followed: {fault}"
-            raise DiskError(fact, notes=[_KNOWN])
-        hop = target
-    raise DiskError(
-        f"{address!r} sends on and on", notes=[("cause", f"more than {REDIRECTS} redirects, at last to {hop!r}")]
-    )
-
-
-def _check_answer(part: Part, address: str, response: Response, *, any_length: bool, copies: int) -> None:
-    """Make sure that what comes is the rest of the part, or begin the part again for what comes."""
-    headers, status = response.headers, response.status_code
-    if status not in (200, 206, 416):
-        raise _failed(part, address, f"the server says {status} {response.reason}".rstrip())
-    if headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
-        raise _failed(part, address, f"the server sends it as {headers['Content-Encoding']!r}, and was asked not to")
-    if status != 200 and not (status == 206 and _goes_on(part, response)):
-        part.restart({"address": address})
-        raise _BrokenOff("the server sends another part than it was asked for")
-    if status == 200:
-        length = headers.get("Content-Length", "")
-        total = int(length) if length.isdecimal() else None
-        ends_by_itself = total is not None or headers.get("Transfer-Encoding", "").lower() == "chunked"
-        if not (ends_by_itself or any_length):
-            raise _failed(part, address, "the server does not say how long it is, and no hash of it is known")
-        part.restart({"address": address, "validator": _validator(headers), "total": total})
-    if (part.note.get("total") or 0) > MOST_BYTES:
-        raise _failed(part, address, f"it is {part.note['total']:,} bytes, and {MOST_BYTES:,} are the most")
-    require_space(part.path.parent, (part.note.get("total") or 0) * copies - part.size)
-
-
-def _goes_on(part: Part, response: Response) -> bool:
-    """Whether an answer is exactly the rest of the part."""
-    said = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
-    if said is None or not part.size:
-        return False
-    first, last, total = map(int, said.groups())
-    same = _validator(response.headers) in (None, part.note.get("validator"))
-    return same and first == part.size and last == total - 1 and total == (part.note.get("total") or total)
-
-
-def _validator(headers: Mapping[str, str]) -> str | None:
-    """What tells this state of the file from a later one, fit for ``If-Range``: a strong ETag, or else its date."""
-    tag = headers.get("ETag", "")
-    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
-
-
-def _take(part: Part, address: str, response: Response) -> None:
-    """Write the body to the part, to its very end."""
-    total = part.note.get("total")
-    tenth = None
-    for chunk in iter(lambda: response.raw.read(_CHUNK, decode_content=False), b""):
-        part.write(chunk)
-        if part.size > (total or MOST_BYTES):
-            size = part.size
-            part.restart({"address": address})
-            raise _BrokenOff(f"the server said {total or MOST_BYTES:,} bytes, and sends {size:,} or more")
-        if tenth != (tenth := 10 * part.size // (total or 10**8)):
-            of = f" of {total / 1e6:.1f}" if total else ""
-            _listener.get()(f"downloading {urlsplit(address).path.rsplit('/', 1)[-1]}: {part.size / 1e6:.1f}{of} MB")
-    if total is not None and part.size < total:
-        raise _BrokenOff("the connection broke off")
-
-
-def _failed(part: Part, address: str, cause: str) -> DiskError:
-    total = part.note.get("total")
-    notes: list[Note] = [("cause", cause)]
-    if part.size:
-        notes.append(("came", f"{part.size:,} of {total:,} bytes" if total else f"{part.size:,} bytes"))
-    again = "try again, which goes on from there" if part.size and part.kept and part.note.get("validator") else "try again"
-    notes.append(("fix", f"{again}; or name a local file with weights: {{file: PATH}}, or write weights: none"))
-    return DiskError(f"{address!r} could not be downloaded", notes=notes)
-
-
-def _first_line(error: Exception) -> str:
-    """What urllib3 says at the root of an error, which requests wraps twice."""
-    inner = error.args[0] if error.args else error
-    reason = getattr(inner, "reason", inner)
-    return str(reason).split("\n")[0] or type(error).__name__
-
-
-_KNOWN: Final[Note] = ("known", "https://…, and http://… of this machine")
-
-
-def _fault(address: str) -> str | None:
-    """Why an address is not asked, or None."""
-    if not _ADDRESS.fullmatch(address):
-        return "it is not of https"
-    try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname or "", parts.port  # which is checked only when it is read
-    except ValueError as error:
-        return str(error)
-    if not host:
-        return "it names no host"
-    if parts.username is not None:
-        return "it holds a user's name; ~/.netrc is the place for that"
-    if parts.scheme == "http" and not _is_loopback(host):
-        return "anybody on the way could change what http carries"
-    return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-_NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-
-
 @contextmanager
-def locked(place: Path) -> Iterator[None]:
-    """Hold the lock beside a place; wait for it as long as another process does.
+def locked(place: Path) -> Iterator[bool]:
+    """Hold the lock beside a place, and wait for it; yields False where the disk has no locks.
 
     Raises:
         DiskError: The folder cannot be written.
@@ -330,6 +69,189 @@ def locked(place: Path) -> Iterator[None]:
         if error.errno not in _NO_LOCKS_HERE:
             raise disk_error(f"{str(place.parent)!r} cannot be written", error) from error
     try:
-        yield
+        yield lock.is_locked
     finally:
         lock.release()
+
+
+def check_address(address: str) -> None:
+    """Accept ``https://…``, and ``http://…`` to this machine; an OptionError for anything else."""
+    fault = _fault(address)
+    if fault is not None:
+        raise OptionError(f"{address!r} cannot be downloaded: {fault}", notes=[_KNOWN])
+
+
+def refuse_offline(address: str, place: Path) -> None:
+    """Raise a DiskError if ``TORSO_OFFLINE`` forbids the download."""
+    if is_offline():
+        fix = "run `torso fetch` on a machine with a connection, or name a local file with weights: {file: PATH}"
+        raise DiskError(
+            f"{address!r} is not in the cache, and TORSO_OFFLINE forbids to download it",
+            notes=[("cause", f"there is no {str(place)!r}"), ("fix", fix)],
+        )
+
+
+def download(address: str, place: Path, *, promised: Mapping[str, str], resume: bool = True) -> None:
+    """Download a file to its place, in an existing folder; a file there is replaced.
+
+    Args:
+        address: Its URL.
+        place: Where it goes.
+        promised: Hashes in hex by algorithm; empty where none is known.
+        resume: Keep what came as ``NAME.part`` for the next run; only where hashes can tell whether it is right, and
+            while no other process downloads to this place (see :func:`locked`).
+
+    Raises:
+        OptionError: This is no address to download from.
+        DiskError: It could not be downloaded or written.
+        IntegrityError: The file does not have the promised hashes.
+    """
+    check_address(address)
+    refuse_offline(address, place)
+    resume = resume and bool(promised)
+    with staged_file(place, force=True) as stage:
+        part = place.with_name(f"{place.name}.part") if resume else stage
+        continued = _fill(part, address, hashed=bool(promised), resume=resume)
+        if continued and _mismatches(part, promised):  # what was there may be of another file: begin anew
+            _fill(part, address, hashed=True, resume=False)
+        if mismatches := _mismatches(part, promised):
+            part.unlink()
+            fix = "correct the hash if the file was meant to change; the download was deleted"
+            fact = f"the download of {address!r} is not the published file"
+            raise IntegrityError(fact, notes=[*mismatches, ("fix", fix)])
+        os.replace(part, stage)
+
+
+def _mismatches(path: Path, promised: Mapping[str, str]) -> list[Note]:
+    found = {name: hash_of(path, name) for name in promised}
+    wrong = [name for name in promised if found[name] != promised[name].lower()]
+    return [(f"{name} {word}", of[name]) for name in wrong for word, of in (("expected", promised), ("found", found))]
+
+
+def _fill(part: Path, address: str, *, hashed: bool, resume: bool) -> bool:
+    """Download into a file, over several connections where they break off; returns whether it continued older bytes."""
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    answered = continued = False
+    for attempt in range(1, ATTEMPTS + 1):
+        have = part.stat().st_size if resume and part.exists() else 0
+        headers = {"Accept-Encoding": "identity", "User-Agent": "torso"} | ({"Range": f"bytes={have}-"} if have else {})
+        try:
+            with (
+                _session(address) as session,
+                session.get(address, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response,
+            ):
+                answered = True
+                if have and response.status_code == 416:  # there is no more: the hash tells whether it is whole
+                    return True
+                if response.status_code != 206:
+                    have = 0  # the server sends the whole file, which replaces what is there
+                continued = continued or have > 0
+                total = _checked_length(part, address, response, have, hashed=hashed)
+                _write(part, response, have, total)
+            if total in (None, part.stat().st_size):
+                return continued
+            cause = "the connection broke off"
+        except (requests.RequestException, HTTPError) as error:
+            cause = _first_line(error)
+            if "timed out" in cause:
+                cause, answered = f"the server was silent for {READ_SECONDS:g} seconds", False
+        if attempt == ATTEMPTS or not answered:
+            raise _failed(address, cause, part, kept=resume)
+        time.sleep(PAUSE_SECONDS * attempt)
+    raise AssertionError("unreachable")
+
+
+def _session(address: str) -> Session:
+    """A session that follows redirects to addresses that :func:`check_address` accepts."""
+    import requests
+
+    def check_redirect(response: Response, **_: Any) -> None:
+        if response.is_redirect:
+            target = urljoin(response.url, response.headers["Location"])
+            fault = _fault(target)
+            if response.url.startswith("https:") and not target.lower().startswith("https:"):
+                fault = fault or "it leaves https"
+            if fault is not None:
+                response.close()
+                fact = f"{address!r} redirects to {target!r}, which torso does not follow: {fault}"
+                raise DiskError(fact, notes=[_KNOWN])
+
+    session = requests.Session()
+    session.max_redirects = 10
+    session.trust_env = address.lower().startswith("https:")  # no proxy for this machine itself
+    session.hooks["response"] = [check_redirect]  # requests calls it before it follows
+    return session
+
+
+def _checked_length(part: Path, address: str, response: Response, have: int, *, hashed: bool) -> int | None:
+    """How long the file will be, if the server says so; a DiskError if this answer is not the file, or too long."""
+    headers, status, cause = response.headers, response.status_code, None
+    length = headers.get("Content-Length", "")
+    total = have + int(length) if length.isdecimal() else None
+    if status != (206 if have else 200):
+        cause = f"the server answered {status} {response.reason}".rstrip()
+    elif headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
+        cause = f"the server sends it as {headers['Content-Encoding']!r}, which torso did not ask for"
+    elif total is None and headers.get("Transfer-Encoding", "").lower() != "chunked" and not hashed:
+        cause = "the server does not say how long the file is, and no hash of it is known"
+    elif (total or 0) > MOST_BYTES:
+        cause = f"it is {total:,} bytes, and torso downloads {MOST_BYTES:,} at most"
+    if cause:
+        raise _failed(address, cause, part)
+    require_space(part.parent, (total or 0) - have)
+    return total
+
+
+def _write(part: Path, response: Response, have: int, total: int | None) -> None:
+    """Write the body to the file, after the bytes that are there."""
+    name = urlsplit(response.url).path.rsplit("/", 1)[-1]
+    of, tenth = f" of {total / 1e6:.1f}" if total else "", None
+    with part.open("ab" if have else "wb") as file:
+        # Not iter_content(): it drops the last bytes before a connection breaks off.
+        for chunk in iter(lambda: response.raw.read(_CHUNK, decode_content=False), b""):
+            file.write(chunk)
+            file.flush()  # a run that is killed here is continued here
+            have += len(chunk)
+            if have > MOST_BYTES:
+                raise _failed(response.url, f"it is longer than {MOST_BYTES:,} bytes", part)
+            if tenth != (tenth := 10 * have // (total or 10**8)):
+                _listener.get()(f"downloading {name}: {have / 1e6:.1f}{of} MB")
+
+
+def _failed(address: str, cause: str, part: Path, *, kept: bool = False) -> DiskError:
+    size = part.stat().st_size if part.exists() else 0
+    notes: list[Note] = [("cause", cause), *([("received", f"{size:,} bytes")] if size else [])]
+    again = "try again, which continues from there" if size and kept else "try again"
+    notes.append(("fix", f"{again}; or name a local file with weights: {{file: PATH}}, or write weights: none"))
+    return DiskError(f"{address!r} could not be downloaded", notes=notes)
+
+
+def _first_line(error: Exception) -> str:
+    """What urllib3 says at the root of an error, which requests wraps twice."""
+    inner = error.args[0] if error.args else error
+    return str(getattr(inner, "reason", inner)).split("\n")[0] or type(error).__name__
+
+
+def _fault(address: str) -> str | None:
+    """Why torso does not connect to an address, or None."""
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname or "", parts.port  # the port is checked when it is read
+    except ValueError as error:
+        return str(error)
+    if parts.username is not None:
+        return "it holds a user name; put that into ~/.netrc"
+    if parts.scheme not in ("http", "https") or not address.isascii() or re.search(r"[\s\\]", address):
+        return "it is not an https address"
+    if not host:
+        return "it names no host"
+    return "http can be changed on the way" if parts.scheme == "http" and not _is_loopback(host) else None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

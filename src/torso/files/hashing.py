@@ -1,4 +1,4 @@
-"""Reading files: regular ones only, each hashed once in a process."""
+"""Open, hash and copy regular files. A file that does not change is hashed once in a process."""
 
 from __future__ import annotations
 
@@ -14,20 +14,16 @@ from typing import BinaryIO, Final
 from torso.files.disk_errors import disk_error
 
 _CHUNK: Final = 1 << 20
-_SETTLED: Final = 2 * 10**9  # nanoseconds; the coarsest clock of a file system, FAT's, ticks every two seconds
+_SETTLED: Final = 2 * 10**9  # nanoseconds: the coarsest clock of a file system, FAT's, ticks every two seconds
 
 Identity = tuple[int, ...]
-"""All that changes when the bytes of a file do, or when another file stands in its place."""
+"""Device, inode, bytes, mtime and ctime in nanoseconds: it changes when the bytes of a file do."""
 
 _known: dict[tuple[Identity, str], str] = {}  # hashes of this process
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a regular file to read, and nothing else: a pipe or a device is refused at once, and not waited for.
-
-    Raises:
-        OSError: It is not there, is of another kind, or cannot be opened.
-    """
+    """Open a regular file to read; an OSError for anything else, without waiting for the writer of a pipe."""
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if stat.S_ISREG(os.fstat(number).st_mode):
         return open(number, "rb")  # closed by the caller
@@ -36,11 +32,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def hash_of(path: Path, algorithm: str = "sha256") -> str:
-    """The file's hash in hex.
-
-    Raises:
-        DiskError: The file cannot be read.
-    """
+    """The file's hash in hex; a DiskError if it cannot be read."""
     try:
         with open_file(path) as stream:
             return hash_of_open(stream, path, algorithm)
@@ -49,27 +41,15 @@ def hash_of(path: Path, algorithm: str = "sha256") -> str:
 
 
 def hash_of_open(stream: BinaryIO, path: Path, algorithm: str = "sha256") -> str:
-    """The hash in hex of a whole file that is open; it then stands at its start.
-
-    A file that has not changed since this process hashed it is not read again. What changed less than two seconds before
-    is never remembered: it could change again without a trace.
-
-    Args:
-        stream: The file, open in binary mode.
-        path: What errors call it.
-        algorithm: As :mod:`hashlib` calls it.
-
-    Raises:
-        DiskError: The file cannot be read.
-    """
+    """The hash in hex of a whole open file, which is then at its start; a DiskError that names ``path`` if it fails."""
     try:
-        key = identity_of(stream), algorithm  # of before: what changes meanwhile gets another one
+        key = identity_of(stream), algorithm  # taken before reading: what changes meanwhile gets another key
         if key not in _known:
             stream.seek(0)
             digest = hashlib.new(algorithm, usedforsecurity=False)
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
-            if time.time_ns() - max(key[0][3:]) < _SETTLED:
+            if time.time_ns() - max(key[0][3:]) < _SETTLED:  # it could change again within the same tick
                 return digest.hexdigest()
             _known[key] = digest.hexdigest()
         return _known[key]
@@ -80,7 +60,7 @@ def hash_of_open(stream: BinaryIO, path: Path, algorithm: str = "sha256") -> str
 
 
 def hash_of_same(path: Path, identity: Identity) -> str | None:
-    """The SHA-256 of the very file that was read under this identity; None where that is not there any more as it was."""
+    """The SHA-256 of the file that was read under this identity; None if it has changed or is gone."""
     try:
         with open_file(path) as stream:
             found = hash_of_open(stream, path) if identity_of(stream) == identity else None
@@ -90,20 +70,9 @@ def hash_of_same(path: Path, identity: Identity) -> str | None:
 
 
 def copy_file(source: Path, target: Path, algorithms: Iterable[str] = ("sha256",)) -> dict[str, str]:
-    """Copy a regular file to where none is yet; returns the hashes of the bytes that were written, in hex.
-
-    Raises:
-        OSError: It cannot be read or written.
-    """
-    with open_file(source) as stream:
-        return copy_open(stream, target, algorithms)
-
-
-def copy_open(stream: BinaryIO, target: Path, algorithms: Iterable[str]) -> dict[str, str]:
-    """The same for a file that is open, from its start."""
+    """Copy a regular file to a path that does not exist; returns hashes in hex of the bytes that were written."""
     digests = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
-    stream.seek(0)
-    with target.open("xb") as copy:
+    with open_file(source) as stream, target.open("xb") as copy:
         while chunk := stream.read(_CHUNK):
             copy.write(chunk)
             for digest in digests.values():
@@ -112,6 +81,5 @@ def copy_open(stream: BinaryIO, target: Path, algorithms: Iterable[str]) -> dict
 
 
 def identity_of(stream: BinaryIO) -> Identity:
-    """Device, number and bytes of an open file, and when it was modified and changed, in nanoseconds since 1970."""
     facts = os.fstat(stream.fileno())
     return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
