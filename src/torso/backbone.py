@@ -63,7 +63,7 @@ class Backbone:
         Raises:
             OutputExistsError: Something stands there that may not be replaced.
             PluginError: The model has layers of a class that plain Keras does not know.
-            IntegrityError: A fresh process reads another model than the one that was to be saved.
+            IntegrityError: Plain Keras reads another model back from disk.
             DiskError: The disk refused or is full; what stood there before is untouched.
         """
         from torso.artifact.save import write_backbone

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from torso.artifact.witness import named
+from torso.modeling.variable_paths import variables_by_path
 
 Features = Mapping[str, np.ndarray]
 """Features by name, each ``(N, …)``."""
@@ -48,6 +48,20 @@ def features_for(model: keras.Model, images: np.ndarray, names: Sequence[str], *
     with tf.device("/CPU:0"):
         given = named(model(images, training=training))
     return dict(zip(names, (given[name] for name in names) if set(given) == set(names) else given.values(), strict=True))
+
+
+def named(outputs: Any) -> dict[str, np.ndarray]:
+    """The outputs of a model as arrays by their names, or by their numbers."""
+    if not isinstance(outputs, dict):
+        outputs = dict(enumerate(outputs if isinstance(outputs, (list, tuple)) else [outputs]))
+    return {str(name): np.asarray(value) for name, value in outputs.items()}
+
+
+def variable_hashes(model: keras.Model) -> dict[str, str]:
+    """SHA-256 of the values of each weight, by its path."""
+    weights = {id(weight) for weight in model.weights}  # the states of random generators are variables too
+    variables = variables_by_path(model).items()
+    return {path: digest_of(np.asarray(variable)) for path, variable in variables if id(variable) in weights}
 
 
 def digest_of(values: np.ndarray) -> str:

@@ -24,8 +24,8 @@ from torso.artifact.manifest import (
     with_hash,
     write_manifest,
 )
-from torso.artifact.reference_outputs import TOLERANCE, described, digest_of, features_for, probe_images
-from torso.artifact.reload_check import prove
+from torso.artifact.reference_outputs import TOLERANCE, described, digest_of, probe_images, variable_hashes
+from torso.artifact.reload_check import check_reload
 from torso.errors import DiskError, IntegrityError, PluginError
 from torso.graph import Graph
 from torso.modeling.building import Trunk
@@ -69,29 +69,30 @@ def _told(file: StoredWeights, plan: Plan) -> dict[str, Any]:
 
 
 def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manifest, stage: Path) -> None:
-    """Write model and manifest into an empty folder, and make sure in a fresh process that they are what they say.
+    """Write model and manifest into an empty folder, and read the model back with plain Keras.
 
     Raises:
         PluginError: The model has layers of a class that plain Keras does not know.
-        IntegrityError: The fresh process reads another model.
+        IntegrityError: Plain Keras reads another model back.
         DiskError: The disk is full; an ``OSError`` passes.
     """
     save_model(model, stage / MODEL)
     frozen = report_of(model)  # the flags may have changed since it was built
     pixels = probe_images(*manifest["plan"]["input_shape"])
     images = np.asarray(preprocess(pixels))
-    features = features_for(model, images, [feature["name"] for feature in manifest["features"]])
-    proof = prove(model, frozen, stage / MODEL, images, features)
+    names = [feature["name"] for feature in manifest["features"]]
+    reloaded = check_reload(model, frozen, stage / MODEL, images, names)
+    lost = [path for path in variables_by_path(model) if (path in reloaded.trains) != (path in frozen.trains)]
     write_manifest(
         {
             **manifest,
-            "frozen": {**as_json(frozen), "lost_by_keras": list(proof.lost)},
-            "variables": proof.variables,
+            "frozen": {**as_json(frozen), "lost_by_keras": lost},
+            "variables": reloaded.variables,
             "weights_file": with_hash(manifest["weights_file"]),
             "probe": {
                 "pixels": digest_of(pixels),
                 "preprocessed": digest_of(images),
-                "features": described(proof.features),
+                "features": described(reloaded.features),
                 "tolerance": TOLERANCE,
             },
         },
@@ -161,16 +162,9 @@ def read_model(path: Path, manifest: Manifest) -> tuple[keras.Model, Graph, list
         ("features", manifest["features"], features),
         *((f"frozen.{name}", manifest["frozen"][name], value) for name, value in frozen.items()),
     ]
-    told, found = manifest["variables"], _digests(model)
+    told, found = manifest["variables"], variable_hashes(model)
     facts += [(f"variables.{path}", told.get(path), found.get(path)) for path in dict.fromkeys([*told, *found])]
     return model, graph, [(fact, saved, is_now) for fact, saved, is_now in facts if saved != is_now]
-
-
-def _digests(model: keras.Model) -> dict[str, str]:
-    """SHA-256 of the values of each weight, by its path."""
-    weights = {id(weight) for weight in model.weights}
-    variables = variables_by_path(model).items()
-    return {path: digest_of(np.asarray(variable)) for path, variable in variables if id(variable) in weights}
 
 
 def _saved_names(path: Path) -> list[str]:

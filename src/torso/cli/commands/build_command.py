@@ -60,7 +60,6 @@ def command(session: Session, spec: str, name: tuple[str, ...], output: str, for
     errors: list[TorsoError] = []
     with Progress() as progress, progress_to(progress.step):
         start_tensorflow(progress)
-        _start_proving()
         for plan in plans.values():
             for warning in plan.warnings:
                 progress.say(f"{plan.name}: warning: {warning}")
@@ -89,13 +88,6 @@ def _check_places(places: Sequence[Path], *, force: bool) -> None:
     if places and not errors:
         require_writable(places[0])
     raise_all(errors)
-
-
-def _start_proving() -> None:
-    """Start the process that reads saved models back, while the first is built."""
-    from torso.artifact.reload_check import start
-
-    start()
 
 
 def _save(backbone: Backbone, place: Path, *, force: bool, progress: Progress) -> _Built:
