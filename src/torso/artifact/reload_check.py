@@ -111,9 +111,8 @@ def _foreign(config: Any) -> Iterator[str]:
         for part in config:
             yield from _foreign(part)
     elif isinstance(config, dict):
-        module = (
-            config.get("module", "keras") or "__main__"
-        )  # Keras writes null for the main program, builtins for functions
+        # Keras writes null for the main program, and "builtins" for a function of any module
+        module = config.get("module", "keras") or "__main__"
         if "class_name" in config and module.split(".")[0] != "keras":
             yield str(config["config"] if config["class_name"] == "function" else config["class_name"])
         for part in config.values():
