@@ -1,8 +1,4 @@
-"""What a provider offers, as frozen values: everything that is known of an architecture before it is built.
-
-A card of this kind is read, listed, compared and planned with; no part of it is Keras. Only ``builder`` leads to code,
-by name, and is followed when a model is needed.
-"""
+"""What is known of an architecture before it is built, as frozen values; only ``builder`` leads to code, by name."""
 
 from __future__ import annotations
 
@@ -18,15 +14,15 @@ from torso.specs.options import Option, Options, Value
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A named set of values for an architecture.
+    """Published weights of an architecture.
 
     Attributes:
         tag: The name in YAML: ``imagenet``.
-        files: The files that hold them, one for each combination of options that was trained.
+        files: The files, one for each combination of options that was trained.
         classes: Number of classes that the full network was trained to tell apart.
         top1: Published top-1 accuracy of the full network with default options, in per cent, or None.
         top5: Published top-5 accuracy, in per cent, or None.
-        source: Who published the values and the figures.
+        source: Who published the weights and the figures.
     """
 
     tag: str
@@ -42,14 +38,14 @@ class InputRules:
     """Which images an architecture takes.
 
     Attributes:
-        default: Height and width where the user names none, in pixels.
+        default: Default height and width, in pixels.
         minimum: The least height or width, in pixels.
         divisor: Height and width must be multiples of this.
         fixed: Only the default size is possible.
-        any_size: The builder takes ``(None, None, channels)`` too, and then draws a network with the same nodes and weights
-            for images of any size. Where the card does not say so, that is refused.
-        any_size_divisor: That network computes what the one for a given size does where both sides are multiples of this;
-            elsewhere the builder pads otherwise.
+        any_size: The builder also takes ``(None, None, channels)``, and builds a network with the same nodes and weights
+            for images of any size. It is refused where this is False.
+        any_size_divisor: Both sides must be multiples of this for the features of a network that is built for their size;
+            elsewhere the network for any size pads differently.
         channels: Legal numbers of channels; empty for any.
         weights_channels: Number of channels that the published weights expect.
     """
@@ -66,7 +62,7 @@ class InputRules:
 
 @dataclass(frozen=True, kw_only=True)
 class License:
-    """Under which terms the parts may be used; None where unknown, never a guess."""
+    """The licence of each part; None where unknown, never a guess."""
 
     code: str | None = None
     weights: str | None = None
@@ -75,28 +71,27 @@ class License:
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A graph that a provider can build.
+    """A network that a provider can build.
 
     Attributes:
-        name: The name in YAML. Letter case does not count when it is looked up; ``provider/name`` is always unique.
+        name: The name in YAML; letter case does not count. ``provider/name`` is always unique.
         family: The group it is listed under: ``ResNet``.
-        builder: ``package.module:function``. It is called with ``input_shape=(height, width, channels)``, whose sides are
-            None for images of any size where ``input`` allows that, the options by name and the arguments that the hooks
-            add, and returns the headless functional Keras model. While it runs, Keras neither downloads nor loads weights:
-            torso fills them.
+        builder: ``package.module:function``, called with ``input_shape=(height, width, channels)``, the options by name and
+            the arguments that hooks add. It returns the headless functional Keras model. Both sides are None for images of
+            any size, if ``input`` allows that. Keras downloads and loads no weights while it runs: torso does.
         options: What the user can set.
         arguments: Fixed arguments of the builder.
         weights: Published weights, the default first; empty where there are none.
         input: Which images it takes.
         preprocessing: What the weights expect of the pixels.
         parameters: Number of parameters of the headless network with default options, or None.
-        levels: The node of each level (``C1`` to ``C5``, ``C4@expansion``) with default options. What is left out, or
-            not in the graph that other options lead to, is inferred; a node that is declared need not be a clean cut.
-        clean: Regular expression for whole names of nodes, where all that it matches are clean cuts with any options: a
-            network that is cut there is drawn no further. What it leaves out is looked up in the graph.
+        levels: The node of each level (``C1`` to ``C5``, ``C4@expansion``) with default options. Levels that are left out,
+            or whose node is not in the graph, are inferred. A declared node need not be a clean cut.
+        clean: Regular expression of whole node names that are clean cuts with any options: a network that is cut there is
+            built no further. For all other names torso looks at the graph.
         paper: Reference and identifier of the publication.
-        license: Terms of code, weights and training data.
-        source: Where the card's figures come from.
+        license: Licence of code, weights and training data.
+        source: Where the figures come from.
     """
 
     name: str
@@ -129,7 +124,7 @@ class Architecture:
             raise TypeError(f"architecture {self.name!r} declares a level {unknown[0]!r}; known: {', '.join(LEVELS)}")
 
     def is_clean(self, node: str) -> bool:
-        """Whether the card says that a node, if it is there, is a clean cut."""
+        """Whether a node of that name is declared to be a clean cut."""
         return bool(self.clean) and re.fullmatch(self.clean, node) is not None
 
     @property
@@ -141,10 +136,7 @@ class Architecture:
 def matching_file(
     weights: Weights, options: Options, size: tuple[int | None, int | None]
 ) -> tuple[WeightsFile | None, bool]:
-    """The file that fits these options, and whether it was trained at this very size, which is not so for any size.
-
-    A file trained at another size fits too, where none was trained at this one; the last of them in the card is taken.
-    """
+    """The file for these options, and whether it was trained at this size (False for any size)."""
     fitting = [
         file
         for file in weights.files
@@ -153,4 +145,4 @@ def matching_file(
     for file in fitting:
         if file.when.get("size") in (None, size[0] if size[0] == size[1] else -1):
             return file, True
-    return (fitting[-1], False) if fitting else (None, False)
+    return (fitting[-1], False) if fitting else (None, False)  # a network does not depend on the size it was trained at

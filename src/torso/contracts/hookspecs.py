@@ -1,15 +1,44 @@
 """The plugin contract: the one file that a plugin author must read.
 
-A plugin is a module (or any object) with functions marked ``@torso.hookimpl`` that bear the names below. It is found
-through an entry point in the group ``torso``, named on the command line with ``-p package.module``, or put as a single
-file into a folder given with ``--plugins-dir``. The entry point's name is the provider's name: ``acme`` in ``acme/eyenet``.
+A plugin is a module (or any object) with functions that are marked ``@torso.hookimpl`` and named as below. torso finds it
 
-Most hooks are plural nouns that yield frozen values; torso collects them once, before a spec is resolved. The order of
-plugins never matters. A plugin that misspells a hook, asks for an argument that a hook does not have, or yields a value of
-another type is set aside whole, with the reason kept. A plugin has one function for a hook, without default values for its
-arguments, and no hook wrappers. A single file writes its builder as ``f"{__name__}:build"``.
+- through an entry point in the group ``torso`` of an installed distribution,
+- by its module: ``-p package.module``,
+- as a single file in a folder: ``--plugins-dir DIR``.
 
-Importing a plugin must import neither TensorFlow nor Keras: its builder and its transformations import them inside.
+The entry point's name, the last part of the module's name or the file's stem is the provider's name: ``acme`` in
+``acme/eyenet``.
+
+Rules:
+
+- Importing a plugin must import neither TensorFlow nor Keras: import them inside the functions that need them.
+- Implement a hook once. Take only arguments that the hook has, without default values; you may leave out some.
+- Hook wrappers are not supported, and the order of plugins never matters.
+- Plural hooks (``torso_architectures``) yield frozen values. torso collects them once, when the registry is made.
+- A plugin that cannot be imported, misspells a hook, asks for an unknown argument, or yields a value of another type is
+  disabled as a whole. ``torso plugins`` shows the reason.
+- To refuse what the user asked for, raise a :class:`torso.TorsoError` such as :class:`torso.OptionError`. Any other
+  exception is reported as a fault of the plugin.
+
+Example, a plugin in one file::
+
+    import torso
+
+    @torso.hookimpl
+    def torso_architectures():
+        yield torso.Architecture(
+            name="eyenet",
+            family="EyeNet",
+            builder=f"{__name__}:build",
+            input=torso.InputRules(default=(64, 64)),
+            preprocessing=torso.Preprocessing(divide=255.0),
+        )
+
+    def build(*, input_shape):
+        import keras
+
+        images = keras.Input(input_shape)
+        return keras.Model(images, keras.layers.Conv2D(8, 3, strides=2, name="stem")(images))
 """
 
 from __future__ import annotations
@@ -38,12 +67,9 @@ hookimpl = pluggy.HookimplMarker("torso")
 
 @hookspec
 def torso_architectures() -> Iterable[Architecture]:
-    """Offer architectures that a spec can name.
+    """Offer architectures, by the names that a spec uses.
 
-    When: once per registry, before a spec is resolved.
-    Yield: any number of ``Architecture``; ``name`` is the key written in YAML.
-    Rules: a name belongs to one plugin; two that offer it must be told apart as ``provider/name``.
-    Since: 0.1
+    Called once per registry. Two plugins may offer the same name: users then write ``provider/name``.
     """
     return ()
 
@@ -54,38 +80,59 @@ def torso_build_arguments(
 ) -> Mapping[str, Value] | None:
     """Check a combination of options, and add arguments for the builder.
 
-    When: while planning, before anything is built or downloaded; for every architecture, so look at its name or family.
-    Arguments: ``options`` are checked one by one already; ``weights`` is a tag, ``"none"`` or ``"file"``; ``input_shape``
-        is (height, width, channels) in pixels, (None, None, channels) for images of any size.
-    Return: arguments that replace the options of the same name, or None for an architecture of somebody else.
-    Rules: raise ``torso.OptionError`` for a combination that is not legal, and say what is. Two plugins that give one
-        argument different values are an error that names both.
-    Since: 0.1
+    Called while planning, before anything is built or downloaded, and for every architecture: look at its name or family.
+
+    Args:
+        architecture: What is to be built.
+        options: The user's options and the defaults, each checked on its own.
+        weights: A tag, ``"none"``, or the name of a weight source such as ``"file"``.
+        input_shape: (height, width, channels) in pixels; (None, None, channels) for images of any size.
+
+    Returns:
+        Arguments for the builder, which replace options of the same name. None for another plugin's architecture. It is an
+        error if two plugins give one argument different values.
+
+    Example::
+
+        @torso.hookimpl
+        def torso_build_arguments(architecture, options):
+            if architecture.family == "EyeNet" and options["alpha"] > 2:
+                raise torso.OptionError("alpha must be 2 or less")
     """
     return None
 
 
 @hookspec
 def torso_truncations() -> Iterable[Truncation]:
-    """Offer ways to choose the cut.
+    """Offer ways to choose where a backbone ends.
 
-    When: once per registry.
-    Yield: any number of ``Truncation``.
-    Rules: ``select`` reads the graph and returns the name of a node, or the names of several by what each output is to be
-        called; torso cuts.
-    Since: 0.1
+    Called once per registry. ``select`` reads the graph and returns names of nodes; torso cuts.
+
+    Example::
+
+        @torso.hookimpl
+        def torso_truncations():
+            yield torso.Truncation(name="half", doc="Keep half of the nodes.", select=half)
+
+        def half(graph, options):
+            clean = [node.name for node in graph.clean_cuts if graph.position(node.name) <= len(graph) // 2]
+            return clean[-1]
     """
     return ()
 
 
 @hookspec
 def torso_before_freeze(model: keras.Model, plan: Plan) -> keras.Model | None:
-    """Transform the trunk after the cut and before the freeze.
+    """Transform the truncated model before it is frozen.
 
-    When: at each build; the plugins one after the other, sorted by name.
-    Arguments: ``model`` is the trunk, a functional model from images to features; ``plan`` is what was asked for.
-    Return: a functional model with the same input, or None to leave it as it is.
-    Since: 0.1
+    Called at each build, one plugin after the other, sorted by name.
+
+    Args:
+        model: The truncated model: a functional model from images to features.
+        plan: What is being built.
+
+    Returns:
+        A functional model with the same input, or None to leave it as it is.
     """
     return None
 
@@ -94,22 +141,26 @@ def torso_before_freeze(model: keras.Model, plan: Plan) -> keras.Model | None:
 def torso_freeze_policies() -> Iterable[FreezePolicy]:
     """Offer ways to choose what does not train.
 
-    When: once per registry.
-    Yield: any number of ``FreezePolicy``.
-    Rules: ``select`` reads the graph of the trunk and returns a ``FreezePlan``; torso freezes.
-    Since: 0.1
+    Called once per registry. ``select`` reads the graph of the truncated model and returns a ``FreezePlan``; torso freezes.
+
+    Example::
+
+        @torso.hookimpl
+        def torso_freeze_policies():
+            yield torso.FreezePolicy(name="stem", doc="Freeze up to C1.", select=stem)
+
+        def stem(graph, options):
+            return graph.freeze_through(graph.block_boundary("C1"), norm="frozen", stochastic="on")
     """
     return ()
 
 
 @hookspec
 def torso_weight_sources() -> Iterable[WeightSource]:
-    """Offer ways to turn what stands under ``weights:`` into a local file.
+    """Offer ways to get a weights file.
 
-    When: once per registry.
-    Yield: any number of ``WeightSource``.
-    Rules: ``fetch`` verifies the hash where one is known, and never parses the file.
-    Since: 0.1
+    Called once per registry. ``fetch`` returns a local file; it checks the hash where one is given, and never parses the
+    file.
     """
     return ()
 
@@ -118,23 +169,17 @@ def torso_weight_sources() -> Iterable[WeightSource]:
 def torso_channel_adapters() -> Iterable[ChannelAdapter]:
     """Offer rules that turn weights for some number of input channels into weights for another.
 
-    When: once per registry.
-    Yield: any number of ``ChannelAdapter``.
-    Rules: ``mix`` says which channel is made of which, in plain numbers; torso computes weights and statistics from them.
-    Since: 0.1
+    Called once per registry. ``mix`` returns numbers: how much of each trained channel a new channel is. torso computes.
     """
     return ()
 
 
 @hookspec
 def torso_export_formats() -> Iterable[ExportFormat]:
-    """Offer formats that a backbone can be written in for another runtime.
+    """Offer formats for other runtimes.
 
-    When: once per registry.
-    Yield: any number of ``ExportFormat``.
-    Rules: ``write`` makes files of a SavedModel, and ``run`` computes features from these files alone; torso compares them
-        with the Keras model, weighs the files, and publishes the folder or refuses it.
-    Since: 0.1
+    Called once per registry. ``write`` converts a SavedModel, and ``run`` computes features from the written files. torso
+    compares them with the Keras model before it publishes the files.
     """
     return ()
 
@@ -143,7 +188,5 @@ def torso_export_formats() -> Iterable[ExportFormat]:
 def torso_backbone_built(backbone: Backbone) -> None:
     """Look at a finished backbone.
 
-    When: at the end of each build, before it is handed out.
-    Rules: an observer; what it returns does not count, and it must not change the backbone.
-    Since: 0.1
+    Called at the end of each build. The plugin must not change the backbone; what it returns is ignored.
     """

@@ -1,7 +1,4 @@
-"""What a network expects of its pixels, as numbers.
-
-The Keras layer that does the arithmetic is made in the Keras bridge, from these numbers alone.
-"""
+"""What a network expects of its pixels, as numbers; ``modeling`` makes the Keras layer from them."""
 
 from __future__ import annotations
 
@@ -14,21 +11,18 @@ from torso.contracts.weights import Mix
 from torso.specs.options import Option
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic")
-"""The ways of ``tf.image.resize``."""
+"""The methods of ``tf.image.resize``."""
 
 PREPROCESS = (
     Option(
-        name="include",
-        type=bool,
-        default=False,
-        doc="Let the model itself take pixels of 0 to 255: what its weights expect is computed in its first nodes.",
+        name="include", type=bool, default=False, doc="Preprocessing is part of the model, which takes pixels of 0 to 255."
     ),
     Option(
         name="fit",
         type=str,
         default="crop",
         choices=("crop", "stretch"),
-        doc="crop keeps the proportions and takes the middle; stretch resizes each side by itself.",
+        doc="crop keeps the proportions and takes the middle; stretch resizes each side on its own.",
     ),
     Option(
         name="crop",
@@ -38,32 +32,21 @@ PREPROCESS = (
         maximum=1.0,
         doc="The share of the resized image's side that the crop keeps; 0.875 is 224 of 256.",
     ),
-    Option(
-        name="interpolation",
-        type=str,
-        default="bilinear",
-        choices=INTERPOLATIONS,
-        doc="How pixels are resized: one of the methods of tf.image.resize.",
-    ),
-    Option(
-        name="antialias",
-        type=bool,
-        default=True,
-        doc="Whether every pixel counts where an image is made smaller.",
-    ),
+    Option(name="interpolation", type=str, default="bilinear", choices=INTERPOLATIONS, doc="Method of tf.image.resize."),
+    Option(name="antialias", type=bool, default=True, doc="Whether every pixel counts when an image is made smaller."),
 )
-"""What a spec can say under ``preprocess``."""
+"""The options under ``preprocess``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """From pictures of any size to the input of a network, as data: resized, then cropped.
+    """How pictures of any size become the input of a network: resized, then cropped.
 
     Attributes:
-        fit: ``"crop"`` resizes such that the shorter side fits, ``"stretch"`` such that both do, whatever becomes of shapes.
-        crop: The share of the resized image that the crop in its middle keeps, along a side that fits; 1 for all of it.
+        fit: ``"crop"`` resizes so that the shorter side fits; ``"stretch"`` resizes both sides, and changes proportions.
+        crop: The share of the resized image that the crop in its middle keeps, along the side that fits; 1 for all of it.
         interpolation: Method of ``tf.image.resize``.
-        antialias: Whether every pixel counts where an image is made smaller.
+        antialias: Whether every pixel counts when an image is made smaller.
     """
 
     fit: Literal["crop", "stretch"] = "crop"
@@ -76,8 +59,7 @@ class Transform:
 class Preprocessing:
     """From RGB pixels of 0 to 255 to what the weights expect: ``(order(pixels) / divide - mean) / std``.
 
-    A step whose numbers are neutral is not computed at all, so that the result is the same to the last bit as that of
-    the code the weights were published with.
+    A step whose numbers are neutral is left out, so the result equals that of the published code to the last bit.
 
     Attributes:
         order: Channel order that the network reads.
@@ -108,41 +90,35 @@ class Preprocessing:
         return ", ".join(words)
 
     def network_mix(self, mix: Mix) -> Mix:
-        """The same mix in the order in which the network reads the channels, of the new images and of the weights."""
+        """A mix in the user's channel order, turned into the network's order of the images' and the weights' channels."""
         return tuple(row[::-1] for row in mix[::-1]) if self.order == "BGR" else mix
 
     def adapted(self, mix: Mix) -> Preprocessing:
-        """The numbers for images whose channels are mixed from those that the weights expect.
-
-        One number for all channels stays as it is, and so does the order: it turns round however many channels there are.
+        """The numbers for images whose channels are mixed from those of the weights.
 
         Args:
-            mix: One row for each channel of the new images, in the order of the user's pixels.
+            mix: One row for each channel of the new images, in the user's channel order.
         """
         mix = self.network_mix(mix)
         mean, std = _mixed(self.mean, mix, neutral=0.0), _mixed(self.std, mix, neutral=1.0)
         return replace(self, mean=mean, std=std)
 
     def without_channels(self) -> Preprocessing:
-        """The numbers that hold for weights of another number of channels: those that are one for all channels."""
+        """The numbers that hold for any number of channels: those that are the same for all of them."""
         mean, std = (numbers[:1] if len(set(numbers)) == 1 else () for numbers in (self.mean, self.std))
         return replace(self, order="RGB", mean=mean, std=std)
 
 
 def weighted_mean(row: Sequence[float], numbers: Sequence[float], *, neutral: float) -> float:
-    """The mean of some channels' numbers, weighted by the size of a row's; ``neutral`` for a row of zeros.
-
-    Where the row takes from equal numbers only, the mean is that number to the last bit; a number that all channels have
-    holds for a row of zeros too.
-    """
+    """The mean of the channels' numbers, weighted by the size of a row's; ``neutral`` for a row of zeros."""
     used = [(abs(weight), number) for weight, number in zip(row, numbers, strict=True) if weight]
     equal = {number for _, number in used} or set(numbers)
     if len(equal) == 1:
-        return equal.pop()
+        return equal.pop()  # exact, without rounding; what all channels have in common holds for a row of zeros too
     return fsum(weight * number for weight, number in used) / fsum(weight for weight, _ in used) if used else neutral
 
 
 def _mixed(numbers: tuple[float, ...], mix: Mix, *, neutral: float) -> tuple[float, ...]:
-    if len(numbers) < 2:
+    if len(numbers) < 2:  # one number serves all channels
         return numbers
     return tuple(weighted_mean(row, numbers, neutral=neutral) for row in mix)

@@ -17,28 +17,23 @@ def with_old_keywords(**renamed: str) -> Callable[[type[T]], type[T]]:
         changed: Any = cls
         init = changed.__init__
 
+        def note(old: str) -> str:
+            text = f"{old!r} of torso.{cls.__name__} is deprecated: write {renamed[old]!r}"
+            warn(text, DeprecationWarning, stacklevel=3)
+            return renamed[old]
+
         @wraps(init)
         def __init__(self: T, **values: Any) -> None:
             for old in renamed.keys() & values.keys():
-                _warn(cls, old, renamed[old])
-                values[renamed[old]] = values.pop(old)
+                values[note(old)] = values.pop(old)
             init(self, **values)
 
-        changed.__init__ = __init__
-        for old, new in renamed.items():
-            setattr(cls, old, _renamed_property(cls, old, new))
+        def __getattr__(self: T, name: str) -> Any:  # called for names that are no attributes
+            if name not in renamed:
+                raise AttributeError(f"{cls.__name__!r} object has no attribute {name!r}")
+            return getattr(self, note(name))
+
+        changed.__init__, changed.__getattr__ = __init__, __getattr__
         return cls
 
     return decorate
-
-
-def _renamed_property(cls: type[Any], old: str, new: str) -> property:
-    def read(self: object) -> Any:
-        _warn(cls, old, new)
-        return getattr(self, new)
-
-    return property(read)
-
-
-def _warn(cls: type[Any], old: str, new: str) -> None:
-    warn(f"{old!r} of torso.{cls.__name__} is deprecated: write {new!r}", DeprecationWarning, stacklevel=3)

@@ -1,4 +1,4 @@
-"""The plan: made from a spec without TensorFlow and without network, and all that a build is given."""
+"""The plan: a spec with every name resolved and every choice checked, made without TensorFlow and without network."""
 
 from torso.planning.channel_mix import mix_for, network_mix, preprocessing_for
 from torso.planning.plan import Chosen, Plan, PlannedWeights, summary
