@@ -6,6 +6,8 @@ costs 4 s for TensorFlow alone.
 
 from __future__ import annotations
 
+import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +20,22 @@ from fresh import Fresh
 
 from torso.plugins import Plugins
 
+os.environ.setdefault("TORSO_TEST_SEED", str(random.randrange(10**6)))  # before pytest-xdist starts its workers, which inherit it
+
 DISTRIBUTIONS = Path(__file__).parent / "fixtures" / "distributions"
+
+
+def pytest_report_header() -> str:
+    return f"torso: what is sampled comes from TORSO_TEST_SEED={os.environ['TORSO_TEST_SEED']}"
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker takes all tests that share a fixture of their module, so that it is made once."""
+    for item in items:
+        definitions = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009
+        if any(each[-1].scope == "module" for each in definitions) and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
 
 
 @pytest.fixture

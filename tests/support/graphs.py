@@ -1,31 +1,37 @@
-"""The graphs of the built-in architectures: each read once a process; and records of them, to compare with.
+"""The built-in architectures: which tests run by default, their graphs, each read once a process, and records of those.
 
     python tests/support/graphs.py [NAME ...]
 
-records them anew, all or some, once it is known that a change is meant.
+records the graphs anew, all or some, once it is known that a change is meant.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
+import os
 import sys
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise, zip_longest
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Final
+
+import pytest
 
 import torso
 from torso.artifact.manifest import fingerprint
 from torso.graph import Graph, Node
+from torso.model_config.layer_names import canonical_names
 
 PATH: Final = Path(__file__).parents[1] / "fixtures" / "graphs.json"
-MOST_NODES = 8  # that an explanation lists
+MOST_LINES = 30  # of an explanation
+SEED: Final = os.environ.get("TORSO_TEST_SEED", "0")  # of what is sampled in this run; the header of pytest tells it
 
 Record = Mapping[str, Any]  # JSON: keras, nodes, fingerprint, kinds, levels, stretches
-Stretch = tuple[str, int, str]
-"""A clean node, how many nodes stand behind the clean one before it, itself included, and a hash of them."""
 
 
 @cache
@@ -33,14 +39,82 @@ def registry() -> torso.Registry:
     return torso.Registry.load(discover=False)
 
 
+ARCHITECTURES = {contribution.value.name: contribution.value for contribution in registry().architectures}
+SMALLEST = {  # of each family
+    one.family: one.name for one in sorted(ARCHITECTURES.values(), key=lambda one: one.parameters or 0, reverse=True)
+}
+
+
+def parameters(names: Iterable[str], always: Collection[str] = tuple(SMALLEST.values())) -> list[Any]:
+    """Parameters of a test: some in every run, the others are slow. One worker takes all tests of an architecture: it
+    draws the network once.
+    """
+    return [pytest.param(name, id=name, marks=marks_of(name, always)) for name in names]
+
+
+def marks_of(name: str, always: Collection[str] = tuple(SMALLEST.values())) -> list[pytest.MarkDecorator]:
+    """The marks of a test of an architecture."""
+    return [pytest.mark.xdist_group(name), *([] if name in always else [pytest.mark.slow])]
+
+
+each_architecture = pytest.mark.parametrize("name", parameters(ARCHITECTURES))
+
+
 @cache
 def graph_of(name: str) -> Graph:
-    """The whole headless network at its default size and options."""
+    """The whole headless network at its default size and options, as torso reads it."""
     return torso.read_graph(name, registry=registry())
 
 
+@dataclass(frozen=True)
+class DrawnByKeras:
+    """What the constructor of Keras draws for its published weights.
+
+    Attributes:
+        request: The file that it asks for.
+        layers: The classes of the layers, in order.
+        weights: Name, class and shapes of each layer that has weights.
+        output: The shape of the features.
+    """
+
+    request: Any
+    layers: list[str]
+    weights: list[tuple[str, str, list[tuple[int, ...]]]]
+    output: tuple[int | None, ...]
+
+
+@cache
+def drawn_by_keras(name: str, size: tuple[int | None, int | None] | None = None, **options: Any) -> DrawnByKeras:
+    """Have Keras draw a headless network, at its default size or another one."""
+    model, request = skeleton(name, size, **options)
+    names = canonical_names((operation.name, type(operation).__name__) for operation in model.operations)
+    weights = [
+        (names[layer.name], type(layer).__name__, [tuple(weight.shape) for weight in layer.weights])
+        for layer in model.layers
+        if layer.weights
+    ]
+    return DrawnByKeras(request, [type(layer).__name__ for layer in model.layers], weights, model.output.shape)
+
+
+def skeleton(name: str, size: tuple[int | None, int | None] | None = None, **options: Any) -> tuple[Any, Any]:
+    """A headless network without values, as Keras draws it for its published weights; and the file that it asks for."""
+    import keras
+
+    from torso.modeling.keras_private import without_values, without_weights
+
+    shape = (*(size or ARCHITECTURES[name].input.default), 3)
+    with warnings.catch_warnings(), without_values(), without_weights() as requests:
+        warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")  # that it takes the file of 224
+        model = getattr(keras.applications, name)(include_top=False, weights="imagenet", input_shape=shape, **options)
+    (request,) = requests
+    return model, request
+
+
 def record_of(graph: Graph, keras: str) -> Record:
-    """What is recorded of a graph, with the release of Keras that drew it."""
+    """What is recorded of a graph, with the release of Keras that drew it.
+
+    A stretch is a clean node, the number of nodes after the clean one before it, itself included, and a hash of them.
+    """
     return {
         "keras": keras,
         "nodes": len(graph),
@@ -52,67 +126,22 @@ def record_of(graph: Graph, keras: str) -> Record:
 
 
 def stretches(graph: Graph) -> Iterator[tuple[Node, ...]]:
-    """The nodes from behind each clean node up to the next one; the input alone is the first stretch."""
+    """The nodes from after each clean node up to the next one; the input alone is the first stretch."""
     ends = [-1, *(graph.position(node.name) for node in graph.clean)]
     for before, end in pairwise(ends):
         yield graph.nodes[before + 1 : end + 1]
 
 
 def explain(record: Record, graph: Graph, keras: str) -> str:
-    """Where a graph is not the recorded one, in words; empty where it is.
-
-    Args:
-        record: What was recorded.
-        graph: The graph as it is now.
-        keras: The release that draws it now.
-    """
+    """Where a graph that Keras draws now is not the recorded one; empty where only the release differs."""
     now = record_of(graph, keras)
-    if {**now, "keras": None} == {**record, "keras": None}:
+    if {**now, "keras": record["keras"]} == record:
         return ""
-    lines = [
-        f"the graph of {graph.name} is not the recorded one",
-        f"  recorded: Keras {record['keras']}, {record['nodes']} nodes",
-        f"  found: Keras {keras}, {now['nodes']} nodes",
-    ]
-    for what in ("kinds", "levels"):
-        changes = [
-            f"{key} {now[what].get(key, 'none')}, was {record[what].get(key, 'none')}"
-            for key in sorted({*record[what], *now[what]})
-            if now[what].get(key) != record[what].get(key)
-        ]
-        if changes:
-            lines.append(f"  {what}: {'; '.join(changes)}")
-    lines.extend(_first_difference([tuple(entry) for entry in record["stretches"]], graph, now))
-    lines.append(f"  fix: where that is meant, python tests/support/graphs.py {graph.name}")
-    return "\n".join(lines)
-
-
-def _first_difference(recorded: list[Stretch], graph: Graph, now: Record) -> Iterator[str]:
-    """The first stretch that is not as it was, with its nodes, and how many there are of that sort."""
-    found: list[Stretch] = [tuple(entry) for entry in now["stretches"]]
-    same = set(recorded) & set(found)
-    if len(same) == len(recorded) == len(found):
-        yield "  stretches: the same"
-        return
-    behind = ""
-    for position, (old, new) in enumerate(zip_longest(recorded, found)):
-        if old == new:
-            behind = old[0]
-            continue
-        yield f"  stretches: {sum(entry not in same for entry in found)} of {len(found)} are not among the recorded"
-        yield f"  first: {f'behind {behind!r}' if behind else 'at the input'}, {_extent(new)}; was {_extent(old)}"
-        if new is not None:
-            nodes = list(stretches(graph))[position]
-            more = f", and {len(nodes) - MOST_NODES} more" if len(nodes) > MOST_NODES else ""
-            yield f"  now there: {', '.join(f'{node.name} ({node.kind})' for node in nodes[:MOST_NODES])}{more}"
-        return
-
-
-def _extent(stretch: Stretch | None) -> str:
-    if stretch is None:
-        return "nothing"
-    name, count, code = stretch
-    return f"up to {name!r}: {count} node{'s' if count > 1 else ''} ({code})"
+    old, new = (text({graph.name: one}).splitlines() for one in (record, now))
+    changes = list(difflib.unified_diff(old, new, "recorded", "found", n=1, lineterm=""))
+    more = [f"… and {len(changes) - MOST_LINES} more lines"] if len(changes) > MOST_LINES else []
+    fix = f"fix: where that is meant, python tests/support/graphs.py {graph.name}"
+    return "\n".join([f"the graph of {graph.name} is not the recorded one", *islice(changes, MOST_LINES), *more, fix])
 
 
 def read() -> dict[str, Record]:
@@ -135,10 +164,9 @@ def main(names: list[str]) -> None:
     from keras import __version__
 
     records = read() if names else {}
-    known = [contribution.value.name for contribution in registry().architectures]
-    for name in names or known:
+    for name in names or ARCHITECTURES:
         records[name] = record_of(graph_of(name), __version__)
-    PATH.write_text(text({name: records[name] for name in known if name in records}), encoding="utf-8")
+    PATH.write_text(text({name: records[name] for name in ARCHITECTURES if name in records}), encoding="utf-8")
 
 
 if __name__ == "__main__":
