@@ -17,10 +17,13 @@ from typing import Any
 
 import pytest
 from fresh import Fresh
+from graphs import ARCHITECTURES
 
 from torso.plugins import Plugins
 
-os.environ.setdefault("TORSO_TEST_SEED", str(random.randrange(10**6)))  # before pytest-xdist starts its workers, which inherit it
+os.environ.setdefault(
+    "TORSO_TEST_SEED", str(random.randrange(10**6))
+)  # before pytest-xdist starts its workers, which inherit it
 
 DISTRIBUTIONS = Path(__file__).parent / "fixtures" / "distributions"
 
@@ -29,13 +32,20 @@ def pytest_report_header() -> str:
     return f"torso: what is sampled comes from TORSO_TEST_SEED={os.environ['TORSO_TEST_SEED']}"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker takes all tests that share a fixture of their module, so that it is made once."""
-    for item in items:
-        definitions = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009
-        if any(each[-1].scope == "module" for each in definitions) and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One worker takes all tests of an architecture, whose network it draws once; or else those of a file.
+
+    ``--dist loadgroup`` would do, but pytest 9.2 ignores the names that pytest-xdist 3.8 makes of its groups.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByArchitecture(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            first = nodeid.partition("[")[2].rstrip("]").split("-")[0]
+            return first if first in ARCHITECTURES else super()._split_scope(nodeid)
+
+    return ByArchitecture(config, log)
 
 
 @pytest.fixture

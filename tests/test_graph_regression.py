@@ -128,7 +128,7 @@ def test_a_shortcut_that_a_release_of_keras_adds_shows_in_the_cuts_that_it_makes
     ("change", "line"),
     [
         (lambda graph: replace(graph, nodes=graph.nodes[:-1], ends=("block5_conv3",)), '-   ["block5_pool",1,'),
-        (lambda graph: replace(graph, known_levels={**graph.levels, "C1": "block1_pool"}), '"levels": {"C1": "block1_pool", '),
+        (lambda graph: replace(graph, known_levels={**graph.levels, "C1": "block1_pool"}), '{"C1": "block1_pool", '),
         (lambda graph: doctored(lambda node: replace(node, name="block3_convolution2")), '+   ["block3_convolution2",1,'),
         (lambda graph: doctored(lambda node: replace(node, kind="SeparableConv2D")), '+   ["block3_conv2",1,'),
         (lambda graph: doctored(lambda node: replace(node, inputs=("block2_pool",))), '+   ["block3_conv2",2,'),

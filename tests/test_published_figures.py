@@ -55,8 +55,10 @@ def trainable_of(graph: Graph) -> int:
 
 def each_row(rows: list[dict[str, Any]]) -> Any:
     """A parameter ``row`` for each; those of all but the smallest architectures are slow."""
-    ids = ["-".join(str(row[key]) for key in SHOWN if key in row) for row in rows]
-    marked = [pytest.param(row, marks=graphs.marks_of(row["architecture"]), id=id) for row, id in zip(rows, ids, strict=True)]
+    marked = []
+    for row in rows:
+        marks = () if row["architecture"] in graphs.SMALLEST.values() else pytest.mark.slow
+        marked.append(pytest.param(row, id="-".join(str(row[key]) for key in SHOWN if key in row), marks=marks))
     return pytest.mark.parametrize("row", marked)
 
 
@@ -75,7 +77,6 @@ def test_resnets_have_the_published_parameters_and_keras_own_biases(row: dict[st
     assert trainable_of(graph) == row["published"] + row["biases"]
 
 
-@pytest.mark.xdist_group("InceptionV3")
 def test_inception_v3_has_the_published_parameters_but_no_second_classifier_and_no_scales() -> None:
     """torchvision's 27,161,264 are with the auxiliary classifier; Keras' normalisations only shift."""
     auxiliary = (768 * 128 + 2 * 128) + (128 * 768 * 5 * 5 + 2 * 768) + (768 * 1000 + 1000)  # two convolutions, one dense

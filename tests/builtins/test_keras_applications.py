@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pluggy
 import pytest
-from graphs import ARCHITECTURES, SMALLEST, drawn_by_keras, each_architecture, marks_of, parameters
+from graphs import ARCHITECTURES, SMALLEST, drawn_by_keras, each_architecture, parameters
 
 from torso.builtins import keras_applications
 from torso.builtins.weight_sources import place_in_cache
@@ -146,7 +146,7 @@ def test_weights_file_is_the_one_that_keras_requests(name):
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        pytest.param(name, file, id=f"{name}-{file.file_name}", marks=marks_of(name, MOBILENETS if at % 8 == 0 else ()))
+        pytest.param(name, file, id=f"{name}-{file.file_name}", marks=pytest.mark.slow if at % 8 else ())
         for name in MOBILENETS
         for at, file in enumerate(ARCHITECTURES[name].weights[0].files)
     ],
@@ -261,7 +261,7 @@ def test_builder_does_not_touch_the_network(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:This model usually expects 1 or 3 input channels")
 @pytest.mark.parametrize("channels", [4, pytest.param(1, marks=pytest.mark.slow)])
-@each_architecture
+@pytest.mark.parametrize("name", parameters(ARCHITECTURES, ["ConvNeXtTiny", "EfficientNetB0", "MobileNetV2", "VGG16"]))
 def test_builder_takes_any_number_of_channels(name, channels):
     card = ARCHITECTURES[name]
     built = build(card, channels)

@@ -46,15 +46,8 @@ SMALLEST = {  # of each family
 
 
 def parameters(names: Iterable[str], always: Collection[str] = tuple(SMALLEST.values())) -> list[Any]:
-    """Parameters of a test: some in every run, the others are slow. One worker takes all tests of an architecture: it
-    draws the network once.
-    """
-    return [pytest.param(name, id=name, marks=marks_of(name, always)) for name in names]
-
-
-def marks_of(name: str, always: Collection[str] = tuple(SMALLEST.values())) -> list[pytest.MarkDecorator]:
-    """The marks of a test of an architecture."""
-    return [pytest.mark.xdist_group(name), *([] if name in always else [pytest.mark.slow])]
+    """Parameters of a test: some in every run, the others are slow."""
+    return [pytest.param(name, id=name, marks=() if name in always else pytest.mark.slow) for name in names]
 
 
 each_architecture = pytest.mark.parametrize("name", parameters(ARCHITECTURES))
