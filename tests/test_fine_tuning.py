@@ -1,4 +1,4 @@
-"""The two phases of the README, on digits that the network was not trained for: turned by 90 degrees and inverted."""
+"""The two phases of docs/freezing.md, on digits that the network was not trained for: turned by 90 degrees and inverted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 import torso
 from torso_digits.train import split
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "freezing.md").read_text(encoding="utf-8")
 
 
 def phase(number: int) -> str:
-    (code,) = re.findall(rf"<!-- python: phase {number} -->\n```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (code,) = re.findall(rf"<!-- python: phase {number} -->\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     return str(code)
 
 
