@@ -47,7 +47,8 @@ BLOCK = re.compile(
 
 def rewritten(text: str, *, slow: bool = False) -> str:
     """The text of a page with what its blocks print now; they run in the current folder."""
-    names: dict[str, Any] = {"__name__": "page", "photos": np.random.default_rng(0).integers(0, 256, (8, 96, 96, 3), dtype="uint8")}
+    photos = np.random.default_rng(0).integers(0, 256, (8, 96, 96, 3), dtype="uint8")
+    names: dict[str, Any] = {"__name__": "page", "photos": photos}
 
     def replaced(match: re.Match[str]) -> str:
         if match["name"]:
