@@ -161,7 +161,7 @@ CASES: list[tuple[str, Any, str]] = [
         "EfficientNetB0",
         {"pop": 238},
         (
-            "pop 238 leaves nothing of EfficientNetB0: it has 238 nodes, the input among them (at $.truncate.pop)\n"
+            "pop 238 leaves nothing of EfficientNetB0: it has 238 nodes, the input included (at $.truncate.pop)\n"
             "  known: 1 to 236"
         ),
     ),
@@ -192,8 +192,8 @@ CASES: list[tuple[str, Any, str]] = [
         "EfficientNetB0",
         {"match": "block[2"},
         (
-            "'block[2' is no regular expression: unterminated character set at position 7 (at $.truncate.match)\n"
-            "  fix: a bracket, dot or sign that is meant as such takes a \\ before it"
+            "'block[2' is not a regular expression: unterminated character set at position 7 (at $.truncate.match)\n"
+            "  fix: to match a bracket, dot or sign itself, write \\ before it"
         ),
     ),
     (

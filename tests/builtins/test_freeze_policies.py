@@ -166,14 +166,14 @@ def test_the_last_block_of_resnet50_is_its_last_bottleneck() -> None:
 @pytest.mark.parametrize("blocks", [18, 19, 10**6])
 def test_last_refuses_as_many_blocks_as_there_are(blocks: int) -> None:
     assert refusal("last", blocks, architecture("ResNet50")) == (
-        f"the last {blocks} blocks are all that ResNet50 has, or more: it has 18\n  known: 1 to 17"
+        f"last {blocks} leaves nothing frozen of ResNet50: it has 18 blocks\n  known: 1 to 17"
     )
 
 
 def test_last_refuses_a_network_of_one_block() -> None:
     nodes = (Node(name="image", kind="InputLayer", shape=(4, 4, 3)), Node(name="end", kind="ReLU", inputs=("image",)))
     assert refusal("last", 1, Graph("Net", nodes)) == (
-        "the last 1 blocks are all that Net has, or more: it has 1\n  known: none: write freeze: none"
+        "last 1 leaves nothing frozen of Net: it has 1 block\n  known: none: write freeze: none"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -114,8 +113,8 @@ LOST = """\
         (
             "match",
             "(b1",
-            "'(b1' is no regular expression: missing ) at position 3\n"
-            "  fix: a bracket, dot or sign that is meant as such takes a \\ before it",
+            "'(b1' is not a regular expression: missing ), unterminated subpattern at position 0\n"
+            "  fix: to match a bracket, dot or sign itself, write \\ before it",
         ),
         (
             "match",
@@ -130,7 +129,7 @@ LOST = """\
         (
             "pop",
             7,
-            "pop 7 leaves nothing of Net: it has 8 nodes, the input among them\n  known: 1 to 6",
+            "pop 7 leaves nothing of Net: it has 8 nodes, the input included\n  known: 1 to 6",
         ),
         (
             "pop",
@@ -216,28 +215,6 @@ def test_strategies_refuse(strategy: str, value: Any, text: str) -> None:
     assert refusal(strategy, value) == text
 
 
-def long_names() -> Graph:
-    name = "block_with_a_name_as_long_as_those_of_mobilenets_depthwise_convolutions"
-    return Graph("Net", (node("image", "InputLayer"), *(node(f"{name}_{i}", "ReLU", "image") for i in range(9))))
-
-
-def test_a_regular_expression_that_would_take_for_ever_is_given_up() -> None:
-    pattern = r"^(\w+?_?)+?(\w+?)+?[A-Z]+$"
-    begin = time.monotonic()
-    text = refusal("match", pattern, long_names())
-    assert text == (
-        f"the regular expression {pattern!r} was given up after 1 s on the names of Net\n"
-        "  cause: it can match one text in very many ways, as a repetition within a repetition does\n"
-        "  fix: write it without nested repetitions, or name the node under layer:"
-    )
-    assert time.monotonic() - begin < 10
-
-
-@pytest.mark.parametrize("pattern", [r"^(([a-z0-9])+.)+z$", r"(_*[a-z0-9]*)*!", r"^(\w+\s?)*\$$", r"(x+x+)+y"])
-def test_regular_expressions_that_pythons_own_engine_hangs_on_are_answered(pattern: str) -> None:
-    assert refusal("match", pattern, long_names()).startswith(f"the regular expression {pattern!r} matches no node of Net")
-
-
 def test_none_keeps_every_end_of_a_network_with_several() -> None:
     graph = Graph("Net", RESIDUAL.nodes, ends=("b1_add", "b2_out"))
     assert select("none", None, graph) == ("b1_add", "b2_out")
@@ -254,7 +231,7 @@ def test_what_stands_behind_the_last_block_is_popped_as_a_block() -> None:
 def test_of_a_short_network_few_nodes_can_be_popped(count: int, known: str) -> None:
     graph = Graph("Net", RESIDUAL.nodes[:count])
     assert refusal("pop", count - 1, graph) == (
-        f"pop {count - 1} leaves nothing of Net: it has {count} nodes, the input among them\n  known: {known}"
+        f"pop {count - 1} leaves nothing of Net: it has {count} nodes, the input included\n  known: {known}"
     )
 
 

@@ -145,7 +145,8 @@ def test_offline_the_cache_is_enough(server: Loopback, cache: Path, monkeypatch:
         f"the weights file '{cache}/w.h5' is not the one that was meant\n"
         f"  sha256 expected: {SHA256}\n"
         f"  sha256 found: {hashlib.sha256(b'x' + DATA[1:]).hexdigest()}\n"
-        "  fix: TORSO_OFFLINE forbids: put the right file there, or name a local one with weights: {file: PATH}"
+        "  fix: TORSO_OFFLINE forbids to replace it: put the right file there, or name a local one with weights: "
+        "{file: PATH}"
     )
     assert names(cache) == ["w.h5"]
     assert server.paths == ["/w.h5"]
@@ -251,7 +252,7 @@ def test_a_download_imports_neither_keras_nor_tensorflow(server: Loopback) -> No
         ("device", "is a directory or a device, not a file"),
         ("loop", "is not there\n  cause: Too many levels of symbolic links"),
         ("empty", "is empty"),
-        ("sparse", "is 1,099,511,627,776 bytes, and 68,719,476,736 are the most"),
+        ("sparse", "is 1,099,511,627,776 bytes; at most 68,719,476,736 are allowed"),
     ],
 )
 def test_what_is_no_weights_file_is_refused_at_once(tmp_path: Path, kind: str, said: str) -> None:
@@ -271,15 +272,15 @@ def test_what_is_no_weights_file_is_refused_at_once(tmp_path: Path, kind: str, s
 
 
 def test_a_file_of_a_package_is_found_without_importing_it() -> None:
-    path = packaged_file({"resource": "torso:weights.py", "sha256": None, "md5": None})
-    assert path.name == "weights.py"
+    path = packaged_file({"resource": "torso:errors.py", "sha256": None, "md5": None})
+    assert path.name == "errors.py"
 
 
 @pytest.mark.parametrize("package", ["no_such_package", "no_such.package_either", "abc", ""])
 def test_a_file_of_a_package_that_is_not_there_is_refused(package: str) -> None:
     with pytest.raises(torso.OptionError) as caught:
         packaged_file({"resource": f"{package}:w.h5", "sha256": None, "md5": None})
-    assert str(caught.value) == f"the weights come with the package {package!r}, and that is not installed"
+    assert str(caught.value) == f"the weights come with the package {package!r}, which is not installed"
 
 
 def test_a_local_file_is_held_against_both_hashes(tmp_path: Path) -> None:

@@ -357,7 +357,7 @@ CASES = [
         BUILD,
         one(truncate="{pop: 6}"),
         2,
-        "pop 6 leaves nothing of TinyNet: it has 7 nodes, the input among them (at bad.yaml:6:21, ",
+        "pop 6 leaves nothing of TinyNet: it has 7 nodes, the input included (at bad.yaml:6:21, ",
     ),
     (
         "weights file truncated",

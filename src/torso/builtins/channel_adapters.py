@@ -1,4 +1,4 @@
-"""The channel adapters that come with torso: ``mean``, ``repeat``, ``zero_extra`` and ``map``."""
+"""The channel adapters of torso: ``mean``, ``repeat``, ``zero_extra`` and ``map``."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from torso.specs.options import Option, Options
 
 Rows = list[list[float]]
 
-_LETTERS = "RGB"
-_UNUSED = "none"
+_SOURCES = Option(
+    name="sources",
+    type=str,
+    many=True,
+    doc="For each channel: R, G or B, the number of a trained channel from 0, or none for one that is not read.",
+)
 
 
 @hookimpl
 def torso_channel_adapters() -> Iterable[ChannelAdapter]:
-    """Offer the rules that every user has."""
     yield ChannelAdapter(
         name="mean",
-        doc="Every channel is read with the mean of the trained kernels, such that a grey image gives the same response.",
+        doc="Every channel gets the mean of the trained kernels, scaled so that a grey image gives the same response.",
         mix=mean,
     )
     yield ChannelAdapter(
@@ -31,20 +34,13 @@ def torso_channel_adapters() -> Iterable[ChannelAdapter]:
     )
     yield ChannelAdapter(
         name="zero_extra",
-        doc="The first channels are the trained ones, and any others are not read: their kernels are zero.",
+        doc="The first channels are the trained ones; all others have kernels of zeros.",
         mix=zero_extra,
     )
     yield ChannelAdapter(
         name="map",
         doc="You say which trained channel each channel is: [R, G, B, R]; several copies of one share its kernels.",
-        options=(
-            Option(
-                name="sources",
-                type=str,
-                many=True,
-                doc="For each channel: R, G or B, the number of a trained channel from 0, or none for one that is not read.",
-            ),
-        ),
+        options=(_SOURCES,),
         positional="sources",
         mix=mapped,
         channels=lambda options: len(_sources(options)),
@@ -52,28 +48,23 @@ def torso_channel_adapters() -> Iterable[ChannelAdapter]:
 
 
 def mean(have: int, want: int, options: Options) -> Rows:
-    """The same share of every trained channel for all."""
     return [[1 / want] * have for _ in range(want)]
 
 
 def repeat(have: int, want: int, options: Options) -> Rows:
-    """The trained channels in turn; where some do not come up, the others stand in for them."""
+    # Where there are fewer channels than trained ones, they are scaled up to stand in for those that are missing.
     return _shared([channel % have for channel in range(want)], have, scale=max(1.0, have / want))
 
 
 def zero_extra(have: int, want: int, options: Options) -> Rows:
-    """The trained channels first, then zeros; of fewer channels, the trained ones that are left over are not used."""
     return _shared([channel if channel < have else None for channel in range(want)], have)
 
 
 def mapped(have: int, want: int, options: Options) -> Rows:
-    """What the user says, channel by channel."""
     sources = _sources(options)
     if len(sources) != want:
-        raise OptionError(
-            f"the map has {len(sources)} channels, and the input {want}",
-            notes=[("fix", f"name {want}, or leave out channels: the map says how many there are")],
-        )
+        fix = f"name {want}, or leave out channels: the map says how many there are"
+        raise OptionError(f"the map has {len(sources)} channels, and the input {want}", notes=[("fix", fix)])
     chosen: list[int | None] = []
     errors: list[TorsoError] = []
     for source in sources:
@@ -90,22 +81,24 @@ def mapped(have: int, want: int, options: Options) -> Rows:
 def _sources(options: Options) -> tuple[str, ...]:
     sources = options["sources"]
     if not isinstance(sources, tuple) or not sources:
-        raise OptionError(
-            "the map names no channel", notes=[("fix", "write one for each channel, as in {map: [R, G, B, R]}")]
-        )
+        fix = "write one for each channel, as in {map: [R, G, B, R]}"
+        raise OptionError("the map names no channel", notes=[("fix", fix)])
     return tuple(map(str, sources))
 
 
 def _index(source: str, have: int) -> int | None:
     """The number of a trained channel, or None for one that is not read."""
-    words = [*(_LETTERS if have == len(_LETTERS) else ()), *map(str, range(have)), _UNUSED]
-    if source.casefold() == _UNUSED:
+    if source.casefold() == "none":
         return None
-    if source.upper() in words:
-        return words.index(source.upper()) % have
+    letters = ["R", "G", "B"] if have == 3 else []
+    numbers = [str(number) for number in range(have)]
+    for names in (letters, numbers):
+        if source.upper() in names:
+            return names.index(source.upper())
+    legal = [*letters, *numbers, "none"]
     raise OptionError(
         f"the weights have no channel {source!r}: their input has {have}",
-        notes=[*did_you_mean(source, words), known(words)],
+        notes=[*did_you_mean(source, legal), known(legal)],
     )
 
 

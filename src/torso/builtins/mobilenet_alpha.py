@@ -1,7 +1,7 @@
 """Which widths a MobileNet may have: any with random values, the trained ones with published weights.
 
-The trained combinations are read off the weights files on the architecture's card, so that nothing is written down
-twice. A size that was not trained is no fault: the weights of another size fit, and the plan says so.
+The trained combinations are those of the published files, so nothing is written twice. A size that was not trained is
+legal: weights for another size fit, and the plan warns.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ _BUILDER = "torso.builtins.keras_applications.builder:build"  # by name: plugins
 def torso_build_arguments(
     architecture: Architecture, options: Options, weights: str, input_shape: tuple[int | None, int | None, int]
 ) -> Mapping[str, Value] | None:
-    """Refuse a width that cannot be built, or that has no weights; give the others as the float that Keras wants.
-
-    MobileNetV3 looks its file up under ``str(alpha)``: there an ``alpha`` of ``1`` is a ``KeyError`` deep inside Keras.
-    """
+    """Refuse an alpha that cannot be built or has no weights."""
     if architecture.builder != _BUILDER or all(option.name != "alpha" for option in architecture.options):
         return None
     alpha = options["alpha"]
@@ -33,7 +30,7 @@ def torso_build_arguments(
     for published in architecture.weights:
         if published.tag == weights:
             _require_trained(architecture.name, published, options)
-    return {"alpha": float(alpha)}
+    return {"alpha": float(alpha)}  # MobileNetV3 looks its file up by str(alpha): an alpha of 1 is a KeyError in Keras
 
 
 def _require_trained(name: str, weights: Weights, options: Options) -> None:

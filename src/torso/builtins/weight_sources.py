@@ -1,4 +1,4 @@
-"""The weight sources that come with torso: a local file, a file inside a package, and a download."""
+"""The weight sources of torso: a local file, a file inside a package, and a download."""
 
 from __future__ import annotations
 
@@ -15,50 +15,44 @@ from urllib.parse import urlsplit
 import torso.files.download as downloads
 from torso.contracts.hookspecs import hookimpl
 from torso.contracts.weights import WeightSource
-from torso.errors import DiskError, IntegrityError, Note, OptionError
+from torso.errors import DiskError, IntegrityError, OptionError
 from torso.files.atomic import make_folder, move_aside
-from torso.files.disk_errors import disk_error
-from torso.files.download import locked
-from torso.files.hashing import hash_of_open, open_file
+from torso.files.hashing import hash_of
 from torso.specs.options import Option, Options
 
+FILE = Option(name="file", type=Path, doc="Path of the file, relative to the spec that names it.")
+RESOURCE = Option(name="resource", type=str, doc="package:path/inside of a file that comes with a package.")
+URL = Option(name="url", type=str, doc="Where the file is downloaded from.")
+CACHED_AS = Option(name="cached_as", type=str, default=None, doc="File name in the cache; made from the address by default.")
 SHA256 = Option(name="sha256", type=str, default=None, doc="The file's SHA-256 in hex; checked before it is read.")
 MD5 = Option(name="md5", type=str, default=None, doc="The file's MD5 in hex, where its publisher gives no better hash.")
 
+# Keras caches what it publishes under its bare name.
 KERAS: Final = ("https://storage.googleapis.com/tensorflow/", "https://storage.googleapis.com/keras-applications/")
-"""Where Keras publishes; it caches what comes from there under its bare name."""
 
 
 @hookimpl
 def torso_weight_sources() -> Iterable[WeightSource]:
-    """Offer the sources that every user has."""
-    path = Option(name="file", type=Path, doc="Path of the file, relative to the spec that names it.")
     yield WeightSource(
-        name="file", doc="A weights file on this machine.", options=(path, SHA256), fetch=local_file, check=check_local
+        name="file", doc="A weights file on this machine.", options=(FILE, SHA256), fetch=local_file, check=check_local
     )
-    resource = Option(name="resource", type=str, doc="package:path/inside of a file that comes with a package.")
     yield WeightSource(
         name="resource",
         doc="A weights file that comes with an installed package.",
-        options=(resource, SHA256, MD5),
+        options=(RESOURCE, SHA256, MD5),
         fetch=packaged_file,
         check=check_packaged,
-    )
-    url = Option(name="url", type=str, doc="Where the file is downloaded from.")
-    cached_as = Option(
-        name="cached_as", type=str, default=None, doc="What it is called in the cache; a name made of its address."
     )
     yield WeightSource(
         name="url",
         doc="A download, kept in the folder that Keras itself uses.",
-        options=(url, SHA256, MD5, cached_as),
+        options=(URL, SHA256, MD5, CACHED_AS),
         fetch=download,
         check=check_download,
     )
 
 
 def local_file(options: Options) -> Path:
-    """The file itself, once its hash is right."""
     return _verified(Path(str(options["file"])).expanduser(), options)
 
 
@@ -67,13 +61,12 @@ def check_local(options: Options) -> None:
 
 
 def packaged_file(options: Options) -> Path:
-    """The file inside the package, once its hash is right; the package is not imported."""
     package, _, inside = str(options["resource"]).partition(":")
     top, *below = package.split(".")
-    found = find_spec(top) if top else None  # of a name with dots, Python would import the first part
+    found = find_spec(top) if top else None  # for a name with dots, find_spec would import the outer package
     roots = list(found.submodule_search_locations or ()) if found else []
     if not roots:
-        raise OptionError(f"the weights come with the package {package!r}, and that is not installed")
+        raise OptionError(f"the weights come with the package {package!r}, which is not installed")
     return _verified(Path(roots[0], *below, inside), options)
 
 
@@ -82,24 +75,21 @@ def check_packaged(options: Options) -> None:
 
 
 def download(options: Options) -> Path:
-    """The file in Keras' own cache, downloaded where it is not there yet, once its hash is right.
-
-    What stands there with another hash is moved to ``NAME.rejected``. A cache that has the right file may be read-only.
-    """
+    """The file in Keras' own cache, downloaded if needed; a file there with another hash becomes ``NAME.rejected``."""
     check_download(options)
     address, place = str(options["url"]), place_in_cache(options)
-    if _is_right(place, options):
+    if _is_right(place, options):  # before the lock: a cache that has the file may be read-only
         return place
     try:
         make_folder(place.parent)
-        with locked(place) as exclusive:
-            right = _is_right(place, options)  # another process may have brought it meanwhile
+        with downloads.locked(place) as exclusive:
+            right = _is_right(place, options)  # another process may have downloaded it meanwhile
             if right is False:
                 move_aside(place)
             if not right:
                 downloads.download(address, place, promised=_promised(options), resume=exclusive)
     except DiskError as error:
-        if not os.access(place.parent, os.W_OK | os.X_OK):
+        if not _is_writable(place.parent):
             other = [note for note in error.notes if note[0] != "fix"]
             error.notes = (*other, ("fix", "set KERAS_HOME to a folder that can be written"))
         raise
@@ -107,17 +97,16 @@ def download(options: Options) -> Path:
 
 
 def check_download(options: Options) -> None:
-    """What can be known without a connection; a file that is in the cache is not read."""
+    """What can be known without a connection and without reading the file."""
     _promised(options)
-    address = str(options["url"])
+    address, place = str(options["url"]), place_in_cache(options)
     downloads.check_address(address)
-    place = place_in_cache(options)
     if not place.exists():
         downloads.refuse_offline(address, place)
 
 
 def place_in_cache(options: Options) -> Path:
-    """Where Keras looks for a file of Keras; other addresses get names of their own, as many files share one name."""
+    """Where Keras caches its own files; files of other addresses get names that differ by address."""
     home = os.path.expanduser(os.environ.get("KERAS_HOME") or os.path.join("~", ".keras"))
     if home.startswith("~"):
         raise DiskError(f"there is no folder {home!r}", notes=[("fix", "set KERAS_HOME to a folder that can be written")])
@@ -132,54 +121,52 @@ def place_in_cache(options: Options) -> Path:
 
 def _promised(options: Options) -> dict[str, str]:
     """The hashes that the file must have, by algorithm."""
-    promised = {}
-    for name, length in (("sha256", 64), ("md5", 32)):
-        value = options.get(name)
-        if value is not None and not re.fullmatch(f"[0-9a-fA-F]{{{length}}}", str(value)):
+    given = {name: str(options[name]) for name in ("sha256", "md5") if options.get(name) is not None}
+    for name, value in given.items():
+        length = hashlib.new(name, usedforsecurity=False).digest_size * 2
+        if not re.fullmatch(f"[0-9a-fA-F]{{{length}}}", value):
             raise OptionError(f"{name} cannot be {value!r}", notes=[("known", f"{length} hexadecimal digits")])
-        if value is not None:
-            promised[name] = str(value).lower()
-    return promised
+    return {name: value.lower() for name, value in given.items()}
 
 
 def _is_right(place: Path, options: Options) -> bool | None:
-    """Whether the cache has the right file, or None for no file; an error where a wrong one cannot be replaced."""
+    """Whether the cache has the right file, None for no file; an error if a wrong one cannot be replaced."""
     if not os.path.lexists(place):
         return None
     try:
         _verified(place, options)
     except (IntegrityError, OptionError) as error:
-        cannot = "TORSO_OFFLINE forbids" if downloads.is_offline() else "the cache cannot be written"
-        if downloads.is_offline() or not os.access(place.parent, os.W_OK | os.X_OK):
-            fix: Note = ("fix", f"{cannot}: put the right file there, or name a local one with weights: {{file: PATH}}")
-            raise IntegrityError(error.fact, notes=[*error.notes, fix]) from error
+        if downloads.is_offline() or not _is_writable(place.parent):
+            cannot = "TORSO_OFFLINE forbids to replace it" if downloads.is_offline() else "the cache cannot be written"
+            fix = f"{cannot}: put the right file there, or name a local one with weights: {{file: PATH}}"
+            raise IntegrityError(error.fact, notes=[*error.notes, ("fix", fix)]) from error
         return False
     return True
 
 
+def _is_writable(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
 def _verified(path: Path, options: Options) -> Path:
-    """The path, once it is a readable regular file with the hashes that were promised."""
+    """The path, once it is a readable regular file with the promised hashes."""
     promised = _promised(options)
     try:
-        facts = path.stat()
+        found = path.stat()
     except OSError as error:
         raise OptionError(f"the weights file {str(path)!r} is not there", notes=[("cause", error.strerror or "")]) from error
-    if not stat.S_ISREG(facts.st_mode):
+    if not stat.S_ISREG(found.st_mode):
         raise OptionError(f"the weights file {str(path)!r} is a directory or a device, not a file")
-    if not 0 < facts.st_size <= downloads.MOST_BYTES:
-        size = f"{facts.st_size:,} bytes, and {downloads.MOST_BYTES:,} are the most" if facts.st_size else "empty"
+    if not 0 < found.st_size <= downloads.MOST_BYTES:
+        size = f"{found.st_size:,} bytes; at most {downloads.MOST_BYTES:,} are allowed" if found.st_size else "empty"
         raise OptionError(f"the weights file {str(path)!r} is {size}")
-    try:
-        with open_file(path) as stream:
-            found = {algorithm: hash_of_open(stream, path, algorithm) for algorithm in promised}
-    except DiskError:
-        raise
-    except OSError as error:
-        raise disk_error(f"the weights file {str(path)!r} cannot be read", error) from error
+    if not os.access(path, os.R_OK):
+        raise DiskError(f"the weights file {str(path)!r} cannot be read", notes=[("cause", "Permission denied")])
     for algorithm, expected in promised.items():
-        if found[algorithm] != expected:
+        actual = hash_of(path, algorithm)
+        if actual != expected:
             raise IntegrityError(
                 f"the weights file {str(path)!r} is not the one that was meant",
-                notes=[(f"{algorithm} expected", str(options[algorithm])), (f"{algorithm} found", found[algorithm])],
+                notes=[(f"{algorithm} expected", str(options[algorithm])), (f"{algorithm} found", actual)],
             )
     return path

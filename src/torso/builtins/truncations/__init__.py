@@ -1,40 +1,60 @@
-"""The truncation strategies that come with torso. Each reads the graph and names where to end; torso cuts."""
+"""The truncation strategies of torso: each reads the graph and returns where to end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from torso.builtins.truncations.by_budget import select_budget
-from torso.builtins.truncations.by_level import LEVEL_NAMES, select_level, select_levels, select_stride, static_cut_of_levels
+from torso.builtins.truncations.by_level import (
+    LEVEL_NAMES,
+    select_level,
+    select_levels,
+    select_stride,
+    static_cut_of_levels,
+)
 from torso.builtins.truncations.by_name import select_layer, select_layers, select_match, static_cut_of_layers
 from torso.builtins.truncations.from_the_end import keep_all, select_pop
 from torso.contracts.hookspecs import hookimpl
 from torso.contracts.truncation import Truncation
 from torso.specs.options import Option
 
-ALLOW_PARTIAL = Option(
-    name="allow_partial",
-    type=bool,
-    default=False,
-    doc="Cut here even where a parallel branch is lost.",
+_PARTIAL = Option(name="allow_partial", type=bool, default=False, doc="Cut here even if a parallel branch is lost.")
+_LAYER = Option(name="name", type=str, doc="Name of the node; outer/inner inside a nested model, name:1 for a second call.")
+_LAYERS = Option(name="names", type=str, many=True, doc="Names of the nodes; the model gives their outputs by name.")
+_PATTERN = Option(name="pattern", type=str, doc="Sought anywhere in a name; ^ and $ stand for its ends.")
+_COUNT = Option(name="count", type=int, minimum=1, doc="How many to remove; to keep all is truncate: none.")
+_UNIT = Option(
+    name="unit",
+    type=str,
+    default="node",
+    choices=("node", "block"),
+    doc="What is counted; all nodes after the last block count as one block.",
+)
+_LEVEL = Option(name="name", type=str, choices=LEVEL_NAMES, doc="C4, or C4@expansion for the wider node after it.")
+_LEVELS = Option(
+    name="names",
+    type=str,
+    many=True,
+    choices=LEVEL_NAMES,
+    doc="Names of the levels; the model gives their outputs by name, in this order.",
+)
+_STRIDE = Option(name="pixels", type=int, minimum=1, doc="The stride, as 16.")
+_LIMITS = (
+    Option(name="parameters", type=int, default=None, minimum=0, doc="The most parameters."),
+    Option(name="macs", type=int, default=None, minimum=0, doc="The most multiply-accumulates for one image."),
+    Option(name="receptive_field", type=int, default=None, minimum=1, doc="The largest receptive field, in pixels a side."),
 )
 
 
 @hookimpl
 def torso_truncations() -> Iterable[Truncation]:
-    """Offer the strategies that every user has."""
     yield Truncation(name="none", doc="Keep the whole headless network.", select=keep_all)
     yield Truncation(
         name="layer",
         doc="End at one node, by its canonical name.",
         select=select_layer,
         static_cut=static_cut_of_layers,
-        options=(
-            Option(
-                name="name", type=str, doc="Name of the node; outer/inner inside a nested model, name:1 for a second call."
-            ),
-            ALLOW_PARTIAL,
-        ),
+        options=(_LAYER, _PARTIAL),
         positional="name",
     )
     yield Truncation(
@@ -42,37 +62,21 @@ def torso_truncations() -> Iterable[Truncation]:
         doc="Give the outputs of several nodes, by their canonical names.",
         select=select_layers,
         static_cut=static_cut_of_layers,
-        options=(
-            Option(name="names", type=str, many=True, doc="Names of the nodes; the model gives their outputs by name."),
-            ALLOW_PARTIAL,
-        ),
+        options=(_LAYERS, _PARTIAL),
         positional="names",
     )
     yield Truncation(
         name="match",
         doc="End at the last node whose name matches a regular expression.",
         select=select_match,
-        options=(
-            Option(name="pattern", type=str, doc="Sought anywhere in a name; ^ and $ stand for its ends."),
-            ALLOW_PARTIAL,
-        ),
+        options=(_PATTERN, _PARTIAL),
         positional="pattern",
     )
     yield Truncation(
         name="pop",
         doc="Remove exactly so many nodes or blocks from the end, in topological order.",
         select=select_pop,
-        options=(
-            Option(name="count", type=int, minimum=1, doc="How many to remove; to keep all is truncate: none."),
-            Option(
-                name="unit",
-                type=str,
-                default="node",
-                choices=("node", "block"),
-                doc="What is counted; whatever stands behind the last block counts as one.",
-            ),
-            ALLOW_PARTIAL,
-        ),
+        options=(_COUNT, _UNIT, _PARTIAL),
         positional="count",
     )
     yield Truncation(
@@ -80,7 +84,7 @@ def torso_truncations() -> Iterable[Truncation]:
         doc="End at a level: the last block output at stride 2 (C1) to 32 (C5).",
         select=select_level,
         static_cut=static_cut_of_levels,
-        options=(Option(name="name", type=str, choices=LEVEL_NAMES, doc="C4, or C4@expansion for the wider node behind."),),
+        options=(_LEVEL,),
         positional="name",
     )
     yield Truncation(
@@ -88,37 +92,16 @@ def torso_truncations() -> Iterable[Truncation]:
         doc="Give a pyramid: the outputs of several levels.",
         select=select_levels,
         static_cut=static_cut_of_levels,
-        options=(
-            Option(
-                name="names",
-                type=str,
-                many=True,
-                choices=LEVEL_NAMES,
-                doc="Names of the levels; the model gives their outputs by name, in this order.",
-            ),
-        ),
+        options=(_LEVELS,),
         positional="names",
     )
     yield Truncation(
         name="stride",
-        doc="End at the last block output with so many input pixels from one cell to the next.",
+        doc="End at the last block output whose positions are so many input pixels apart.",
         select=select_stride,
-        options=(Option(name="pixels", type=int, minimum=1, doc="The stride, as 16."),),
+        options=(_STRIDE,),
         positional="pixels",
     )
     yield Truncation(
-        name="budget",
-        doc="End at the deepest clean cut within given limits.",
-        select=select_budget,
-        options=(
-            Option(name="parameters", type=int, default=None, minimum=0, doc="The most parameters."),
-            Option(name="macs", type=int, default=None, minimum=0, doc="The most multiply-accumulates for one image."),
-            Option(
-                name="receptive_field",
-                type=int,
-                default=None,
-                minimum=1,
-                doc="The largest receptive field, in pixels a side.",
-            ),
-        ),
+        name="budget", doc="End at the deepest clean cut within given limits.", select=select_budget, options=_LIMITS
     )

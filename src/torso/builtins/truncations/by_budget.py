@@ -1,8 +1,6 @@
-"""As deep as the limits allow: ``budget``."""
+"""As deep as given limits allow: ``budget``."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from torso.errors import CutError, OptionError
 from torso.graph import Cost, Graph, Node
@@ -10,7 +8,7 @@ from torso.specs.options import Options
 
 
 def select_budget(graph: Graph, options: Options) -> str:
-    """The last clean node that keeps within every limit that is given, and behind the first that multiplies anything."""
+    """The last clean node that keeps within every limit, of those after which anything has been multiplied."""
     limits = {name: limit for name, limit in options.items() if isinstance(limit, int)}
     if not limits:
         raise OptionError("budget has no limit", notes=[("fix", "write parameters:, macs: or receptive_field: under it")])
@@ -21,32 +19,22 @@ def select_budget(graph: Graph, options: Options) -> str:
         return fitting[-1].name
     smallest = _measured(clean[0], costs[clean[0].name])
     words = " and ".join(f"{name} {limit:,}" for name, limit in limits.items())
-    if smallest.get("macs", 0) is None and "macs" in limits and graph.nodes[0].values is None:
+    if "macs" in limits and smallest["macs"] is None and graph.nodes[0].values is None:
+        fix = "give it a size, or another limit: parameters: or receptive_field:"
         raise CutError(
             f"the macs of {graph.name} are unknown, and it cannot keep within {words}",
-            notes=[
-                ("cause", "it is built for images of any size"),
-                ("fix", "give it a size, or another limit: parameters: or receptive_field:"),
-            ],
+            notes=[("cause", "it is built for images of any size"), ("fix", fix)],
         )
-    raise CutError(
-        f"no clean cut of {graph.name} keeps within {words}",
-        notes=[
-            ("first", f"{clean[0].name!r} has " + ", ".join(f"{name} {_said(smallest[name])}" for name in limits)),
-            ("fix", "give another limit" if None in smallest.values() else "raise the limit"),
-        ],
-    )
+    first = ", ".join(f"{name} {'unknown' if smallest[name] is None else f'{smallest[name]:,}'}" for name in limits)
+    fix = "give another limit" if None in smallest.values() else "raise the limit"
+    notes = [("first", f"{clean[0].name!r} has {first}"), ("fix", fix)]
+    raise CutError(f"no clean cut of {graph.name} keeps within {words}", notes=notes)
 
 
-def _measured(node: Node, cost: Cost) -> Mapping[str, int | None]:
+def _measured(node: Node, cost: Cost) -> dict[str, int | None]:
     return {"parameters": cost.parameters, "macs": cost.macs, "receptive_field": node.receptive_field}
 
 
-def _fits(measured: Mapping[str, int | None], limits: Mapping[str, int]) -> bool:
-    """Whether all limits hold; what is unknown holds none."""
-    found = {name: measured[name] for name in limits}
-    return all(value is not None and value <= limits[name] for name, value in found.items())
-
-
-def _said(value: int | None) -> str:
-    return "unknown" if value is None else f"{value:,}"
+def _fits(measured: dict[str, int | None], limits: dict[str, int]) -> bool:
+    """Whether all limits hold; an unknown value keeps within none."""
+    return all((value := measured[name]) is not None and value <= limit for name, limit in limits.items())

@@ -1,6 +1,8 @@
-"""Where the resolution is what matters: ``level``, ``levels`` and ``stride``."""
+"""By resolution: ``level``, ``levels`` and ``stride``."""
 
 from __future__ import annotations
+
+from typing import cast
 
 from torso.contracts.truncation import Cut, DeclaredLevels
 from torso.errors import CutError, Note, UnknownNameError
@@ -11,34 +13,31 @@ LEVEL_NAMES = (*LEVELS, *(level + EXPANSION for level in LEVELS))
 
 
 def select_level(graph: Graph, options: Options) -> str:
-    """The node of that level; a level that the card declares need not be a clean cut."""
+    """The node of a level; one that the architecture declares need not be a clean cut."""
     return _node_of(graph, str(options["name"]))
 
 
 def select_levels(graph: Graph, options: Options) -> Cut:
-    """The node of each level, by its name, in the order asked for."""
-    names = options["names"]
-    assert isinstance(names, tuple)
-    twice = [str(name) for name in names if names.count(name) > 1]
+    """The node of each level, in the user's order."""
+    names = cast("tuple[str, ...]", options["names"])
+    twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise CutError(f"{twice[0]} is named twice, and a backbone gives each level once")
     if not names:
         raise CutError("levels names no level", notes=_levels(graph))
-    return {str(name): _node_of(graph, str(name)) for name in names}
+    return {name: _node_of(graph, name) for name in names}
 
 
 def static_cut_of_levels(declared: DeclaredLevels, options: Options) -> list[str]:
-    """The nodes that the card declares for the levels asked for, where it declares all of them."""
-    asked = options.get("names", (options.get("name"),))
-    assert isinstance(asked, tuple)
-    named = [declared.levels[str(level)] for level in asked if level in declared.levels]
-    return named if len(named) == len(asked) == len(set(asked)) else []
+    """The declared nodes, if every level that is asked for is declared."""
+    asked = cast("tuple[str, ...]", options.get("names", (options.get("name"),)))
+    nodes = [declared.levels[level] for level in asked if level in declared.levels]
+    return nodes if len(nodes) == len(asked) == len(set(asked)) else []
 
 
 def select_stride(graph: Graph, options: Options) -> str:
-    """The level of that stride, or the last block output where the stride is that of no level."""
-    stride = options["pixels"]
-    assert isinstance(stride, int)
+    """The level of that stride, or the last block output if no level has it."""
+    stride = cast("int", options["pixels"])
     by_stride = {node.stride: node.name for node in graph.blocks}
     by_stride |= {LEVELS[level]: name for level, name in graph.levels.items() if level in LEVELS}
     if stride in by_stride:
@@ -54,7 +53,6 @@ def _node_of(graph: Graph, level: str) -> str:
 
 
 def _levels(graph: Graph) -> list[Note]:
-    """The table of what is there."""
     if not graph.levels:
         return [("cause", "no block of it ends at stride 2, 4, 8, 16 or 32"), ("fix", "name a node under layer:")]
     return [(level, f"{name!r}  ({describe(graph[name])})") for level, name in graph.levels.items()]

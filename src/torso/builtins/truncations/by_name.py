@@ -1,95 +1,60 @@
-"""Nodes by their names: ``layer``, ``layers`` and ``match``."""
+"""By names of nodes: ``layer``, ``layers`` and ``match``."""
 
 from __future__ import annotations
 
-from time import monotonic
-from typing import TYPE_CHECKING
+import re
+from typing import cast
 
 from torso.contracts.truncation import Cut, DeclaredLevels
 from torso.errors import CutError, OptionError, UnknownNameError
 from torso.graph import Graph, describe
 from torso.specs.options import Options
 
-if TYPE_CHECKING:
-    import regex
-
-SECONDS_TO_MATCH = 1.0
-"""After so long a regular expression is given up, all names together: a sound one takes milliseconds for a thousand."""
-
 
 def select_layer(graph: Graph, options: Options) -> str:
-    """The node of that name, refused where a branch would be lost."""
-    node = graph[str(options["name"])]
-    if not options["allow_partial"]:
-        graph.require_clean(node.name)
-    return node.name
+    """The node of that name; refused where a branch would be lost."""
+    return _allowed(graph, options, graph[str(options["name"])].name)
 
 
 def select_layers(graph: Graph, options: Options) -> Cut:
-    """The nodes of those names, refused where a branch would be lost that runs beside all of them."""
-    names = options["names"]
-    assert isinstance(names, tuple)
+    """The nodes of those names; refused where a branch beside all of them would be lost."""
     cut: dict[str, str] = {}
-    for name in names:
-        node = graph[str(name)].name
+    for name in cast("tuple[str, ...]", options["names"]):
+        node = graph[name].name
         if node in cut.values():
-            raise CutError(f"{str(name)!r} is named twice, and a backbone gives each output once")
-        cut[str(name)] = node
+            raise CutError(f"{name!r} is named twice, and a backbone gives each output once")
+        cut[name] = node
     if not cut:
         raise CutError("layers names no node", notes=[("fix", "name one or more, or write truncate: none")])
-    if not options["allow_partial"]:
-        graph.require_clean(*cut.values())
+    _allowed(graph, options, *cut.values())
     return cut
 
 
 def static_cut_of_layers(declared: DeclaredLevels, options: Options) -> list[str]:
-    """The nodes themselves, where it does not matter whether a branch is lost, or none is."""
-    asked = options.get("names", (options.get("name"),))
-    assert isinstance(asked, tuple)
-    names = [str(name) for name in asked]
+    """The nodes themselves, where a lost branch does not matter or none is lost."""
+    names = cast("tuple[str, ...]", options.get("names", (options.get("name"),)))
     safe = options["allow_partial"] or all(map(declared.is_clean, names))
-    return names if safe and len(set(names)) == len(names) else []
+    return list(names) if safe and len(set(names)) == len(names) else []
 
 
 def select_match(graph: Graph, options: Options) -> str:
     """The last node, in topological order, whose name the pattern is found in."""
-    import regex  # a list of architectures does without it
-
     pattern = str(options["pattern"])
     try:
-        compiled = regex.compile(pattern)
-    except regex.error as error:
-        raise OptionError(
-            f"{pattern!r} is no regular expression: {error}",
-            notes=[("fix", "a bracket, dot or sign that is meant as such takes a \\ before it")],
-        ) from error
-    try:
-        found = _last_match(compiled, graph)
-    except TimeoutError as error:
-        raise OptionError(
-            f"the regular expression {pattern!r} was given up after {SECONDS_TO_MATCH:g} s on the names of {graph.name}",
-            notes=[
-                ("cause", "it can match one text in very many ways, as a repetition within a repetition does"),
-                ("fix", "write it without nested repetitions, or name the node under layer:"),
-            ],
-        ) from error
-    if found is None:
-        ends = [(node.name, describe(node)) for node in graph.blocks[-4:]]
+        found = [node.name for node in graph if re.search(pattern, node.name)]
+    except re.error as error:
+        fix = "to match a bracket, dot or sign itself, write \\ before it"
+        raise OptionError(f"{pattern!r} is not a regular expression: {error}", notes=[("fix", fix)]) from error
+    if not found:
         raise UnknownNameError(
             f"the regular expression {pattern!r} matches no node of {graph.name}",
-            notes=[("block output", f"{name!r}  ({words})") for name, words in ends],
+            notes=[("block output", f"{node.name!r}  ({describe(node)})") for node in graph.blocks[-4:]],
         )
+    return _allowed(graph, options, found[-1])
+
+
+def _allowed(graph: Graph, options: Options, *cut: str) -> str:
+    """The first of the nodes, once the cut is clean or the user insists."""
     if not options["allow_partial"]:
-        graph.require_clean(found)
-    return found
-
-
-def _last_match(compiled: regex.Pattern[str], graph: Graph) -> str | None:
-    deadline = monotonic() + SECONDS_TO_MATCH
-    for node in reversed(graph.nodes):
-        left = deadline - monotonic()
-        if left <= 0:
-            raise TimeoutError
-        if compiled.search(node.name, timeout=left):
-            return node.name
-    return None
+        graph.require_clean(*cut)
+    return cut[0]

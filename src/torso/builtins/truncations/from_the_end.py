@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torso.errors import CutError, Note
 from torso.graph import Graph, describe
 from torso.specs.options import Options
@@ -13,19 +15,16 @@ def keep_all(graph: Graph, options: Options) -> tuple[str, ...]:
 
 
 def select_pop(graph: Graph, options: Options) -> str:
-    """The node that is last once ``count`` nodes, or blocks, are gone.
-
-    At a clean node, what stands behind it is exactly what a cut there removes, in whichever topological order.
-    """
-    count = options["count"]
-    assert isinstance(count, int)
+    """The node that is last once ``count`` nodes or blocks are removed from the end."""
+    count = cast("int", options["count"])
     if options["unit"] == "block":
         return _pop_blocks(graph, count)
     if count >= len(graph) - 1:
         raise CutError(
-            f"pop {count} leaves nothing of {graph.name}: it has {_counted(len(graph), 'node')}, the input among them",
+            f"pop {count} leaves nothing of {graph.name}: it has {_plural(len(graph), 'node')}, the input included",
             notes=[_known(len(graph) - 2)],
         )
+    # A cut at a clean node removes exactly the nodes after it, whichever topological order they have.
     node = graph.nodes[len(graph) - 1 - count]
     if not options["allow_partial"]:
         graph.require_clean(node.name)
@@ -39,7 +38,7 @@ def _pop_blocks(graph: Graph, count: int) -> str:
     if count >= len(ends):
         last = [f"{number}: {name!r}  ({describe(graph[name])})" for number, name in enumerate(reversed(ends)) if number]
         raise CutError(
-            f"pop {_counted(count, 'block')} leaves nothing of {graph.name}: it has {_counted(len(ends), 'block')}",
+            f"pop {_plural(count, 'block')} leaves nothing of {graph.name}: it has {_plural(len(ends), 'block')}",
             notes=[_known(len(ends) - 1), *(("ends at", text) for text in last[:4])],
         )
     return ends[-1 - count]
@@ -49,5 +48,5 @@ def _known(most: int) -> Note:
     return ("known", f"1 to {most}" if most > 1 else "1" if most == 1 else "none: write truncate: none")
 
 
-def _counted(number: int, noun: str) -> str:
+def _plural(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
