@@ -278,22 +278,25 @@ def test_a_policy_of_a_plugin_may_freeze_through_a_node_of_its_choice(freeze: Fr
     ("odd", "fact"),
     [
         ("None", "freeze policy 'acme/odd' returned NoneType, not a FreezePlan"),
-        ("torso.FreezePlan(weights={'block9'})", "freeze policy 'acme/odd' selected 'block9', and that is not in the trunk"),
+        (
+            "torso.FreezePlan(weights={'block9'})",
+            "freeze policy 'acme/odd' selected 'block9', which is not in the truncated model",
+        ),
         ("torso.FreezePlan(weights={graph.nodes[1]})", "freeze policy 'acme/odd' selected Node(name='block1_conv1', "),
         (
             "torso.FreezePlan(weights={1, 'block1_conv1'})",
-            "freeze policy 'acme/odd' selected 1, and that is not in the trunk",
+            "freeze policy 'acme/odd' selected 1, which is not in the truncated model",
         ),
         ("torso.FreezePlan(weights=['block1_conv1'])", "freeze policy 'acme/odd' selected weights as a list, not as a set"),
         ("torso.FreezePlan(norm='block1_conv1')", "freeze policy 'acme/odd' selected norm as a str, not as a set"),
         ("torso.FreezePlan(adapt=None)", "freeze policy 'acme/odd' selected adapt as a NoneType, not as a set"),
         (
             "torso.FreezePlan(adapt={'block1_conv1'})",
-            "freeze policy 'acme/odd' lets 'block1_conv1' adapt, and that is no BatchNormalization",
+            "freeze policy 'acme/odd' lets 'block1_conv1' adapt, which is no BatchNormalization",
         ),
         (
             "torso.FreezePlan(norm={'block1_conv1'})",
-            "freeze policy 'acme/odd' freezes the norm 'block1_conv1', and that is no BatchNormalization",
+            "freeze policy 'acme/odd' freezes the norm 'block1_conv1', which is no BatchNormalization",
         ),
         ("torso.FreezePlan(stochastic=False)", "freeze policy 'acme/odd' set stochastic to False, not to 'off' or 'on'"),
         ("1 / 0", "freeze policy 'acme/odd' failed: ZeroDivisionError: division by zero"),

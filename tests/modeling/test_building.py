@@ -200,7 +200,7 @@ def torso_freeze_policies():
         ("['conv0']", "freeze policy 'acme/mine' returned list, not a FreezePlan"),
         (
             "torso.FreezePlan(weights=frozenset({'conv9'}))",
-            "freeze policy 'acme/mine' selected 'conv9', and that is not in the trunk (at $.freeze)\n"
+            "freeze policy 'acme/mine' selected 'conv9', which is not in the truncated model (at $.freeze)\n"
             "  did you mean: 'conv1', 'conv0'",
         ),
         ("graph.nodes[9]", "freeze policy 'acme/mine' failed: IndexError: tuple index out of range"),

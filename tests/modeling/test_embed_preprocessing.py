@@ -373,7 +373,7 @@ def test_a_backbone_that_takes_pixels_still_looks_at_them(
     pixels = pixels_for(baked)
     with pytest.warns(torso.PixelWarning, match="they look scaled to 0 to 1 already"):
         assert_same_and_meaningful(baked.preprocess(pixels / np.float32(255)), pixels / np.float32(255))
-    with pytest.raises(torso.OptionError, match="the channels stand first"):
+    with pytest.raises(torso.OptionError, match="the channels come first"):
         baked.preprocess(np.moveaxis(pixels, -1, 1))
 
 

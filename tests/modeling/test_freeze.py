@@ -16,7 +16,7 @@ from networks import images, randomize, settle
 import torso
 from torso.contracts.freeze_policy import FreezePlan
 from torso.errors import OptionError, PluginError
-from torso.modeling import freeze as freezing
+from torso.modeling import freeze_checks
 from torso.modeling.freeze import FreezeReport, freeze, report_of
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.keras_private import inner_layers
@@ -163,7 +163,7 @@ def test_freeze_blames_a_policy_that_selects_what_is_not_there(residual: keras.M
     with pytest.raises(PluginError) as caught:
         freeze(residual, read_graph(residual, "Residual"), FreezePlan(weights=frozenset({"steam"})), "'acme/some'")
     assert str(caught.value) == (
-        "freeze policy 'acme/some' selected 'steam', and that is not in the trunk\n  did you mean: 'stem'"
+        "freeze policy 'acme/some' selected 'steam', which is not in the truncated model\n  did you mean: 'stem'"
     )
 
 
@@ -393,7 +393,7 @@ def test_a_layer_that_was_made_not_trainable_is_frozen_to_its_last_variable(
     model = attention(trainable=False)
     assert len(under_a_head(model)) == 8
     if not private:
-        monkeypatch.setattr(freezing, "inner_layers", lambda layer: [layer])
+        monkeypatch.setattr(freeze_checks, "inner_layers", lambda layer: [layer])
     assert freeze_all(model).everything
     assert under_a_head(model) == set()
     freeze(model, read_graph(model, "Net"), FreezePlan(stochastic="on"), "'none'")

@@ -780,7 +780,7 @@ def test_a_loaded_backbone_is_guarded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "fact"),
     [
-        ((), "a FreezeGuard needs what it is to guard"),
+        ((), "a FreezeGuard needs a backbone to guard"),
         (([],), "a FreezeGuard guards backbones and Keras models, not a list"),
         (("edge",), "a FreezeGuard guards backbones and Keras models, not a str"),
     ],

@@ -1,9 +1,9 @@
-"""Pictures of any size become pixels of one, as the recipe says, and files that are no pictures are told apart."""
+"""Pictures of any size become pixels of one size, as the recipe says; files that are no pictures are refused."""
 
 from __future__ import annotations
 
-import inspect
 import io
+import linecache
 import struct
 import zlib
 from collections.abc import Callable
@@ -27,6 +27,7 @@ SQUARE = (28, 28, 3)
 CROP = Transform()
 STRETCH = Transform(fit="stretch")
 WHOLE = Transform(crop=1.0)
+NEAREST = Transform(interpolation="nearest", antialias=False)
 
 
 def noise(*shape: int, dtype: str = "uint8", seed: int = 0) -> np.ndarray:
@@ -55,94 +56,42 @@ def failure(pictures: Any, shape: tuple[int | None, int | None, int] = SQUARE, r
 # The recipe.
 
 
-def weights_by_hand(before: int, after: int, *, antialias: bool) -> np.ndarray:
-    """How much each old pixel counts for each new one: a triangle around its centre, as wide as the pixels are far apart."""
-    scale = before / after
-    reach = max(scale, 1.0) if antialias else 1.0
-    centres = (np.arange(after) + 0.5) * scale
-    distances = np.abs(np.arange(before) + 0.5 - centres[:, None])
-    if not antialias:  # what lies over the edge counts as the pixel there
-        distances = np.abs(np.arange(-1, before + 1) + 0.5 - centres[:, None])
-    triangle = np.clip(1 - distances / reach, 0, None)
-    if not antialias:
-        triangle[:, 1] += triangle[:, 0]
-        triangle[:, -2] += triangle[:, -1]
-        triangle = triangle[:, 1:-1]
-    return triangle / triangle.sum(1, keepdims=True)
-
-
-def resized_by_hand(image: np.ndarray, height: int, width: int, *, antialias: bool = True) -> np.ndarray:
-    rows = weights_by_hand(image.shape[0], height, antialias=antialias)
-    columns = weights_by_hand(image.shape[1], width, antialias=antialias)
-    return np.einsum("ai,bj,ijc->abc", rows, columns, image.astype("float64"))
-
-
-def cropped_by_hand(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return image[top : top + height, left : left + width]
+def by_keras(image: np.ndarray, between: tuple[int, int], shape: tuple[int, int], *, antialias: bool = True) -> np.ndarray:
+    """Resized to one size, and the middle of another cut out."""
+    resized = keras.layers.Resizing(*between, antialias=antialias)(image[None].astype("float32"))
+    return np.asarray(keras.layers.CenterCrop(*shape)(resized))[0]
 
 
 SIZES = [
-    (40, 60),
-    (60, 40),
-    (41, 67),
-    (300, 33),
-    (28, 28),
-    (32, 32),
-    (3, 4),
-    (4, 3),
-    (1, 1),
-    (2, 31),
-    (1, 50),
-    (50, 1),
-    (129, 128),
-]
-each_size = pytest.mark.parametrize("size", SIZES, ids=["×".join(map(str, size)) for size in SIZES])
+    (40, 60), (60, 40), (41, 67), (300, 33), (28, 28), (32, 32), (3, 4), (4, 3), (1, 1), (2, 31), (1, 50), (50, 1), (99, 98)
+]  # fmt: skip
 
 
-@each_size
+@pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("antialias", [True, False])
-def test_the_shorter_side_fits_and_the_middle_is_kept(size: tuple[int, int], antialias: bool) -> None:
+def test_the_shorter_side_fits_or_both_do_and_the_middle_is_kept(size: tuple[int, int], antialias: bool) -> None:
     image = noise(*size, 3)
-    shorter = 28 / 0.875
-    assert shorter == 32
-    height, width = (round(side * shorter / min(size)) for side in size)
-    expected = cropped_by_hand(resized_by_hand(image, height, width, antialias=antialias), 28, 28)
-    pixels = one(image, Transform(antialias=antialias))
-    assert pixels.dtype == "float32"
-    np.testing.assert_allclose(pixels, expected, atol=0.01)
-    assert np.ptp(pixels) > 1 or size == (1, 1)
+    between = [round(side * 32 / min(size)) for side in size]  # 32 = 28 / 0.875
+    expected = {
+        Transform(): by_keras(image, (between[0], between[1]), (28, 28), antialias=antialias),
+        STRETCH: by_keras(image, (32, 32), (28, 28), antialias=antialias),
+        replace(STRETCH, crop=1.0): by_keras(image, (28, 28), (28, 28), antialias=antialias),
+    }
+    for recipe, pixels in expected.items():
+        found = one(image, replace(recipe, antialias=antialias))
+        np.testing.assert_array_equal(found, pixels)
+        assert found.dtype == "float32"
+        assert np.ptp(found) > 1 or size == (1, 1)
 
 
-@each_size
-def test_stretching_fits_both_sides_and_keeps_the_middle(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("size", "shape", "between"), [((60, 90), (20, 30, 3), (30, 45)), ((60, 40), (30, 20, 3), (45, 30))]
+)
+def test_a_target_that_is_not_square_is_filled(
+    size: tuple[int, int], shape: tuple[int, int, int], between: tuple[int, int]
+) -> None:
     image = noise(*size, 3)
-    np.testing.assert_allclose(one(image, STRETCH), cropped_by_hand(resized_by_hand(image, 32, 32), 28, 28), atol=0.01)
-    np.testing.assert_allclose(one(image, replace(STRETCH, crop=1.0)), resized_by_hand(image, 28, 28), atol=0.01)
-
-
-@pytest.mark.parametrize(("shape", "between"), [((20, 30, 3), (30, 45)), ((30, 20, 3), (30, 20))])
-def test_the_side_that_fits_is_the_one_that_needs_more(shape: tuple[int, int, int], between: tuple[int, int]) -> None:
-    image = noise(60, 90, 3) if shape == (20, 30, 3) else noise(60, 40, 3)
-    recipe = Transform(crop=2 / 3)
-    if shape == (30, 20, 3):
-        between = (45, 30)
-    expected = cropped_by_hand(resized_by_hand(image, *between), *shape[:2])
-    np.testing.assert_allclose(one(image, recipe, shape), expected, atol=0.01)
-
-
-@pytest.mark.parametrize("size", [(60, 90), (90, 60), (33, 100), (64, 64)])
-def test_the_recipe_is_the_one_of_keras_layers(size: tuple[int, int]) -> None:
-    image = picture(*size)
-    scaled = [round(side * 32 / min(size)) for side in size]
-    resized = keras.layers.Resizing(*scaled, antialias=True)(image[None].astype("float32"))
-    assert_same_and_meaningful(one(image), np.asarray(keras.layers.CenterCrop(28, 28)(resized))[0])
-
-
-def test_a_square_picture_is_what_keras_makes_of_it_with_its_proportions() -> None:
-    image = picture(56, 56)
-    kept = keras.layers.Resizing(28, 28, antialias=True, crop_to_aspect_ratio=True)(image[None].astype("float32"))
-    assert_same_and_meaningful(one(image, WHOLE), np.asarray(kept)[0])
+    assert_same_and_meaningful(one(image, Transform(crop=2 / 3), shape), by_keras(image, between, shape[:2]))
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
@@ -158,22 +107,18 @@ def test_every_interpolation_is_that_of_tensorflow_within_the_range_of_pixels(in
         assert plain.max() > 255
 
 
-def test_a_picture_of_the_size_itself_is_left_as_it_is_where_all_is_kept() -> None:
-    image = noise(28, 28, 3)
-    np.testing.assert_array_equal(one(image, WHOLE), image)
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float16", "float32", "float64"])
 def test_pixels_of_any_type_give_the_same(dtype: str) -> None:
     image = noise(40, 60, 3)
     assert_same_and_meaningful(one(image.astype(dtype)), one(image))
+    np.testing.assert_array_equal(one(image[:28, :28].astype(dtype), WHOLE), image[:28, :28])  # left as it is
 
 
 def test_float_pixels_beyond_bytes_are_kept() -> None:
     image = noise(40, 60, 3).astype("float32") - 20
-    pixels = one(image, Transform(interpolation="nearest", antialias=False))
+    pixels = one(image, NEAREST)
     assert -20 <= pixels.min() < -10
-    assert_same_and_meaningful(pixels + 20, one(image + 20, Transform(interpolation="nearest", antialias=False)))
+    assert_same_and_meaningful(pixels + 20, one(image + 20, NEAREST))
 
 
 @given(
@@ -213,7 +158,7 @@ def test_several_pictures_of_several_sizes_become_one_batch(tmp_path: Path) -> N
         assert_same_and_meaningful(pixels[position], one(image))
 
 
-WRAPPED: dict[str, Callable[[list[np.ndarray]], Any]] = {
+WRAPPED: dict[str, Callable[[list[Any]], Any]] = {
     "list": list,
     "tuple": tuple,
     "generator": iter,
@@ -222,6 +167,11 @@ WRAPPED: dict[str, Callable[[list[np.ndarray]], Any]] = {
     "list of tensors": lambda images: [tf.constant(image) for image in images],
     "array of arrays": lambda images: objects(images),
     "Pillow's": lambda images: [Image.fromarray(image) for image in images],
+    "list of paths": list,
+    "generator of paths": iter,
+    "paths as text": lambda paths: [str(path) for path in paths],
+    "array of text": lambda paths: np.array([str(path) for path in paths]),
+    "array of paths": lambda paths: objects(paths),
 }
 
 
@@ -231,28 +181,13 @@ def objects(values: list[Any]) -> np.ndarray:
     return array
 
 
-@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
-def test_pictures_come_in_many_ways(wrap: Callable[[list[np.ndarray]], Any]) -> None:
-    images = [noise(40, 60, 3, seed=seed) for seed in range(3)]
-    pixels = transform_images(wrap(images), CROP, SQUARE)
-    assert_same_and_meaningful(pixels, np.stack([one(image) for image in images]))
-
-
-PATHS: dict[str, Callable[[list[Path]], Any]] = {
-    "list": list,
-    "generator": lambda paths: (path for path in paths),
-    "strings": lambda paths: [str(path) for path in paths],
-    "array of strings": lambda paths: np.array([str(path) for path in paths]),
-    "array of paths": objects,
-}
-
-
-@pytest.mark.parametrize("wrap", PATHS.values(), ids=PATHS)
-def test_paths_come_in_many_ways(wrap: Callable[[list[Path]], Any], tmp_path: Path) -> None:
-    images = [noise(40, 60, 3, seed=seed) for seed in range(3)]
-    paths = [written(tmp_path, "png", image, name=str(seed)) for seed, image in enumerate(images)]
-    pixels = transform_images(wrap(paths), CROP, SQUARE)
-    assert_same_and_meaningful(pixels, np.stack([one(image) for image in images]))
+@pytest.mark.parametrize("way", WRAPPED)
+def test_pictures_and_paths_come_in_many_ways(way: str, tmp_path: Path) -> None:
+    images: list[Any] = [noise(40, 60, 3, seed=seed) for seed in range(3)]
+    expected = np.stack([one(image) for image in images])
+    if "path" in way or "text" in way:
+        images = [written(tmp_path, "png", image, name=str(seed)) for seed, image in enumerate(images)]
+    assert_same_and_meaningful(transform_images(WRAPPED[way](images), CROP, SQUARE), expected)
 
 
 def test_one_picture_is_a_batch_of_one(tmp_path: Path) -> None:
@@ -261,7 +196,7 @@ def test_one_picture_is_a_batch_of_one(tmp_path: Path) -> None:
         assert_same_and_meaningful(one(alone), one(picture()[None]))
 
 
-@pytest.mark.parametrize("recipe", [CROP, WHOLE, Transform(interpolation="nearest", antialias=False)])
+@pytest.mark.parametrize("recipe", [CROP, WHOLE, NEAREST])
 @pytest.mark.parametrize("shape", [SQUARE, (None, None, 3)], ids=("a size", "any size"))
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("count", [1, 2])
@@ -299,21 +234,18 @@ def test_pictures_for_a_network_of_any_size_keep_theirs() -> None:
         (
             [picture(), picture()[..., 0]],
             "picture 1 of 2 must be (height, width, 3), not (40, 60)\n"
-            "  fix: grey images have no axis of channels: numpy.stack([images] * 3, -1)",
+            "  fix: grey images have no channel axis: numpy.stack([images] * 3, -1)",
         ),
         ([picture()[None]], "picture 0 of 1 must be (height, width, 3), not (1, 40, 60, 3)"),
         (
             [np.moveaxis(picture(), -1, 0)],
             "picture 0 of 1 must be (height, width, 3), not (3, 40, 60)\n"
-            "  fix: the channels stand first: numpy.moveaxis(images, -3, -1)",
+            "  fix: the channels come first: numpy.moveaxis(images, -3, -1)",
         ),
-        (
-            picture()[..., 0],
-            "images must be (N, height, width, 3), not (40, 60)",
-        ),
+        (picture()[..., 0], "images must be (N, height, width, 3), not (40, 60)"),
         (np.zeros((2, 0, 9, 3)), "a picture of 0×9 pixels has nothing to show"),
         ([np.zeros((5, 0, 3))], "a picture of 5×0 pixels has nothing to show"),
-        ([np.full((4, 4, 3), "a")], "pixels must be numbers of 0 to 255, not <U1"),
+        ([np.full((4, 4, 3), "a")], "pixels must be numbers of 0 to 255, not str32"),
         (
             [picture(), picture() * np.nan],
             "image 1 of 2 has values that are NaN or infinite\n"
@@ -345,23 +277,28 @@ def test_a_tensor_of_a_graph_is_refused_with_the_way_to_do_it() -> None:
 def test_a_resize_that_no_memory_holds_is_refused() -> None:
     assert failure(np.zeros((1, 60_000, 3), "uint8"), (224, 224, 3)) == (
         "OptionError: a picture of 1×60000 pixels would be resized to 256×15360000 before it is cropped to 224×224\n"
-        "  fix: cut out what is to be seen, or write fit: stretch"
+        "  fix: cut out the part to look at, or write fit: stretch"
     )
     assert one(noise(1, 60_000, 3), STRETCH, (224, 224, 3)).shape == (224, 224, 3)
 
 
-def test_pictures_that_look_scaled_are_told_where_they_are_transformed() -> None:
+def test_pictures_that_look_scaled_are_warned_of_at_each_call_of_a_backbone() -> None:
+    plugins = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
+    registry = torso.Registry.load(plugins_dirs=[plugins], discover=False)
+    backbone = torso.create_backbone("TinyNet", weights="none", registry=registry)
     scaled = picture() / np.float32(255)
     for pictures in scaled, scaled[None], [scaled]:
         with pytest.warns(torso.PixelWarning) as caught:
-            pixels = one(pictures)
+            backbone.transform(pictures)
         (warning,) = caught
-        assert (warning.filename, warning.lineno) == (__file__, inspect.getsourcelines(one)[1] + 1)
+        assert (warning.filename, linecache.getline(__file__, warning.lineno).strip()) == (
+            __file__,
+            "backbone.transform(pictures)",
+        )
         assert str(warning.message) == (
             f"the first images lie between 0 and {scaled.max():g}: they look scaled to 0 to 1 already (multiply by 255); "
             "torso expects RGB pixels of 0 to 255 here"
         )
-        np.testing.assert_allclose(pixels, one(picture()) / 255, atol=1e-5)
 
 
 # Files.
@@ -429,63 +366,17 @@ def test_files_are_decoded_to_the_bit(kind: str, image: Any, expected: np.ndarra
     assert_same_and_meaningful(decoded(written(tmp_path, kind, image, **options)), expected.astype("float32"))
 
 
-def test_an_interlaced_png_is_decoded_to_the_bit(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(png(interlaced(picture()), 60, 40, interlaced=1))
-    assert_same_and_meaningful(decoded(tmp_path / "a.png"), picture().astype("float32"))
+DEEP = (picture().astype(">u2") * 257 + 1).astype(">u2")
 
 
-def test_a_png_of_16_bits_a_channel_is_decoded_to_its_upper_8(tmp_path: Path) -> None:
-    deep = (picture().astype(">u2") * 257 + 1).astype(">u2")
-    (tmp_path / "a.png").write_bytes(png(lines(deep), 60, 40, depth=16))
-    assert_same_and_meaningful(decoded(tmp_path / "a.png"), (deep >> 8).astype("float32"))
-
-
-JPEGS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "JPEG": (picture(), {}),
-    "progressive": (picture(), {"progressive": True}),
-    "CMYK": (Image.fromarray(picture()).convert("CMYK"), {}),
-    "grey": (GREY, {}),
-}
-
-
-@pytest.mark.parametrize("channels", [3, 1])
-@pytest.mark.parametrize(("image", "options"), JPEGS.values(), ids=JPEGS)
-def test_a_jpeg_is_the_picture_that_it_was_made_of(image: Any, options: Any, channels: int, tmp_path: Path) -> None:
-    path = written(tmp_path, "jpg", image, quality=95, **options)
-    expected = np.asarray(Image.open(path).convert("RGB" if channels == 3 else "L")).reshape(40, 60, channels)
-    found = decoded(path, channels)
-    assert found.std() > 30
-    assert np.abs(found - expected).max() <= 12
-    assert np.abs(found - expected).mean() < 1.5
-
-
-@pytest.mark.parametrize("turned", [3, 6, 8])
-def test_a_jpeg_is_not_turned_as_its_exif_says(turned: int, tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = turned
-    path = written(tmp_path, "jpg", picture(), exif=exif, quality=95)
-    assert decoded(path).shape == (40, 60, 3)
-    np.testing.assert_array_equal(decoded(path), decoded(written(tmp_path, "jpg", picture(), name="plain", quality=95)))
-
-
-@pytest.mark.parametrize("alpha", [False, True])
-@pytest.mark.parametrize("lossless", [False, True])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_webp_is_decoded_without_its_alpha(alpha: bool, lossless: bool, channels: int, tmp_path: Path) -> None:
-    image = np.dstack([picture(), np.where(GREY > 99, 255, 7).astype("uint8")]) if alpha else picture()
-    found = decoded(written(tmp_path, "webp", image, lossless=lossless, exact=True, quality=95), channels)
-    expected = picture() if channels == 3 else np.asarray(Image.fromarray(picture()).convert("L"))[..., None]
-    assert found.shape == (40, 60, channels)
-    assert np.abs(found - expected).mean() < (2 if lossless else 4)
-
-
-@pytest.mark.parametrize("kind", ["png", "gif", "bmp", "jpg"])
-def test_a_network_for_grey_takes_coloured_files(kind: str, tmp_path: Path) -> None:
-    image = PALETTE if kind == "gif" else picture()
-    found = decoded(written(tmp_path, kind, image), 1)
-    expected = np.asarray(Image.fromarray(np.asarray(PALETTE.convert("RGB")) if kind == "gif" else picture()).convert("L"))
-    assert found.shape == (40, 60, 1)
-    assert np.abs(found[..., 0] - expected).max() <= (8 if kind == "jpg" else 1)
+@pytest.mark.parametrize(
+    ("rows", "options", "expected"),
+    [(interlaced(picture()), {"interlaced": 1}, picture()), (lines(DEEP), {"depth": 16}, DEEP >> 8)],
+    ids=["interlaced", "16 bits a channel"],
+)
+def test_a_png_made_by_hand_is_decoded_to_the_bit(rows: bytes, options: Any, expected: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(rows, 60, 40, **options))
+    assert_same_and_meaningful(decoded(tmp_path / "a.png"), expected.astype("float32"))
 
 
 def moving(folder: Path, kind: str, count: int = 3) -> Path:
@@ -501,7 +392,7 @@ def test_the_first_picture_of_a_file_that_moves_is_taken(kind: str, tmp_path: Pa
     assert_same_and_meaningful(decoded(moving(tmp_path, kind, 30)), first)
 
 
-UNKNOWN = "it is no JPEG, PNG, GIF, BMP, WEBP, or the beginning of it is damaged"
+UNKNOWN = "it is no JPEG, PNG, GIF, BMP, WEBP, or its beginning is damaged"
 WRONG: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "it is empty"),
     "text": (b"hello, I am a picture", UNKNOWN),
@@ -526,13 +417,13 @@ def test_a_file_that_is_no_picture_is_told_with_its_name(data: bytes, cause: str
 
 
 @pytest.mark.parametrize("kind", ["tiff", "ppm", "ico", "tga"])
-def test_what_else_pillow_knows_is_no_picture_here(kind: str, tmp_path: Path) -> None:
+def test_other_formats_that_pillow_reads_are_refused(kind: str, tmp_path: Path) -> None:
     path = written(tmp_path, kind, picture())
     assert failure(path) == f"IntegrityError: {str(path)!r} is no picture that can be decoded\n  cause: {UNKNOWN}"
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "gif", "bmp", "webp"])
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("share", [0.3, 0.9])
 def test_a_file_that_was_cut_short_is_told(kind: str, share: float, tmp_path: Path) -> None:
     path = written(tmp_path, kind, noise(40, 60, 3))
     assert decoded(path).shape == (40, 60, 3)
@@ -559,7 +450,7 @@ def jpeg(height: int, width: int) -> bytes:
     return file.getvalue().replace(told, struct.pack(">HH", height, width))
 
 
-BOMBS: dict[str, bytes] = {
+BOMBS = {
     "PNG": png(b"", 30_000, 20_000),
     "GIF": gif((60_000, 50_000), (1, 1)),
     "GIF, inside": gif((1, 1), (60_000, 50_000)),
@@ -575,7 +466,7 @@ def test_a_small_file_of_a_huge_picture_is_refused_before_it_is_decoded(data: by
     path.write_bytes(data)
     assert failure(path) == (
         f"OptionError: {str(path)!r} is a picture of more than 178,956,970 pixels, and torso decodes none that is larger\n"
-        "  fix: make it smaller with what made it, if you trust it"
+        "  fix: shrink the picture first"
     )
 
 
@@ -586,12 +477,33 @@ def test_a_large_picture_that_pillow_warns_of_is_not_called_damaged_where_warnin
         one(path)
 
 
-@pytest.mark.parametrize("kind", ["jpg", "png", "bmp", "webp", "gif"])
+ROTATED = Image.Exif()
+ROTATED[0x0112] = 6  # by 90 degrees
+AS_KERAS: dict[str, tuple[str, Any, dict[str, Any]]] = {
+    "PNG": ("png", picture(), {}),
+    "GIF": ("gif", PALETTE, {}),
+    "BMP": ("bmp", picture(), {}),
+    "JPEG": ("jpg", picture(), {}),
+    "JPEG, progressive": ("jpg", picture(), {"progressive": True}),
+    "JPEG, CMYK": ("jpg", Image.fromarray(picture()).convert("CMYK"), {}),
+    "JPEG, grey": ("jpg", GREY, {}),
+    "JPEG, rotated by EXIF": ("jpg", picture(), {"exif": ROTATED}),
+    "WebP": ("webp", picture(), {}),
+    "WebP with alpha": ("webp", OPAQUE, {}),
+    "WebP without loss": ("webp", picture(), {"lossless": True}),
+    "WebP without loss, with alpha": ("webp", OPAQUE, {"lossless": True, "exact": True}),
+}
+
+
+@pytest.mark.parametrize(("kind", "image", "options"), AS_KERAS.values(), ids=AS_KERAS)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_file_is_read_as_keras_reads_it(kind: str, channels: int, tmp_path: Path) -> None:
-    path = written(tmp_path, kind, picture())
+def test_a_file_is_read_as_keras_reads_it(kind: str, channels: int, image: Any, options: Any, tmp_path: Path) -> None:
+    path = written(tmp_path, kind, image, **({"quality": 95} if kind in ("jpg", "webp") else {}), **options)
     read = keras.utils.load_img(path, color_mode="grayscale" if channels == 1 else "rgb")
-    assert_same_and_meaningful(decoded(path, channels), keras.utils.img_to_array(read))
+    found = decoded(path, channels)
+    assert_same_and_meaningful(found, keras.utils.img_to_array(read))
+    made = Image.fromarray(np.stack([GREY] * 3, -1) if image is GREY else picture()).convert("L" if channels == 1 else "RGB")
+    assert np.abs(found - np.asarray(made).reshape(found.shape)).mean() < 5
 
 
 def test_a_file_that_cannot_be_read_is_told_with_its_cause(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
-"""Watch over a run of ``fit``: what is frozen must not move, and what trains must be what was compiled."""
+"""Guard a run of ``fit``: what is frozen must not move, and what trains must be what was compiled."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence, Set
-from itertools import cycle
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,35 +18,32 @@ from torso.modeling.variable_paths import leaves, variables_by_path
 if TYPE_CHECKING:
     from torso.backbone import Backbone
 
-SHARE: Final = 0.005
-"""How much of the time of a run may go into looking at variables between its steps."""
-
-_NAMED = 6  # variables that an error names
+SHARE: Final = 0.005  # how much of the time of a run may go into comparing at the ends of epochs
+_NAMED: Final = 6  # how many variables an error names
 
 
 class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no complete types
-    """A callback for ``fit`` that fails the run when something that is frozen moves.
+    """A callback for ``fit`` that fails the run when a frozen variable changes.
 
-    It also fails when what trains was changed after ``compile`` and Keras ignores that in silence: it reads the flags in the
-    first step after ``compile``, and never again unless it runs eagerly. Frozen is what the backbone's report says
-    (:meth:`torso.Backbone.unfreeze` keeps it), so that a ``model.trainable = True`` around it is found before the first
-    step, and whatever else its flags freeze. Between steps it compares variables with what they were, one after the other,
-    for half a percent of the time; at the end of the run it compares all of them.
+    It also fails where what trains was changed after ``compile`` and Keras ignores it: Keras reads the flags in the first
+    step after ``compile``, and never again unless it runs eagerly. Frozen is what the backbone's report says
+    (:meth:`torso.Backbone.unfreeze` updates it), and what else its flags freeze; so a ``model.trainable = True`` around it
+    fails before the first step. All frozen variables are compared at the end of an epoch and of the run. Where epochs are so
+    short that this would take more than half a percent of the time, it waits for a later epoch.
 
     Args:
-        *backbones: Those that are part of the model that is trained. A Keras model may be given instead: then what is
-            frozen is what its flags say when the run begins.
+        *backbones: Those in the model that is trained. For a Keras model, frozen is what its flags say as the run begins.
 
     Raises:
         IntegrityError: From ``fit``, naming the variables.
-        OptionError: That is no backbone; or, from ``fit``, it is not part of the model that is trained.
+        OptionError: An argument is no backbone; or, from ``fit``, it is not part of the model that is trained.
     """
 
     def __init__(self, *backbones: Backbone | keras.Model) -> None:
         super().__init__()
         fix = ("fix", "torso.FreezeGuard(backbone), or torso.FreezeGuard(left, right) for several")
         if not backbones:
-            raise OptionError("a FreezeGuard needs what it is to guard", notes=[fix])
+            raise OptionError("a FreezeGuard needs a backbone to guard", notes=[fix])
         for one in backbones:
             if not isinstance(getattr(one, "model", one), keras.Model):
                 what = type(one).__name__
@@ -55,65 +51,58 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._guarded = backbones
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Find out what is frozen, and look at the flags."""
+        """Find out what is frozen, and take digests of the values."""
         self._steps = 0
         self._variables, self._function = self.model.variables, self.model.train_function
-        self._flags = self._flags_now()
+        self._flags = self._current_flags()
         self._paths: dict[int, str] = {}
         frozen: list[Any] = []
         training: list[Any] = []
         for backbone in self._guarded:
-            parts = self._parted(backbone)
+            parts = self._frozen_and_training(backbone)
             frozen += parts[0]
             training += parts[1]
         known = optimized(self.model.optimizer)
-        if known is not None:
-            self._require_known(training, known)
-        ours = _ids(training)
-        self._frozen, self._training = self._watched(frozen), self._watched(training)
-        self._others = self._watched(one for one in self.model.trainable_variables if id(one) not in ours)
-        self._turn = cycle(self._frozen)
-        self._next = next(self._turn, None)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Make sure that nobody has changed what trains meanwhile."""
-        self._require_same_flags()
+        if known is not None and (ignored := [self._path(one) for one in training if id(one) not in known]):
+            raise _not_compiled(f"{_listed(ignored)} to train, and the optimizer does not know of that")
+        ours, start = _ids(training), perf_counter()
+        self._frozen = _Snapshot(frozen)
+        self._compared, self._seconds = perf_counter(), perf_counter() - start
+        self._training = _Snapshot(training)
+        self._others = _Snapshot(one for one in self.model.trainable_variables if id(one) not in ours)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Look at the flags and at the next variable, unless the time for that is spent.
-
-        Before a step, not behind it: flags that are changed behind the last one are meant for the next run.
-        """
-        if not self._steps:
-            self._require_same_flags()  # the last time that Keras may heed a change
-        elif self._steps == 1:
-            self._look_at_suspects()
-            self._began, self._spent = perf_counter(), 0.0  # not before: the first step takes long, for Keras traces it
-        else:
-            self._look_at_next()
+        """Check the flags; after the first step, what is frozen but known to the optimizer."""
+        # Before a step and not after one: what is set after the last step is meant for the next run.
+        self._require_same_flags()
+        if self._steps == 1 and self._frozen.changed(among=optimized(self.model.optimizer) or set()):
+            self._require_unchanged()
         self._steps += 1
 
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Compare all frozen variables."""
+        if self._seconds <= SHARE * (perf_counter() - self._compared):
+            self._require_unchanged()
+            self._compared = perf_counter()
+
     def on_train_end(self, logs: Any = None) -> None:
-        """Look at all variables."""
-        self._require_unmoved()
-        if not self._steps or not self._training or _any_moved(self._training):
+        """Compare all frozen variables, and whether anything that is to train has changed."""
+        self._require_unchanged()
+        if not self._steps or not self._training.variables or self._training.changed():
             return
-        if _any_moved(self._others) or not self.model.optimizer.built:  # else nothing moves, as at a rate of zero
-            fact = f"{_counted([one.path for one in self._training])} to train, and none has moved"
+        if self._others.changed() or not self.model.optimizer.built:  # else nothing changes, as at a rate of zero
+            fact = f"{_listed([*map(self._path, self._training.variables)])} to train, and none has moved"
             raise _not_compiled(fact, or_else="; or no gradient reaches them")
 
-    def _parted(self, backbone: Backbone | keras.Model) -> tuple[list[Any], list[Any]]:
-        """The variables of a backbone that must not move, and those that train, as far as the model has them.
-
-        Raises:
-            OptionError: The backbone is not part of the model.
-            IntegrityError: Something would move that is frozen.
-        """
-        model, name = _model(backbone), _name(backbone)
+    def _frozen_and_training(self, backbone: Backbone | keras.Model) -> tuple[list[Any], list[Any]]:
+        """The variables of a backbone that must not change, and those that train, as far as the model has them."""
+        model = backbone if isinstance(backbone, keras.Model) else backbone.model
+        name = f"{'model' if model is backbone else 'backbone'} {backbone.name!r}"
         prefix = f"{backbone.name}/" if len(self._guarded) > 1 else ""
-        ours, everything = _ids(self._variables), variables_by_path(model)
+        everything = variables_by_path(model)
         by_layers = _ids(everything.values())
         everything |= {one.path: one for one in model.weights if id(one) not in by_layers}  # a subclass may have its own
+        ours = _ids(self._variables)
         variables = {path: variable for path, variable in everything.items() if id(variable) in ours}
         if everything and not variables:
             raise OptionError(
@@ -127,59 +116,37 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
             may_move = {*backbone.manifest["frozen"]["trains"], *backbone.manifest["frozen"]["adapts"]}
             if wrong := [prefix + path for path in variables if path in moves - may_move]:
                 raise IntegrityError(
-                    f"{_counted(wrong)} frozen in {name}, and would move in this run",
+                    f"{_listed(wrong)} frozen in {name}, and would move in this run",
                     notes=[("fix", "let it train with backbone.unfreeze(...), or take back what was set to trainable")],
                 )
         frozen = [variable for path, variable in variables.items() if id(variable) in held and path not in moves]
         return frozen, [variable for variable in variables.values() if id(variable) in trains]
 
-    def _watched(self, variables: Iterable[Any]) -> list[_Watched]:
-        once = {id(variable): variable for variable in variables}
-        return [_Watched(self._paths.get(key, variable.path), variable) for key, variable in once.items()]
+    def _path(self, variable: Any) -> str:
+        return self._paths.get(id(variable), str(variable.path))
 
-    def _look_at_suspects(self) -> None:
-        """Look at what is frozen and the optimizer was made for all the same, if there is any."""
-        known = optimized(self.model.optimizer) or set()
-        if _any_moved(one for one in self._frozen if id(one.variable) in known):
-            self._require_unmoved()
-
-    def _look_at_next(self) -> None:
-        now = perf_counter()
-        takes = self._next.seconds if self._next else 0.0
-        if self._spent + takes > SHARE * (now - self._began):
-            return
-        self._require_same_flags()
-        if self._next and self._next.moved():
-            self._require_unmoved()
-        self._next = next(self._turn, None)
-        self._spent += perf_counter() - now
-
-    def _flags_now(self) -> list[bool]:
-        """What ``model.trainable_variables`` tells, ten times faster; and the same where a model is built meanwhile."""
+    def _current_flags(self) -> list[bool]:
+        # Ten times faster than model.trainable_variables, and the same where a subclassed model is built meanwhile.
         return [variable.trainable for variable in self._variables]
 
     def _require_same_flags(self) -> None:
-        """Make sure that what trains is what it was, or begin anew where Keras heeds the change."""
-        flags = self._flags_now()
+        """Make sure that the flags are what they were, or begin anew where Keras heeds the change."""
+        flags = self._current_flags()
         if flags == self._flags:
             self._function = self.model.train_function
             return
         heeded = self.model.run_eagerly or self.model.train_function is not self._function
         if not heeded and self.model.optimizer.built:
             pairs = zip(self._variables, flags, self._flags, strict=True)
-            changed = [self._paths.get(id(one), one.path) for one, new, old in pairs if new != old]
-            raise _not_compiled(f"trainable of {_named(changed)} was changed in the middle of the run")
-        self._require_unmoved()
+            changed = [self._path(variable) for variable, new, old in pairs if new != old]
+            raise _not_compiled(f"trainable of {_listed(changed, verb=False)} was changed in the middle of the run")
+        self._require_unchanged()
         self.on_train_begin()
 
-    def _require_known(self, training: Iterable[Any], known: Set[int]) -> None:
-        if ignored := [self._paths[id(variable)] for variable in training if id(variable) not in known]:
-            raise _not_compiled(f"{_counted(ignored)} to train, and the optimizer does not know of that")
-
-    def _require_unmoved(self) -> None:
-        if moved := [one.path for one in self._frozen if one.moved()]:
+    def _require_unchanged(self) -> None:
+        if moved := [self._path(variable) for variable in self._frozen.changed()]:
             raise IntegrityError(
-                f"{_counted(moved)} frozen, and moved in training",
+                f"{_listed(moved)} frozen, and moved in training",
                 notes=[
                     ("cause", "it was frozen after compile, which Keras ignores; or something else writes into it"),
                     ("fix", "load the values anew, and compile the model again, with a new optimizer, after freezing"),
@@ -187,70 +154,45 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
             )
 
 
-class _Watched:
-    """A variable, and what it was.
+class _Snapshot:
+    """Digests of the values that variables have now."""
 
-    Attributes:
-        path: Its path, as an error names it.
-        variable: The variable.
-        seconds: How long it took to look at it.
-    """
+    def __init__(self, variables: Iterable[Any]) -> None:
+        self.variables = list({id(variable): variable for variable in variables}.values())
+        self._digests = [_digest(variable) for variable in self.variables]
 
-    def __init__(self, path: str, variable: Any) -> None:
-        self.path, self.variable = path, variable
-        self._was = self._look()
-
-    def moved(self) -> bool:
-        """Whether one bit is another."""
-        return self._look() != self._was
-
-    def _look(self) -> bytes:
-        start = perf_counter()
-        values = np.ascontiguousarray(self.variable.numpy())
-        digest = hashlib.sha256(values.view(np.uint8).data).digest()
-        self.seconds = perf_counter() - start
-        return digest
+    def changed(self, among: set[int] | None = None) -> list[Any]:
+        """The variables of which any bit is another now; ``among``: of those with these ids."""
+        pairs = zip(self.variables, self._digests, strict=True)
+        return [one for one, digest in pairs if (among is None or id(one) in among) and _digest(one) != digest]
 
 
-def _any_moved(watched: Iterable[_Watched]) -> bool:
-    return any(one.moved() for one in watched)
+def _digest(variable: Any) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(variable.numpy()).view(np.uint8).data).digest()
 
 
 def _held(model: keras.Model) -> set[int]:
-    """The ids of the weights that stand still unless they are said to move.
+    """The ids of weights that nothing but training may change.
 
-    Those are all of a layer that is frozen, and of any other those that were made to train; what it counts or collects
-    beside them is its own affair.
+    Those are all weights of a frozen layer. Of another layer they are those made to train: others may hold its counts.
     """
     return {
         id(weight)
         for whole in (model, *(leaf for _, leaf in leaves(model)))
         for layer in inner_layers(whole)
         for weight in layer.weights
-        if not layer.trainable or weight.value.trainable  # TensorFlow's flag: that of Keras follows the layer's
+        if not layer.trainable or weight.value.trainable  # TensorFlow's flag: Keras' own follows the layer's
     }
-
-
-def _model(backbone: Backbone | keras.Model) -> keras.Model:
-    return backbone if isinstance(backbone, keras.Model) else backbone.model
-
-
-def _name(backbone: Backbone | keras.Model) -> str:
-    return f"{'model' if isinstance(backbone, keras.Model) else 'backbone'} {backbone.name!r}"
 
 
 def _ids(variables: Iterable[Any]) -> set[int]:
     return {id(variable) for variable in variables}
 
 
-def _named(paths: Sequence[str]) -> str:
-    more = f", … and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return f"{', '.join(paths[:_NAMED])}{more}"
-
-
-def _counted(paths: Sequence[str]) -> str:
+def _listed(paths: Sequence[str], *, verb: bool = True) -> str:
     """The names of variables, and ``is`` or ``are``."""
-    return f"{_named(paths)} {'is' if len(paths) == 1 else 'are'}"
+    more = f", … and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return f"{', '.join(paths[:_NAMED])}{more}" + verb * (" is" if len(paths) == 1 else " are")
 
 
 def _not_compiled(fact: str, or_else: str = "") -> IntegrityError:

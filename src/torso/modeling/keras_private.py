@@ -34,6 +34,8 @@ _GLOBAL_STATE = "keras.src.backend.common.global_state"
 _SAVING = "keras.src.saving.saving_lib"
 _PENDING = "uninitialized_variables"
 _COUNTS = "object_name_uids"
+DROPOUT_RNN_CELL = "DropoutRNNCell"  # classes that Keras does not export, by name: a base of recurrent cells,
+STOCHASTIC_DEPTH = "StochasticDepth"  # and a layer of ConvNeXt
 _numbered: weakref.WeakSet[Any] = weakref.WeakSet()  # layers and ops that Keras named while a builder ran
 
 

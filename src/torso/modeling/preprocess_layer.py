@@ -9,25 +9,17 @@ import keras
 import numpy as np
 
 from torso.contracts.preprocessing import Preprocessing
-from torso.modeling.input_checks import watch
+from torso.modeling.input_checks import with_input_checks
 
 
 def preprocessing_layer(numbers: Preprocessing, channels: int = 3, *, name: str = "preprocess") -> keras.Model:
-    """A pure layer from RGB pixels of 0 to 255 to what the weights expect.
+    """A functional model without weights, from RGB pixels of 0 to 255 to what the weights expect.
 
-    It holds the same operations in the same order as the code that the weights were published with, so that its result is
-    the same to the last bit, and it never writes to its input.
-
-    Args:
-        numbers: What is to be computed; its mean and std have one value, or one for each channel.
-        channels: Size of the last axis.
-        name: What the layer is called.
-
-    Returns:
-        A functional model without weights: ``(N, H, W, channels)`` of any dtype to float32 of the same shape.
+    It takes ``(N, H, W, channels)`` of any dtype and returns float32 of the same shape. It never writes to its input.
     """
-    pixels = keras.Input((None, None, channels), name="pixels", dtype="float32")  # whatever the global types are
+    pixels = keras.Input((None, None, channels), name="pixels", dtype="float32")  # and not the type of a global policy
     values = pixels
+    # The operations and their order are those of the code that the weights were published with: so the bits are the same.
     if numbers.order == "BGR":
         values = keras.ops.flip(values, axis=-1)
     if numbers.divide != 1.0:
@@ -42,10 +34,10 @@ def preprocessing_layer(numbers: Preprocessing, channels: int = 3, *, name: str 
 
 
 def preprocessing_from(manifest: Mapping[str, Any]) -> keras.Model:
-    """The layer that belongs to a backbone: one that changes nothing where the model itself takes pixels."""
+    """The preprocessing layer of a backbone; it changes nothing where the model itself takes pixels."""
     numbers = manifest["preprocessing"]
     channels = manifest["plan"]["input_shape"][2]
     recipe = Preprocessing(**{**numbers, "mean": tuple(numbers["mean"]), "std": tuple(numbers["std"])})
     needed = Preprocessing() if manifest["preprocessing_included"] else recipe
-    name = f"{manifest['name']}_preprocess"  # those of two backbones may come to stand in one model
-    return watch(preprocessing_layer(needed, channels, name=name), channels)
+    name = f"{manifest['name']}_preprocess"  # one model may hold those of two backbones
+    return with_input_checks(preprocessing_layer(needed, channels, name=name), channels)
