@@ -14,8 +14,8 @@ import tensorflow as tf
 from networks import images, randomize, settle
 
 import torso
-from torso.contracts.freeze_policy import FreezePlan
 from torso.errors import OptionError, PluginError
+from torso.graph import FreezePlan
 from torso.modeling import freeze_checks
 from torso.modeling.freeze import FreezeReport, freeze, report_of
 from torso.modeling.graph_reader import read_graph
