@@ -261,7 +261,7 @@ def test_a_cut_at_the_input_is_refused(registry: torso.Registry) -> None:
     with pytest.raises(torso.CutError) as caught:
         torso.create_backbone("VGG16", weights="none", truncate={"layer": "input_layer"}, registry=registry)
     assert str(caught.value) == (
-        "a cut at 'input_layer' would leave nothing of VGG16: that is its input (at $.truncate.layer)\n"
+        "a cut at 'input_layer' would leave nothing of VGG16: that is its input (argument truncate.layer)\n"
         "  fix: name a node behind it, or write truncate: none"
     )
 
@@ -366,7 +366,7 @@ def test_force_replaces_a_backbone_and_nothing_else(tmp_path: Path, registry: to
 def test_none_of_python_is_refused_rather_than_guessed_at(key: str, registry: torso.Registry) -> None:
     with pytest.raises(torso.SpecError) as caught:
         torso.plan("VGG16", registry=registry, **{key: None})
-    assert str(caught.value) == f"{key} is None (at $.{key})\n  fix: leave it out, or write 'none'"
+    assert str(caught.value) == f"{key} is None (argument {key})\n  fix: leave it out, or write 'none'"
 
 
 def test_load_refuses_a_folder_without_a_backbone(tmp_path: Path) -> None:

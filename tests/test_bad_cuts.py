@@ -32,7 +32,7 @@ CASES: list[tuple[str, Any, str]] = [
         "InceptionV3",
         {"pop": 1},
         (
-            "a cut at 'activation_93' would lose 3 branches of InceptionV3 that run beside it (at $.truncate.pop)\n"
+            "a cut at 'activation_93' would lose 3 branches of InceptionV3 that run beside it (argument truncate.pop)\n"
             "  lost: 'activation_85', 320 of the 2048 channels of 'mixed10' (16 %)\n"
             "  lost: 'mixed9_1', 768 of the 2048 channels of 'mixed10' (38 %)\n"
             "  lost: 'concatenate_1', 768 of the 2048 channels of 'mixed10' (38 %)\n"
@@ -45,7 +45,7 @@ CASES: list[tuple[str, Any, str]] = [
         "InceptionV3",
         {"layer": "activation_110"},
         (
-            "node 'activation_110' is not in InceptionV3 (at $.truncate.layer)\n"
+            "node 'activation_110' is not in InceptionV3 (argument truncate.layer)\n"
             "  cause: Keras counts 'activation' over everything that the process built; torso counts within "
             "InceptionV3, 'activation' to 'activation_93'\n"
             "  did you mean: 'activation_16', if only InceptionV3 was built before\n"
@@ -56,7 +56,7 @@ CASES: list[tuple[str, Any, str]] = [
         "InceptionV3",
         {"layer": "mixed11"},
         (
-            "node 'mixed11' is not in InceptionV3 (at $.truncate.layer)\n"
+            "node 'mixed11' is not in InceptionV3 (argument truncate.layer)\n"
             "  did you mean: 'mixed1'  (Concatenate, stride 8, 288 channels), or 'mixed10' or 'mixed9_1'\n"
             "  clean cuts: mixed10, mixed9, mixed8, mixed7, mixed6, mixed5, … and 22 before them"
         ),
@@ -65,7 +65,7 @@ CASES: list[tuple[str, Any, str]] = [
         "InceptionV3",
         {"layer": "input_1"},
         (
-            "node 'input_1' is not in InceptionV3 (at $.truncate.layer)\n"
+            "node 'input_1' is not in InceptionV3 (argument truncate.layer)\n"
             "  did you mean: 'input_layer'  (InputLayer, stride 1, 3 channels)\n"
             "  clean cuts: mixed10, mixed9, mixed8, mixed7, mixed6, mixed5, … and 22 before them"
         ),
@@ -75,7 +75,7 @@ CASES: list[tuple[str, Any, str]] = [
         {"pop": 2},
         (
             "a cut at 'convnext_tiny_stage_3_block_2_identity' would lose a branch of ConvNeXtTiny that runs "
-            "beside it (at $.truncate.pop)\n"
+            "beside it (argument truncate.pop)\n"
             "  lost: 'add_16', which feeds all 768 channels of 'add_17'\n"
             "  clean before: 'add_16'  (Add, stride 32, 768 channels, pop 9)\n"
             "  clean after: 'add_17'  (Add, stride 32, 768 channels, pop 1)\n"
@@ -86,7 +86,7 @@ CASES: list[tuple[str, Any, str]] = [
         "ConvNeXtTiny",
         {"level": "C1"},
         (
-            "ConvNeXtTiny has no level C1 (at $.truncate.level)\n"
+            "ConvNeXtTiny has no level C1 (argument truncate.level)\n"
             "  C2: 'add_2'  (Add, stride 4, 96 channels)\n"
             "  C3: 'add_5'  (Add, stride 8, 192 channels)\n"
             "  C4: 'add_14'  (Add, stride 16, 384 channels)\n"
@@ -97,7 +97,7 @@ CASES: list[tuple[str, Any, str]] = [
         "ConvNeXtTiny",
         {"level": "C4@expansion"},
         (
-            "ConvNeXtTiny has no level C4@expansion (at $.truncate.level)\n"
+            "ConvNeXtTiny has no level C4@expansion (argument truncate.level)\n"
             "  C2: 'add_2'  (Add, stride 4, 96 channels)\n"
             "  C3: 'add_5'  (Add, stride 8, 192 channels)\n"
             "  C4: 'add_14'  (Add, stride 16, 384 channels)\n"
@@ -108,7 +108,7 @@ CASES: list[tuple[str, Any, str]] = [
         "ConvNeXtTiny",
         {"layers": ["add_2", "convnext_tiny_stage_0_block_1_gelu", "add_51"]},
         (
-            "node 'add_51' is not in ConvNeXtTiny (at $.truncate.layers)\n"
+            "node 'add_51' is not in ConvNeXtTiny (argument truncate.layers)\n"
             "  cause: Keras counts 'add' over everything that the process built; torso counts within "
             "ConvNeXtTiny, 'add' to 'add_17'\n"
             "  did you mean: 'add_15', if only ConvNeXtTiny was built before\n"
@@ -121,7 +121,7 @@ CASES: list[tuple[str, Any, str]] = [
         "DenseNet121",
         {"layer": "conv1/relu"},
         (
-            "node 'conv1/relu' is not in DenseNet121 (at $.truncate.layer)\n"
+            "node 'conv1/relu' is not in DenseNet121 (argument truncate.layer)\n"
             "  did you mean: 'conv1_relu'  (Activation, stride 2, 64 channels)\n"
             "  clean cuts: relu, bn, conv5_block16_concat, conv5_block15_concat, conv5_block14_concat, "
             "conv5_block13_concat, … and 72 before them"
@@ -131,7 +131,7 @@ CASES: list[tuple[str, Any, str]] = [
         "EfficientNetB0",
         {"layer": "input_layer"},
         (
-            "a cut at 'input_layer' would leave nothing of EfficientNetB0: that is its input (at $.truncate.layer)\n"
+            "a cut at 'input_layer' would leave nothing of EfficientNetB0: that is its input (argument truncate.layer)\n"
             "  fix: name a node behind it, or write truncate: none"
         ),
     ),
@@ -152,7 +152,7 @@ CASES: list[tuple[str, Any, str]] = [
         {"layer": {"name": "block1a_se_squeeze", "allow_partial": True}},
         (
             "'block1a_se_squeeze' of EfficientNetB0 is no map of cells any more: it gives 32 values for a whole "
-            "image (at $.truncate.layer.name)\n"
+            "image (argument truncate.layer.name)\n"
             "  clean before: 'block1a_activation'  (Activation, stride 2, 32 channels)\n"
             "  clean after: 'block1a_se_excite'  (Multiply, stride 2, 32 channels)"
         ),
@@ -161,7 +161,7 @@ CASES: list[tuple[str, Any, str]] = [
         "EfficientNetB0",
         {"pop": 238},
         (
-            "pop 238 leaves nothing of EfficientNetB0: it has 238 nodes, the input included (at $.truncate.pop)\n"
+            "pop 238 leaves nothing of EfficientNetB0: it has 238 nodes, the input included (argument truncate.pop)\n"
             "  known: 1 to 236"
         ),
     ),
@@ -169,7 +169,7 @@ CASES: list[tuple[str, Any, str]] = [
         "EfficientNetB0",
         {"pop": {"count": 17, "unit": "block"}},
         (
-            "pop 17 blocks leaves nothing of EfficientNetB0: it has 17 blocks (at $.truncate.pop.count)\n"
+            "pop 17 blocks leaves nothing of EfficientNetB0: it has 17 blocks (argument truncate.pop.count)\n"
             "  known: 1 to 16\n"
             "  ends at: 1: 'block7a_project_bn'  (BatchNormalization, stride 32, 320 channels)\n"
             "  ends at: 2: 'block6d_add'  (Add, stride 32, 192 channels)\n"
@@ -181,7 +181,7 @@ CASES: list[tuple[str, Any, str]] = [
         "EfficientNetB0",
         {"match": "block9"},
         (
-            "the regular expression 'block9' matches no node of EfficientNetB0 (at $.truncate.match)\n"
+            "the regular expression 'block9' matches no node of EfficientNetB0 (argument truncate.match)\n"
             "  block output: 'block6b_add'  (Add, stride 32, 192 channels)\n"
             "  block output: 'block6c_add'  (Add, stride 32, 192 channels)\n"
             "  block output: 'block6d_add'  (Add, stride 32, 192 channels)\n"
@@ -192,7 +192,7 @@ CASES: list[tuple[str, Any, str]] = [
         "EfficientNetB0",
         {"match": "block[2"},
         (
-            "'block[2' is not a regular expression: unterminated character set at position 7 (at $.truncate.match)\n"
+            "'block[2' is not a regular expression: unterminated character set at position 7 (argument truncate.match)\n"
             "  fix: to match a bracket, dot or sign itself, write \\ before it"
         ),
     ),
@@ -200,7 +200,7 @@ CASES: list[tuple[str, Any, str]] = [
         "EfficientNetB0",
         {"stride": 64},
         (
-            "EfficientNetB0 has no block that ends at stride 64 (at $.truncate.stride)\n"
+            "EfficientNetB0 has no block that ends at stride 64 (argument truncate.stride)\n"
             "  stride 2: 'block1a_project_bn'  (BatchNormalization, stride 2, 16 channels)\n"
             "  stride 4: 'block2b_add'  (Add, stride 4, 24 channels)\n"
             "  stride 8: 'block3b_add'  (Add, stride 8, 40 channels)\n"
@@ -212,7 +212,7 @@ CASES: list[tuple[str, Any, str]] = [
         "EfficientNetB0",
         {"budget": {"parameters": 500, "macs": 10000000}},
         (
-            "no clean cut of EfficientNetB0 keeps within parameters 500 and macs 10,000,000 (at $.truncate.budget)\n"
+            "no clean cut of EfficientNetB0 keeps within parameters 500 and macs 10,000,000 (argument truncate.budget)\n"
             "  first: 'stem_conv' has parameters 871, macs 10,838,016\n"
             "  fix: raise the limit"
         ),

@@ -34,10 +34,14 @@ def test_an_error_says_the_fact_the_place_and_its_notes() -> None:
 
 @pytest.mark.parametrize(
     ("place", "text"),
-    [(Place("$.input"), "$.input"), (Place(file="b.yaml"), "b.yaml, $"), (Place("$", "b.yaml", 2, 1), "b.yaml:2:1, $")],
-)
+    [
+        (Place("$.input.size[0]"), "argument input.size[0]"), (Place(), ""), (Place("--set depth"), "at --set depth"),
+        (Place(file="b.yaml"), "at b.yaml, $"), (Place("$", "b.yaml", 2, 1), "at b.yaml:2:1, $"),
+    ],
+)  # fmt: skip
 def test_a_place_says_what_is_known_of_it(place: Place, text: str) -> None:
     assert str(place) == text
+    assert str(SpecError("x", place=place)) == (f"x ({text})" if text else "x")
 
 
 def test_at_keeps_the_place_that_is_known_already() -> None:

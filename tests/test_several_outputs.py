@@ -224,7 +224,7 @@ def test_a_pyramid_of_nested_stages_is_cut_where_they_end(tmp_path: Path) -> Non
         torso.create_backbone("Nested", truncate={"layers": ["stage1", "body/stage2"]}, **spec)
     assert str(caught.value) == (
         "'body/stage2' lies inside a nested model, and a backbone of several outputs cannot end there "
-        "(at $.truncate.layers)\n"
+        "(argument truncate.layers)\n"
         "  fix: end at that node alone, or let the builder not nest its models"
     )
     alone = torso.create_backbone("Nested", truncate={"layer": "body/stage2"}, **spec)

@@ -1,14 +1,17 @@
-"""Every error that torso raises on purpose: one class per reaction of the reader.
+"""The errors that torso raises on purpose: one class for each way to react.
 
-An error is data first (fact, place, notes); its text is rendered from them, so that the command line, ``--json`` and a
-traceback all say the same. What goes wrong inside a floor is raised without a place; the floor that knows the place (the
-spec's line and column) adds it with :meth:`TorsoError.at`.
+An error is data first (fact, place, notes). Its text is rendered from them, so that the command line, ``--json`` and a
+traceback say the same. Code that does not know the place raises without one; its caller adds it with :meth:`TorsoError.at`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Note = tuple[str, str]
 """A labelled line below the fact: ``("did you mean", "'ResNet50'")``."""
@@ -16,13 +19,13 @@ Note = tuple[str, str]
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the user's words something stands.
+    """Where the user wrote a value.
 
     Attributes:
-        path: ``$``-path of the value, as in ``$.backbones.edge.truncate``.
+        path: ``$``-path of the value, as in ``$.backbones.edge.truncate``; of a Python argument, ``$.truncate``.
         file: The spec file as the user named it, or None for Python arguments.
-        line: First line is 1; 0 where there is no text.
-        column: First column is 1; 0 where there is no text.
+        line: The first line is 1; 0 where there is no text.
+        column: The first column is 1; 0 where there is no text.
     """
 
     path: str = "$"
@@ -31,18 +34,22 @@ class Place:
     column: int = 0
 
     def __str__(self) -> str:
-        if self.file is None:
-            return self.path
-        spot = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{spot}, {self.path}"
+        """As a message ends with it: ``at a.yaml:5:14, $.truncate``, or ``argument truncate``; empty if nothing is known."""
+        if self.file is not None:
+            spot = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+            return f"at {spot}, {self.path}"
+        if not self.path.startswith("$"):
+            return f"at {self.path}"  # an option of the command line
+        argument = self.path.removeprefix("$").removeprefix(".")
+        return f"argument {argument}" if argument else ""
 
 
 class TorsoError(Exception):
-    """What every error of torso is; catch this to catch them all.
+    """The base of all errors of torso.
 
     Attributes:
         fact: One sentence that quotes the user's own words.
-        place: Where those words stand, or None.
+        place: Where those words are, or None.
         notes: Labelled lines, in the order: did you mean, known, cause, fix.
         exit_code: What the command line ends with.
     """
@@ -62,82 +69,83 @@ class TorsoError(Exception):
         return self
 
     def parts(self) -> tuple[TorsoError, ...]:
-        """The single errors that this one stands for."""
+        """The single errors that this one holds."""
         return (self,)
 
     def __str__(self) -> str:
-        head = self.fact if self.place is None else f"{self.fact} (at {self.place})"
+        place = str(self.place or "")
+        head = f"{self.fact} ({place})" if place else self.fact
         return "\n".join([head, *(f"  {label}: {text}" for label, text in self.notes)])
 
 
 class SpecError(TorsoError, ValueError):
-    """The text or the shape of a spec is wrong: edit it there."""
+    """A spec is written wrong: edit it."""
 
     exit_code = 2
 
 
 class UnknownNameError(TorsoError, LookupError):
-    """A name that nothing here has: choose one that is known."""
+    """A name is not known: choose a known one."""
 
     # LookupError, not KeyError: the text of a KeyError is escaped.
     exit_code = 2
 
 
 class OptionError(TorsoError, ValueError):
-    """A value that is not legal where it stands: choose a legal one."""
+    """A value is not legal: choose a legal one."""
 
     exit_code = 2
 
 
 class CutError(TorsoError, ValueError):
-    """A cut that the graph does not allow: choose another node."""
+    """The graph does not allow this cut: choose another node."""
 
     exit_code = 2
 
 
 class OutputExistsError(TorsoError, FileExistsError):
-    """Something stands where the result would go: name another place, or force."""
+    """The output exists already: choose another place, or force."""
 
     exit_code = 2
 
 
 class ClashError(TorsoError):
-    """One name, several plugins: qualify it, or block one of them."""
+    """Several plugins offer one name: qualify it, or block one of them."""
 
     exit_code = 4
 
 
 class PluginError(TorsoError):
-    """A plugin failed: mend, update or block it."""
+    """A plugin failed: repair, update or block it."""
 
     exit_code = 4
 
 
 class DiskError(TorsoError, OSError):
-    """A disk or a connection did not give or take the bytes: free space, grant access, or try again."""
+    """A disk or a connection failed: free space, grant access, or try again."""
 
     exit_code = 5
 
 
 class IntegrityError(TorsoError, ValueError):
-    """A file is not what it should be: get it again, or correct what was said of it."""
+    """A file is not what it should be: get it again, or correct its hash."""
 
     exit_code = 7
 
 
 class PixelWarning(UserWarning):
-    """Images that do not look like RGB pixels of 0 to 255: look at how they were read."""
+    """Images do not look like RGB pixels of 0 to 255: check how they are read."""
 
 
 class ManyErrors(TorsoError):
-    """All that is wrong with one spec, at once."""
+    """Several errors at once."""
 
     def __init__(self, errors: Sequence[TorsoError]) -> None:
         self.errors = tuple(part for error in errors for part in error.parts())
         super().__init__(f"{len(self.errors)} errors")
 
     @property
-    def exit_code(self) -> int:  # type: ignore[override]  # the gravest of them decides
+    def exit_code(self) -> int:  # type: ignore[override]  # the gravest decides
         return max(error.exit_code for error in self.errors)
 
     def parts(self) -> tuple[TorsoError, ...]:
@@ -148,16 +156,25 @@ class ManyErrors(TorsoError):
 
 
 def raise_all(errors: Sequence[TorsoError]) -> None:
-    """Raise what was collected: nothing, the one error itself, or all of them together."""
+    """Raise the errors, if any: a single one as it is, several as :class:`ManyErrors`."""
     if len(errors) == 1:
         raise errors[0]
     if errors:
         raise ManyErrors(errors)
 
 
+def collect(errors: list[TorsoError], call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """What a call returns; None if it raises an error of torso, which is added to the list."""
+    try:
+        return call(*args, **kwargs)
+    except TorsoError as error:
+        errors.append(error)
+        return None
+
+
 def nearest(word: str, known: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
-    """The known names that a mistyped word may have meant, nearest first; letter case does not count."""
-    from difflib import get_close_matches  # only wanted once something went wrong
+    """The known names most like a word, nearest first; letter case does not count."""
+    from difflib import get_close_matches  # slow to import, and needed for errors only
 
     by_folded: dict[str, str] = {}
     for name in known:
@@ -166,13 +183,13 @@ def nearest(word: str, known: Iterable[str], *, most: int = 3) -> tuple[str, ...
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> tuple[Note, ...]:
-    """The note that suggests the nearest known names, or no note where none is near."""
+    """A note with the nearest known names, or no note if none is near."""
     near = nearest(word, known)
     return (("did you mean", ", ".join(map(repr, near))),) if near else ()
 
 
 def known(names: Iterable[str], *, most: int = 12) -> Note:
-    """The note that lists what there is, cut short where it is long."""
+    """A note with all known names, cut short after ``most``."""
     everything = list(names)
     shown = ", ".join(everything[:most]) or "none"
     rest = len(everything) - most

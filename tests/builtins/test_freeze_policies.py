@@ -182,18 +182,18 @@ def test_last_refuses_a_network_of_one_block() -> None:
     [
         ("through", None, "freeze policy 'through' needs the option 'at': text"),
         ("last", None, "freeze policy 'last' needs the option 'blocks': a whole number"),
-        ("last", 0, "blocks cannot be '0' (at $)\n  known: 1 or more"),
-        ("last", "some", "blocks must be a whole number, not the text 'some' (at $)"),
-        ("last", {"blocks": 1, "norm": "adapt"}, "norm cannot be 'adapt' (at $.norm)\n  known: frozen, train"),
+        ("last", 0, "blocks cannot be '0'\n  known: 1 or more"),
+        ("last", "some", "blocks must be a whole number, not the text 'some'"),
+        ("last", {"blocks": 1, "norm": "adapt"}, "norm cannot be 'adapt' (argument norm)\n  known: frozen, train"),
         (
             "through",
             {"at": "C4", "stochastic": "of"},
-            "stochastic cannot be 'of' (at $.stochastic)\n  did you mean: 'off'\n  known: on, off",
+            "stochastic cannot be 'of' (argument stochastic)\n  did you mean: 'off'\n  known: on, off",
         ),
         (
             "through",
             {"at": "C4", "level": "C4"},
-            "freeze policy 'through' has no option 'level' (at $.level)\n  known: at, norm, stochastic",
+            "freeze policy 'through' has no option 'level' (argument level)\n  known: at, norm, stochastic",
         ),
         (
             "through",
@@ -211,7 +211,7 @@ def test_a_bad_option_is_refused(policy: str, value: Any, text: str) -> None:
 @pytest.mark.parametrize("policy", ["all", "none", "norm_only", "adapt_norm"])
 def test_a_policy_without_options_takes_none(policy: str) -> None:
     assert refusal(policy, {"norm": "train"}, architecture("VGG16")).startswith(
-        f"freeze policy {policy!r} has no option 'norm' (at $.norm)"
+        f"freeze policy {policy!r} has no option 'norm' (argument norm)"
     )
 
 

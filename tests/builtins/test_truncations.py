@@ -140,12 +140,12 @@ LOST = """\
             "  ends at: 2: 'b1_add'  (Add, stride 2, 8 channels)\n"
             "  ends at: 3: 'stem'  (Conv2D, stride 2, 8 channels)",
         ),
-        ("pop", 0, "count cannot be '0' (at $)\n  known: 1 or more"),
-        ("pop", -3, "count cannot be '-3' (at $)\n  known: 1 or more"),
+        ("pop", 0, "count cannot be '0'\n  known: 1 or more"),
+        ("pop", -3, "count cannot be '-3'\n  known: 1 or more"),
         (
             "pop",
             {"count": 1, "unit": "blocks"},
-            "unit cannot be 'blocks' (at $.unit)\n  did you mean: 'block'\n  known: node, block",
+            "unit cannot be 'blocks' (argument unit)\n  did you mean: 'block'\n  known: node, block",
         ),
         (
             "level",
@@ -157,7 +157,7 @@ LOST = """\
         (
             "level",
             "c2",
-            "name cannot be 'c2' (at $)\n"
+            "name cannot be 'c2'\n"
             "  did you mean: 'C2'\n"
             "  known: C1, C2, C3, C4, C5, C1@expansion, C2@expansion, C3@expansion, C4@expansion, C5@expansion",
         ),
@@ -195,8 +195,8 @@ LOST = """\
             "  stride 2: 'b1_add'  (Add, stride 2, 8 channels)\n"
             "  stride 4: 'b2_out'  (Activation, stride 4, 16 channels)",
         ),
-        ("stride", 0, "pixels cannot be '0' (at $)\n  known: 1 or more"),
-        ("budget", {"receptive_field": 0}, "receptive_field cannot be '0' (at $.receptive_field)\n  known: 1 or more"),
+        ("stride", 0, "pixels cannot be '0'\n  known: 1 or more"),
+        ("budget", {"receptive_field": 0}, "receptive_field cannot be '0' (argument receptive_field)\n  known: 1 or more"),
         (
             "budget",
             {},

@@ -121,7 +121,7 @@ CASES = [
         "check bad.yaml",
         one() + "    weights: none\n",
         2,
-        "the key 'weights' stands twice, on line 5 and on line 6 (at bad.yaml:6:5, $.backbones.a.weights)",
+        "the key 'weights' occurs twice, on line 5 and on line 6 (at bad.yaml:6:5, $.backbones.a.weights)",
     ),
     (
         "alias bomb",
@@ -157,7 +157,7 @@ CASES = [
         "check bad.yaml",
         "version: " + "[" * 1000,
         2,
-        "lists and mappings stand more than 20 deep in each other (at bad.yaml:1:29, $.version[0][0]",
+        "lists and mappings are nested more than 20 deep (at bad.yaml:1:29, $.version[0][0]",
     ),
     (
         "not YAML",
@@ -172,7 +172,7 @@ CASES = [
         "check bad.yaml",
         "backbones: {a: {architecture: TinyNet, weights: none}}\n",
         2,
-        "the spec does not say its version (at bad.yaml:1:1, $)",
+        "the spec has no version (at bad.yaml:1:1, $)",
     ),
     (
         "another version",

@@ -113,7 +113,7 @@ def test_any_size_is_refused_where_the_card_does_not_allow_it(show):
     result = show("--size", "any")
     assert (result.code, result.errors) == (
         2,
-        "error: EyeNet cannot be built for images of any size (at $.input.size)\n"
+        "error: EyeNet cannot be built for images of any size (argument input.size)\n"
         "  known: 1 pixel or more\n"
         "  fix: write a size, as [16, 16]\n",
     )
@@ -209,13 +209,13 @@ def test_a_picture_is_drawn_and_replaced_with_force_only(show, tmp_path):
         (["--set", "depth=much"], "depth must be a whole number, not the text 'much' (at --set depth)"),
         (
             ["--set", "dept=2"],
-            "architecture 'EyeNet' has no option 'dept' (at $.options.dept)\n  did you mean: 'depth'\n  known: depth",
+            "architecture 'EyeNet' has no option 'dept' (argument options.dept)\n  did you mean: 'depth'\n  known: depth",
         ),
         (["--size", "big"], "--size 'big' is no size\n  fix: write 96, 96x128 with the height first, or any"),
         (
             ["--size", "0"],
-            "size cannot be '0' (at $.input.size[0])\n  known: 1 or more\n"
-            "error: size cannot be '0' (at $.input.size[1])\n  known: 1 or more",
+            "size cannot be '0' (argument input.size[0])\n  known: 1 or more\n"
+            "error: size cannot be '0' (argument input.size[1])\n  known: 1 or more",
         ),
         (["--card", "--nodes"], "--card builds nothing, and --nodes needs the network\n  fix: leave out --card"),
         (["--card", "--set", "depth=2"], "--card builds nothing, and --set needs the network\n  fix: leave out --card"),

@@ -112,7 +112,7 @@ def test_a_cut_at_a_node_with_several_outputs_is_refused(run: Run) -> None:
     with pytest.raises(torso.CutError) as caught:
         run(returned=SPLIT, truncate={"layer": "split"})
     assert str(caught.value) == (
-        "'split' of Tiny has 2 outputs, and a backbone ends at one (at $.truncate.layer)\n"
+        "'split' of Tiny has 2 outputs, and a backbone ends at one (argument truncate.layer)\n"
         "  fix: end at a node that reads one of them, or write truncate: none to keep what the network gives"
     )
 
@@ -200,7 +200,7 @@ def torso_freeze_policies():
         ("['conv0']", "freeze policy 'acme/mine' returned list, not a FreezePlan"),
         (
             "torso.FreezePlan(weights=frozenset({'conv9'}))",
-            "freeze policy 'acme/mine' selected 'conv9', which is not in the truncated model (at $.freeze)\n"
+            "freeze policy 'acme/mine' selected 'conv9', which is not in the truncated model (argument freeze)\n"
             "  did you mean: 'conv1', 'conv0'",
         ),
         ("graph.nodes[9]", "freeze policy 'acme/mine' failed: IndexError: tuple index out of range"),

@@ -153,7 +153,7 @@ def test_a_network_keeps_the_names_and_the_order_of_its_outputs_and_loses_none_u
     with pytest.raises(CutError) as caught:
         create(registry, truncate={"layer": "q"})
     assert str(caught.value) == (
-        "a cut at 'q' would lose a branch of Odd that runs beside it (at $.truncate.layer)\n"
+        "a cut at 'q' would lose a branch of Odd that runs beside it (argument truncate.layer)\n"
         "  lost: 'p', an output of the network\n"
         "  clean before: 'p'  (Conv2D, stride 1, 4 channels, pop 1)\n"
         "  fix: cut at a clean node, or add allow_partial: true to cut here anyway"

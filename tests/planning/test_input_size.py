@@ -117,7 +117,7 @@ def test_at_its_least_size_an_architecture_has_cells_left_and_not_below_where_ke
     assert all(all(node.shape) for node in whole)
     assert [node.name for node in whole] == [node.name for node in graph_of(name)]
     assert refused(name, input={"size": [least, least - 1]}, weights="none") == (
-        f"{name} cannot take images of {least}×{least - 1} pixels (at $.input.size)\n  known: {least} pixels or more"
+        f"{name} cannot take images of {least}×{least - 1} pixels (argument input.size)\n  known: {least} pixels or more"
     )
     with pytest.raises(ValueError, match=f"Input size must be at least {least}x{least}"):
         skeleton(name, (least, least - 1))
@@ -301,7 +301,7 @@ def test_a_plan_for_any_size_says_at_which_one_its_weights_were_trained() -> Non
 
 def test_any_size_is_refused_where_the_card_does_not_allow_it() -> None:
     assert refused("NASNetMobile", input=ANY) == (
-        "NASNetMobile cannot be built for images of any size (at $.input.size)\n"
+        "NASNetMobile cannot be built for images of any size (argument input.size)\n"
         "  known: 32 pixels or more\n"
         "  fix: write a size, as [224, 224]"
     )
@@ -312,7 +312,7 @@ def test_a_card_that_says_nothing_of_any_size_or_one_size_alone_refuses_it(monke
     rules = torso.InputRules(default=(8, 8), fixed=True, any_size=True)
     monkeypatch.setitem(vars(registry().architectures.resolve("VGG16").value), "input", rules)
     assert refused("VGG16", input=ANY) == (
-        "VGG16 cannot be built for images of any size (at $.input.size)\n"
+        "VGG16 cannot be built for images of any size (argument input.size)\n"
         "  known: 8×8 pixels only\n"
         "  fix: write a size, as [8, 8]"
     )
@@ -340,11 +340,11 @@ def test_a_size_that_is_refused_has_its_line_and_column(tmp_path: Path) -> None:
 
 def test_an_image_that_no_machine_would_hold_is_refused() -> None:
     assert refused("VGG16", input={"size": [1_000_000, 1_000_000]}) == (
-        "one image of 1000000×1000000 pixels and 3 channels would take 11,175.9 GiB of float32 (at $.input.size)\n"
+        "one image of 1000000×1000000 pixels and 3 channels would take 11,175.9 GiB of float32 (argument input.size)\n"
         "  known: 4 GiB at most"
     )
     assert refused("VGG16", input={"channels": 10**9}, weights="none").endswith(
-        "GiB of float32 (at $.input.channels)\n  known: 4 GiB at most"
+        "GiB of float32 (argument input.channels)\n  known: 4 GiB at most"
     )
     assert refused("VGG16", input={**ANY, "channels": 10**9}, weights="none").startswith(
         "one image of 32×32 pixels and 1000"
@@ -362,5 +362,5 @@ def test_an_image_just_within_the_limit_is_planned() -> None:
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.options])
 def test_an_absurd_width_is_refused(name: str) -> None:
     assert refused(name, options={"alpha": 10**9}, weights="none") == (
-        "alpha cannot be '1000000000' (at $.options.alpha)\n  known: 16 or less"
+        "alpha cannot be '1000000000' (argument options.alpha)\n  known: 16 or less"
     )

@@ -74,7 +74,7 @@ def test_defaults_are_the_first_weights_the_whole_network_and_frozen(registry: t
 
 def test_an_alpha_without_weights_is_refused_before_anything_is_built(registry: torso.Registry) -> None:
     assert refused(registry, "MobileNetV3Small", options={"alpha": 0.35}) == (
-        "alpha 0.35 has no imagenet weights on MobileNetV3Small (at $.options)\n"
+        "alpha 0.35 has no imagenet weights on MobileNetV3Small (argument options)\n"
         "  did you mean: 0.75\n"
         "  known: 0.75, 1.0\n"
         "  fix: take a known value, or weights: none for random values"
@@ -99,15 +99,15 @@ def test_all_errors_are_told_at_once(registry: torso.Registry) -> None:
         freeze={"all": 3},
     )  # fmt: skip
     assert text == (
-        "unknown truncation strategy 'pip' (at $.truncate.pip)\n"
+        "unknown truncation strategy 'pip' (argument truncate.pip)\n"
         "  did you mean: 'pop'\n"
         "  known: budget, layer, layers, level, levels, match, none, pop, stride\n"
-        "freeze policy 'all' takes no value (at $.freeze.all)\n"
-        "architecture 'VGG16' has no option 'alpha' (at $.options.alpha)\n"
+        "freeze policy 'all' takes no value (argument freeze.all)\n"
+        "architecture 'VGG16' has no option 'alpha' (argument options.alpha)\n"
         "  known: none\n"
-        "VGG16 cannot take images of 8×8 pixels (at $.input.size)\n"
+        "VGG16 cannot take images of 8×8 pixels (argument input.size)\n"
         "  known: 32 pixels or more\n"
-        "VGG16 has no weights 'imagnet' (at $.weights)\n"
+        "VGG16 has no weights 'imagnet' (argument weights)\n"
         "  did you mean: 'imagenet'\n"
         "  known: imagenet, none\n"
         "  fix: a file is named as {file: PATH}"
@@ -116,7 +116,7 @@ def test_all_errors_are_told_at_once(registry: torso.Registry) -> None:
 
 def test_weights_for_another_number_of_channels_are_refused(registry: torso.Registry) -> None:
     assert refused(registry, "VGG16", input={"channels": 4}) == (
-        "the imagenet weights of VGG16 are for 3 channels, not 4 (at $.input.channels)\n"
+        "the imagenet weights of VGG16 are for 3 channels, not 4 (argument input.channels)\n"
         "  fix: add adapt to input (map, mean, repeat, zero_extra), write channels: 3, or weights: none"
     )
     plan = torso.plan("VGG16", input={"channels": 4}, weights="none", registry=registry)
@@ -126,13 +126,13 @@ def test_weights_for_another_number_of_channels_are_refused(registry: torso.Regi
 
 def test_a_missing_weights_file_is_refused(registry: torso.Registry) -> None:
     assert refused(registry, "VGG16", weights={"file": "nowhere.h5"}) == (
-        "the weights file 'nowhere.h5' is not there (at $.weights)\n  cause: No such file or directory"
+        "the weights file 'nowhere.h5' is not there (argument weights)\n  cause: No such file or directory"
     )
 
 
 def test_a_folder_is_no_weights_file(registry: torso.Registry, tmp_path: Path) -> None:
     assert refused(registry, "VGG16", weights={"file": tmp_path}) == (
-        f"the weights file '{tmp_path}' is a directory or a device, not a file (at $.weights)"
+        f"the weights file '{tmp_path}' is a directory or a device, not a file (argument weights)"
     )
 
 
@@ -143,7 +143,7 @@ def test_a_weights_file_is_held_against_its_hash(registry: torso.Registry, tmp_p
     plan = torso.plan("VGG16", weights={"file": path, "sha256": right.upper()}, registry=registry)
     assert plan.warnings == ()
     assert refused(registry, "VGG16", weights={"file": path, "sha256": "0" * 64}) == (
-        f"the weights file '{path}' is not the one that was meant (at $.weights)\n"
+        f"the weights file '{path}' is not the one that was meant (argument weights)\n"
         f"  sha256 expected: {'0' * 64}\n"
         f"  sha256 found: {right}"
     )
@@ -153,7 +153,7 @@ def test_a_weights_file_is_held_against_its_hash(registry: torso.Registry, tmp_p
 
 def test_a_mapping_that_no_source_answers_to_is_refused(registry: torso.Registry) -> None:
     assert refused(registry, "VGG16", weights={"fiel": "w.h5"}) == (
-        "weights of VGG16 must be a tag, none or the mapping of a source (at $.weights)\n"
+        "weights of VGG16 must be a tag, none or the mapping of a source (argument weights)\n"
         "  known: imagenet, none, {file: …}, {resource: …}, {url: …}"
     )
 
@@ -182,7 +182,7 @@ def test_a_map_says_how_many_channels_there_are(registry: torso.Registry) -> Non
     assert torso.plan("VGG16", input={"adapt": {"map": ["R", "R"]}}, registry=registry).input_shape == (224, 224, 2)
     assert torso.plan("VGG16", input={"adapt": "mean"}, registry=registry).input_shape == (224, 224, 3)
     assert refused(registry, "VGG16", input={"channels": 3, "adapt": {"map": ["R", "R"]}}) == (
-        "the map has 2 channels, and the input 3 (at $.input.adapt.map)\n"
+        "the map has 2 channels, and the input 3 (argument input.adapt.map)\n"
         "  fix: name 3, or leave out channels: the map says how many there are"
     )
 
@@ -237,7 +237,7 @@ def test_of_weights_for_other_channels_only_numbers_that_hold_for_all_are_known(
     several = torso.plan("VGG16", input={"adapt": {"map": ["4", "3", "7"]}}, weights=weights, registry=registry)
     assert mix_for(several, 8)[1] == (0, 0, 0, 1, 0, 0, 0, 0)
     assert refused(registry, "VGG16", input={"adapt": adapt}) == (
-        "the weights have no channel '4': their input has 3 (at $.input.adapt.map)\n  known: R, G, B, 0, 1, 2, none"
+        "the weights have no channel '4': their input has 3 (argument input.adapt.map)\n  known: R, G, B, 0, 1, 2, none"
     )
     assert refused(registry, "VGG16", input={"adapt": {"map": ["X"]}}, weights=weights).startswith(
         "the weights have no channel 'X'"
@@ -258,7 +258,7 @@ def test_an_adapter_that_changes_nothing_is_warned_of(registry: torso.Registry) 
 def test_without_weights_there_is_nothing_to_adapt(registry: torso.Registry) -> None:
     assert refused(registry, "VGG16", input={"channels": 4, "adapt": "mean"}, weights="none") == (
         "there is nothing for 'mean' to adapt: with weights: none, VGG16 has random values for any number of channels "
-        "(at $.input.adapt)\n"
+        "(argument input.adapt)\n"
         "  fix: leave adapt out (adapt: none takes back a default), or name weights"
     )
     taken_back = torso.plan("VGG16", input={"channels": 4, "adapt": None}, weights="none", registry=registry)
@@ -268,21 +268,21 @@ def test_without_weights_there_is_nothing_to_adapt(registry: torso.Registry) -> 
 @pytest.mark.parametrize(
     ("adapt", "text"),
     [
-        ("meen", "unknown channel adapter 'meen' (at $.input.adapt)\n  did you mean: 'mean'\n"
+        ("meen", "unknown channel adapter 'meen' (argument input.adapt)\n  did you mean: 'mean'\n"
                  "  known: map, mean, repeat, zero_extra"),
-        ({"mean": 3}, "channel adapter 'mean' takes no value (at $.input.adapt.mean)"),
-        ("map", "channel adapter 'map' needs the option 'sources': a list, each text (at $.input.adapt)"),
-        ({"map": []}, "the map names no channel (at $.input.adapt.map)\n"
+        ({"mean": 3}, "channel adapter 'mean' takes no value (argument input.adapt.mean)"),
+        ("map", "channel adapter 'map' needs the option 'sources': a list, each text (argument input.adapt)"),
+        ({"map": []}, "the map names no channel (argument input.adapt.map)\n"
                       "  fix: write one for each channel, as in {map: [R, G, B, R]}"),
-        ({"map": "RGB"}, "sources must be a list, each text, not the text 'RGB' (at $.input.adapt.map)\n  fix: write [RGB]"),
-        ({"map": ["none"]}, "the map names no trained channel, so nothing of an image would be seen (at $.input.adapt.map)"),
-        ({"map": ["-1", "red"]}, "the weights have no channel '-1': their input has 3 (at $.input.adapt.map)\n"
+        ({"map": "RGB"}, "sources must be a list, each text, not the text 'RGB' (argument input.adapt.map)\n  fix: write [RGB]"),
+        ({"map": ["none"]}, "the map names no trained channel, so nothing of an image would be seen (argument input.adapt.map)"),
+        ({"map": ["-1", "red"]}, "the weights have no channel '-1': their input has 3 (argument input.adapt.map)\n"
                                  "  did you mean: '1'\n  known: R, G, B, 0, 1, 2, none\n"
-                                 "the weights have no channel 'red': their input has 3 (at $.input.adapt.map)\n"
+                                 "the weights have no channel 'red': their input has 3 (argument input.adapt.map)\n"
                                  "  known: R, G, B, 0, 1, 2, none"),
-        (["R"], "adapt must be a name, or a mapping with one key, not a list (at $.input.adapt)\n"
+        (["R"], "adapt must be a name, or a mapping with one key, not a list (argument input.adapt)\n"
                 "  fix: put the options under the name, as in {map: [R, G, B, R]}"),
-        ({"mean": {}, "map": []}, "adapt must be a name, or a mapping with one key, not one of 2 keys (at $.input.adapt)\n"
+        ({"mean": {}, "map": []}, "adapt must be a name, or a mapping with one key, not one of 2 keys (argument input.adapt)\n"
                                   "  fix: put the options under the name, as in {map: [R, G, B, R]}"),
     ],
 )  # fmt: skip
@@ -315,7 +315,7 @@ def test_a_plugins_rule_that_is_none_is_blamed(tmp_path: Path, rule: dict[str, A
     with pytest.raises(torso.PluginError) as caught:
         torso.plan("VGG16", input=given, registry=registry)
     assert str(caught.value).startswith(f"channel adapter 'rules/odd' {text}")
-    assert str(caught.value).count(" (at $.input.adapt)\n  plugin: plugin 'rules' (") == 1
+    assert str(caught.value).count(" (argument input.adapt)\n  plugin: plugin 'rules' (") == 1
 
 
 def test_a_plugins_rule_may_refuse_in_its_own_words(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_a_plugins_rule_may_refuse_in_its_own_words(tmp_path: Path) -> None:
 
     registry = registry_with(tmp_path, torso.ChannelAdapter(name="bands", doc="Bands.", mix=refuse))
     assert refused(registry, "VGG16", input={"adapt": "bands"}).startswith(
-        "thirteen bands only (at $.input.adapt)\n  raised by: plugin 'rules'"
+        "thirteen bands only (argument input.adapt)\n  raised by: plugin 'rules'"
     )
 
 

@@ -17,24 +17,9 @@ from torso.specs.yaml_reader import read_yaml
 EXAMPLES = [path.read_bytes() for path in sorted((Path(__file__).parent / "examples").glob("*.yaml"))]
 WORDS = r"""[ ] { } , : ? - # & * ! | > ' " % @ ` < << ~ = \x \u \U \ud800 \UFFFFFFFF --- ... &a *a !!int !<x> ! %YAML"""
 SPACES = (
-    ": ",
-    "- ",
-    "? ",
-    " #",
-    "\n",
-    "\r",
-    "\t",
-    "  ",
-    "\n\n  ",
-    "|2\n",
-    ">-\n",
-    "\0",
-    "\x1b",
-    "\x7f",
-    "\x85",
-    "\ufeff",
-    "\u2028",
-)
+    ": ", "- ", "? ", " #", "\n", "\r", "\t", "  ", "\n\n  ",
+    "|2\n", ">-\n", "\0", "\x1b", "\x7f", "\x85", "\ufeff", "\u2028",
+)  # fmt: skip
 PIECES = (
     *(piece.encode() for piece in (*WORDS.split(), *SPACES, "\U0001f600", "9" * 5000, "0x", "1e999")),
     *(b"\xff", b"\xc3", b"\xed\xa0\x80"),
@@ -68,7 +53,7 @@ def mutated(chance: random.Random) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
 def test_only_errors_of_torso_escape_from_a_damaged_spec_and_each_knows_its_line(seed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "three.yaml").write_bytes(EXAMPLES[-1])
@@ -77,17 +62,18 @@ def test_only_errors_of_torso_escape_from_a_damaged_spec_and_each_knows_its_line
     refused = 0
     undamaged = calls_in(errors_of, lambda: read_spec("three.yaml"))
     most = 0
-    for _ in range(750):
+    for number in range(300):
         path.write_bytes(mutated(chance))
         errors = errors_of(lambda: read_spec(path))
-        most = max(most, calls_in(errors_of, lambda: read_spec(path)))
+        if number % 10 == 0:
+            most = max(most, calls_in(errors_of, lambda: read_spec(path)))
         refused += bool(errors)
         assert all(error.place is not None and error.place.line for error in errors), path.read_bytes()
-    assert 300 < refused < 730
+    assert 120 < refused < 295
     assert most < 4 * undamaged
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=60) | st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join))
 def test_only_errors_of_torso_escape_from_any_bytes(data):
     errors = errors_of(lambda: read_yaml(data, file="any.yaml"))
@@ -102,7 +88,7 @@ values = st.recursive(
 keywords = st.sampled_from(["architecture", "options", "weights", "input", "truncate", "freeze", "other"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(keys=st.dictionaries(keywords, values | st.fixed_dictionaries({}, optional={"size": values, "channels": values})))
 def test_only_errors_of_torso_escape_from_any_python_value(keys):
     errors = errors_of(lambda: backbone_from_python("edge", **keys))

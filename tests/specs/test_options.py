@@ -219,10 +219,10 @@ def test_read_options_says_all_that_is_wrong_at_once():
 @pytest.mark.parametrize(
     ("value", "positional", "expected"),
     [
-        (None, None, "strategy 'pop' needs the option 'count': a whole number (at $.truncate)"),
-        (ScalarNode("3"), None, "the options of strategy 'pop' must be a mapping, not the text '3' (at $)"),
-        (ScalarNode("x"), "count", "count must be a whole number, not the text 'x' (at $)"),
-        (ScalarNode(""), "count", "count must be a whole number, not nothing (at $)"),
+        (None, None, "strategy 'pop' needs the option 'count': a whole number (argument truncate)"),
+        (ScalarNode("3"), None, "the options of strategy 'pop' must be a mapping, not the text '3'"),
+        (ScalarNode("x"), "count", "count must be a whole number, not the text 'x'"),
+        (ScalarNode(""), "count", "count must be a whole number, not nothing"),
     ],
 )
 def test_read_options_says_what_a_bare_value_lacks(value, positional, expected):

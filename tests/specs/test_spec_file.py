@@ -156,7 +156,7 @@ backbones:
         "truncate must be a name, not nothing (at spec.yaml:10:14, $.backbones.edge.truncate)\n  fix: write none",
         "architecture must be a name, not a list (at spec.yaml:11:24, $.backbones.Edge.architecture)",
         "size must be a list of two whole numbers, not a list of 3 (at spec.yaml:11:43, $.backbones.Edge.input.size)\n"
-        "  fix: height and width only; channels is a key of its own, as in {size: [224, 224], channels: 3}",
+        "  fix: height and width only; channels is its own key, as in {size: [224, 224], channels: 3}",
         "channels must be a whole number, not the text '3' (at spec.yaml:11:68, $.backbones.Edge.input.channels)\n"
         "  fix: write 3 without quotes",
         "truncate must be a name, or a mapping with one key, not a list (at spec.yaml:11:84, $.backbones.Edge.truncate)\n"
@@ -191,7 +191,7 @@ backbones:
         ("version: 1\ndefaults:\n", "defaults must be a mapping, not nothing (at spec.yaml:2:10, $.defaults)"),
         (
             "backbones: {a: {architecture: X}}",
-            "the spec does not say its version (at spec.yaml:1:1, $)\n  fix: write version: 1",
+            "the spec has no version (at spec.yaml:1:1, $)\n  fix: write version: 1",
         ),
         (
             "version: '1'\nbackbones: {a: {architecture: X}}",
@@ -284,7 +284,7 @@ def test_extends_goes_eight_files_deep(spec_file):
     for number in range(1, 10):
         spec_file(f"version: 1\nextends: {number - 1}.yaml", f"{number}.yaml")
     assert list(read_spec("8.yaml").backbones) == ["a"]
-    assert messages("9.yaml") == ["a spec stands on 8 others at most (at 1.yaml:2:10, $.extends)"]
+    assert messages("9.yaml") == ["a spec extends 8 others at most (at 1.yaml:2:10, $.extends)"]
 
 
 @pytest.mark.parametrize(
@@ -341,15 +341,15 @@ def test_backbone_from_python_says_all_that_is_wrong_at_once():
     with pytest.raises(ManyErrors) as caught:
         backbone_from_python("edge", trunkate={"pop": 3}, weights="imagenet", input={"size": 96, "chanels": 1})
     assert str(caught.value) == (
-        "backbone 'edge' has no key 'trunkate' (at $.trunkate)\n"
+        "backbone 'edge' has no key 'trunkate' (argument trunkate)\n"
         "  did you mean: 'truncate'\n"
         "  known: architecture, options, weights, input, preprocess, truncate, freeze\n"
-        "size must be a list of two whole numbers, not the text '96' (at $.input.size)\n"
+        "size must be a list of two whole numbers, not the text '96' (argument input.size)\n"
         "  fix: write [96, 96]\n"
-        "input has no key 'chanels' (at $.input.chanels)\n"
+        "input has no key 'chanels' (argument input.chanels)\n"
         "  did you mean: 'channels'\n"
         "  known: size, channels, adapt\n"
-        "backbone 'edge' has no architecture (at $)\n"
+        "backbone 'edge' has no architecture\n"
         "  fix: write architecture: NAME; `torso list` knows the names"
     )
 
@@ -380,31 +380,37 @@ backbones:
     [
         (
             [None, 224],
-            "size leaves one side open and not the other (at $.input.size)\n"
+            "size leaves only one side open (argument input.size)\n"
             "  fix: write [224, 224], or [null, null] for images of any size",
         ),
         (
             [96, None],
-            "size leaves one side open and not the other (at $.input.size)\n"
+            "size leaves only one side open (argument input.size)\n"
             "  fix: write [96, 96], or [null, null] for images of any size",
         ),
-        (None, "size must be a list of two whole numbers, not the text 'none' (at $.input.size)\n  fix: write [null, null]"),
-        ([None], "size must be a list of two whole numbers, not a list of 1 (at $.input.size)\n  fix: write [null, null]"),
+        (
+            None,
+            "size must be a list of two whole numbers, not the text 'none' (argument input.size)\n  fix: write [null, null]",
+        ),
+        (
+            [None],
+            "size must be a list of two whole numbers, not a list of 1 (argument input.size)\n  fix: write [null, null]",
+        ),
         (
             [None, None, 3],
-            "size must be a list of two whole numbers, not a list of 3 (at $.input.size)\n"
-            "  fix: height and width only; channels is a key of its own, as in {size: [224, 224], channels: 3}",
+            "size must be a list of two whole numbers, not a list of 3 (argument input.size)\n"
+            "  fix: height and width only; channels is its own key, as in {size: [224, 224], channels: 3}",
         ),
-        ([None, 0], "size cannot be '0' (at $.input.size[1])\n  known: 1 or more"),
+        ([None, 0], "size cannot be '0' (argument input.size[1])\n  known: 1 or more"),
         (
             ["null", "null"],
-            "an item of size must be a whole number, not the text 'null' (at $.input.size[0])\n"
-            "an item of size must be a whole number, not the text 'null' (at $.input.size[1])",
+            "an item of size must be a whole number, not the text 'null' (argument input.size[0])\n"
+            "an item of size must be a whole number, not the text 'null' (argument input.size[1])",
         ),
         (
             {"height": 1},
-            "size must be a list of two whole numbers, not a mapping (at $.input.size)\n"
-            "  fix: height and width only; channels is a key of its own, as in {size: [224, 224], channels: 3}",
+            "size must be a list of two whole numbers, not a mapping (argument input.size)\n"
+            "  fix: height and width only; channels is its own key, as in {size: [224, 224], channels: 3}",
         ),
     ],
     ids=str,

@@ -64,29 +64,29 @@ def endless() -> list[object]:
     [
         (
             {1, 2},
-            "a value of type 'set' cannot stand in a spec (at $.x)\n"
+            "a spec cannot hold a value of type 'set' (argument x)\n"
             "  known: text, numbers, true, false, none, lists and mappings of them",
         ),
         (
             [b"abc"],
-            "a value of type 'bytes' cannot stand in a spec (at $.x[0])\n"
+            "a spec cannot hold a value of type 'bytes' (argument x[0])\n"
             "  known: text, numbers, true, false, none, lists and mappings of them",
         ),
         (
             np.zeros(2),
-            "a value of type 'numpy.ndarray' cannot stand in a spec (at $.x)\n"
+            "a spec cannot hold a value of type 'numpy.ndarray' (argument x)\n"
             "  known: text, numbers, true, false, none, lists and mappings of them",
         ),
-        ({"a": {3: 4}}, "a key must be text, not 3 (at $.x.a)"),
-        (2**63, "a whole number beyond 64 bits cannot stand in a spec (at $.x)"),
-        ("a\0b", "the character '\\x00' cannot stand in a spec (at $.x)"),
-        ({"\ud800": 1}, "the character '\\ud800' cannot stand in a spec (at $.x['\\ud800'])"),
-        ("x" * 4097, "a text of 4097 characters is too long: 4096 are allowed (at $.x)"),
+        ({"a": {3: 4}}, "a key must be text, not 3 (argument x.a)"),
+        (2**63, "a whole number in a spec has 64 bits at most (argument x)"),
+        ("a\0b", "the character '\\x00' is not allowed in a spec (argument x)"),
+        ({"\ud800": 1}, "the character '\\ud800' is not allowed in a spec (argument x['\\ud800'])"),
+        ("x" * 4097, "a text of 4097 characters is too long: 4096 are allowed (argument x)"),
         (
             reduce(lambda below, _: {"a": below}, range(21), {}),
-            f"lists and mappings stand more than 20 deep in each other (at $.x{'.a' * 20})",
+            f"lists and mappings are nested more than 20 deep (argument x{'.a' * 20})",
         ),
-        (endless(), f"lists and mappings stand more than 20 deep in each other (at $.x{'[0]' * 20})"),
+        (endless(), f"lists and mappings are nested more than 20 deep (argument x{'[0]' * 20})"),
     ],
 )
 def test_from_python_refuses_what_yaml_cannot_say(value, message):

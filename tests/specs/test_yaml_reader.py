@@ -87,16 +87,16 @@ WRITTEN_OUT = "\n  fix: write it out, use defaults: or extends:, or put the text
         ),
         ("", "the spec is empty (at a.yaml:1:1, $)"),
         ("\ufeff# only words\n\n", "the spec is empty (at a.yaml:1:1, $)"),
-        ("a:\n  b: 1\n  c: 2\n  b: 3", "the key 'b' stands twice, on line 2 and on line 4 (at a.yaml:4:3, $.a.b)"),
-        ("a: {1: x, '1': y}", "the key '1' stands twice, on line 1 and on line 1 (at a.yaml:1:11, $.a.1)"),
+        ("a:\n  b: 1\n  c: 2\n  b: 3", "the key 'b' occurs twice, on line 2 and on line 4 (at a.yaml:4:3, $.a.b)"),
+        ("a: {1: x, '1': y}", "the key '1' occurs twice, on line 1 and on line 1 (at a.yaml:1:11, $.a.1)"),
         ("a: {[1]: 2}", "a key must be text, not a list or a mapping (at a.yaml:1:5, $.a)"),
         ("? {a: 1}\n: 2", "a key must be text, not a list or a mapping (at a.yaml:1:3, $)"),
         ("a: {'': 1}", "a key has 1 to 200 characters, not 0 (at a.yaml:1:5, $.a)"),
         ("x" * 201 + ": 1", "a key has 1 to 200 characters, not 201 (at a.yaml:1:1, $)"),
         ("a:\n  - 1\n  -\n", "an item of this list is nothing (at a.yaml:3:4, $.a[1])"),
-        ('a: ["\\ud800"]', "the character '\\ud800' cannot stand in a spec (at a.yaml:1:5, $.a[0])"),
-        ('a: "\\0"', "the character '\\x00' cannot stand in a spec (at a.yaml:1:4, $.a)"),
-        ('a: "\\L"', "the character '\\u2028' cannot stand in a spec (at a.yaml:1:4, $.a)"),
+        ('a: ["\\ud800"]', "the character '\\ud800' is not allowed in a spec (at a.yaml:1:5, $.a[0])"),
+        ('a: "\\0"', "the character '\\x00' is not allowed in a spec (at a.yaml:1:4, $.a)"),
+        ('a: "\\L"', "the character '\\u2028' is not allowed in a spec (at a.yaml:1:4, $.a)"),
         ('a: "\\UFFFFFFFF"', "not YAML: no character has this number (at a.yaml:1:7, $)"),
         ('a: "\\U00110000"', "not YAML: no character has this number (at a.yaml:1:7, $)"),
         ("x" * 4097, "a text of 4097 characters is too long: 4096 are allowed (at a.yaml:1:1, $)"),
@@ -135,13 +135,13 @@ def test_read_yaml_says_what_is_wrong_and_where(text, expected):
             "a: 1".encode("utf-16"),
             "the byte 0xff at offset 0 is not UTF-8 (at a.yaml:1:1, $)\n  fix: save the file as UTF-8",
         ),
-        ("a: 1".encode("utf-16-be"), "the character '\\x00' at offset 0 cannot stand in a spec (at a.yaml:1:1, $)"),
+        ("a: 1".encode("utf-16-be"), "the character '\\x00' at offset 0 is not allowed in a spec (at a.yaml:1:1, $)"),
         (
             b"\xef\xbb\xbfa: 1\n\xc3\xa9b\x00",
-            "the character '\\x00' at offset 11 cannot stand in a spec (at a.yaml:2:3, $)",
+            "the character '\\x00' at offset 11 is not allowed in a spec (at a.yaml:2:3, $)",
         ),
-        ("a: \u2028b".encode(), "the character '\\u2028' at offset 3 cannot stand in a spec (at a.yaml:1:4, $)"),
-        (b"a: \xef\xbb\xbfb", "the character '\\ufeff' at offset 3 cannot stand in a spec (at a.yaml:1:4, $)"),
+        ("a: \u2028b".encode(), "the character '\\u2028' at offset 3 is not allowed in a spec (at a.yaml:1:4, $)"),
+        (b"a: \xef\xbb\xbfb", "the character '\\ufeff' at offset 3 is not allowed in a spec (at a.yaml:1:4, $)"),
         (b"#" * (MAX_BYTES + 1), "a spec has 524288 bytes at most (at a.yaml, $)"),
     ],
 )
@@ -158,18 +158,18 @@ def test_read_yaml_names_all_keys_that_stand_twice():
     with pytest.raises(ManyErrors) as caught:
         read("a: 1\na: 2\nb: {c: 1, c: 2}\na: 3\n")
     assert str(caught.value) == (
-        "the key 'a' stands twice, on line 1 and on line 2 (at a.yaml:2:1, $.a)\n"
-        "the key 'c' stands twice, on line 3 and on line 3 (at a.yaml:3:11, $.b.c)\n"
-        "the key 'a' stands twice, on line 1 and on line 4 (at a.yaml:4:1, $.a)"
+        "the key 'a' occurs twice, on line 1 and on line 2 (at a.yaml:2:1, $.a)\n"
+        "the key 'c' occurs twice, on line 3 and on line 3 (at a.yaml:3:11, $.b.c)\n"
+        "the key 'a' occurs twice, on line 1 and on line 4 (at a.yaml:4:1, $.a)"
     )
 
 
 def test_read_yaml_takes_twenty_levels_and_thirty_thousand_nodes():
     read("[" * 20 + "]" * 20)
-    assert message("[" * 21).startswith("lists and mappings stand more than 20 deep in each other (at a.yaml:1:21, $[0]")
+    assert message("[" * 21).startswith("lists and mappings are nested more than 20 deep (at a.yaml:1:21, $[0]")
     deep = "{a: " * 20 + "1" + "}" * 20
     assert read(deep) == from_python(yaml.safe_load(deep))
-    assert message("{a: " * 21).startswith("lists and mappings stand more than 20 deep in each other (at a.yaml:1:81, $.a")
+    assert message("{a: " * 21).startswith("lists and mappings are nested more than 20 deep (at a.yaml:1:81, $.a")
     read("[" + "1," * 29_999 + "]")
     assert message("[" + "1," * 30_000 + "]") == ("a spec has 30000 keys and values at most (at a.yaml:1:60000, $[29999])")
 

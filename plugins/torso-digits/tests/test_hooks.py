@@ -36,7 +36,7 @@ def test_a_width_that_was_not_trained_is_refused_with_those_that_were(registry: 
     with pytest.raises(OptionError) as caught:
         plan("digits/DigitNet", options={"width": 0.75}, registry=registry)
     assert str(caught.value) == (
-        "width 0.75 has no uci weights on DigitNet (at $.options)\n"
+        "width 0.75 has no uci weights on DigitNet (argument options)\n"
         "  known: 0.5, 1.0\n"
         "  fix: take a known value, or weights: none for random values\n"
         "  raised by: plugin 'digits' (torso-digits 0.1.0)"

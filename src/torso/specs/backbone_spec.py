@@ -1,6 +1,6 @@
-"""The keys of a backbone: what may stand under each, and as what it is kept.
+"""The keys of a backbone in a spec: which values each takes, and what they become.
 
-Only the shape is checked here. Whether a name is known, and which options it takes, is for the plan to say.
+Only the shape is checked here. The plan checks names and their options.
 """
 
 from __future__ import annotations
@@ -10,28 +10,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
-from torso.errors import Place, SpecError, TorsoError, did_you_mean, known, raise_all
+from torso.errors import Place, SpecError, TorsoError, collect, did_you_mean, known, raise_all
 from torso.specs.options import Option, is_nothing
 from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Values = dict[str, Any]
-"""Checked values by key; None for a value that was refused. ``Any``: each key has a type of its own."""
+"""Checked values by key; None for a value that was refused. ``Any``: each key has its own type."""
 
 Readers = Mapping[str, Callable[[str, Node], Any]]
-"""For each key that is known: what makes its value of the key's name and the node under it."""
-
+"""For each known key, a function from the key and its node to the value."""
 
 BACKBONE_NAME: Final = "[A-Za-z0-9_]([A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A strategy, a policy or a rule, by name.
+    """A truncation strategy, freeze policy or channel adapter, by name.
 
     Attributes:
         name: As the user wrote it.
-        value: A mapping of its options, or what its main option is to be; None where the name stands alone.
-        place: Where the name stands.
+        value: A mapping of its options, or the value of its positional option; None for the name alone.
+        place: Where the name is written.
     """
 
     name: str
@@ -40,19 +39,19 @@ class Choice:
 
 
 Size = tuple[int, int] | tuple[None, None]
-"""Height and width in pixels, or both open."""
+"""Height and width in pixels, or (None, None) for any size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """Which images a backbone takes, as far as the user says.
+    """Which images a backbone takes; None for what the user does not say.
 
     Attributes:
-        size: Height and width, in pixels; None and None for images of any size.
+        size: Height and width in pixels; (None, None) for images of any size.
         channels: Number of channels.
-        adapt: The rule that turns weights for some number of channels into weights for these.
-        place: Where all this stands.
-        places: Where each of them stands, by key; a default may come from elsewhere.
+        adapt: The channel adapter, which turns weights for other channels into weights for these.
+        place: Where ``input`` is written.
+        places: Where each key is written; with defaults they may be in different files.
     """
 
     size: Size | None = None
@@ -63,14 +62,7 @@ class InputSpec:
 
 
 def read_keys(owner: str, node: Node, readers: Readers, errors: list[TorsoError]) -> Values | None:
-    """Read a mapping key by key; None if it is something else.
-
-    Args:
-        owner: What the mapping is, as an error names it.
-        node: What the user wrote.
-        readers: What may stand there.
-        errors: Takes up all that is wrong.
-    """
+    """Read a mapping key by key; None if it is no mapping. All that is wrong is added to the errors."""
     if not isinstance(node, MappingNode):
         errors.append(SpecError(f"{owner} must be a mapping, not {node}", place=node.place))
         return None
@@ -79,20 +71,18 @@ def read_keys(owner: str, node: Node, readers: Readers, errors: list[TorsoError]
         if key.text not in readers:
             notes = [*did_you_mean(key.text, readers), known(readers)]
             errors.append(SpecError(f"{owner} has no key {key.text!r}", place=key.place, notes=notes))
-            continue
-        values[key.text] = None
-        try:
-            values[key.text] = readers[key.text](key.text, value)
-        except TorsoError as error:
-            errors.append(error)
+        else:
+            values[key.text] = collect(errors, readers[key.text], key.text, value)
     return values
 
 
-def put_over(below: Values, above: Values) -> Values:
-    """The values of both; where both have a key, that of ``above``. The parts of some keys count as keys themselves."""
+def merge(below: Values, above: Values) -> Values:
+    """The values of both, with those of ``above`` first; ``input`` and ``preprocess`` are merged key by key."""
     both = below | above
-    if below.get("preprocess") and above.get("preprocess"):
-        both["preprocess"] = _merged(below["preprocess"], above["preprocess"])
+    lower, upper = below.get("preprocess"), above.get("preprocess")
+    if lower and upper:
+        kept = [(key, value) for key, value in lower if upper.get(key.text) is None]
+        both["preprocess"] = replace(upper, entries=(*kept, *upper.entries))
     lower, upper = below.get("input"), above.get("input")
     if lower and upper:
         parts = {part: getattr(upper, part) for part in upper.places}
@@ -100,18 +90,8 @@ def put_over(below: Values, above: Values) -> Values:
     return both
 
 
-def _merged(below: MappingNode, above: MappingNode) -> MappingNode:
-    """The entries of both tables; where both have a key, that of ``above``."""
-    kept = [(key, value) for key, value in below.entries if above.get(key.text) is None]
-    return replace(above, entries=(*kept, *above.entries))
-
-
 def check_backbone_name(key: ScalarNode) -> str:
-    """Return a name that can be a folder's on every system.
-
-    Raises:
-        SpecError: It cannot.
-    """
+    """Return the name of a backbone; a SpecError if it cannot be the name of a folder on every system."""
     if re.fullmatch(BACKBONE_NAME, key.text):
         return key.text
     raise SpecError(
@@ -122,7 +102,6 @@ def check_backbone_name(key: ScalarNode) -> str:
 
 
 def read_name(key: str, node: Node) -> ScalarNode:
-    """The name of something, in quotes or not."""
     if isinstance(node, ScalarNode) and node.text:
         return ScalarNode(node.text, place=node.place)
     raise SpecError(f"{key} must be a name, not {node}", place=node.place)
@@ -135,7 +114,6 @@ def _read_name_or_none(key: str, node: ScalarNode) -> ScalarNode:
 
 
 def read_mapping(key: str, node: Node) -> MappingNode:
-    """A mapping as it is."""
     if isinstance(node, MappingNode):
         return node
     raise SpecError(f"{key} must be a mapping, not {node}", place=node.place)
@@ -169,7 +147,7 @@ def _choice(key: str, node: Node) -> Choice:
 
 
 def _adapter(key: str, node: Node) -> Choice | None:
-    """A rule by its name; ``none`` is as if nothing were written, and takes back what is written elsewhere."""
+    # none takes back an adapter that defaults: or extends: sets
     choice = _choice(key, node)
     return None if choice.name == "none" and choice.value is None else choice
 
@@ -184,24 +162,23 @@ def _size(key: str, node: Node) -> Size:
         numbers = cast("tuple[int, ...]", _SIZE.read(SequenceNode(tuple(side for side in sides if not is_nothing(side)))))
         if len(sides) == 2 and len(numbers) == 1:
             fix = f"write [{numbers[0]}, {numbers[0]}], or [null, null] for images of any size"
-            raise SpecError(f"{key} leaves one side open and not the other", place=node.place, notes=[("fix", fix)])
+            raise SpecError(f"{key} leaves only one side open", place=node.place, notes=[("fix", fix)])
         if len(sides) == 2:
             return numbers if len(numbers) == 2 else (None, None)
+    fix = "height and width only; channels is its own key, as in {size: [224, 224], channels: 3}"
     if len(sides) == 1 and isinstance(sides[0], ScalarNode):
         side = "null" if is_nothing(sides[0]) else sides[0].text
         fix = f"write [{side}, {side}]"
-    else:
-        fix = "height and width only; channels is a key of its own, as in {size: [224, 224], channels: 3}"
     was = f"a list of {len(sides)}" if isinstance(node, SequenceNode) else node
     raise SpecError(f"{key} must be a list of two whole numbers, not {was}", place=node.place, notes=[("fix", fix)])
 
 
 def _input(key: str, node: Node) -> InputSpec:
-    table = read_mapping(key, node)
+    mapping = read_mapping(key, node)
     errors: list[TorsoError] = []
-    values = read_keys(key, table, INPUT, errors) or {}
+    values = read_keys(key, mapping, INPUT, errors) or {}
     raise_all(errors)
-    return InputSpec(**values, place=table.place, places={name.text: item.place for name, item in table})
+    return InputSpec(**values, place=mapping.place, places={name.text: item.place for name, item in mapping})
 
 
 INPUT: Final[Readers] = {

@@ -1,7 +1,7 @@
 """Options: what a plugin lets the user set, and how the user's text becomes the value.
 
-The option decides the type of a scalar, from its text: ``no`` is the text ``'no'`` for a name, and for a switch an
-error that says to write ``false``. Nothing is guessed.
+The option decides the type of a scalar: for a name ``no`` is the text ``'no'``, for a switch it is an error that says to
+write ``false``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Union
 
-from torso.errors import Note, OptionError, Place, SpecError, TorsoError, did_you_mean, known, raise_all
+from torso.errors import Note, OptionError, Place, SpecError, TorsoError, collect, did_you_mean, known, raise_all
 from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, path_of
 
 Value = Union[None, bool, int, float, str, tuple["Value", ...]]  # noqa: UP007  # refers to itself, on Python 3.10
@@ -35,12 +35,11 @@ class Option:
 
     Attributes:
         name: The key in YAML and the keyword in Python.
-        type: ``bool``, ``int``, ``float``, ``str``, or ``Path``: the text of a path, which starts at the folder of the
-            spec that it stands in.
-        default: The value where the user says nothing; ``REQUIRED`` if one must be given. Where it is None, the
-            user can write ``none`` too.
+        type: ``bool``, ``int``, ``float``, ``str``, or ``Path``: a path relative to the folder of the spec.
+        default: The value if the user gives none; ``REQUIRED`` if one must be given. If it is None, the user can write
+            ``none`` too.
         many: The value is a list of that type.
-        choices: The legal values, where they are few; empty for no such limit.
+        choices: The legal values; empty for no such limit.
         minimum: The least legal number, inclusive.
         maximum: The greatest legal number, inclusive.
         doc: One sentence, in the user's words.
@@ -61,36 +60,28 @@ class Option:
 
     @property
     def type_words(self) -> str:
-        """The type as an error says it."""
+        """The type in the words of messages."""
         words = _TYPE_WORDS[self.type]
         return f"a list, each {words}" if self.many else words
 
     def read(self, node: Node) -> Value:
-        """The value that a node means here.
+        """The value of a node.
 
         Raises:
-            OptionError: Wrong type, or outside the legal values; it says what to write.
+            OptionError: Wrong type, or not a legal value; it says what to write.
             ManyErrors: Several items of a list are wrong.
         """
         if self.default is None and is_nothing(node):
             return None
         if not self.many:
             return self._read_one(node)
-        if isinstance(node, SequenceNode):
-            return self._read_items(node)
-        instead = f"[{node.text}]" if isinstance(node, ScalarNode) and self._parsed(node.text) is not None else None
-        raise _refusal(f"{self.name} must be {self.type_words}", node, instead)
-
-    def _read_items(self, node: SequenceNode) -> tuple[Value, ...]:
-        values: list[Value] = []
+        if not isinstance(node, SequenceNode):
+            instead = f"[{node.text}]" if isinstance(node, ScalarNode) and self._parsed(node.text) is not None else None
+            raise _refusal(f"{self.name} must be {self.type_words}", node, instead)
         errors: list[TorsoError] = []
-        for item in node:
-            try:
-                values.append(self._read_one(item))
-            except OptionError as error:
-                errors.append(error)
+        values = tuple(collect(errors, self._read_one, item) for item in node)
         raise_all(errors)
-        return tuple(values)
+        return values
 
     def _read_one(self, node: Node) -> Value:
         if not isinstance(node, ScalarNode):
@@ -117,7 +108,7 @@ class Option:
         return value
 
     def _parsed(self, text: str) -> Value:
-        """The value of a text without quotes, or None where it has none of this type."""
+        """The value of a text without quotes, or None if it has none of this type."""
         if self.type is str:
             return text or None
         if self.type is bool:
@@ -132,7 +123,7 @@ class Option:
         return None
 
     def _instead(self, node: ScalarNode) -> str | None:
-        """What to write for what the user seems to mean, or None."""
+        """What the user may have meant to write, or None."""
         text = node.text
         if self.type is str:
             return "'' for a text without characters"
@@ -165,17 +156,14 @@ def read_options(
     positional: str | None = None,
     place: Place | None = None,
 ) -> Options:
-    """Turn a mapping of the user's into checked values, defaults filled in.
+    """Check what the user wrote; returns a read-only mapping with one value for each option, in the order of ``options``.
 
     Args:
-        owner: Whose options these are, as an error names it: ``"architecture 'MobileNetV2'"``.
+        owner: Whose options these are, in the words of messages: ``"architecture 'MobileNetV2'"``.
         options: What can be set.
         node: What the user wrote; None for nothing.
-        positional: The option that a bare value, or a list, stands for; None where a mapping must be written.
+        positional: The option that a bare value or a list sets; None if a mapping must be written.
         place: Where to point if a required option is missing and ``node`` is None.
-
-    Returns:
-        A read-only mapping with one value for each option, in the order of ``options``.
 
     Raises:
         TorsoError: All that is wrong with the mapping, at once.
@@ -192,14 +180,10 @@ def read_options(
         if option is None:
             notes = [*did_you_mean(key.text, by_name), known(by_name)]
             errors.append(OptionError(f"{owner} has no option {key.text!r}", place=key.place, notes=notes))
-            continue
-        try:
-            values[option.name] = option.read(item)
-        except TorsoError as error:
-            errors.append(error)
-    given = {key.text for key, _ in node or ()}
+        else:
+            values[option.name] = collect(errors, option.read, item)
     for option in by_name.values():
-        if option.required and option.name not in given:
+        if option.required and option.name not in values:
             fact = f"{owner} needs the option {option.name!r}: {option.type_words}"
             errors.append(OptionError(fact, place=place if node is None else node.place))
     raise_all(errors)
@@ -212,7 +196,7 @@ def _refusal(expected: str, node: Node, instead: str | None) -> OptionError:
 
 
 def is_nothing(node: Node) -> bool:
-    """Whether a node says that there is no value: ``none``, ``null``, ``~`` or nothing at all."""
+    """Whether a node is ``none``, ``null``, ``~`` or empty."""
     return isinstance(node, ScalarNode) and not node.quoted and node.text.casefold() in ("none", "null", "~", "")
 
 

@@ -1,4 +1,4 @@
-"""A whole spec: the backbones that a file declares, with what it extends and its defaults put in."""
+"""Read a whole spec: the backbones that a file declares, with its defaults and the files that it extends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from torso.errors import Place, SpecError, TorsoError, raise_all
+from torso.errors import Place, SpecError, TorsoError, collect, raise_all
 from torso.specs.backbone_spec import (
     BACKBONE,
     DEFAULTS,
@@ -17,7 +17,7 @@ from torso.specs.backbone_spec import (
     Readers,
     Values,
     check_backbone_name,
-    put_over,
+    merge,
     read_keys,
     read_mapping,
     read_name,
@@ -28,27 +28,24 @@ from torso.specs.yaml_reader import read_file
 
 __all__ = ["BackboneSpec", "Choice", "InputSpec", "Spec", "backbone_from_python", "path_of", "read_spec"]
 
-VERSION: Final = 1
-"""The version of the shape of specs."""
-
-MAX_EXTENDS: Final = 8
-"""How many files may stand below a spec."""
+VERSION: Final = 1  # of the shape of specs
+MAX_EXTENDS: Final = 8  # files
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec:
-    """One backbone as it was declared; None where nothing was said.
+    """One backbone as it was declared; None for what the user does not say.
 
     Attributes:
         name: What the user calls it.
-        architecture: Name of what is built.
+        architecture: The name of the architecture.
         options: Options of the architecture, unchecked.
         weights: A tag or ``none`` as a scalar, or a mapping for a weight source, unchecked.
         input: Which images it takes.
         truncate: Where it ends.
         freeze: What does not train.
-        preprocess: How images become what the network expects, unchecked.
-        place: Where it was declared.
+        preprocess: Options of the preprocessing, unchecked.
+        place: Where it is declared.
     """
 
     name: str
@@ -76,10 +73,10 @@ class Spec:
 
 
 def read_spec(path: str | os.PathLike[str]) -> Spec:
-    """Read a spec, with all that it extends.
+    """Read a spec and the files that it extends.
 
-    What a file says is put over what the file that it extends says, key by key. Defaults then hold for each backbone
-    that does not say otherwise. The parts of ``input`` count as keys of their own.
+    The keys of a file replace those of the file that it extends; defaults then fill what a backbone does not say. The keys
+    of ``input`` and ``preprocess`` are merged one by one.
 
     Raises:
         TorsoError: All that is wrong with the spec, at once.
@@ -91,28 +88,24 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
     backbones: dict[str, Values] = {}
     for node in nodes:
         file_defaults, file_backbones = _read_one(node, errors)
-        defaults = put_over(defaults, file_defaults)
+        defaults = merge(defaults, file_defaults)
         for name, values in file_backbones.items():
-            backbones[name] = put_over(backbones.get(name, {}), values)
-    errors += _twins(backbones)
+            backbones[name] = merge(backbones.get(name, {}), values)
+    errors += _case_clashes(backbones)
     if whole:
-        errors += [error for name, values in backbones.items() for error in _missing(name, put_over(defaults, values))]
+        errors += [error for name, values in backbones.items() for error in _missing(name, merge(defaults, values))]
         if not backbones and not errors:
             errors.append(SpecError("the spec declares no backbone", place=nodes[-1].place))
     raise_all(errors)
-    declared = {name: BackboneSpec(name=name, **put_over(defaults, values)) for name, values in backbones.items()}
+    declared = {name: BackboneSpec(name=name, **merge(defaults, values)) for name, values in backbones.items()}
     return Spec(backbones=MappingProxyType(declared), file=file)
 
 
 def backbone_from_python(name: str, /, **keys: Any) -> BackboneSpec:
-    """Declare a backbone with Python values, by the rules of YAML.
-
-    Args:
-        name: What to call it.
-        **keys: The keys of a backbone, with what would stand under them; None is ``none``. ``Any``: checked here.
+    """Declare a backbone with Python values, by the rules of YAML; None is ``none``.
 
     Raises:
-        TorsoError: All that is wrong with them, at once.
+        TorsoError: All that is wrong with the keys, at once.
     """
     errors: list[TorsoError] = []
     node = from_python(keys)
@@ -122,7 +115,7 @@ def backbone_from_python(name: str, /, **keys: Any) -> BackboneSpec:
 
 
 def _read_chain(file: str) -> tuple[list[Node], list[TorsoError]]:
-    """The tree of the file after those of the files that it extends, and what kept one from being read."""
+    """The trees of the files that it extends and of the file itself, and the error that stopped the reading."""
     nodes: list[Node] = []
     seen: list[str] = []
     place: Place | None = None
@@ -138,7 +131,7 @@ def _read_chain(file: str) -> tuple[list[Node], list[TorsoError]]:
             if os.path.realpath(file) in seen:
                 raise SpecError(f"{name.text!r} extends itself", place=place)
             if len(seen) > MAX_EXTENDS:
-                raise SpecError(f"a spec stands on {MAX_EXTENDS} others at most", place=place)
+                raise SpecError(f"a spec extends {MAX_EXTENDS} others at most", place=place)
     except TorsoError as error:
         return nodes, [error]
 
@@ -152,7 +145,7 @@ def _read_version(key: str, node: Node) -> int:
 
 _SPEC: Final[Readers] = {
     "version": _read_version,
-    "extends": lambda key, node: node,  # has been followed
+    "extends": lambda key, node: node,  # followed already
     "defaults": read_mapping,
     "backbones": read_mapping,
 }
@@ -163,17 +156,14 @@ def _read_one(node: Node, errors: list[TorsoError]) -> tuple[Values, dict[str, V
     spec = read_keys("a spec", node, _SPEC, errors) or {}
     if isinstance(node, MappingNode) and "version" not in spec:
         notes = [("fix", f"write version: {VERSION}")]
-        errors.append(SpecError("the spec does not say its version", place=node.place, notes=notes))
+        errors.append(SpecError("the spec has no version", place=node.place, notes=notes))
     defaults = read_keys("defaults", spec.get("defaults") or MappingNode(()), DEFAULTS, errors)
     backbones = {key.text: _read_backbone(key, below, errors) for key, below in spec.get("backbones") or ()}
     return defaults or {}, backbones
 
 
 def _read_backbone(key: ScalarNode, node: Node, errors: list[TorsoError]) -> Values:
-    try:
-        check_backbone_name(key)
-    except SpecError as error:
-        errors.append(error)
+    collect(errors, check_backbone_name, key)
     values = read_keys(f"backbone {key.text!r}", node, BACKBONE, errors)
     return {"architecture": None, "place": key.place} if values is None else {**values, "place": key.place}
 
@@ -185,7 +175,7 @@ def _missing(name: str, values: Values) -> list[TorsoError]:
     return [SpecError(f"backbone {name!r} has no architecture", place=values["place"], notes=notes)]
 
 
-def _twins(backbones: Mapping[str, Values]) -> Iterator[TorsoError]:
+def _case_clashes(backbones: Mapping[str, Values]) -> Iterator[TorsoError]:
     first: dict[str, str] = {}
     for name, values in backbones.items():
         other = first.setdefault(name.casefold(), name)

@@ -1,7 +1,7 @@
-"""A spec as a tree of texts that know where they stand.
+"""A spec as a tree of texts that know their places.
 
 YAML and Python arguments both become this tree, so that one set of rules checks both. A scalar stays the text that the
-user wrote: only the option it is meant for decides its type.
+user wrote: the option that reads it decides its type.
 """
 
 from __future__ import annotations
@@ -15,14 +15,11 @@ from typing import Any
 
 from torso.errors import Place, SpecError
 
-MAX_DEPTH = 20
-"""How deep lists and mappings may stand in each other; a spec needs seven levels."""
-
-MAX_TEXT = 4096
-"""Characters in one text, as in a path on Linux."""
+MAX_DEPTH = 20  # a spec needs seven levels
+MAX_TEXT = 4096  # characters, as in a path on Linux
 
 ILLEGAL_CHARACTER = re.compile("[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-"""What no text of a spec holds: control characters, halves of surrogate pairs, line breaks that no editor counts."""
+"""Control characters, halves of surrogate pairs, and line breaks that no editor counts."""
 
 _MORE_THAN_TEXT = re.compile(r"[-+]?\.?[0-9][-+.0-9eE_]*|true|false|none|null|~|", re.IGNORECASE)
 
@@ -33,9 +30,9 @@ class ScalarNode:
 
     Attributes:
         text: The characters, without quotes.
-        quoted: The text is text and nothing else. It is never set where the text could not be a number, a switch or
-            nothing anyway, so that ``edge`` and ``'edge'`` are equal, and ``1`` and ``'1'`` are not.
-        place: Where it stands.
+        quoted: The text is text and nothing else. It is never set for a text that could not be a number, a switch or
+            nothing, so that ``edge`` and ``'edge'`` are equal, and ``1`` and ``'1'`` are not.
+        place: Where it is written.
     """
 
     text: str
@@ -66,7 +63,7 @@ class SequenceNode:
 
 @dataclass(frozen=True)
 class MappingNode:
-    """A mapping from keys, each with its own place, to nodes; no key stands twice."""
+    """A mapping from keys, each with its own place, to nodes; no key occurs twice."""
 
     entries: tuple[tuple[ScalarNode, Node], ...]
     place: Place = field(default=Place(), compare=False)
@@ -89,44 +86,39 @@ Node = ScalarNode | SequenceNode | MappingNode
 
 
 def child_path(path: str, key: str) -> str:
-    """The ``$``-path of what stands under a key."""
+    """The ``$``-path of the value of a key."""
     return f"{path}.{key}" if re.fullmatch(r"[\w/-]+", key) else f"{path}[{key!r}]"
 
 
 def path_of(text: ScalarNode) -> Path:
-    """The file that a text in a spec names: a relative path starts at the folder of the spec that it stands in."""
+    """The file that a text in a spec names; a relative path starts at the folder of that spec."""
     return Path(text.place.file or "").parent / text.text
 
 
 def check_text(text: str, place: Place) -> str:
-    """Return the text if a spec can hold it.
-
-    Raises:
-        SpecError: It is too long, or a character in it is not allowed.
-    """
+    """Return the text; a SpecError if it is too long or a character in it is not allowed."""
     if len(text) > MAX_TEXT:
         raise SpecError(f"a text of {len(text)} characters is too long: {MAX_TEXT} are allowed", place=place)
     illegal = ILLEGAL_CHARACTER.search(text)
     if illegal:
-        raise SpecError(f"the character {illegal.group()!a} cannot stand in a spec", place=place)
+        raise SpecError(f"the character {illegal.group()!a} is not allowed in a spec", place=place)
     return text
 
 
 def check_depth(depth: int, place: Place) -> None:
-    """Refuse a list or mapping that stands too deep; the outermost has depth 1."""
     if depth > MAX_DEPTH:
-        raise SpecError(f"lists and mappings stand more than {MAX_DEPTH} deep in each other", place=place)
+        raise SpecError(f"lists and mappings are nested more than {MAX_DEPTH} deep", place=place)
 
 
 def from_python(value: Any, path: str = "$") -> Node:
     """Turn a Python argument into the tree that the same YAML would give.
 
     Args:
-        value: None, a bool, number, string or path, or lists and mappings of them. ``Any``: whatever the caller passed.
+        value: None, a bool, number, string or path, or lists and mappings of them. ``Any``: checked here.
         path: ``$``-path of the value, for errors.
 
     Raises:
-        SpecError: YAML cannot say this value.
+        SpecError: YAML has no such value.
     """
     return _from_python(value, path, 1)
 
@@ -142,7 +134,7 @@ def _from_python(value: Any, path: str, depth: int) -> Node:
     if isinstance(value, Integral):
         number = int(value)
         if number.bit_length() > 63:
-            raise SpecError("a whole number beyond 64 bits cannot stand in a spec", place=place)
+            raise SpecError("a whole number in a spec has 64 bits at most", place=place)
         return ScalarNode(str(number), place=place)
     if isinstance(value, Real):
         return ScalarNode(repr(float(value)), place=place)
@@ -159,7 +151,7 @@ def _from_python(value: Any, path: str, depth: int) -> Node:
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     raise SpecError(
-        f"a value of type {name!r} cannot stand in a spec",
+        f"a spec cannot hold a value of type {name!r}",
         place=place,
         notes=[("known", "text, numbers, true, false, none, lists and mappings of them")],
     )
