@@ -274,15 +274,18 @@ def test_without_weights_there_is_nothing_to_adapt(registry: torso.Registry) -> 
         ("map", "channel adapter 'map' needs the option 'sources': a list, each text (argument input.adapt)"),
         ({"map": []}, "the map names no channel (argument input.adapt.map)\n"
                       "  fix: write one for each channel, as in {map: [R, G, B, R]}"),
-        ({"map": "RGB"}, "sources must be a list, each text, not the text 'RGB' (argument input.adapt.map)\n  fix: write [RGB]"),
-        ({"map": ["none"]}, "the map names no trained channel, so nothing of an image would be seen (argument input.adapt.map)"),
+        ({"map": "RGB"}, "sources must be a list, each text, not the text 'RGB' (argument input.adapt.map)\n"
+                         "  fix: write [RGB]"),
+        ({"map": ["none"]}, "the map names no trained channel, so nothing of an image would be seen "
+                            "(argument input.adapt.map)"),
         ({"map": ["-1", "red"]}, "the weights have no channel '-1': their input has 3 (argument input.adapt.map)\n"
                                  "  did you mean: '1'\n  known: R, G, B, 0, 1, 2, none\n"
                                  "the weights have no channel 'red': their input has 3 (argument input.adapt.map)\n"
                                  "  known: R, G, B, 0, 1, 2, none"),
         (["R"], "adapt must be a name, or a mapping with one key, not a list (argument input.adapt)\n"
                 "  fix: put the options under the name, as in {map: [R, G, B, R]}"),
-        ({"mean": {}, "map": []}, "adapt must be a name, or a mapping with one key, not one of 2 keys (argument input.adapt)\n"
+        ({"mean": {}, "map": []}, "adapt must be a name, or a mapping with one key, not one of 2 keys "
+                                  "(argument input.adapt)\n"
                                   "  fix: put the options under the name, as in {map: [R, G, B, R]}"),
     ],
 )  # fmt: skip
