@@ -42,10 +42,9 @@ class InputRules:
         minimum: The least height or width, in pixels.
         divisor: Height and width must be multiples of this.
         fixed: Only the default size is possible.
-        any_size: The builder also takes ``(None, None, channels)``, and builds a network with the same nodes and weights
-            for images of any size. It is refused where this is False.
-        any_size_divisor: Both sides must be multiples of this for the features of a network that is built for their size;
-            elsewhere the network for any size pads differently.
+        any_size: The builder also takes ``(None, None, channels)``, and builds a network with the same nodes and weights.
+        any_size_divisor: That network gives the features of one that is built for a given size where both sides are
+            multiples of this; elsewhere it pads differently.
         channels: Legal numbers of channels; empty for any.
         weights_channels: Number of channels that the published weights expect.
     """

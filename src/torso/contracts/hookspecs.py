@@ -69,7 +69,7 @@ hookimpl = pluggy.HookimplMarker("torso")
 def torso_architectures() -> Iterable[Architecture]:
     """Offer architectures, by the names that a spec uses.
 
-    Called once per registry. Two plugins may offer the same name: users then write ``provider/name``.
+    Called once per registry. If two plugins offer the same name, users write ``provider/name``.
     """
     return ()
 
@@ -89,7 +89,7 @@ def torso_build_arguments(
         input_shape: (height, width, channels) in pixels; (None, None, channels) for images of any size.
 
     Returns:
-        Arguments for the builder, which replace options of the same name. None for another plugin's architecture. It is an
+        Arguments for the builder, which replace options of the same name; None for another plugin's architecture. It is an
         error if two plugins give one argument different values.
 
     Example::

@@ -130,19 +130,11 @@ class Graph:
         return before[-1] if before else None, after[0] if after else None
 
     def lost_branches(self, *cut: str) -> tuple[Branch, ...]:
-        """The branches that a backbone ending at these nodes would lose, in the order in which they join.
-
-        They are those that join before the next clean node, and outputs of the network. Empty where every path from the
-        input to an end passes through the cut.
-        """
+        """The branches that a backbone ending at these nodes would lose, in the order in which they join; none if clean."""
         return lost_branches(self, cut)
 
     def require_clean(self, *cut: str) -> None:
-        """Refuse a cut that would lose a branch.
-
-        Raises:
-            CutError: It would; the error names the branches and the clean cuts before and after.
-        """
+        """Raise a CutError, with the branches and the clean cuts before and after, if a cut would lose a branch."""
         require_clean(self, cut)
 
     def kept(self, *names: str) -> Graph:
@@ -181,18 +173,15 @@ class Graph:
         return next((level for level, node in self.levels.items() if node == name), None)
 
     def with_levels(self, declared: Mapping[str, str], *, as_declared: bool = True) -> Graph:
-        """The same graph with declared levels in place of the inferred ones.
+        """The same graph with declared levels in place of the inferred ones, where their nodes are at the right stride.
 
-        Args:
-            declared: The node of each level. One that is not here, or not at the level's stride, is left out.
-            as_declared: The network has the options that the levels were declared for. With others, a name that Keras
-                numbers may belong to another node, and is left out too.
+        ``as_declared`` says that the network has the options that the levels were declared for.
         """
         levels = infer_levels(self.clean_cuts, self.blocks)
         for level, name in declared.items():
             if name not in self or self[name].stride != LEVELS.get(level.removesuffix(EXPANSION)):
                 continue
-            if as_declared or not self[name].is_numbered:
+            if as_declared or not self[name].is_numbered:  # other options may give a number to another node
                 levels[level] = self[name].name
         return replace(self, known_levels=dict(sorted(levels.items())))
 
@@ -217,23 +206,20 @@ class Graph:
     # Freezing
 
     def block_boundary(self, at: str) -> str:
-        """The name of the node where a frozen part ends: that of a level (``C1`` to ``C5``), or of a node that ends a block.
+        """The node of a level (``C1`` to ``C5``), or a node that ends a block: where a frozen part may end.
 
         Raises:
             UnknownNameError: The network has no such level or node.
-            CutError: The node lies within a block; the error names the block ends before and after it.
+            CutError: The node lies within a block; the error names the block ends around it.
         """
         return block_boundary(self, at)
 
     def block_boundary_before(self, *, level: str | None = None, node: str | None = None) -> str:
-        """The name of the node that ends the frozen part where all from a level, or from a node, is to train.
+        """The end of the last block to freeze if everything from a level, or from a node, is to train.
 
         Args:
-            level: The first level to train, with all its nodes after the level before.
+            level: The first level to train, with all nodes after the level before it.
             node: The first node to train: one that begins a block.
-
-        Returns:
-            The end of a block; the input where everything is to train.
 
         Raises:
             UnknownNameError: The network has no such level or node.

@@ -16,11 +16,7 @@ MOST_GUESSED: Final = 64
 
 
 def mix_for(plan: Plan, have: int) -> Mix:
-    """The mix of a plan that has a channel adapter, for weights of ``have`` input channels, in the user's channel order.
-
-    Raises:
-        TorsoError: The plan's rule refuses, or its plugin failed.
-    """
+    """The mix of a plan that has a channel adapter, for weights of ``have`` input channels, in the user's channel order."""
     assert plan.adapt is not None
     return mix_of(plan.adapt, have, plan.input_shape[2])
 
@@ -43,11 +39,7 @@ def _numbers(plan: Plan, have: int) -> Preprocessing:
 
 
 def channels_of(adapt: Chosen[ChannelAdapter]) -> int | None:
-    """The number of channels that the user's options imply, or None.
-
-    Raises:
-        PluginError: The rule's plugin failed, or returned something else.
-    """
+    """The number of channels that the user's options imply, or None."""
     with plugin_errors(adapt.contribution.plugin, _named(adapt), adapt.place):
         channels = adapt.contribution.value.channels(adapt.options)
     if channels is not None and (not isinstance(channels, int) or isinstance(channels, bool) or channels < 1):

@@ -50,19 +50,12 @@ class Chosen(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedWeights:
-    """Where the weights come from.
+    """Where the weights come from."""
 
-    Attributes:
-        label: The tag, ``none``, or the name of the source that the user chose.
-        source: What gets the file; None for random initialisation.
-        request: The options for the source.
-        place: Where the user chose them, or the backbone's own place.
-    """
-
-    label: str
-    source: Contribution[WeightSource] | None = None
-    request: Options = field(default_factory=dict)
-    place: Place | None = None
+    label: str  # the tag, "none", or the name of the source that the user chose
+    source: Contribution[WeightSource] | None = None  # None for random initialisation
+    request: Options = field(default_factory=dict)  # the options for the source
+    place: Place | None = None  # where the user chose them, or the backbone's own place
 
     @property
     def address(self) -> str | None:

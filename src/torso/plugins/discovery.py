@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -32,36 +31,18 @@ BUILTINS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A plugin before it is loaded.
+    """A plugin before it is loaded."""
 
-    Attributes:
-        info: What is known of it so far.
-        module: The module that it is imported from.
-        load: Imports it; runs its code.
-        named: The user named this plugin with ``-p``.
-    """
-
-    info: PluginInfo
+    info: PluginInfo  # what is known of it so far
     module: str
-    load: Callable[[], object]
-    named: bool = False
+    load: Callable[[], object]  # imports it; runs its code
+    named: bool = False  # the user named it with -p
 
 
 def find_plugins(
     *, builtins: Mapping[str, str], named: Iterable[str], folders: Iterable[str | Path], entry_points: bool
 ) -> Iterator[Found]:
-    """Everything that can be loaded, torso's own first.
-
-    Args:
-        builtins: Names and modules of torso's own plugins.
-        named: What ``-p`` named: a plugin or a module. A module of an entry point gets the entry point's name; any other
-            gets the last part of its own: ``eyes`` for ``-p in_house.eyes``.
-        folders: Folders of single files. A file gets its stem as name; files that begin with ``_`` are left out.
-        entry_points: Whether to look at the installed distributions.
-
-    Raises:
-        OptionError: A folder cannot be read.
-    """
+    """Everything that can be loaded, torso's own first; ``named`` are the plugins and modules after ``-p``."""
     wanted = dict.fromkeys(named)
     found_names = set(builtins)
     for name, module in builtins.items():
@@ -70,7 +51,7 @@ def find_plugins(
         found_names |= {found.info.name, found.module}
         yield replace(found, named=found.info.name in wanted or found.module in wanted)
     for module in wanted:
-        if module not in found_names:
+        if module not in found_names:  # a module of an entry point has the entry point's name; any other its own last part
             yield _in_module(module.rpartition(".")[2], module, "-p", named=True)
     for path in dict.fromkeys(path for folder in folders for path in _files(folder)):
         yield _in_file(path)
@@ -87,29 +68,25 @@ def _installed() -> Iterator[Found]:
     try:
         entries = [(entry, entry.dist) for entry in metadata.entry_points(group="torso")]
     except Exception:  # noqa: BLE001  # one damaged file of any distribution ends this call: look at them one by one
-        yield from _installed_one_by_one(metadata.distributions())
+        seen = set()
+        for distribution in metadata.distributions():
+            name, _ = _identity(distribution)
+            if name is None or name not in seen:  # otherwise hidden by the one before it on the path
+                seen.add(name)
+                yield from _of_distribution(distribution)
     else:
         yield from (_at_entry_point(entry, distribution) for entry, distribution in entries)
 
 
-def _installed_one_by_one(distributions: Iterable[Distribution]) -> Iterator[Found]:
-    seen = set()
-    for distribution in distributions:
+def _of_distribution(distribution: Distribution) -> Iterator[Found]:
+    try:
+        for entry in distribution.entry_points:
+            if entry.group == "torso":
+                yield _at_entry_point(entry, distribution)
+    except Exception:  # noqa: BLE001  # it fails again where the manager loads it, and the reason is kept
         name, version = _identity(distribution)
-        if name is not None and name in seen:
-            continue  # hidden by the one before it on the path
-        seen.add(name)
-        read = partial(getattr, distribution, "entry_points")
-        try:
-            entries = [entry for entry in read() if entry.group == "torso"]
-        except Exception:  # noqa: BLE001  # its fault shows again where the manager loads it
-            yield Found(
-                info=PluginInfo(name=name or "unknown", origin="entry point", distribution=name, version=version),
-                module="",
-                load=read,
-            )
-        else:
-            yield from (_at_entry_point(entry, distribution) for entry in entries)
+        info = PluginInfo(name=name or "unknown", origin="entry point", distribution=name, version=version)
+        yield Found(info=info, module="", load=lambda: distribution.entry_points)
 
 
 def _at_entry_point(entry: EntryPoint, distribution: Distribution | None) -> Found:

@@ -20,11 +20,10 @@ class PluginInfo:
         origin: How it was found.
         distribution: The installed distribution that it belongs to, or None.
         version: The version of that distribution.
-        location: Its file; the module to import while the file is unknown.
+        location: Its file; its module while the file is unknown.
         hooks: The hooks that it implements, sorted.
-        status: ``"loaded"``: in use. ``"disabled"``: at fault, and none of its hooks is called. ``"blocked"``: the user
-            does not want it, and it was not imported.
-        reason: Why it is not in use, in one sentence; None where it is.
+        status: ``"loaded"``; ``"disabled"`` because of a fault; ``"blocked"`` by the user, and not imported.
+        reason: Why it is not in use, in one sentence.
         traceback: The traceback of its fault, for ``--debug``.
     """
 

@@ -40,22 +40,7 @@ class Plugins:
         discover: bool = True,
         builtins: Mapping[str, str] = BUILTINS,
     ) -> Plugins:
-        """Load all plugins that are installed or named, each on its own.
-
-        Two environment variables count as well: ``TORSO_DISABLED_PLUGINS`` holds names to block, separated by commas;
-        ``TORSO_DISABLE_PLUGIN_AUTOLOAD=1`` is the same as ``discover=False``.
-
-        Args:
-            plugins: As after ``-p``: a plugin's name, a module, or ``no:NAME`` to block a plugin without importing it.
-            plugins_dirs: Folders whose ``*.py`` files are one plugin each.
-            discover: Whether to load the plugins of installed distributions that ``plugins`` does not name.
-            builtins: Names and modules of torso's own plugins.
-
-        Raises:
-            UnknownNameError: There is no plugin of a name to block.
-            OptionError: A folder cannot be read.
-            PluginError: A plugin that ``plugins`` names is at fault.
-        """
+        """Load all plugins that are installed or named; see :meth:`torso.Registry.load`."""
         given = list(plugins)
         named = [text for text in given if not text.startswith("no:")]
         blocks = _blocks(given)
@@ -88,15 +73,7 @@ class Plugins:
         return tuple(info for info in self if info.status != "loaded")
 
     def collect(self, kinds: Mapping[str, type[Any]]) -> dict[str, list[tuple[PluginInfo, Any]]]:
-        """All that the plugins yield from their plural hooks.
-
-        A plugin with one fault is disabled whole: it contributes to none of the hooks.
-
-        Args:
-            kinds: The hooks, and the type of the values of each.
-
-        Returns:
-            For each hook, every value with its plugin.
+        """For each of these plural hooks, every value that the plugins yield, of that type, with its plugin.
 
         Raises:
             PluginError: A plugin that the user named with ``-p`` is at fault.
@@ -104,6 +81,7 @@ class Plugins:
         collected: dict[str, list[tuple[PluginInfo, Any]]] = {hook: [] for hook in kinds}
         for info in list(self._loaded.values()):
             values: dict[str, tuple[Any, ...]] = {}
+            # A plugin with one fault is disabled whole: it contributes to none of the hooks.
             try:
                 for hook in info.hooks:
                     if hook in kinds:
@@ -121,8 +99,7 @@ class Plugins:
     def callers(self, hook: str) -> Iterator[tuple[PluginInfo, Callable[..., Any]]]:
         """The plugins that implement a singular hook, sorted by name, each with a function that calls its hook alone.
 
-        The function takes all arguments of the hook by keyword and returns what the plugin returns. It raises the
-        plugin's own :class:`torso.TorsoError`, and :class:`torso.PluginError` for whatever else the plugin raises.
+        The function takes all arguments of the hook by keyword, and raises as :func:`plugin_errors` does.
         """
         for info in sorted(self._loaded.values(), key=lambda info: info.name):
             if hook in info.hooks:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
-from heapq import nlargest
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -57,19 +55,13 @@ class Contribution(Generic[T]):
 
 
 class Catalogue(Generic[T]):
-    """The contributions of one kind, in natural order: ``ResNet50`` before ``ResNet101``.
-
-    Args:
-        noun: The kind, for messages: ``"architecture"``.
-        contributions: All of them; no two with the same qualified name.
-        absent: The plugins that are not in use, which may have offered a name that is not found.
-    """
+    """The contributions of one kind, in natural order: ``ResNet50`` before ``ResNet101``."""
 
     def __init__(
         self, noun: str, contributions: Iterable[Contribution[T]] = (), *, absent: Iterable[PluginInfo] = ()
     ) -> None:
-        self._noun = noun
-        self._absent = tuple(absent)
+        self._noun = noun  # for messages: "architecture"
+        self._absent = tuple(absent)  # plugins that may have offered a name that is not found
         self._by_name: dict[str, list[Contribution[T]]] = {}
         for contribution in contributions:
             self._by_name.setdefault(contribution.name.casefold(), []).append(contribution)
@@ -123,7 +115,7 @@ class Catalogue(Generic[T]):
     def _unknown(self, name: str) -> UnknownNameError:
         provider, _, bare = name.rpartition("/")
         siblings = [one for one in self if one.plugin.name.casefold() == provider.casefold()] or list(self)
-        near = nearest(bare, _likely(bare, (one.name for one in siblings)))
+        near = nearest(bare, (one.name for one in siblings))
         if provider:
             near = tuple(one.qualified for word in near for one in siblings if one.name == word)
         suggestion: list[Note] = [("did you mean", ", ".join(map(repr, near)))] if near else []
@@ -153,7 +145,21 @@ class Registry:
     def load(
         cls, *, plugins: Iterable[str] = (), plugins_dirs: Iterable[str | Path] = (), discover: bool = True
     ) -> Registry:
-        """The registry of all plugins that are installed or named; arguments as for ``torso.plugins.Plugins.load``."""
+        """The registry of all plugins that are installed or named, each loaded on its own.
+
+        Two environment variables count as well: ``TORSO_DISABLED_PLUGINS`` holds names to block, separated by commas;
+        ``TORSO_DISABLE_PLUGIN_AUTOLOAD=1`` is the same as ``discover=False``.
+
+        Args:
+            plugins: As after ``-p``: a plugin's name, a module, or ``no:NAME`` to block a plugin without importing it.
+            plugins_dirs: Folders whose ``*.py`` files are one plugin each.
+            discover: Whether to load the plugins of installed distributions that ``plugins`` does not name.
+
+        Raises:
+            UnknownNameError: There is no plugin of a name to block.
+            OptionError: A folder cannot be read.
+            PluginError: A plugin that ``plugins`` names is at fault.
+        """
         return cls(Plugins.load(plugins=plugins, plugins_dirs=plugins_dirs, discover=discover))
 
     def build_arguments(
@@ -196,13 +202,6 @@ def _is_value(value: object) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_value, value))
     return value is None or isinstance(value, (bool, int, float, str))
-
-
-def _likely(word: str, names: Iterable[str]) -> list[str]:
-    """The hundred names that share most pairs of letters with a word."""
-    # To compare thousands of names closely, as nearest() does, takes too long.
-    wanted = set(pairwise(word.casefold()))
-    return nlargest(100, names, key=lambda name: len(wanted & set(pairwise(name.casefold()))))
 
 
 def _natural(text: str) -> list[Any]:

@@ -1,7 +1,7 @@
 """The provider of the architectures of ``keras.applications``.
 
 All that is known of them stands in ``catalogue.json``, next to this file: what repeats is written once for each family,
-and the tests hold every figure against the installed Keras. Keras itself is imported by the builder only.
+and tests compare every figure with the installed Keras. Only the builder imports Keras.
 """
 
 from __future__ import annotations
@@ -30,15 +30,24 @@ def torso_architectures() -> Iterator[Architecture]:
 
 
 def _architecture(row: _Row, family: _Row, catalogue: _Row) -> Architecture:
+    numbers = catalogue["preprocessing"][family["preprocessing"]]
+    preprocessing: _Row = {key: tuple(value) if isinstance(value, list) else value for key, value in numbers.items()}
     return Architecture(
         name=row["name"],
         family=family["family"],
         builder=f"{__name__}.builder:build",
         arguments={"constructor": row["name"], **family.get("arguments", {})},
-        options=tuple(_option(name, option) for name, option in family.get("options", {}).items()),
+        options=tuple(
+            Option(name=name, type=type(option["default"]), **option) for name, option in family.get("options", {}).items()
+        ),
         weights=(_weights(row, family, catalogue),),
-        input=_input(row, family),
-        preprocessing=_preprocessing(catalogue["preprocessing"][family["preprocessing"]]),
+        input=InputRules(
+            default=(row["size"], row["size"]),
+            minimum=family["minimum"],
+            any_size=family["any_size"],
+            any_size_divisor=family.get("any_size_divisor", 1),
+        ),
+        preprocessing=Preprocessing(**preprocessing),
         parameters=row["parameters"],
         levels=row["levels"],
         clean=family["clean"],
@@ -46,19 +55,6 @@ def _architecture(row: _Row, family: _Row, catalogue: _Row) -> Architecture:
         license=License(code="Apache-2.0", weights=family["weights_license"]),
         source=catalogue["source"],
     )
-
-
-def _input(row: _Row, family: _Row) -> InputRules:
-    return InputRules(
-        default=(row["size"], row["size"]),
-        minimum=family["minimum"],
-        any_size=family["any_size"],
-        any_size_divisor=family.get("any_size_divisor", 1),
-    )
-
-
-def _option(name: str, row: _Row) -> Option:
-    return Option(name=name, type=type(row["default"]), **row)
 
 
 def _weights(row: _Row, family: _Row, catalogue: _Row) -> Weights:
@@ -76,16 +72,5 @@ def _weights(row: _Row, family: _Row, catalogue: _Row) -> Weights:
 
 
 def _file(row: _Row, folder: str) -> WeightsFile:
-    return WeightsFile(
-        source="url",
-        address=folder + row["file"],
-        sha256=row.get("sha256"),
-        md5=row.get("md5"),
-        when=row.get("when", {}),
-        cached_as=row.get("cached_as"),
-    )
-
-
-def _preprocessing(row: _Row) -> Preprocessing:
-    numbers: _Row = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-    return Preprocessing(**numbers)
+    facts = {key: value for key, value in row.items() if key != "file"}
+    return WeightsFile(source="url", address=folder + row["file"], **facts)
