@@ -19,8 +19,6 @@ TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page 
 README = TEXTS["README.md"]
 REGENERATE = "python tests/support/docs_pages.py rewrites the pages"
 
-pytestmark = pytest.mark.xdist_group("docs")
-
 
 def readme_command(name: str) -> str:
     (command,) = re.findall(rf"<!-- command: {name} -->\n```sh\n(.*?)\n```", README)

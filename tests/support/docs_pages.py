@@ -14,6 +14,7 @@ rewrites the pages; tests/test_docs.py compares them. A page has
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import io
@@ -37,6 +38,11 @@ from torso.specs.options import Option
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+VALUES = (  # what a plugin author writes, in the order of the hooks
+    "Architecture", "InputRules", "Preprocessing", "Weights", "WeightsFile", "License", "Option", "Truncation", "FreezePolicy",
+    "FreezePlan", "WeightSource", "ChannelAdapter", "ExportFormat",
+)  # fmt: skip
 
 BLOCK = re.compile(
     r"(?P<head><!-- generated: (?P<name>\w+) -->\n).*?(?=^<!-- end -->$)"
@@ -155,6 +161,22 @@ def hooks() -> str:
     return "\n" + "\n".join(parts) + "\n"
 
 
+def values() -> str:
+    """Tables of the fields of what hooks yield, from the docstrings."""
+    parts = []
+    for name in VALUES:
+        value = getattr(torso, name)
+        text = re.sub(r":\w+:`~?([^`]*)`", r"`\1`", (inspect.getdoc(value) or "").replace("``", "`"))
+        intro, _, attributes = text.partition("\nAttributes:\n")
+        told = dict(re.findall(r"^    (\w+): (.*?)(?=^    \w+: |^\S|\Z)", attributes, re.MULTILINE | re.DOTALL))
+        rows = []
+        for field in dataclasses.fields(value):
+            needed = " *" if field.default is field.default_factory else ""
+            rows.append(f"| `{field.name}`{needed} | {' '.join(told.get(field.name, '').split())} |\n")
+        parts.append(f"### `torso.{name}`\n\n{intro.strip()}\n\n| field | |\n|---|---|\n{''.join(rows)}")
+    return "\n" + "\n".join(parts) + "\n"
+
+
 def options() -> str:
     """Tables of everything that can stand under the keys of a backbone, with torso's own plugins alone."""
     registry = torso.Registry.load(discover=False)
@@ -173,14 +195,14 @@ def _table(key: str, entries: Iterable[Any]) -> str:
     for entry in entries:
         lines.append(f"| `{entry.name}` | | | | {entry.doc} |\n")
         positional = getattr(entry, "positional", None)
-        lines += [f"| {_row(option, main=option.name == positional)}" for option in entry.options]
+        lines += [f"| {_row(option, positional=option.name == positional)}" for option in entry.options]
     return "".join(lines)
 
 
-def _row(option: Option, *, main: bool = False) -> str:
+def _row(option: Option, *, positional: bool = False) -> str:
     value = ", ".join(f"`{choice}`" for choice in option.choices) or option.type_words
     default = "required" if option.required else "none" if option.default is None else f"`{str(option.default).lower()}`"
-    return f"| `{option.name}`{' (main)' if main else ''} | {value} | {default} | {option.doc} |\n"
+    return f"| `{option.name}`{', positional' if positional else ''} | {value} | {default} | {option.doc} |\n"
 
 
 def commands() -> str:
@@ -189,7 +211,7 @@ def commands() -> str:
     return "\n" + "\n".join(f"### {name}\n\n```text\n{text}```\n" for name, text in pages) + "\n"
 
 
-GENERATED: dict[str, Callable[[], str]] = {"hooks": hooks, "options": options, "commands": commands}
+GENERATED: dict[str, Callable[[], str]] = {"hooks": hooks, "values": values, "options": options, "commands": commands}
 
 
 def regenerate(pages: Iterable[Path]) -> None:
