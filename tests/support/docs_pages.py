@@ -39,10 +39,10 @@ from torso.specs.options import Option
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-VALUES = (  # what a plugin author writes, in the order of the hooks
-    "Architecture", "InputRules", "Preprocessing", "Weights", "WeightsFile", "License", "Option", "Truncation", "FreezePolicy",
-    "FreezePlan", "WeightSource", "ChannelAdapter", "ExportFormat",
-)  # fmt: skip
+VALUES = [  # what hooks yield, in their order
+    "Architecture", "InputRules", "Preprocessing", "Weights", "WeightsFile", "License", "Option",
+    "Truncation", "FreezePolicy", "FreezePlan", "WeightSource", "ChannelAdapter", "ExportFormat",
+]  # fmt: skip
 
 BLOCK = re.compile(
     r"(?P<head><!-- generated: (?P<name>\w+) -->\n).*?(?=^<!-- end -->$)"
