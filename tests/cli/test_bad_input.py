@@ -335,7 +335,7 @@ CASES = [
         "check bad.yaml",
         one(weights=f"{{file: good.weights.h5, sha256: {'0' * 64}}}"),
         7,
-        "the weights file 'good.weights.h5' is not the one that was meant (at bad.yaml:5:14, $.backbones.a.weights)",
+        "the weights file 'good.weights.h5' does not have the expected hash (at bad.yaml:5:14, $.backbones.a.weights)",
     ),
     # what only building shows
     (
