@@ -163,7 +163,7 @@ def test_verify_ends_with_7_over_what_is_damaged(saved: Path, run: Callable[...,
             result = run("verify", saved)
             assert result.code == 7
             assert result.err.count("error: ") == 1
-            assert "is what its manifest says" not in result.out
+            assert "matches its manifest" not in result.out
 
 
 # Files of others
@@ -176,7 +176,7 @@ def test_the_model_of_another_backbone_of_the_same_architecture_is_refused(
     is_refused(saved)
     result = run("verify", saved)
     assert result.code == 7
-    assert f"\nerror: '{saved}' is not what its manifest says\n  files: files.model.keras." in result.err
+    assert f"\nerror: '{saved}' does not match its manifest\n  files: files.model.keras." in result.err
     assert result.err.endswith("; not opened\n")
 
 

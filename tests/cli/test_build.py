@@ -10,7 +10,8 @@ from pathlib import Path
 import keras
 import pytest
 
-from torso.cli import main
+from torso.cli.result import errors_of
+from torso.errors import DiskError
 
 TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder" / "tiny.py"
 
@@ -24,6 +25,12 @@ backbones:
   whole: {architecture: TinyNet}
   hungry: {architecture: HungryNet}
 """
+
+
+@pytest.fixture
+def partly(tmp_path):
+    """A spec of three backbones, of which one can be built."""
+    (tmp_path / "partly.yaml").write_text(PARTLY)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -40,32 +47,29 @@ def test_build_saves_each_backbone_and_ends_with_a_table(torso, spec, tmp_path):
         "stem   stem          1  8×8×8   224       0      656  9.9 kB",
         "",
     ]
-    assert result.err.split("\n") == [
+    assert [line for line in result.err.split("\n") if "whole" not in line] == [
         "starting TensorFlow",
-        "whole: building TinyNet",
         "a builder that talks",
-        "whole: cutting at drop",
-        "whole: freezing",
-        "whole: saving",
-        f"whole: saved in {Path('deep', 'out', 'whole')}",
         "stem: building TinyNet",
         "a builder that talks",
         "stem: cutting at stem",
         "stem: freezing",
         "stem: saving",
-        f"stem: saved in {Path('deep', 'out', 'stem')}",
+        "stem: saved in deep/out/stem",
         "",
     ]
     assert sorted(content(tmp_path / "deep")) == [
         "out/stem/manifest.json", "out/stem/model.keras", "out/whole/manifest.json", "out/whole/model.keras",
     ]  # fmt: skip
+    manifest = json.loads((tmp_path / "deep/out/whole/manifest.json").read_text())
+    assert manifest["plan"]["architecture"] == "tiny/TinyNet"
 
 
-def test_build_as_json_tells_the_same(torso, spec, tmp_path):
+def test_build_as_json_reports_the_same(torso, spec, tmp_path):
     (built,) = torso("build", "tiny.yaml", "stem", "-o", "out", "--json").json["built"]
     assert built == {
         "name": "stem",
-        "folder": str(Path("out", "stem")),
+        "folder": "out/stem",
         "size": (tmp_path / "out" / "stem" / "model.keras").stat().st_size,
         "features": [{"name": "stem", "node": "stem", "stride": 1, "channels": 8, "shape": [8, 8, 8], "level": None}],
         "frozen": 0,
@@ -74,14 +78,7 @@ def test_build_as_json_tells_the_same(torso, spec, tmp_path):
     }
 
 
-def test_build_in_forty_columns_is_a_paragraph_for_each(torso, spec, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "40")
-    lines = torso("build", "tiny.yaml", "stem", "-o", "out").out.split("\n")
-    assert lines[:3] == ["stem", "  ends at stem, stride 1, shape 8×8×8,", "  kept 224, frozen 0, dropped 656, size"]
-    assert max(map(len, lines)) <= 40
-
-
-def test_a_backbone_for_any_size_is_planned_built_and_told_of_with_open_sides(torso, tmp_path):
+def test_any_size_is_planned_built_and_reported(torso, tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "tiny.py").write_text(TINY.read_text().replace("default=(", "any_size=True, default=("))
     (tmp_path / "any.yaml").write_text(
@@ -99,21 +96,16 @@ def test_a_backbone_for_any_size_is_planned_built_and_told_of_with_open_sides(to
     assert manifest["plan"]["input_shape"] == [None, None, 3]
 
 
-def test_build_builds_the_others_where_some_fail(torso, tmp_path):
-    (tmp_path / "partly.yaml").write_text(PARTLY)
+def test_build_builds_the_others_where_some_fail(torso, partly, tmp_path):
     result = torso("build", "partly.yaml", "-o", "out")
     assert result.code == 3
     assert [line.split()[0] for line in result.out.strip().split("\n")[2:]] == ["whole"]
     assert os.listdir(tmp_path / "out") == ["whole"]
     facts = [line for line in result.errors.split("\n") if line.startswith("error: ")]
-    assert facts == [
-        "error: the builder of 'tiny/FailNet' failed: RuntimeError: no such kernel",
-        "error: the memory is full",
-    ]
+    assert facts == ["error: the builder of 'tiny/FailNet' failed: RuntimeError: no such kernel", "error: out of memory"]
 
 
-def test_build_ends_with_the_gravest_code_where_all_fail(torso, tmp_path):
-    (tmp_path / "partly.yaml").write_text(PARTLY)
+def test_build_ends_with_the_highest_code_where_all_fail(torso, partly):
     result = torso("build", "partly.yaml", "fail", "hungry", "-o", "out", "--json")
     assert (result.code, result.json["built"]) == (6, [])
     assert [error["exit_code"] for error in result.json["errors"]] == [4, 6]
@@ -126,83 +118,67 @@ def test_build_plans_everything_before_it_builds_anything(torso, spec, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-def test_build_refuses_all_outputs_that_stand_there_before_it_builds_anything(torso, spec, tmp_path):
+def test_all_existing_outputs_are_refused_before_a_build(torso, spec, tmp_path):
     assert torso("build", "tiny.yaml", "-o", "out").code == 0
     before = content(tmp_path)
     result = torso("build", "tiny.yaml", "-o", "out")
     assert (result.code, result.out) == (2, "")
-    assert result.err == (
-        "error: 'out/whole' already exists\n"
-        "  fix: choose another folder, or replace it with --force (Python: force=True)\n"
-        "error: 'out/stem' already exists\n"
-        "  fix: choose another folder, or replace it with --force (Python: force=True)\n"
-    )
+    assert [line for line in result.err.split("\n") if line.startswith("error")] == [
+        "error: 'out/whole' already exists",
+        "error: 'out/stem' already exists",
+    ]
     assert content(tmp_path) == before
     assert torso("build", "tiny.yaml", "-o", "out", "--force").code == 0
 
 
-def test_debug_shows_the_traceback_of_a_builder(torso, tmp_path):
-    (tmp_path / "partly.yaml").write_text(PARTLY)
-    with_it = torso("--debug", "build", "partly.yaml", "fail", "-o", "out")
-    assert 'raise RuntimeError("no such kernel")\nRuntimeError: no such kernel\nerror: the builder' in with_it.err
-    assert "Traceback" not in torso("build", "partly.yaml", "fail", "-o", "out").err
+def test_debug_shows_the_traceback_of_a_builder(torso, partly):
+    words = ("build", "partly.yaml", "fail", "-o", "out")
+    assert 'raise RuntimeError("no such kernel")\nRuntimeError: no such kernel\nerror: the builder' in (
+        torso("--debug", *words).err
+    )
+    assert "Traceback" not in torso(*words).err
 
 
 def test_a_defect_says_how_to_report_it(torso, monkeypatch):
-    monkeypatch.setattr("torso.cli.commands.list_command._text", lambda cards, out: {}["columns"])
+    monkeypatch.setattr("torso.cli.commands.list_command._text", lambda offered: {}["columns"])
     result = torso("list")
     assert (result.code, result.out) == (70, "")
     assert result.err == (
-        "error: torso has a defect: KeyError: 'columns'\n"
+        "error: internal error: KeyError: 'columns'\n"
         "  fix: please report it, with the command and the traceback that --debug prints\n"
     )
     assert "Traceback (most recent call last):" in torso("list", "--debug").err
 
 
-def test_on_a_terminal_one_line_tells_of_the_progress(spec, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_terminal_gets_bold_titles_and_one_line_of_progress(torso, spec, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    plugins = str(Path(__file__).parents[1] / "fixtures" / "plugin_folder")
     leader, follower = pty.openpty()
-    monkeypatch.setattr(sys, "stderr", os.fdopen(follower, "w"))
-    with pytest.raises(SystemExit) as end:
-        main(["--plugins-dir", plugins, "build", "tiny.yaml", "stem", "-o", "out", "--json"], "torso")
-    sys.stderr.close()
+    with open(follower, "w") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert torso("build", "tiny.yaml", "stem", "-o", "out").code == 0
     shown = b""
     try:
         while chunk := os.read(leader, 4096):
             shown += chunk
     except OSError:  # the other end is closed
         os.close(leader)
-    assert end.value.code == 0
-    assert b"\r\x1b[2K" in shown  # the line is written over
-    assert re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown).endswith(b"stem: saved in out/stem\r\n") or b"saved in" in shown
+    assert b"\r\x1b[2Kstem: cutting at stem\r\x1b[2Kstem: freezing\r\x1b[2Kstem: saving" in shown
+    assert b"\r\x1b[2Kstem: saved in out/stem\r\n" in shown
+    assert b"\r\n\x1b[1mname  ends at" in shown or b"\x1b[2K\x1b[1mname  ends at" in shown
 
 
-def test_manifest_stands_beside_the_model_and_can_be_read(torso, spec, tmp_path):
-    torso("build", "tiny.yaml", "whole", "-o", "out")
-    manifest = json.loads((tmp_path / "out" / "whole" / "manifest.json").read_text())
-    assert manifest["plan"]["architecture"] == "tiny/TinyNet"
-
-
-def test_build_into_a_working_directory_that_is_gone_says_so(torso, spec, tmp_path, monkeypatch):
+def test_a_working_directory_that_is_gone_is_an_error(torso, spec, tmp_path, monkeypatch):
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
     result = torso("build", str(spec), "-o", "out")
-    assert (result.code, result.err) == (
-        5,
-        f"error: '{os.path.join('out', 'whole')}' cannot be found\n"
-        "  cause: the working directory no longer exists\n"
-        "  fix: change to another folder, or use an absolute path\n",
-    )
+    assert result.code == 5
+    assert "cause: the working directory no longer exists\n" in result.err
 
 
-def test_a_full_disk_that_tensorflow_tells_of_is_not_taken_for_a_full_memory():
-    from torso.cli.result import errors_of
-    from torso.errors import DiskError
-
+def test_a_full_disk_that_tensorflow_reports_is_not_out_of_memory():
     class ResourceExhaustedError(Exception):
         """As TensorFlow calls both."""
 

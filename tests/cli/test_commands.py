@@ -37,7 +37,7 @@ def test_list_shows_every_architecture_in_eighty_columns(torso):
         (["--min-params", "2.2M", "--max-params", "2.3m"], ["MobileNetV2"]),
     ],
 )
-def test_list_keeps_what_patterns_and_limits_ask_for(torso, words, expected):
+def test_list_filters_by_pattern_and_limit(torso, words, expected):
     assert names(torso("list", *words)) == expected
 
 
@@ -58,18 +58,7 @@ def test_list_as_json_has_exact_numbers(torso):
     }
 
 
-def test_list_in_forty_columns_is_a_paragraph_for_each(torso, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "40")
-    assert torso("list", "vgg16").out.split("\n") == [
-        "VGG16",
-        "  family VGG, params 14.7M, input",
-        "  224×224, weights imagenet, top-1 71.3,",
-        "  provider keras",
-        "",
-    ]
-
-
-def test_show_says_unknown_where_the_card_says_nothing(torso):
+def test_show_says_unknown_where_nothing_is_declared(torso):
     lines = torso("show", "tinynet", "--card").out.split("\n")
     assert lines[:2] == ["TinyNet", "  family              Tiny"]
     assert "  licence of weights  unknown" in lines
@@ -77,7 +66,7 @@ def test_show_says_unknown_where_the_card_says_nothing(torso):
     assert lines[-3:] == ["weights", "  none are published", ""]
 
 
-def test_show_lists_the_files_of_the_weights_with_what_they_were_trained_with(torso):
+def test_show_lists_the_weights_files_with_their_options(torso):
     result = torso("show", "keras/MobileNetV2", "--card")
     assert "weights imagenet (default)\n  classes  1,000\n  top-1    71.3 %\n" in result.out
     assert "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96_no_top.h5    0.35    96\n" in result.out
@@ -87,7 +76,7 @@ def test_show_lists_the_files_of_the_weights_with_what_they_were_trained_with(to
     assert card["options"][0]["default"] == 1.0
 
 
-def test_check_counts_what_is_right_and_tells_everything_that_is_wrong(torso, spec, tmp_path):
+def test_check_counts_backbones_and_reports_every_error(torso, spec, tmp_path):
     (tmp_path / "bad.yaml").write_text("version: 1\nbackbones:\n  a: {architecture: TinyNet, freze: all}\n  b: 3\n")
     result = torso("check", "tiny.yaml", "bad.yaml", "nix.yaml")
     assert (result.code, result.out) == (2, "tiny.yaml: ok, 2 backbones\n")
@@ -103,7 +92,7 @@ def test_check_counts_what_is_right_and_tells_everything_that_is_wrong(torso, sp
     assert result.err.count("error: ") == 3
 
 
-def test_plan_tells_what_would_be_built(torso, spec):
+def test_plan_shows_what_would_be_built(torso, spec):
     result = torso("plan", "tiny.yaml", "stem")
     lines = result.out.split("\n")
     assert lines[0] == "stem"
@@ -129,14 +118,15 @@ def test_plan_of_keras_weights_names_file_and_warns(torso, tmp_path):
     assert "  warning       no imagenet weights were trained at 64×64 pixels;" in text
 
 
-def test_plugins_gives_the_reasons_and_ends_well(torso, tmp_path):
+def test_plugins_gives_the_reasons_and_exits_with_0(torso, tmp_path):
     (tmp_path / "broken.py").write_text("import nothing_of_this_name\n")
     result = torso("plugins", "--plugins-dir", ".", "-p", "no:mobilenet-alpha")
     assert (result.code, result.err) == (0, "")
     assert result.out.endswith(
-        "\n\nmobilenet-alpha  blocked: it is blocked with -p no:mobilenet-alpha\n"
-        "broken           disabled: its import failed: ModuleNotFoundError: No module\n"
-        "                 named 'nothing_of_this_name'\n"
+        "\n\nnot in use\n"
+        "  mobilenet-alpha  it is blocked with -p no:mobilenet-alpha\n"
+        "  broken           its import failed: ModuleNotFoundError: No module named\n"
+        "                   'nothing_of_this_name'\n"
     )
     assert "tiny              --plugins-dir  loaded    architectures, truncations\n" in result.out
 
@@ -156,7 +146,7 @@ def test_what_a_plugin_prints_is_no_result(torso, tmp_path):
     assert result.err == "hello\n"
 
 
-def test_a_plugin_that_ends_the_program_is_named_as_the_fault(torso, tmp_path):
+def test_a_plugin_that_exits_the_program_is_an_error(torso, tmp_path):
     (tmp_path / "quits.py").write_text(
         "import sys, torso\n@torso.hookimpl\ndef torso_weight_sources():\n"
         "    yield torso.WeightSource(name='quits', doc='', options=(torso.Option(name='quits', type=str),),\n"
@@ -188,7 +178,7 @@ def test_completion_prints_the_script_of_a_shell(torso, shell):
     assert torso("completion", shell, "--json").json["script"] + "\n" == result.out
 
 
-def test_shared_options_act_before_and_behind_the_verb(torso):
+def test_shared_options_work_before_and_after_the_command(torso):
     before = torso("-p", "no:tiny", "--json", "list", "*Net")
     assert before == torso("list", "*Net", "--json", "-p", "no:tiny")
     assert [card["name"] for card in before.json["architectures"]] == ["MobileNet"]

@@ -1,9 +1,8 @@
-"""What only a process of its own can show: signals, pipes, disks that fill up, terminals, and what is imported."""
+"""What only a process of its own can show: signals, pipes, full disks, and what is imported."""
 
 from __future__ import annotations
 
 import os
-import pty
 import resource
 import signal
 import subprocess
@@ -13,11 +12,26 @@ from pathlib import Path
 
 import pytest
 
-from torso.cli.app import VERBS
+from torso.cli.app import COMMANDS
 
 PLUGINS = str(Path(__file__).parents[1] / "fixtures" / "plugin_folder")
 COMMAND = [sys.executable, "-m", "torso", "--plugins-dir", PLUGINS]
 SLOW = "version: 1\nbackbones: {slow: {architecture: SlowNet, weights: none}}\n"
+LIGHT = """
+import os, sys
+from torso.cli import main
+print([name for name in sys.modules if name.startswith(("torso.cli.commands.", "pluggy"))], file=sys.stderr)
+os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = "torso plan tiny.yaml ", "3"
+for words in ("--help", "list", "show VGG16 --card", "check tiny.yaml", "plan tiny.yaml", "plugins", "schema",
+              "completion zsh", "build tiny.yaml none -o out", None):
+    if words is None:
+        os.environ["_TORSO_COMPLETE"] = "bash_complete"
+    try:
+        main(["--plugins-dir", sys.argv[1], *(words or "").split()], "torso")
+    except SystemExit as end:
+        print(words, end.code, file=sys.stderr)
+print(sorted({"tensorflow", "keras", "numpy", "h5py", "requests"} & set(sys.modules)), file=sys.stderr)
+"""
 
 
 @pytest.fixture
@@ -29,42 +43,21 @@ def environment():
 
 @pytest.fixture
 def process(environment, tmp_path):
-    def run(*words, input=None, **more):
-        more = {"capture_output": True, **more}
-        env = {**environment, **more.pop("env", {})}
-        return subprocess.run([*COMMAND, *words], cwd=tmp_path, env=env, text=True, check=False, **more)
+    def run(*words, command=COMMAND, **more):
+        more = {"capture_output": True, "env": environment, **more}
+        return subprocess.run([*command, *words], cwd=tmp_path, text=True, check=False, **more)
 
     return run
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["--help"], ["list"], ["show", "VGG16", "--card"], ["check", "tiny.yaml"], ["plan", "tiny.yaml"], ["plugins"],
-     ["schema"], ["completion", "zsh"], ["build", "tiny.yaml", "none", "-o", "out"]],
-    ids=" ".join,
-)  # fmt: skip
-def test_no_verb_that_does_without_a_network_imports_tensorflow(environment, spec, words):
-    code = (
-        "import sys, atexit\n"
-        "heavy = {'tensorflow', 'keras', 'numpy', 'h5py', 'rich'}\n"
-        "atexit.register(lambda: print(sorted(heavy & set(sys.modules)), file=sys.stderr))\n"
-        "from torso.cli import main\n"
-        f"main({['--plugins-dir', PLUGINS, *words]!r}, 'torso')\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=spec.parent, env=environment, capture_output=True, text=True, check=False
-    )
-    assert result.stderr.split("\n")[-2] == "[]"
+def test_commands_that_need_no_network_import_no_tensorflow(process, spec):
+    lines = process(PLUGINS, command=[sys.executable, "-c", LIGHT]).stderr.split("\n")
+    assert lines[0] == "[]"  # a command is imported when it is used
+    assert [line[-1:] for line in lines if line.startswith(("build", "None"))] == ["2", "0"]
+    assert lines[-2] == "[]"
 
 
-def test_importing_the_command_line_imports_no_verb(environment):
-    code = (
-        "import sys, torso.cli\nprint([name for name in sys.modules if name.startswith(('torso.cli.commands.', 'pluggy'))])"
-    )
-    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert result.stdout == "[]\n"
-
-
+@pytest.mark.slow
 def test_build_keeps_stderr_free_of_what_tensorflow_logs(process, spec):
     result = process("build", "tiny.yaml", "stem", "-o", "out")
     assert result.returncode == 0
@@ -75,7 +68,11 @@ def test_build_keeps_stderr_free_of_what_tensorflow_logs(process, spec):
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "code", "word"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_a_build_at_once_and_leaves_nothing(environment, tmp_path, number, code, word):
     (tmp_path / "slow.yaml").write_text(SLOW)
@@ -88,15 +85,20 @@ def test_a_signal_ends_a_build_at_once_and_leaves_nothing(environment, tmp_path,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     ) as running:
-        for line in running.stderr:
-            if line == "slow: building SlowNet\n":
-                break
+        assert running.stderr.readline() == "starting TensorFlow\n"
+        assert running.stderr.readline() == "slow: building SlowNet\n"  # and none of TensorFlow's log lines
         running.send_signal(number)
         start = time.monotonic()
         out, err = running.communicate(timeout=20)
         assert time.monotonic() - start < 5
     assert (running.returncode, out, err.strip()) == (code, "", word)
     assert os.listdir(tmp_path) == ["slow.yaml"]
+
+
+def test_sigterm_ends_a_command_as_terminated(process, tmp_path):
+    (tmp_path / "ends.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    result = process("list", "--plugins-dir", ".")
+    assert (result.returncode, result.stdout, result.stderr.strip()) == (143, "", "terminated")
 
 
 def test_a_reader_who_leaves_is_no_error(environment, tmp_path):
@@ -121,67 +123,47 @@ def test_a_result_that_cannot_be_written_is_an_error(process, words):
     with open("/dev/full", "w") as full:
         result = process(*words, capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert result.returncode == 5
-    assert result.stderr == "error: the result could not be written to stdout\n  cause: No space left on device\n"
+    assert result.stderr == "error: cannot write the result to stdout\n  cause: No space left on device\n"
 
 
-def test_closed_streams_are_no_defect(environment):
-    command = [*COMMAND, "list", "nosuch*"]
-    closed = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command], env=environment, check=False)
+def test_closed_streams_are_no_defect(process):
+    closed = process("list", "nosuch*", command=["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *COMMAND])
     assert closed.returncode == 2
 
 
-def test_a_disk_that_fills_up_leaves_what_stood_there(process, spec, tmp_path):
-    assert process("build", "tiny.yaml", "whole", "-o", "out").returncode == 0
-    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert len(before) == 2
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-    result = process("build", "tiny.yaml", "whole", "-o", "out", "--force", preexec_fn=limit)
-    assert (result.returncode, result.stdout) == (5, "")
-    assert "Traceback" not in result.stderr
-    assert result.stderr.count("error: ") == 1
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path != spec} == before
-
-
-def test_bold_is_for_terminals_that_want_it(environment):
-    def shown(**more):
-        leader, follower = pty.openpty()
-        code = subprocess.run(
-            [*COMMAND, "list", "vgg16"], env={**environment, "TERM": "xterm", **more}, stdout=follower, check=True
-        )
-        os.close(follower)
-        text = b""
-        try:
-            while chunk := os.read(leader, 4096):
-                text += chunk
-        except OSError:  # all is read
-            os.close(leader)
-        assert code.returncode == 0
-        return text
-
-    assert b"\x1b[1mname " in shown()
-    assert b"\x1b" not in shown(NO_COLOR="1")
-    assert b"\x1b" not in shown(TERM="dumb")
-
-
-def test_a_poor_encoding_gets_plainer_characters(process):
-    result = process("list", "vgg16", env={"PYTHONIOENCODING": "ascii"})
+def test_a_poor_encoding_gets_plainer_characters(process, environment):
+    result = process("list", "vgg16", env={**environment, "PYTHONIOENCODING": "ascii"})
     assert "224x224" in result.stdout
     assert "----" in result.stdout
+
+
+def test_a_disk_that_fills_up_leaves_what_was_there(torso, spec, tmp_path):
+    assert torso("build", "tiny.yaml", "whole", "-o", "out").code == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(before) == 3
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        result = torso("build", "tiny.yaml", "whole", "-o", "out", "--force")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (result.code, result.out) == (5, "")
+    assert "Traceback" not in result.err
+    assert result.err.count("error: ") == 1
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("torso ", list(VERBS)),
+        ("torso ", list(COMMANDS)),
         ("torso pl", ["plan", "plugins"]),
         ("torso show vgg", ["VGG16", "VGG19"]),
         ("torso list keras/vgg", ["keras/VGG16", "keras/VGG19"]),
         (f"torso --plugins-dir {PLUGINS} show tiny/t", ["tiny/TinyNet"]),
         ("torso plan tiny.yaml ", ["whole", "stem"]),
         ("torso build tiny.yaml whole s", ["stem"]),
+        ("torso fetch tiny.yaml s", ["stem"]),
         ("torso plan nix.yaml ", []),
         ("torso list -p wei", ["weight-sources"]),
         ("torso -p no:wei", ["no:weight-sources"]),
@@ -191,17 +173,10 @@ def test_a_poor_encoding_gets_plainer_characters(process):
         ("torso completion ", ["bash", "zsh", "fish"]),
     ],
 )
-def test_completion_knows_names(environment, spec, line, expected):
-    words = line.split(" ")
-    request = {"_TORSO_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
-    code = "import sys\nsys.modules.update(tensorflow=None, keras=None)\nfrom torso.cli import main\nmain(prog_name='torso')"
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=spec.parent,
-        env={**environment, **request},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (result.stderr, result.returncode) == ("", 0)
-    assert [word.partition(",")[2] for word in result.stdout.split()] == expected
+def test_completion_knows_names(torso, spec, monkeypatch, line, expected):
+    request = {"_TORSO_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    for name, value in request.items():
+        monkeypatch.setenv(name, value)
+    result = torso(plugins=False)
+    assert (result.err, result.code) == ("", 0)
+    assert [word.partition(",")[2] for word in result.out.split()] == expected

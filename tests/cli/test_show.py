@@ -40,11 +40,11 @@ def test_levels_and_clean_cuts_are_shown_with_what_they_keep(show):
     lines = show().out.split("\n")
     assert lines[lines.index("one image") :] == [
         "one image",
-        "  nodes        8, 3 clean cuts, 3 blocks",
-        "  input        16×16×3",
-        "  MACs         50.8k multiply-accumulates",
-        "  FLOPs        105k floating-point operations",
-        "  activations  6.2 kB of float32 at most at once",
+        "  nodes   8, 3 clean cuts, 3 blocks",
+        "  input   16×16×3",
+        "  MACs    50.8k multiply-accumulates",
+        "  FLOPs   105k floating-point operations",
+        "  memory  6.2 kB peak activations, float32",
         "",
         "level  stride  shape  node",
         "─────  ──────  ─────  ─────",
@@ -58,7 +58,7 @@ def test_levels_and_clean_cuts_are_shown_with_what_they_keep(show):
         "half         0       4         8     9*     880  50.8k  C2",
         "",
         "field: receptive field in pixels; params and MACs: what the cut keeps",
-        "* and besides, through a mean over all cells, the whole image",
+        "* plus global context: a global pooling sees the whole image",
         "",
     ]
 
@@ -75,15 +75,15 @@ def test_options_and_size_change_the_network(show):
 def test_a_network_for_any_size_has_open_sides_and_unknown_costs(torso, tmp_path):
     (tmp_path / "acme.py").write_text(NETWORK.replace("default=(16, 16)", "default=(16, 16), any_size=True"))
     result = torso("show", "EyeNet", "--plugins-dir", ".", "--size", "any")
-    assert "16×16 by default; 1 pixel or more a side; any size as [null, null];" in " ".join(result.out.split())
+    assert "16×16 by default; at least 1 pixel a side; any size as [null, null];" in " ".join(result.out.split())
     lines = result.out.split("\n")
     assert lines[lines.index("one image") :] == [
         "one image",
-        "  nodes        8, 3 clean cuts, 3 blocks",
-        "  input        any×any×3",
-        "  MACs         unknown",
-        "  FLOPs        unknown",
-        "  activations  unknown",
+        "  nodes   8, 3 clean cuts, 3 blocks",
+        "  input   any×any×3",
+        "  MACs    unknown",
+        "  FLOPs   unknown",
+        "  memory  unknown",
         "",
         "level  stride      shape  node",
         "─────  ──────  ─────────  ─────",
@@ -97,7 +97,7 @@ def test_a_network_for_any_size_has_open_sides_and_unknown_costs(torso, tmp_path
         "half         0       4         8     9*     880     -  C2",
         "",
         "field: receptive field in pixels; params and MACs: what the cut keeps",
-        "* and besides, through a mean over all cells, the whole image",
+        "* plus global context: a global pooling sees the whole image",
         "",
     ]
     graph = torso("show", "EyeNet", "--plugins-dir", ".", "--size", "any", "--json").json["graph"]
@@ -149,16 +149,16 @@ def test_one_node_is_shown_with_what_a_cut_there_would_lose(show):
         "  reads         'stem'  (Conv2D, stride 2, 8 channels)\n"
         "  read by       'mean0'  (GlobalAveragePooling2D, 8 channels)\n"
         "                'scale0'  (Multiply, stride 2, 8 channels)\n"
-        "  pop           5 nodes behind it\n"
-        "  cut here      loses 1 branch\n"
-        "    lost        'stem', which feeds all 8 channels of 'join0'\n"
+        "  pop           5 nodes after it\n"
+        "  cut here      drops 1 branch\n"
+        "    dropped     'stem', which feeds all 8 channels of 'join0'\n"
         "  clean before  'stem'  (Conv2D, stride 2, 8 channels, pop 6)\n"
         "  clean after   'join0'  (Add, stride 2, 8 channels, pop 1)\n"
     )
     there = show("--at", "join0").out
     assert "  level         C1\n" in there
     assert "  cut here      clean\n" in there
-    assert "  cut here      loses 2 branches\n" in show("--at", "gate0").out
+    assert "  cut here      drops 2 branches\n" in show("--at", "gate0").out
     told = show("--at", "gate0", "--json").json["at"]
     assert [branch["source"] for branch in told["lost"]] == ["left0", "stem"]
     assert (told["clean_before"], told["clean_after"], told["pop"]) == ("stem", "join0", 3)
@@ -173,15 +173,14 @@ def test_the_card_alone_says_which_levels_it_declares(show):
 
 def test_the_card_says_which_sizes_are_legal(torso, tmp_path):
     (tmp_path / "acme.py").write_text(NETWORK.replace("default=(16, 16)", "default=(16, 16), minimum=8, divisor=8"))
-    assert (
-        "  input               16×16 by default; 8 pixels or more a side; multiples of 8;\n"
-        "                      any number of channels, 3 with published weights\n"
-    ) in torso("show", "EyeNet", "--plugins-dir", ".", "--card").out
+    out = torso("show", "EyeNet", "--plugins-dir", ".", "--card").out
+    sizes = "16×16 by default; at least 8 pixels a side; multiples of 8"
+    assert f"input {sizes}; any number of channels, 3 with published weights" in " ".join(out.split())
 
 
 def test_a_picture_is_drawn_and_replaced_with_force_only(show, tmp_path):
     result = show("--plot", "eye.svg")
-    assert result.out.endswith("drawn in eye.svg\n")
+    assert result.out.endswith("plotted to eye.svg\n")
     drawn = (tmp_path / "eye.svg").read_bytes()
     assert b"join0" in drawn
     (tmp_path / "eye.svg").write_text("mine")
@@ -205,21 +204,21 @@ def test_a_picture_is_drawn_and_replaced_with_force_only(show, tmp_path):
             "  did you mean: 'join0'  (Add, stride 2, 8 channels)\n"
             "  clean cuts: half, join0, stem",
         ),
-        (["--set", "depth"], "--set 'depth' sets nothing\n  fix: write OPTION=VALUE, as alpha=0.35"),
+        (["--set", "depth"], "--set 'depth' has no value\n  fix: write OPTION=VALUE, as in alpha=0.35"),
         (["--set", "depth=much"], "depth must be a whole number, not the text 'much' (at --set depth)"),
         (
             ["--set", "dept=2"],
             "architecture 'EyeNet' has no option 'dept' (argument options.dept)\n  did you mean: 'depth'\n  known: depth",
         ),
-        (["--size", "big"], "--size 'big' is no size\n  fix: write 96, 96x128 with the height first, or any"),
+        (["--size", "big"], "--size 'big' is not a size\n  fix: write 96, 96x128 (height first), or any"),
         (
             ["--size", "0"],
             "size cannot be '0' (argument input.size[0])\n  known: 1 or more\n"
             "error: size cannot be '0' (argument input.size[1])\n  known: 1 or more",
         ),
-        (["--card", "--nodes"], "--card builds nothing, and --nodes needs the network\n  fix: leave out --card"),
-        (["--card", "--set", "depth=2"], "--card builds nothing, and --set needs the network\n  fix: leave out --card"),
-        (["--plot", "eye.pdf"], "a picture cannot be written as 'eye.pdf'\n  known: *.svg, *.png"),
+        (["--card", "--nodes"], "--card builds nothing, so --nodes cannot be shown\n  fix: leave out --card"),
+        (["--card", "--set", "depth=2"], "--card builds nothing, so --set cannot be shown\n  fix: leave out --card"),
+        (["--plot", "eye.pdf"], "cannot write a picture to 'eye.pdf'\n  known: *.svg, *.png"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(show, words, text):
@@ -230,7 +229,7 @@ def test_what_cannot_be_shown_is_refused(show, words, text):
 
 def test_the_figures_of_a_network_are_shown_with_their_unit(torso):
     lines = torso("show", "MobileNetV2", "--set", "alpha=0.35", "--size", "96").out.split("\n")
-    assert "  MACs         10.7M multiply-accumulates" in lines  # 11 M with the head, in the authors' table
+    assert "  MACs    10.7M multiply-accumulates" in lines  # 11 M with the head, in the authors' table
     assert "C4                16    6×6×32  block_12_add" in lines
     assert "C4@expansion      16   6×6×192  block_13_expand_relu" in lines
 
@@ -238,10 +237,10 @@ def test_the_figures_of_a_network_are_shown_with_their_unit(torso):
 def test_a_level_that_is_not_clean_is_marked(torso, tmp_path):
     (tmp_path / "acme.py").write_text(NETWORK.replace('"C1": "join0"', '"C1": "left0"'))
     assert (
-        "level  stride  shape  cut        node\n"
-        "─────  ──────  ─────  ─────────  ─────\n"
-        "C1          2  8×8×8  not clean  left0\n"
-        "C2          4  4×4×8  -          half\n"
+        "level  stride  shape  node   cut\n"
+        "─────  ──────  ─────  ─────  ─────────\n"
+        "C1          2  8×8×8  left0  not clean\n"
+        "C2          4  4×4×8  half   -\n"
     ) in torso("show", "EyeNet", "--plugins-dir", ".").out
 
 
@@ -276,17 +275,17 @@ def test_a_network_without_levels_and_without_cuts_says_so(torso, tmp_path):
     assert "  input               16×16 only; any number of channels, 3 with published\n" in out
     assert out[out.index("one image") :] == (
         "one image\n"
-        "  nodes        4, 0 clean cuts, 0 blocks\n"
-        "  input        16×16×3\n"
-        "  MACs         unknown\n"
-        "  FLOPs        unknown\n"
-        "  activations  3.1 kB of float32 at most at once\n"
+        "  nodes   4, 0 clean cuts, 0 blocks\n"
+        "  input   16×16×3\n"
+        "  MACs    unknown\n"
+        "  FLOPs   unknown\n"
+        "  memory  3.1 kB peak activations, float32\n"
         "\n"
         "levels\n"
         "  none: no block ends at stride 2, 4, 8, 16 or 32\n"
         "\n"
         "clean cuts\n"
-        "  none: no node with cells, behind the input, lies on every path\n"
+        "  none: every node is bypassed by a parallel branch, or is not a feature map\n"
     )
 
 
@@ -299,7 +298,7 @@ def test_a_node_that_no_backbone_ends_at_is_said_to_be_one(torso, tmp_path):
         "  parameters  0\n"
         "  MACs        0\n"
         "  reads       'own'  (Own, 3 channels)\n"
-        "  pop         nothing stands behind it\n"
-        "  cut here    not possible: a backbone ends at one tensor with cells\n"
+        "  pop         the last node\n"
+        "  cut here    not possible: a backbone ends at a feature map\n"
     )
     assert "  MACs        unknown\n" in torso("show", "FlatNet", "--plugins-dir", ".", "--at", "own").out

@@ -23,7 +23,7 @@ def test_verify_tells_what_it_looked_at(torso, saved):
     result = torso("verify", "nets/whole", plugins=False)
     assert result.code == 0
     assert result.out.split("\n") == [
-        "nets/whole: is what its manifest says",
+        "nets/whole: matches its manifest",
         "check              found",
         "─────────────  ──  ────────────────────────────────────────────────",
         "manifest       ok  as it was written",
@@ -38,7 +38,7 @@ def test_verify_tells_what_it_looked_at(torso, saved):
         "plugins        ok  those that are here",
         "",
     ]
-    assert result.err == "starting TensorFlow\nlooking at nets/whole\n"
+    assert result.err == "starting TensorFlow\nverifying nets/whole\n"
 
 
 def test_verify_of_one_that_trains_says_so(torso, saved):
@@ -49,12 +49,12 @@ def test_verify_ends_with_7_and_says_what_differs_in_every_folder(torso, saved, 
     edit(tmp_path / "nets" / "stem", lambda manifest: manifest["frozen"].update(trainable=9))
     result = torso("verify", "nets/whole", "nets/stem", "nets/none", plugins=False)
     assert result.code == 7
-    assert result.out.startswith("nets/whole: is what its manifest says\n")
-    assert "nets/stem: is not what its manifest says\n" in result.out
+    assert result.out.startswith("nets/whole: matches its manifest\n")
+    assert "nets/stem: does not match its manifest\n" in result.out
     assert "frozen         NO  frozen.trainable was 9, is 224\n" in result.out
     assert result.errors == (
         "error: 'nets/none' holds no saved backbone: it has no manifest.json\n"
-        "error: 'nets/stem' is not what its manifest says\n"
+        "error: 'nets/stem' does not match its manifest\n"
         "  manifest: changed after it was written\n"
         "  frozen: frozen.trainable was 9, is 224\n"
     )
@@ -68,7 +68,7 @@ def test_verify_as_json_has_every_difference(torso, saved, tmp_path):
     assert (one["folder"], one["name"], one["holds"]) == ("nets/stem", "stem", False)
     (frozen,) = [check for check in one["checks"] if check["name"] == "frozen"]
     assert frozen["differences"] == [{"fact": "frozen.trainable", "told": 9, "found": 224}]
-    assert [error["fact"] for error in result.json["errors"]] == ["'nets/stem' is not what its manifest says"]
+    assert [error["fact"] for error in result.json["errors"]] == ["'nets/stem' does not match its manifest"]
 
 
 def test_diff_of_the_same_says_so(torso, saved, tmp_path):
@@ -85,7 +85,7 @@ def test_diff_ends_with_1_and_tells_the_facts(torso, saved, monkeypatch):
     assert re.search(r"^plan\.truncate\.name +truncations/none +truncations/layer$", result.out, re.MULTILINE)
     assert re.search(r"^variables with other values +- +2: stem/bias, stem/kernel$", result.out, re.MULTILINE)
     assert re.search(
-        r"^variables of its own +4: left/bias, left/kernel, right/bias, right/kernel +-$", result.out, re.MULTILINE
+        r"^variables only here +4: left/bias, left/kernel, right/bias, right/kernel +-$", result.out, re.MULTILINE
     )
     assert result.err == ""
 
@@ -107,8 +107,8 @@ def test_diff_of_what_was_tampered_with_is_an_error(torso, saved, tmp_path):
 def test_lock_and_build_locked(torso, spec, tmp_path):
     result = torso("lock", "tiny.yaml")
     assert (result.code, result.out) == (0, "tiny.lock.json\nwhole: locked\nstem: locked\n")
-    assert "whole: warning: its weights are random, and are not locked\n" in result.err
-    assert torso("lock", "tiny.yaml").out == "tiny.lock.json\nwhole: the same\nstem: the same\n"
+    assert "whole: warning: its weights are random, so they are not locked\n" in result.err
+    assert torso("lock", "tiny.yaml").out == "tiny.lock.json\nwhole: unchanged\nstem: unchanged\n"
     assert torso("build", "tiny.yaml", "-o", "nets", "--locked").code == 0
 
     spec.write_text(spec.read_text().replace("width: 8", "width: 16"))
@@ -133,7 +133,7 @@ def test_lock_forgets_what_the_spec_no_longer_has(torso, spec):
     torso("lock", "tiny.yaml")
     spec.write_text(spec.read_text().split("  stem:")[0])
     assert torso("lock", "tiny.yaml").out == (
-        "tiny.lock.json\nwhole: the same\nstem: not in the spec any more, and not locked\n"
+        "tiny.lock.json\nwhole: unchanged\nstem: removed, it is not in the spec any more\n"
     )
 
 

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 import torso
-from torso.cli.app import VERBS as COMMANDS, main
+from torso.cli.app import COMMANDS, main
 from torso.contracts import hookspecs
 from torso.contracts.preprocessing import PREPROCESS
 from torso.specs.options import Option

@@ -1,7 +1,6 @@
-"""The command line: words in, one result on stdout, everything else on stderr.
+"""The command line: arguments in, one result on stdout, everything else on stderr.
 
-A verb returns an :class:`~torso.cli.result.Outcome` and prints nothing; :mod:`torso.cli.app` turns that, or whatever was
-raised, into text or JSON and an exit code. Modules of verbs are imported when their verb is used.
+A command returns a :class:`~torso.cli.result.Result` and prints nothing; :mod:`torso.cli.run` writes it as text or JSON.
 """
 
 from torso.cli.app import main

@@ -1,4 +1,4 @@
-"""The verbs, and the words that may stand before them."""
+"""The commands, and the options before them."""
 
 from __future__ import annotations
 
@@ -12,92 +12,75 @@ import click
 
 from torso.cli.result import EXIT_CODES, UsageError
 from torso.cli.run import open_missing_streams, run
-from torso.cli.shared_options import Verb, shared_options, write_codes
-from torso.cli.text import PAGE, page_of
+from torso.cli.shared_options import Command, shared_options, write_exit_codes
 from torso.errors import did_you_mean, known
 
-VERBS: Final = {
-    "list": "List the architectures that a spec can name.",
-    "show": "Show all that is known of an architecture.",
-    "check": "Check specs, and report every error at once.",
-    "plan": "Show what would be built, without TensorFlow.",
-    "fetch": "Bring weights here, for machines without a connection.",
-    "build": "Build, cut, freeze and save backbones.",
-    "lock": "Write down what backbones are made of, for build --locked.",
-    "verify": "Replay what saved backbones say of themselves.",
-    "diff": "Say in which facts two saved backbones differ.",
-    "export": "Write a saved backbone for another runtime, and compare.",
-    "plugins": "List the plugins, and why some are not in use.",
-    "schema": "Print the JSON Schema of a spec, for editors.",
-    "completion": "Print the script that makes a shell complete words.",
+# A new command is one line here and one module, torso/cli/commands/NAME_command.py, whose docstring begins with this line.
+COMMANDS: Final = {
+    "list": "List the available architectures.",
+    "show": "Show an architecture's details, levels and cut points.",
+    "check": "Check specs and report every error at once.",
+    "plan": "Preview a build without TensorFlow.",
+    "fetch": "Download weights into a portable offline bundle.",
+    "build": "Build, truncate, freeze and save backbones.",
+    "lock": "Write a lock file for reproducible builds.",
+    "verify": "Check saved backbones against their manifests.",
+    "diff": "Compare two saved backbones.",
+    "export": "Convert a saved backbone for another runtime.",
+    "plugins": "List the plugins, and why some are disabled.",
+    "schema": "Print the JSON Schema of specs, for editors.",
+    "completion": "Print a shell completion script.",
+}
+ENVIRONMENT: Final = {
+    "TORSO_DISABLED_PLUGINS": "plugins to block, separated by commas",
+    "TORSO_DISABLE_PLUGIN_AUTOLOAD": "1: load only the plugins named with -p or --plugins-dir",
+    "TORSO_OFFLINE": "1: never use the network; missing weights are an error",
+    "KERAS_HOME": "Keras folder (default ~/.keras); weights are cached in its models/ subfolder",
+    "NO_COLOR": "1: no bold text",
 }
 
 
 class _Torso(click.Group):
-    """The group of verbs; each is imported when it is used."""
+    """The group of commands; a command's module is imported when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> Verb | None:
-        if cmd_name not in VERBS:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Command | None:
+        if cmd_name not in COMMANDS:
             return None
-        command: Verb = import_module(f"torso.cli.commands.{cmd_name}_command").command
+        command: Command = import_module(f"torso.cli.commands.{cmd_name}_command").command
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in VERBS and not ctx.resilient_parsing:
-            notes = [*did_you_mean(args[0], VERBS), known(VERBS, most=len(VERBS))]
-            raise UsageError(f"there is no verb {args[0]!r}", notes=notes)
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
+            notes = [*did_you_mean(args[0], COMMANDS), known(COMMANDS, most=len(COMMANDS))]
+            raise UsageError(f"no such command {args[0]!r}", notes=notes)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
+        with formatter.section("Commands"):  # click would import every command for its help
+            formatter.write_dl(list(COMMANDS.items()))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Environment"):
-            formatter.write_dl(
-                [
-                    ("TORSO_DISABLED_PLUGINS", "names of plugins to block, separated by commas"),
-                    ("TORSO_DISABLE_PLUGIN_AUTOLOAD", "1: load only the plugins that are named"),
-                    ("TORSO_OFFLINE", "1: connect to nobody; weights are in the cache, or an error"),
-                    ("KERAS_HOME", "folder of Keras, whose folder models is the cache; ~/.keras"),
-                    ("NO_COLOR", "1: no bold, no colour"),
-                ]
-            )
-        write_codes(formatter, list(EXIT_CODES))
+        with formatter.section("Environment variables"):
+            formatter.write_dl(list(ENVIRONMENT.items()))
+        write_exit_codes(formatter, list(EXIT_CODES))
+        formatter.write(f"\n{self.epilog}\n")
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **extra: Any) -> NoReturn:
-        """Run one command line, and leave with its exit code. (``Any``: the rest is click's.)"""
-        words = list(sys.argv[1:] if args is None else args)
+        """Run one command line, and exit with its code. (``Any``: the other arguments are click's.)"""
+        arguments = list(sys.argv[1:] if args is None else args)
         open_missing_streams()
-        settings = {"terminal_width": min(page_of(sys.stdout), PAGE), **extra, "standalone_mode": False}
-        act = partial(super().main, words or ["--help"], *others, **settings)
-        sys.exit(run(act, as_json="--json" in words, debug="--debug" in words))
+        act = partial(super().main, arguments or ["--help"], *others, **{**extra, "standalone_mode": False})
+        sys.exit(run(act, as_json="--json" in arguments, debug="--debug" in arguments))
 
 
 main = _Torso(
     "torso",
-    params=[
-        *shared_options(),
-        click.Option(
-            ["--version"],
-            is_flag=True,
-            is_eager=True,
-            expose_value=False,
-            help="Print the version.",
-            callback=lambda ctx, param, value: _version(ctx) if value else None,
-        ),
-    ],
-    help="Pretrained vision backbones from a name or a line of YAML: cut where you say, and frozen for real.",
-    epilog="Each verb explains itself: torso VERB --help",
-    subcommand_metavar="VERB [ARGUMENTS]...",
+    params=shared_options(),
+    help="Turn a name or a YAML entry into a pretrained, truncated, frozen Keras backbone.",
+    epilog="More about a command, with an example: torso COMMAND --help",
+    subcommand_metavar="COMMAND [ARGUMENTS]...",
 )
-
-
-def _version(context: click.Context) -> None:
-    from importlib.metadata import version
-
-    click.echo(f"torso {version('torso')}")
-    context.exit()
+click.version_option(package_name="torso", message="torso %(version)s", help="Print the version.")(main)

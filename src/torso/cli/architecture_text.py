@@ -1,77 +1,97 @@
-"""A card as text: what a provider says of an architecture."""
+"""What a plugin declares about an architecture, as text and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TextIO
+from typing import Any
 
-from torso.cli.text import bold, counted, facts, page_of, table, times
+from torso.cli.text import format_shape, key_values, plural, section, table
 from torso.contracts.architecture import Architecture, InputRules, Weights
 from torso.contracts.weights import WeightsFile
 from torso.plugins.registry import Contribution
 from torso.specs.options import Option, Value
 
 
-def card_text(contribution: Contribution[Architecture], out: TextIO, *, files: bool) -> Iterator[str]:
-    """The sections of a card; its levels and the files of its weights only where they are asked for."""
-    card = contribution.value
-    yield f"{bold(card.name, out)}\n" + facts(_about(contribution), out, indent="  ")
-    if card.options:
-        pairs = [(option.name, _option_words(option)) for option in card.options]
-        yield f"{bold('options', out)}\n" + facts(pairs, out, indent="  ")
-    for index, weights in enumerate(card.weights):
+def architecture_text(contribution: Contribution[Architecture], *, files: bool) -> Iterator[str]:
+    """The sections of an architecture; ``files`` adds its declared levels and the files of its weights."""
+    architecture = contribution.value
+    yield section(architecture.name, key_values(_about(contribution)))
+    if architecture.options:
+        yield section("options", key_values((option.name, _option(option)) for option in architecture.options))
+    for index, weights in enumerate(architecture.weights):
         title = f"weights {weights.tag}{' (default)' if index == 0 else ''}"
-        about = facts(_weights_words(weights), out, indent="  ")
-        yield f"{bold(title, out)}\n{about}" + (f"\n\n{_files(weights.files, out)}" if files else "")
-    if not card.weights:
-        yield f"{bold('weights', out)}\n  none are published"
-    if files and card.levels:
-        yield f"{bold('levels', out)}\n" + facts(card.levels.items(), out, indent="  ")
+        yield section(title, key_values(_weights(weights)) + (f"\n\n{_files(weights.files)}" if files else ""))
+    if not architecture.weights:
+        yield section("weights", "  none are published")
+    if files and architecture.levels:
+        yield section("levels", key_values(architecture.levels.items()))
 
 
-def _about(contribution: Contribution[Architecture]) -> Iterable[tuple[str, str]]:
-    card, plugin = contribution.value, contribution.plugin
-    yield "family", card.family
+def architecture_as_json(contribution: Contribution[Architecture]) -> dict[str, Any]:  # Any: JSON
+    """All that is declared, with the plugin that declares it."""
+    plugin = contribution.plugin
+    document = asdict(contribution.value)
+    document["options"] = [
+        {
+            "name": option.name,
+            "type": option.type.__name__,
+            "many": option.many,
+            "required": option.required,
+            "default": None if option.required else option.default,
+            "choices": list(option.choices),
+            "minimum": option.minimum,
+            "maximum": option.maximum,
+            "doc": option.doc,
+        }
+        for option in contribution.value.options
+    ]
+    provider = {key: getattr(plugin, key) for key in ("name", "distribution", "version", "origin", "location")}
+    return {"qualified": contribution.qualified, "provider": provider, **document}
+
+
+def _about(contribution: Contribution[Architecture]) -> Iterator[tuple[str, str]]:
+    architecture, plugin = contribution.value, contribution.plugin
+    count = architecture.parameters
+    yield "family", architecture.family
     yield "provider", f"{plugin.name} ({plugin.source})"
-    yield "parameters", "unknown" if card.parameters is None else f"{card.parameters:,} without the head"
-    yield "input", _input_words(card.input)
-    yield "pixels", str(card.preprocessing)
-    yield "paper", card.paper or "unknown"
-    for what, license in asdict(card.license).items():
-        yield f"licence of {what}", license or "unknown"
-    yield "builder", card.builder
-    if card.arguments:
-        yield "", ", ".join(f"{name}={value!r}" for name, value in card.arguments.items())
-    yield "source", card.source or "unknown"
+    yield "parameters", "unknown" if count is None else f"{count:,} without the classification head"
+    yield "input", _input(architecture.input)
+    yield "pixels", str(architecture.preprocessing)
+    yield "paper", architecture.paper or "unknown"
+    for part, license in asdict(architecture.license).items():
+        yield f"licence of {part}", license or "unknown"
+    yield "builder", architecture.builder
+    if architecture.arguments:
+        yield "", ", ".join(f"{name}={value!r}" for name, value in architecture.arguments.items())
+    yield "source", architecture.source or "unknown"
 
 
-def _input_words(rules: InputRules) -> str:
+def _input(rules: InputRules) -> str:
     if rules.fixed:
-        words = [f"{times(rules.default)} only"]
+        words = [f"{format_shape(rules.default)} only"]
     else:
-        words = [f"{times(rules.default)} by default", f"{counted(rules.minimum, 'pixel')} or more a side"]
+        words = [f"{format_shape(rules.default)} by default", f"at least {plural(rules.minimum, 'pixel')} a side"]
         if rules.divisor > 1:
             words.append(f"multiples of {rules.divisor}")
         if rules.any_size:
             words.append("any size as [null, null]")
-    legal = " or ".join(map(str, rules.channels)) or "any number of"
+    channels = " or ".join(map(str, rules.channels)) or "any number of"
     noun = "channel" if rules.channels == (1,) else "channels"
-    words.append(f"{legal} {noun}, {rules.weights_channels} with published weights")
-    return "; ".join(words)
+    return "; ".join([*words, f"{channels} {noun}, {rules.weights_channels} with published weights"])
 
 
-def _option_words(option: Option) -> str:
-    words = [option.type_words if not option.choices else " or ".join(map(_value, option.choices))]
+def _option(option: Option) -> str:
+    words = [" or ".join(map(_value, option.choices)) if option.choices else option.type_words]
     if option.minimum is not None:
         words.append(f"{option.minimum:g} or more")
     if option.maximum is not None:
         words.append(f"{option.maximum:g} or less")
-    words.append("must be given" if option.required else f"{_value(option.default)} by default")
+    words.append("required" if option.required else f"{_value(option.default)} by default")
     return "; ".join(words) + (f". {option.doc}" if option.doc else "")
 
 
-def _weights_words(weights: Weights) -> Iterable[tuple[str, str]]:
+def _weights(weights: Weights) -> Iterator[tuple[str, str]]:
     yield "classes", "unknown" if weights.classes is None else f"{weights.classes:,}"
     for label, accuracy in (("top-1", weights.top1), ("top-5", weights.top5)):
         yield label, "unknown" if accuracy is None else f"{accuracy:.1f} %"
@@ -81,18 +101,19 @@ def _weights_words(weights: Weights) -> Iterable[tuple[str, str]]:
         yield "hashes", "none are published"
 
 
-def _files(files: Sequence[WeightsFile], out: TextIO) -> str:
+def _files(files: Sequence[WeightsFile]) -> str:
+    """A table of the files, with the options that each was trained with."""
     options = list(dict.fromkeys(name for file in files for name in file.when))
     titles = {"file": "<", **dict.fromkeys(options, ">")}
     rows = [[file.file_name, *(_value(file.when[name]) if name in file.when else "" for name in options)] for file in files]
     if any(map(_hash, files)):
         titles["hash"] = "<"
         rows = [[*row, _hash(file)] for row, file in zip(rows, files, strict=True)]
-    return table(titles, rows, out, page=page_of(out))
+    return table(titles, rows)
 
 
 def _hash(file: WeightsFile) -> str:
-    """Enough of the hash to tell files apart; all of it is in the JSON."""
+    """Enough of the hash to tell files apart; the JSON has all of it."""
     if file.sha256:
         return f"sha256 {file.sha256[:12]}"
     return f"md5 {file.md5[:12]}" if file.md5 else ""

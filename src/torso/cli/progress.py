@@ -1,99 +1,83 @@
-"""Long work, told as it goes on: one line that changes where a person looks on, plain lines elsewhere."""
+"""Progress on stderr: one line that is rewritten on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
+from shutil import get_terminal_size
 from tempfile import TemporaryFile
-from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
 
 from torso.cli.result import UsageError
-from torso.cli.text import is_lively, printable, write
-
-if TYPE_CHECKING:
-    from rich.status import Status
+from torso.cli.text import is_interactive, printable, write
 
 
 class Progress:
-    """Tells on stderr what is being done."""
-
-    def __init__(self) -> None:
-        self._stream: TextIO = sys.stderr
-        with suppress(OSError, ValueError):  # where it stands on no file, nobody can be hushed
-            # a way of its own to stderr, which stays open while others are hushed
-            number = os.dup(sys.stderr.fileno())
-            self._stream = open(number, "w", encoding=sys.stderr.encoding, errors="backslashreplace")  # noqa: SIM115
-        self._status: Status | None = None
+    """Reports on stderr what is being done."""
 
     def __enter__(self) -> Progress:
-        if is_lively(self._stream):
-            from rich.console import Console
-            from rich.status import Status
-
-            self._status = Status("", console=Console(file=self._stream))
-            self._status.start()
+        self._rewrites = is_interactive(sys.stderr)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._status is not None:
-            self._status.stop()
-        if self._stream is not sys.stderr:
-            self._stream.close()
+    def __exit__(self, *error: object) -> None:
+        self._rewrite("")
 
     def step(self, text: str) -> None:
-        """What is being done now."""
-        if self._status is None:
-            self.say(text)
+        """Report the current step; on a terminal the next one replaces it."""
+        if self._rewrites:
+            self._rewrite(printable(text)[: get_terminal_size().columns - 1])  # a line that wraps cannot be cleared
         else:
-            from rich.text import Text
-
-            self._status.update(Text(printable(text)))
+            write(printable(text), sys.stderr)
 
     def steps_of(self, name: str) -> Callable[[str], None]:
-        """Tells what is being done with one of several."""
+        """A function that reports steps of one of several backbones."""
         return lambda text: self.step(f"{name}: {text}")
 
     def say(self, text: str) -> None:
-        """What stays on the screen."""
-        if self._status is None:
-            write(printable(text), self._stream)
-        else:
-            self._status.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        """Report a line that stays."""
+        self._rewrite("")
+        write(printable(text), sys.stderr)
 
-    @contextmanager
-    def hush(self) -> Iterator[None]:
-        """Hold back what others write on stderr, C++ libraries too; it is shown after all if they fail."""
-        if self._stream is sys.stderr:
-            yield
-            return
-        number = sys.stderr.fileno()
-        with TemporaryFile() as held:
+    def _rewrite(self, text: str) -> None:
+        if self._rewrites:
+            sys.stderr.write(f"\r\033[2K{text}")
             sys.stderr.flush()
-            os.dup2(held.fileno(), number)
-            try:
-                yield
-            except Exception:
-                held.seek(0)
-                self._stream.write(held.read().decode(errors="backslashreplace"))
-                raise
-            finally:
-                sys.stderr.flush()
-                os.dup2(self._stream.fileno(), number)
 
 
 def start_tensorflow(progress: Progress) -> None:
-    """Import it and have it look for its devices, without the lines it logs about that, unless the user set their level."""
+    """Import TensorFlow and find its devices, without its log lines unless TF_CPP_MIN_LOG_LEVEL asks for them.
+
+    Raises:
+        UsageError: It cannot be imported.
+    """
     progress.step("starting TensorFlow")
-    given = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1")  # the levels that ask for more than errors
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # not enough: some lines are logged before it is read
+    wanted = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1")
     try:
-        with nullcontext() if given else progress.hush():
+        # The level alone is not enough: TensorFlow logs several lines before it reads the variable.
+        with nullcontext() if wanted else _held_stderr():
             import keras
 
             keras.ops.zeros(())
     except ImportError as error:
-        notes = [("cause", str(error).split("\n")[0]), ("fix", "install it anew: pip install --force-reinstall tensorflow")]
+        notes = [("cause", str(error).split("\n")[0]), ("fix", "pip install --force-reinstall tensorflow")]
         raise UsageError("TensorFlow cannot be imported", notes=notes) from error
+
+
+@contextmanager
+def _held_stderr() -> Iterator[None]:
+    """Hold back what C++ libraries write to file descriptor 2; it is shown if the block fails."""
+    sys.stderr.flush()
+    original = os.dup(2)
+    with TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)

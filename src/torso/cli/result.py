@@ -1,4 +1,4 @@
-"""What a verb hands back, and what an exception amounts to."""
+"""What a command returns, its exit codes, and exceptions turned into errors with an exit code."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import click
 from torso.errors import DiskError, Note, PluginError, TorsoError
 
 EXIT_CODES: Final[Mapping[int, str]] = {
-    0: "done",
-    1: "done, and there is a difference",
-    2: "an argument or a spec is wrong; or something stands where the result would go",
-    3: "done in part: some backbones were built, others failed",
+    0: "success",
+    1: "differences found",
+    2: "invalid argument or spec, or the output already exists",
+    3: "partial success: some backbones were built, others failed",
     4: "a plugin failed, or two offer the same name",
-    5: "a disk or a connection failed",
-    6: "the memory is full",
-    7: "a file is not what it should be",
-    70: "a defect of torso",
+    5: "disk or network error",
+    6: "out of memory",
+    7: "integrity check failed",
+    70: "internal error: please report it",
     130: "interrupted",
     143: "terminated",
 }
 DIFFERENT: Final = 1
-DONE_IN_PART: Final = 3
-CLOSED_PIPE: Final = 141  # what a shell reports of any program that wrote to a reader who had left
+PARTIAL: Final = 3
+CLOSED_PIPE: Final = 141  # as a shell reports it of any program whose reader has closed the pipe
 
 
 class UsageError(TorsoError):
@@ -45,57 +45,60 @@ class DefectError(TorsoError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of a verb.
+class Result:
+    """What a command returns.
 
     Attributes:
-        document: The result as JSON; ``errors`` is added where there are any. (``Any``: JSON.)
-        text: The result for a person; empty where there is none.
+        document: The result for ``--json``. (``Any``: JSON.)
+        text: The result for a person; empty for none.
         errors: What went wrong.
-        partly: Something was done in spite of the errors.
-        exit_code_if_done: The code where nothing is wrong.
+        partial: Something was done in spite of the errors.
+        exit_code_if_done: The exit code without errors.
     """
 
     document: Mapping[str, Any]
     text: str = ""
     errors: tuple[TorsoError, ...] = ()
-    partly: bool = False
+    partial: bool = False
     exit_code_if_done: int = 0
 
     @property
     def exit_code(self) -> int:
-        """What the gravest error says, unless something was done."""
-        if self.errors and self.partly:
-            return DONE_IN_PART
+        """The highest code of the errors, or the one for partial success."""
+        if self.errors and self.partial:
+            return PARTIAL
         return max((error.exit_code for error in self.errors), default=self.exit_code_if_done)
 
     def as_json(self) -> Mapping[str, Any]:
-        """The one document of ``--json``."""
+        """The one document of ``--json``, with the errors if there are any."""
         return {**self.document, "errors": [_as_json(error) for error in self.errors]} if self.errors else self.document
 
 
 def errors_of(error: Exception | SystemExit) -> tuple[TorsoError, ...]:
-    """What an exception amounts to, as errors of torso."""
+    """An exception as errors of torso."""
     if _is_memory(error):
-        fix = "take smaller images, an earlier cut or a smaller architecture, or build one backbone at a time"
-        return (_caused(OutOfMemoryError("the memory is full", notes=[("fix", fix)]), error),)
-    if isinstance(error, TorsoError):
+        fix = "use smaller images, an earlier cut or a smaller architecture, or build one backbone at a time"
+        found: TorsoError = OutOfMemoryError("out of memory", notes=[("fix", fix)])
+    elif isinstance(error, TorsoError):
         return error.parts()
-    if isinstance(error, click.ClickException):
+    elif isinstance(error, click.ClickException):
         return (_usage(error),)
-    if isinstance(error, SystemExit):
-        return (_caused(PluginError(f"a plugin tried to end the program, with exit code {error.code}"), error),)
-    if isinstance(error, OSError):
-        return (_caused(DiskError(f"the system refused: {error}"), error),)
-    kind = f"{type(error).__name__}: {error}".split("\n")[0]
-    notes = [("fix", "please report it, with the command and the traceback that --debug prints")]
-    return (_caused(DefectError(f"torso has a defect: {kind.rstrip(': ')}", notes=notes), error),)
+    elif isinstance(error, SystemExit):
+        found = PluginError(f"a plugin tried to exit the program with code {error.code}")
+    elif isinstance(error, OSError):
+        found = DiskError(f"system error: {error}")
+    else:
+        name = f"{type(error).__name__}: {error}".split("\n")[0].rstrip(": ")
+        notes = [("fix", "please report it, with the command and the traceback that --debug prints")]
+        found = DefectError(f"internal error: {name}", notes=notes)
+    found.__cause__ = error
+    return (found,)
 
 
 def _is_memory(error: BaseException | None) -> bool:
-    """Whether memory ran out somewhere at the root of an exception; TensorFlow has a class of its own for it."""
-    seen: list[BaseException] = []  # causes may run in a circle
-    while error is not None and error not in seen and not isinstance(error, DiskError):  # TensorFlow's is for disks too
+    seen: list[BaseException] = []  # causes can form a circle
+    # TensorFlow's ResourceExhaustedError means a full disk, too: then a DiskError is on the way to it.
+    while error is not None and error not in seen and not isinstance(error, DiskError):
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             return True
         seen.append(error)
@@ -103,15 +106,11 @@ def _is_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _caused(error: TorsoError, cause: BaseException) -> TorsoError:
-    error.__cause__ = cause
-    return error
-
-
 def _usage(error: click.ClickException) -> TorsoError:
+    """What click found wrong, in the form of torso's errors."""
     notes: list[Note] = []
     if isinstance(error, click.NoSuchOption):
-        fact = f"there is no option {error.option_name!r}"
+        fact = f"no such option {error.option_name!r}"
         if error.possibilities:
             notes.append(("did you mean", ", ".join(map(repr, error.possibilities))))
     else:

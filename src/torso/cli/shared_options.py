@@ -1,4 +1,4 @@
-"""What all verbs share: the options that may stand before or behind any of them, and the registry that these ask for."""
+"""What all commands share: the options that may come before or after any command, and the registry they select."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from torso.cli.result import EXIT_CODES, Outcome, errors_of
+from torso.cli.result import EXIT_CODES, Result, errors_of
 from torso.cli.text import write
 
 if TYPE_CHECKING:
@@ -21,25 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """One run of the command line.
-
-    Attributes:
-        plugin: What ``-p`` named.
-        plugins_dir: Folders of single files.
-        debug: Tracebacks are wanted.
-        out: Where the result will be written; while a verb runs, ``sys.stdout`` is something else.
-    """
+    """The values of the shared options."""
 
     plugin: list[str] = field(default_factory=list)
     plugins_dir: list[str] = field(default_factory=list)
+    json: bool = False  # for click only: app.main looks for --json itself, because click may fail before it gets here
     debug: bool = False
-    out: TextIO = field(default_factory=lambda: sys.stdout)
 
     def registry(self) -> Registry:
         """All plugins that are installed or named.
 
         Raises:
-            TorsoError: One that was named is at fault, or not there.
+            TorsoError: One that was named cannot be used.
         """
         from torso.plugins.registry import Registry
 
@@ -51,7 +45,7 @@ class Session:
         return registry
 
 
-def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:  # Any: of the option's type
+def _store(context: click.Context, parameter: click.Parameter, value: Any) -> None:  # Any: of the option's type
     session = context.find_root().ensure_object(Session)
     name = str(parameter.name)
     if isinstance(value, tuple):
@@ -63,48 +57,24 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
 def _complete_plugins(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem | str]:
     from torso.cli.completion import plugin_names
 
-    return plugin_names(context, incomplete)
+    return plugin_names(context, parameter, incomplete)
 
 
 def shared_options() -> list[click.Parameter]:
-    """New options that act the same before and behind the verb."""
+    """New options that work the same before and after the command."""
+    option = partial(click.Option, expose_value=False, callback=_store)
+    plugin_help = "Load a plugin, by its name or module; no:NAME blocks one. Repeatable."
+    folder_help = "Load each *.py file of a folder as a plugin. Repeatable."
     return [
-        click.Option(
-            ["-p", "--plugin"],
-            multiple=True,
-            metavar="NAME",
-            help="Load a plugin, by its name or module; no:NAME blocks one. Repeatable.",
-            shell_complete=_complete_plugins,
-            expose_value=False,
-            callback=_keep,
-        ),
-        click.Option(
-            ["--plugins-dir"],
-            multiple=True,
-            type=click.Path(file_okay=False),
-            metavar="DIR",
-            help="Load each *.py file of a folder as a plugin. Repeatable.",
-            expose_value=False,
-            callback=_keep,
-        ),
-        click.Option(
-            ["--json"],
-            is_flag=True,
-            help="Write one JSON document to stdout, errors included.",
-            expose_value=False,  # how a run ends is looked up before click has read the words, which may be wrong
-        ),
-        click.Option(
-            ["--debug"],
-            is_flag=True,
-            help="Show the tracebacks of failing plugins and of defects.",
-            expose_value=False,
-            callback=_keep,
-        ),
+        option(["-p", "--plugin"], multiple=True, metavar="NAME", help=plugin_help, shell_complete=_complete_plugins),
+        option(["--plugins-dir"], multiple=True, type=click.Path(file_okay=False), metavar="DIR", help=folder_help),
+        option(["--json"], is_flag=True, help="Write one JSON document to stdout, errors included."),
+        option(["--debug"], is_flag=True, help="Show tracebacks, also those of disabled plugins."),
     ]
 
 
-class Verb(click.Command):
-    """A verb with the shared options, an example, and its exit codes."""
+class Command(click.Command):
+    """A command with the shared options, an example, and its exit codes."""
 
     def __init__(self, *args: Any, example: str = "", codes: Sequence[int] = (), **kwargs: Any) -> None:  # Any: click's
         super().__init__(*args, **kwargs)
@@ -112,8 +82,8 @@ class Verb(click.Command):
         self.example = example
         self.codes = codes
 
-    def invoke(self, ctx: click.Context) -> Any:  # Any: click's; it is the Outcome
-        with redirect_stdout(sys.stderr):  # what plugins, builders and Keras print is no result
+    def invoke(self, ctx: click.Context) -> Any:  # Any: click's; it is the Result
+        with redirect_stdout(sys.stderr):  # plugins, builders and Keras print; stdout is for the result
             try:
                 return super().invoke(ctx)
             except SystemExit as end:
@@ -122,19 +92,15 @@ class Verb(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Example"):
             formatter.write(f"{' ' * formatter.current_indent}{self.example}\n")
-        write_codes(formatter, self.codes)
+        write_exit_codes(formatter, self.codes)
 
 
-def write_codes(formatter: click.HelpFormatter, codes: Sequence[int]) -> None:
+def write_exit_codes(formatter: click.HelpFormatter, codes: Sequence[int]) -> None:
     """The section of a help page that explains exit codes."""
     with formatter.section("Exit codes"):
         formatter.write_dl([(str(code), EXIT_CODES[code]) for code in codes])
 
 
-def verb(name: str, *, example: str, codes: Sequence[int]) -> Callable[[Callable[..., Outcome]], Verb]:
-    """Make a verb of a function that takes the session and the verb's own arguments; its docstring is the help."""
-
-    def decorate(function: Callable[..., Outcome]) -> Verb:
-        return click.command(name, cls=Verb, example=example, codes=codes)(click.pass_obj(function))
-
-    return decorate
+def command(name: str, *, example: str, codes: Sequence[int]) -> Callable[[Callable[..., Result]], Command]:
+    """Make a command of a function that takes the session and the command's own arguments; its docstring is the help."""
+    return lambda function: click.command(name, cls=Command, example=example, codes=codes)(click.pass_obj(function))

@@ -1,36 +1,33 @@
-"""The specs that a verb was given, and what of them it is asked for."""
+"""The backbones of a spec that a command was given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from torso.errors import Place, TorsoError, UnknownNameError, did_you_mean, known, raise_all
+from torso.errors import Place, UnknownNameError, did_you_mean, known, raise_all
 from torso.planning import Plan, make_plans
 from torso.plugins.registry import Registry
 from torso.specs.spec_file import BackboneSpec, read_spec
 
 
 def plans_of(path: str, names: Sequence[str], registry: Registry) -> dict[str, Plan]:
-    """Plan the named backbones of a spec; all where none is named.
+    """The plans of the named backbones of a spec; of all if none is named.
 
     Raises:
-        TorsoError: All that is wrong with the file, the names or those backbones, at once.
+        TorsoError: All errors of the file, the names and those backbones at once.
     """
-    return make_plans(chosen(path, names).values(), registry)
+    return make_plans(selected(path, names).values(), registry)
 
 
-def chosen(path: str, names: Sequence[str]) -> dict[str, BackboneSpec]:
-    """The named backbones of a spec, as they were declared; all where none is named.
-
-    Raises:
-        TorsoError: All that is wrong with the file or the names, at once.
-    """
+def selected(path: str, names: Sequence[str]) -> dict[str, BackboneSpec]:
+    """The named backbones of a spec, as declared; all if none is named."""
     backbones = read_spec(path).backbones
-    raise_all([_unknown(name, backbones, path) for name in dict.fromkeys(names) if name not in backbones])
-    return {name: backbones[name] for name in dict.fromkeys(names or backbones)}
-
-
-def _unknown(name: str, backbones: Iterable[str], path: str) -> TorsoError:
-    names = list(backbones)
-    notes = [*did_you_mean(name, names), known(names)]
-    return UnknownNameError(f"no backbone is called {name!r}", place=Place(file=path, path="$.backbones"), notes=notes)
+    place = Place(file=path, path="$.backbones")
+    raise_all(
+        [
+            UnknownNameError(f"no backbone {name!r}", place=place, notes=[*did_you_mean(name, backbones), known(backbones)])
+            for name in dict.fromkeys(names)
+            if name not in backbones
+        ]
+    )
+    return {name: backbones[name] for name in names or backbones}

@@ -1,1 +1,1 @@
-"""One module for each verb; its ``command`` is what :mod:`torso.cli.app` runs."""
+"""One module for each command; its ``command`` is what :mod:`torso.cli.app` runs."""

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from torso.cli.result import Outcome
-from torso.cli.shared_options import Session, verb
+from torso.cli.result import Result
+from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.spec_argument import plans_of
-from torso.cli.text import counted
+from torso.cli.text import plural
 from torso.errors import TorsoError
 
 
-@verb("check", example="torso check backbones.yaml", codes=(0, 2, 4, 7))
+@torso_command("check", example="torso check backbones.yaml", codes=(0, 2, 4, 7))
 @click.argument("spec", nargs=-1, required=True, type=click.Path())
-def command(session: Session, spec: tuple[str, ...]) -> Outcome:
-    """Check each SPEC, and report every error of every file.
+def command(session: Session, spec: tuple[str, ...]) -> Result:
+    """Check specs and report every error at once.
 
-    Nothing is built and nothing is downloaded; weights files on this machine are compared with the hashes that the spec
-    gives. The exit code is that of the gravest error.
+    Nothing is built or downloaded. Local weights files are compared with the hashes in the SPEC. With several errors, the
+    exit code is the highest of theirs.
     """
     registry = session.registry()
     lines: list[str] = []
-    files: list[dict[str, object]] = []
+    files: list[dict[str, Any]] = []  # Any: JSON
     errors: list[TorsoError] = []
     for path in spec:
         try:
@@ -31,6 +33,6 @@ def command(session: Session, spec: tuple[str, ...]) -> Outcome:
             files.append({"file": path, "ok": False})
         else:
             files.append({"file": path, "ok": True, "backbones": list(plans)})
-            lines.append(f"{path}: ok, {counted(len(plans), 'backbone')}")
+            lines.append(f"{path}: ok, {plural(len(plans), 'backbone')}")
             lines += [f"  warning: {name}: {text}" for name, plan in plans.items() for text in plan.warnings]
-    return Outcome(document={"files": files}, text="\n".join(lines), errors=tuple(errors))
+    return Result(document={"files": files}, text="\n".join(lines), errors=tuple(errors))

@@ -3,58 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TextIO
 
 import click
 
 from torso.artifact.diff import diff, in_words
 from torso.artifact.manifest import Difference
-from torso.cli.result import DIFFERENT, Outcome
-from torso.cli.shared_options import Session, verb
-from torso.cli.text import page_of, table
+from torso.cli.result import DIFFERENT, Result
+from torso.cli.shared_options import Session, command as torso_command
+from torso.cli.text import table
 
-VARIABLES = "variables."
+_VARIABLES = "variables."
 
 
-@verb("diff", example="torso diff backbones/edge archive/edge", codes=(0, 1, 2, 5, 7))
+@torso_command("diff", example="torso diff backbones/edge archive/edge", codes=(0, 1, 2, 5, 7))
 @click.argument("one", type=click.Path())
 @click.argument("other", type=click.Path())
-def command(session: Session, one: str, other: str) -> Outcome:
-    """Say in which facts two saved backbones differ: plan, weights variable by variable, features, freezing, versions.
+def command(session: Session, one: str, other: str) -> Result:
+    """Compare two saved backbones.
 
-    ONE and OTHER are folders that torso saved. TensorFlow is not used: both manifests are read, and both models compared
-    with the hashes in them.
+    ONE and OTHER are folders written by torso build. Compared are the plans, the weights variable by variable, the
+    features, what is frozen, and the versions. TensorFlow is not used.
     """
     found = diff(one, other)
-    return Outcome(
-        document={
-            "same": not found,
-            "differences": [dict(zip(("fact", "one", "other"), each, strict=True)) for each in found],
-        },
-        text=_text(found, one, other, session.out) if found else f"{one} and {other} are the same backbone",
+    differences = [dict(zip(("fact", "one", "other"), difference, strict=True)) for difference in found]
+    titles = {"fact": "<", one: "<", other if other != one else f"{other} ": "<"}  # keys, so they must differ
+    return Result(
+        document={"same": not found, "differences": differences},
+        text=table(titles, _rows(found)) if found else f"{one} and {other} are the same backbone",
         exit_code_if_done=DIFFERENT if found else 0,
     )
 
 
-def _text(found: tuple[Difference, ...], one: str, other: str, out: TextIO) -> str:
-    titles = {"fact": "<", one: "<", other if other != one else f"{other} ": "<"}
-    return table(titles, _rows(found), out, page=page_of(out))
-
-
 def _rows(found: tuple[Difference, ...]) -> Iterator[tuple[str, str, str]]:
+    """One row for each fact, and one for all variables that differ in the same way: there may be hundreds."""
+    different: list[str] = []
+    only_one: list[str] = []
+    only_other: list[str] = []
     for fact, first, second in found:
-        if not fact.startswith(VARIABLES):
+        if not fact.startswith(_VARIABLES):
             yield fact, in_words(first), in_words(second)
-    variables = [
-        (fact.removeprefix(VARIABLES), first, second) for fact, first, second in found if fact.startswith(VARIABLES)
-    ]
-    in_both = [name for name, first, second in variables if first and second]
-    only_here = [name for name, _, second in variables if not second]
-    only_there = [name for name, first, _ in variables if not first]
-    if in_both:
-        yield "variables with other values", "", _counted(in_both)
-    if only_here or only_there:
-        yield "variables of its own", _counted(only_here), _counted(only_there)
+        elif first and second:
+            different.append(fact.removeprefix(_VARIABLES))
+        else:
+            (only_one if first else only_other).append(fact.removeprefix(_VARIABLES))
+    if different:
+        yield "variables with other values", "", _counted(different)
+    if only_one or only_other:
+        yield "variables only here", _counted(only_one), _counted(only_other)
 
 
 def _counted(names: list[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TextIO
 
 import click
 
@@ -11,61 +10,54 @@ from torso.artifact.manifest import parse_manifest
 from torso.backbone import load
 from torso.cli.completion import export_formats
 from torso.cli.progress import Progress, start_tensorflow
-from torso.cli.result import Outcome
-from torso.cli.shared_options import Session, verb
-from torso.cli.text import page_of, size_of, table, times, wrapped
+from torso.cli.result import Result
+from torso.cli.shared_options import Session, command as torso_command
+from torso.cli.text import format_bytes, format_shape, table
 from torso.contracts.export_format import require_installed, tolerance_of
 from torso.export.record import KIND, NAME, Record, is_export, read_record
 from torso.files.atomic import refuse_existing
 from torso.files.disk_errors import require_writable
 
 
-@verb(
-    "export",
-    example="torso export backbones/edge --to onnx",
-    codes=(0, 2, 4, 5, 6, 7, 130, 143),
-)
+@torso_command("export", example="torso export backbones/edge --to onnx", codes=(0, 2, 4, 5, 6, 7, 130, 143))
 @click.argument("folder", type=click.Path(), metavar="DIR")
 @click.option(
     "--to",
     required=True,
     metavar="FORMAT",
     shell_complete=export_formats,
-    help="saved_model, litert, onnx, openvino, or a plugin's.",
+    help="saved_model, litert, onnx, openvino, or a format of a plugin.",
 )
-@click.option(
-    "-o", "--output", type=click.Path(), metavar="FOLDER", help="Folder for the files; DIR-FORMAT where it is not given."
-)
+@click.option("-o", "--output", type=click.Path(), metavar="FOLDER", help="Folder for the files (default DIR-FORMAT).")
 @click.option(
     "--images",
     multiple=True,
     type=click.Path(),
     metavar="FILE",
-    help="A picture to compare on, instead of torso's own patterns. Repeatable.",
+    help="Compare on this picture, not on the built-in test images. Repeatable.",
 )
 @click.option(
     "--bound",
     type=float,
     metavar="X",
-    help="How far a feature may be off, relative to its largest value, as 1e-4; the format's own otherwise.",
+    help="Largest error allowed, relative to a feature's largest value, as 1e-4 (default: the format's).",
 )
-@click.option("--force", is_flag=True, help="Replace what was exported there before.")
+@click.option("--force", is_flag=True, help="Replace files exported there before.")
 def command(
     session: Session, folder: str, to: str, output: str | None, images: tuple[str, ...], bound: float | None, force: bool
-) -> Outcome:
-    """Write the backbone saved in DIR for another runtime, and compare what it gives there with what it gives in Keras.
+) -> Result:
+    """Convert a saved backbone for another runtime.
 
-    The files are run in a process of their own, on the same images, and their features are compared by name. FOLDER appears
-    whole or not at all: not where a feature is further off than is tolerated, nor where the weights are not in the files.
-    export.json beside them says what goes in, what comes out, and how far it is off. What is written computes features;
-    it cannot be trained.
+    DIR is a folder written by torso build. The converted model runs on test images, and its features are compared with
+    those of Keras. FOLDER is only written if the error is within the bound. It also gets export.json, which describes the
+    inputs, the outputs and the measured error. A converted model computes features; it cannot be trained.
     """
     registry = session.registry()
     chosen = registry.export_formats.resolve(to)
     require_installed(chosen.value)
     tolerance_of(chosen.value, bound)
     place = Path(output) if output is not None else _beside(Path(folder), chosen.value.name)
-    parse_manifest(Path(folder))  # whether there is a backbone at all is known before TensorFlow starts
+    parse_manifest(Path(folder))  # before TensorFlow starts: there may be no backbone at all
     refuse_existing(place, force=force, ours=is_export, kind=KIND)
     require_writable(place)
     with Progress() as progress:
@@ -83,7 +75,7 @@ def command(
         )
         progress.say(f"{backbone.name}: exported to {place}")
     record = read_record(place)
-    return Outcome(document={"folder": str(place), **record}, text=_text(record, place, session.out))
+    return Result(document={"folder": str(place), **record}, text=_text(record, place))
 
 
 def _beside(folder: Path, name: str) -> Path:
@@ -92,12 +84,14 @@ def _beside(folder: Path, name: str) -> Path:
     return named.with_name(f"{named.name}-{name}")
 
 
-def _text(record: Record, place: Path, out: TextIO) -> str:
-    titles = {"feature": "<", "shape": ">", "off by": ">", "tolerated": ">"}
-    bound = record["compared"]["bound"]
+def _text(record: Record, place: Path) -> str:
+    titles = {"feature": "<", "shape": ">", "error": ">", "bound": ">"}
+    bound = f"{record['compared']['bound']:g}"
     rows = [
-        (output["name"], times(output["shape"][1:]), f"{output['error']:.1e}", f"{bound:g}") for output in record["outputs"]
+        (output["name"], format_shape(output["shape"][1:]), f"{output['error']:.1e}", bound) for output in record["outputs"]
     ]
-    size = size_of(sum(facts["bytes"] for facts in record["files"].values()))
-    goes_in = f"{place}, {size}: {', '.join(record['files'])} and {NAME}. It takes {record['input']['expects']}."
-    return f"{table(titles, rows, out, page=page_of(out))}\n\n{wrapped(goes_in, page_of(out))}"
+    size = format_bytes(sum(file["bytes"] for file in record["files"].values()))
+    return (
+        f"{table(titles, rows)}\n\n{place}, {size}: {', '.join(record['files'])} and {NAME}\n"
+        f"input: {record['input']['expects']}"
+    )

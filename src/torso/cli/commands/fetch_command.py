@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, count
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 import click
 
 from torso.cli.completion import backbone_names
 from torso.cli.progress import Progress
-from torso.cli.result import Outcome
-from torso.cli.shared_options import Session, verb
-from torso.cli.spec_argument import chosen
-from torso.cli.text import page_of, size_of, table, wrapped
+from torso.cli.result import Result
+from torso.cli.shared_options import Session, command as torso_command
+from torso.cli.spec_argument import selected
+from torso.cli.text import format_bytes, table
 from torso.errors import IntegrityError, TorsoError, raise_all
 from torso.files.atomic import refuse_existing, staged_directory
 from torso.files.disk_errors import require_space
@@ -34,7 +35,7 @@ _MARK: Final = "# Written by `torso fetch`, with the weights that it names besid
 
 @dataclass(frozen=True, kw_only=True)
 class _Fetched:
-    """What one backbone got: where its weights are from, and the copy in the bundle; None for random values."""
+    """The weights of one backbone: their source, and the copy in the bundle; None for random initialisation."""
 
     name: str
     source: str | None = None
@@ -43,20 +44,20 @@ class _Fetched:
     bytes: int | None = None
 
 
-@verb("fetch", example="torso fetch backbones.yaml edge --to bundle", codes=(0, 2, 4, 5, 7, 130, 143))
+@torso_command("fetch", example="torso fetch backbones.yaml edge --to bundle", codes=(0, 2, 4, 5, 7, 130, 143))
 @click.argument("spec", type=click.Path())
 @click.argument("name", nargs=-1, shell_complete=backbone_names)
-@click.option("--to", required=True, type=click.Path(), metavar="DIR", help="Folder for the spec and its weights.")
-@click.option("--force", is_flag=True, help="Replace a bundle that was fetched there before.")
-def command(session: Session, spec: str, name: tuple[str, ...], to: str, force: bool) -> Outcome:
-    """Bring the weights of a SPEC to DIR, with a spec that names them: for machines without a connection.
+@click.option("--to", required=True, type=click.Path(), metavar="DIR", help="Folder for the bundle.")
+@click.option("--force", is_flag=True, help="Replace a bundle fetched there before.")
+def command(session: Session, spec: str, name: tuple[str, ...], to: str, force: bool) -> Result:
+    """Download weights into a portable offline bundle.
 
-    Without NAME, the weights of all its backbones are fetched. The spec in DIR says the same as SPEC, with what it extends
-    and its defaults written out; only weights name the files beside it, with their hashes. DIR appears whole or not at all,
-    and can be moved anywhere. TensorFlow is not used.
+    Fetches the weights of every backbone of the SPEC, or only of each NAME. The bundle is a folder with the weights and a
+    spec that names them with their hashes. It can be moved to a machine without network and built there. DIR is written
+    whole or not at all. TensorFlow is not used.
     """
     registry = session.registry()
-    declared = chosen(spec, name)
+    declared = selected(spec, name)
     plans = make_plans(declared.values(), registry)
     place = Path(to)
     refuse_existing(place, force=force, ours=_is_bundle, kind=_BUNDLE)
@@ -67,17 +68,16 @@ def command(session: Session, spec: str, name: tuple[str, ...], to: str, force: 
         with staged_directory(place, force=force, ours=_is_bundle, kind=_BUNDLE) as stage:
             fetched = _copy(plans, files, stage)
             backbones = {one.name: _with_file(declared[one.name], one) for one in fetched}
-            text = _MARK + write_spec(Spec(backbones=backbones))
-            written = Path(f"{Path(spec).stem}.yaml")
-            Path(stage, written).write_text(text, encoding="utf-8")
-    return Outcome(
+            written = f"{Path(spec).stem}.yaml"
+            (stage / written).write_text(_MARK + write_spec(Spec(backbones=backbones)), encoding="utf-8")
+    return Result(
         document={"folder": to, "spec": str(place / written), "fetched": [asdict(one) for one in fetched]},
-        text=f"{_text(fetched, session.out)}\n\n{_next(place / written, session.out)}",
+        text=f"{_text(fetched)}\n\nbuild it offline: torso build {place / written} -o backbones",
     )
 
 
 def _local_files(plans: Iterable[Plan], progress: Progress) -> dict[str, Path]:
-    """The verified local file of each backbone that has one."""
+    """The verified local file of each backbone that has weights."""
     files: dict[str, Path] = {}
     errors: list[TorsoError] = []
     for plan in plans:
@@ -97,73 +97,68 @@ def _local_files(plans: Iterable[Plan], progress: Progress) -> dict[str, Path]:
 
 
 def _copy(plans: Mapping[str, Plan], files: Mapping[str, Path], stage: Path) -> list[_Fetched]:
-    """Copy each file once, and say what each backbone has of them."""
-    Path(stage, WEIGHTS).mkdir()
-    copies: dict[Path, _Fetched] = {}
+    """Copy each file once; backbones with the same file name the same copy."""
+    (stage / WEIGHTS).mkdir()
+    copies: dict[Path, tuple[str, str]] = {}
     fetched = []
     for name, plan in plans.items():
-        if name not in files:
+        source = plan.weights.source
+        if source is None:
             fetched.append(_Fetched(name=name))
             continue
         path = files[name].resolve()
         if path not in copies:
-            copies[path] = _copied(plan, path, stage, {str(Path(str(one.file)).name) for one in copies.values()})
-        fetched.append(replace(copies[path], name=name, source=plan.weights.address))
+            file = f"{WEIGHTS}/{_free_name(path.name, {copied for copied, _ in copies.values()})}"
+            expected = source.value.expected_hashes(plan.weights.request)
+            found = copy_file(path, stage / file, {"sha256", *expected})
+            if any(found[algorithm] != expected[algorithm] for algorithm in expected):
+                raise IntegrityError(f"{str(path)!r} changed while it was copied", notes=[("fix", "try again")])
+            copies[path] = file, found["sha256"]
+        file, sha256 = copies[path]
+        size = (stage / file).stat().st_size
+        fetched.append(_Fetched(name=name, source=plan.weights.address, file=file, sha256=sha256, bytes=size))
     return fetched
 
 
-def _copied(plan: Plan, path: Path, stage: Path, taken: set[str]) -> _Fetched:
-    file = f"{WEIGHTS}/{_free_name(path.name, taken)}"
-    request = plan.weights.request
-    promised = {name: str(request[name]).lower() for name in ("sha256", "md5") if request.get(name) is not None}
-    found = copy_file(path, stage / file, {"sha256", *promised})
-    if any(found[name] != promised[name] for name in promised):
-        raise IntegrityError(f"{str(path)!r} changed while it was copied", notes=[("fix", "try again")])
-    return _Fetched(name=plan.name, file=file, sha256=found["sha256"], bytes=(stage / file).stat().st_size)
-
-
 def _free_name(name: str, taken: set[str]) -> str:
-    """A name that every system can write, unlike those that are taken in more than the case of letters."""
+    """A file name that every system can write and that is not taken; some systems ignore letter case."""
     plain = re.sub(r"[^A-Za-z0-9._+-]", "_", name)
-    others = {other.casefold() for other in taken}
-    names = (plain, *(f"{number}-{plain}" for number in range(2, len(taken) + 3)))
-    return next(free for free in names if free.casefold() not in others)
+    used = {Path(file).name.casefold() for file in taken}
+    return next(free for free in chain([plain], (f"{number}-{plain}" for number in count(2))) if free.casefold() not in used)
 
 
 def _with_file(spec: BackboneSpec, fetched: _Fetched) -> BackboneSpec:
+    """The spec with its weights from the bundle."""
     if fetched.file is None or fetched.sha256 is None:
         return spec
     entries = {"file": fetched.file, "sha256": fetched.sha256}
-    return replace(
-        spec, weights=MappingNode(tuple((ScalarNode(key), ScalarNode(text, quoted=True)) for key, text in entries.items()))
-    )
+    items = tuple((ScalarNode(key), ScalarNode(text, quoted=True)) for key, text in entries.items())
+    return replace(spec, weights=MappingNode(items))
 
 
 def _is_bundle(folder: Path) -> bool:
-    """Whether a folder holds what this verb writes, and nothing besides."""
+    """Whether a folder holds what this command writes, and nothing else."""
     try:
         (spec,) = (path for path in folder.iterdir() if path.name != WEIGHTS)
         if not spec.read_text(encoding="utf-8").startswith(_MARK):
             return False
-        weights = [backbone.weights for backbone in read_spec(spec).backbones.values()]
-        named = {
-            node.text
-            for table in weights
-            if isinstance(table, MappingNode)
-            if isinstance(node := table.get("file"), ScalarNode)
-        }
-        return {f"{WEIGHTS}/{path.name}" for path in Path(folder, WEIGHTS).iterdir()} == named
+        named = set()
+        for backbone in read_spec(spec).backbones.values():
+            if isinstance(backbone.weights, MappingNode) and isinstance(node := backbone.weights.get("file"), ScalarNode):
+                named.add(node.text)
+        return {f"{WEIGHTS}/{path.name}" for path in (folder / WEIGHTS).iterdir()} == named
     except (OSError, ValueError, TorsoError):
         return False
 
 
-def _text(fetched: Iterable[_Fetched], out: TextIO) -> str:
+def _text(fetched: Iterable[_Fetched]) -> str:
     rows = [
-        (one.name, Path(one.file or "").name, "" if one.bytes is None else size_of(one.bytes), one.source or "random values")
+        (
+            one.name,
+            Path(one.file or "").name,
+            "" if one.bytes is None else format_bytes(one.bytes),
+            one.source or "random initialisation",
+        )
         for one in fetched
     ]
-    return table({"name": "<", "file": "<", "size": ">", "from": "<"}, rows, out, page=page_of(out))
-
-
-def _next(spec: Path, out: TextIO) -> str:
-    return wrapped(f"{spec} needs no connection: torso build {spec} -o backbones", page_of(out))
+    return table({"name": "<", "file": "<", "size": ">", "from": "<"}, rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -12,23 +12,23 @@ from torso.artifact.manifest import Difference
 from torso.backbone import build
 from torso.cli.completion import backbone_names
 from torso.cli.progress import Progress, start_tensorflow
-from torso.cli.result import Outcome
-from torso.cli.shared_options import Session, verb
+from torso.cli.result import Result
+from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.spec_argument import plans_of
 from torso.files.atomic import staged_file
 from torso.files.download import progress_to
 
 
-@verb("lock", example="torso lock backbones.yaml", codes=(0, 2, 4, 5, 6, 7, 130, 143))
+@torso_command("lock", example="torso lock backbones.yaml", codes=(0, 2, 4, 5, 6, 7, 130, 143))
 @click.argument("spec", type=click.Path())
 @click.argument("name", nargs=-1, shell_complete=backbone_names)
-@click.option("--force", is_flag=True, help="Replace a file that is no lock, or was changed by hand.")
-def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> Outcome:
-    """Write down what the backbones of a SPEC are made of, for ``torso build --locked``.
+@click.option("--force", is_flag=True, help="Replace a file that is not a lock, or was edited.")
+def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> Result:
+    """Write a lock file for reproducible builds.
 
-    They are built, and not saved. What is kept in SPEC.lock.json, beside the SPEC and in version control with it: options
-    and arguments, plugins, torso, Keras and TensorFlow with their versions, the hash of the weights, the graph, the
-    features, the preprocessing and what is frozen. With NAME, the others stay locked as they are.
+    Builds every backbone of the SPEC, or only each NAME, and records it in SPEC.lock.json: options, versions, weight
+    hashes, graph, features and what is frozen. The other entries of the file stay if a NAME is given. Commit the file with
+    the SPEC. Then torso build --locked refuses to build anything else.
     """
     place = lock_path(spec)
     registry = session.registry()
@@ -37,7 +37,7 @@ def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> 
     with Progress() as progress, progress_to(progress.step):
         for plan in plans.values():
             if plan.weights.source is None:
-                progress.say(f"{plan.name}: warning: its weights are random, and are not locked")
+                progress.say(f"{plan.name}: warning: its weights are random, so they are not locked")
         start_tensorflow(progress)
         manifests = [build(plan, registry, progress=progress.steps_of(plan.name)).manifest for plan in plans.values()]
     now = Lock.of(place, manifests).entries
@@ -46,24 +46,22 @@ def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> 
         stage.write_text(Lock(place, {**kept, **now}).text(), encoding="utf-8")
     changes = {one: differences(before[one], entry) if one in before else None for one, entry in now.items()}
     gone = [one for one in before if one not in now and one not in kept]
-    return Outcome(
-        document={
-            "lock": str(place),
-            "locked": {one: {"new": found is None, "changed": _as_json(found or ())} for one, found in changes.items()},
-            "gone": gone,
-        },
-        text="\n".join([str(place), *_lines(changes, gone)]),
-    )
+    document = {
+        "lock": str(place),
+        "locked": {one: {"new": found is None, "changed": _as_json(found or ())} for one, found in changes.items()},
+        "gone": gone,
+    }
+    return Result(document=document, text="\n".join([str(place), *_lines(changes, gone)]))
 
 
 def _as_json(found: tuple[Difference, ...]) -> list[dict[str, object]]:
     return [dict(zip(("fact", "before", "now"), each, strict=True)) for each in found]
 
 
-def _lines(changes: dict[str, tuple[Difference, ...] | None], gone: list[str]) -> Iterator[str]:
+def _lines(changes: Mapping[str, tuple[Difference, ...] | None], gone: list[str]) -> Iterator[str]:
     for name, found in changes.items():
-        yield f"{name}: {'locked' if found is None else 'changed' if found else 'the same'}"
+        yield f"{name}: {'locked' if found is None else 'changed' if found else 'unchanged'}"
         for fact, was, now in found or ():
             yield f"  {fact}: {in_words(was)}, now {in_words(now)}"
     for name in gone:
-        yield f"{name}: not in the spec any more, and not locked"
+        yield f"{name}: removed, it is not in the spec any more"

@@ -3,64 +3,57 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
 from torso.artifact.verify import Verification, verify
 from torso.cli.progress import Progress, start_tensorflow
-from torso.cli.result import Outcome
-from torso.cli.shared_options import Session, verb
-from torso.cli.text import bold, page_of, table
-from torso.errors import IntegrityError, Note, TorsoError
+from torso.cli.result import Result
+from torso.cli.shared_options import Session, command as torso_command
+from torso.cli.text import section, table
+from torso.errors import IntegrityError, TorsoError
 
 
-@verb("verify", example="torso verify backbones/edge backbones/pyramid", codes=(0, 2, 5, 6, 7, 130, 143))
+@torso_command("verify", example="torso verify backbones/edge backbones/pyramid", codes=(0, 2, 5, 6, 7, 130, 143))
 @click.argument("folder", nargs=-1, required=True, type=click.Path(), metavar="DIR...")
-def command(session: Session, folder: tuple[str, ...]) -> Outcome:
-    """Replay what the backbone saved in each DIR says of itself, and say where it is something else.
+def command(session: Session, folder: tuple[str, ...]) -> Result:
+    """Check saved backbones against their manifests; report every difference.
 
-    Looked at are its manifest and its files with their hashes; then the model is loaded, and its graph, its features, what
-    is frozen and the preprocessing are compared, and the features that it gives for fixed images. No connection and no
-    plugin is needed. A file whose hash is another is not opened.
+    DIR is a folder written by torso build. The files are compared with their hashes. Then the model is loaded, and its
+    graph, its variables, what is frozen, the preprocessing and the features of fixed test images are compared. Neither the
+    network nor a plugin is needed. A file with a wrong hash is not opened.
     """
     found: list[Verification] = []
     errors: list[TorsoError] = []
     with Progress() as progress:
         start_tensorflow(progress)
         for place in folder:
-            progress.step(f"looking at {place}")
+            progress.step(f"verifying {place}")
             try:
                 found.append(verify(place))
             except TorsoError as error:
                 errors += error.parts()
-    errors += [_error(one) for one in found if not one.holds]
-    return Outcome(
+    for one in found:
+        if not one.holds:
+            notes = [(check.name, check.words) for check in one.checks if not check.holds]
+            errors.append(IntegrityError(f"{str(one.folder)!r} does not match its manifest", notes=notes))
+    return Result(
         document={"verified": [_as_json(one) for one in found]},
-        text="\n\n".join(_text(one, session.out) for one in found),
+        text="\n\n".join(map(_text, found)),
         errors=tuple(errors),
     )
 
 
-def _error(one: Verification) -> IntegrityError:
-    notes: list[Note] = [(check.name, check.words) for check in one.checks if not check.holds]
-    return IntegrityError(f"{str(one.folder)!r} is not what its manifest says", notes=notes)
-
-
-def _as_json(one: Verification) -> dict[str, Any]:
+def _as_json(one: Verification) -> dict[str, Any]:  # Any: JSON
     checks: list[dict[str, Any]] = json.loads(json.dumps([asdict(check) for check in one.checks]))
     for check in checks:
         check["differences"] = [dict(zip(("fact", "told", "found"), each, strict=True)) for each in check["differences"]]
     return {"folder": str(one.folder), "name": one.name, "holds": one.holds, "checks": checks}
 
 
-def _text(one: Verification, out: TextIO) -> str:
-    head = f"{one.folder}: {'is' if one.holds else 'is not'} what its manifest says"
-    return bold(head, out) + "\n" + table({"check": "<", "": "<", "found": "<"}, _rows(one), out, page=page_of(out))
-
-
-def _rows(one: Verification) -> Iterator[tuple[str, str, str]]:
-    for check in one.checks:
-        yield check.name, "ok" if check.holds else "NO", check.words
+def _text(one: Verification) -> str:
+    title = f"{one.folder}: {'matches' if one.holds else 'does not match'} its manifest"
+    rows = [(check.name, "ok" if check.holds else "NO", check.words) for check in one.checks]
+    return section(title, table({"check": "<", "": "<", "found": "<"}, rows))
