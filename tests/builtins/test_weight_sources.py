@@ -142,7 +142,7 @@ def test_offline_the_cache_is_enough(server: Loopback, cache: Path, monkeypatch:
     with pytest.raises(torso.IntegrityError) as caught:
         download(asked)
     assert str(caught.value) == (
-        f"the weights file '{cache}/w.h5' is not the one that was meant\n"
+        f"the weights file '{cache}/w.h5' does not have the expected hash\n"
         f"  sha256 expected: {SHA256}\n"
         f"  sha256 found: {hashlib.sha256(b'x' + DATA[1:]).hexdigest()}\n"
         "  fix: TORSO_OFFLINE forbids to replace it: put the right file there, or name a local one with weights: "
@@ -212,7 +212,7 @@ def test_a_cache_that_cannot_be_written_is_told_of_and_no_other_is_taken(server:
     )
     (unwritable / "w.h5").write_bytes(b"others")
     said = as_another(request(server, sha256=SHA256), unwritable)
-    assert said.startswith(f"IntegrityError the weights file '{unwritable}/w.h5' is not the one that was meant")
+    assert said.startswith(f"IntegrityError the weights file '{unwritable}/w.h5' does not have the expected hash")
     assert "\n  fix: the cache cannot be written: put the right file there" in said
     assert server.asked == []
 

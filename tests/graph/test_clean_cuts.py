@@ -61,37 +61,40 @@ INCEPTION = Graph(
 )
 
 
-def test_the_share_of_the_channels_is_told() -> None:
+RIGHT = "'right', which feeds all 10 channels of 'scaled'"
+LEFT = "'left', 30 of the 40 channels of 'mixed' (75 %)"
+SCALED = "'scaled', 10 of the 40 channels of 'mixed' (25 %)"
+
+
+def test_a_lost_branch_has_its_channels() -> None:
     lost = INCEPTION.lost_branches("left")
     assert lost == (Branch(source="scaled", into="mixed", channels=10, of=40, is_part=True),)
-    assert str(lost[0]) == "'scaled', 10 of the 40 channels of 'mixed' (25 %)"
+    one = Branch(source="mask", into="masked", channels=1, of=1, is_part=False)
+    assert str(one) == "'mask', which feeds the 1 channel of 'masked'"
 
 
-def test_branches_of_branches_are_told_in_the_order_in_which_they_join() -> None:
-    assert [str(branch) for branch in INCEPTION.lost_branches("gate")] == [
-        "'right', which feeds all 10 channels of 'scaled'",
-        "'left', 30 of the 40 channels of 'mixed' (75 %)",
-    ]
+@pytest.mark.parametrize(
+    ("cut", "ends", "lost"),
+    [
+        (["left"], ["end"], [SCALED]),
+        (["gate"], ["end"], [RIGHT, LEFT]),  # in the order in which they join
+        (["gate", "scaled"], ["end"], [LEFT]),  # what an end reads is not lost
+        (["left"], ["stem", "end"], [SCALED, "'stem', an output of the network"]),
+        (["left"], ["end", "stem"], [SCALED, "'stem', an output of the network"]),
+    ],
+)
+def test_lost_branches_are_listed(cut: list[str], ends: list[str], lost: list[str]) -> None:
+    graph = Graph("Net", INCEPTION.nodes, ends=tuple(ends))
+    assert [str(branch) for branch in graph.lost_branches(*cut)] == lost
 
 
-def test_the_only_channel_is_not_said_to_be_all_of_them() -> None:
-    branch = Branch(source="mask", into="masked", channels=1, of=1, is_part=False)
-    assert str(branch) == "'mask', which feeds the 1 channel of 'masked'"
-
-
-def test_what_an_end_reads_is_not_lost() -> None:
-    assert [str(branch) for branch in INCEPTION.lost_branches("gate", "scaled")] == [
-        "'left', 30 of the 40 channels of 'mixed' (75 %)"
-    ]
-
-
-def test_a_refusal_tells_what_is_lost_and_the_clean_neighbours_with_their_pop_count() -> None:
+def test_a_refusal_names_what_is_lost_and_the_clean_neighbours() -> None:
     with pytest.raises(CutError) as caught:
         INCEPTION.require_clean("gate")
     assert str(caught.value) == (
         "a cut at 'gate' would lose 2 branches of Net that run beside it\n"
-        "  lost: 'right', which feeds all 10 channels of 'scaled'\n"
-        "  lost: 'left', 30 of the 40 channels of 'mixed' (75 %)\n"
+        f"  lost: {RIGHT}\n"
+        f"  lost: {LEFT}\n"
         "  clean before: 'stem'  (Conv2D, stride 2, 16 channels, pop 6)\n"
         "  clean after: 'mixed'  (Concatenate, stride 2, 40 channels, pop 1)\n"
         "  fix: cut at a clean node, or add allow_partial: true to cut here anyway"
@@ -111,37 +114,21 @@ def mixed(count: int) -> Graph:
     return Graph("Net", (*feeds, layer("mixed", "Concatenate", *(feed.name for feed in feeds[1:]), channels=2 * count)))
 
 
-def test_many_lost_branches_are_told_in_part() -> None:
+FANNED = Graph("Net", fan(9), ends=tuple(node.name for node in fan(9)[1:]))
+
+
+@pytest.mark.parametrize(
+    ("graph", "last"),
+    [
+        (mixed(7), ["'feed5', 2 of the 14 channels of 'mixed' (14 %)", "'feed6', 2 of the 14 channels of 'mixed' (14 %)"]),
+        (mixed(9), ["'feed6', 2 of the 18 channels of 'mixed' (11 %)", "and 2 more, up to 'mixed'"]),
+        (FANNED, ["'feed6', an output of the network", "and 2 more, up to 'feed8'"]),
+    ],
+)
+def test_many_lost_branches_are_listed_in_part(graph: Graph, last: list[str]) -> None:
     with pytest.raises(CutError) as caught:
-        mixed(9).require_clean("feed0")
-    assert [text for label, text in caught.value.notes if label == "lost"][-2:] == [
-        "'feed6', 2 of the 18 channels of 'mixed' (11 %)",
-        "and 2 more, up to 'mixed'",
-    ]
-    assert caught.value.fact == "a cut at 'feed0' would lose 8 branches of Net that run beside it"
-    with pytest.raises(CutError) as caught:
-        mixed(7).require_clean("feed0")
-    assert [text for label, text in caught.value.notes if label == "lost"][-1] == (
-        "'feed6', 2 of the 14 channels of 'mixed' (14 %)"
-    )
-
-
-def test_many_lost_outputs_are_told_in_part() -> None:
-    nodes = fan(9)
-    with pytest.raises(CutError) as caught:
-        Graph("Net", nodes, ends=tuple(node.name for node in nodes[1:])).require_clean("feed0")
-    assert [text for label, text in caught.value.notes if label == "lost"][-2:] == [
-        "'feed6', an output of the network",
-        "and 2 more, up to 'feed8'",
-    ]
-
-
-def test_branches_are_told_up_to_the_last_output_whichever_comes_first() -> None:
-    for ends in (("stem", "end"), ("end", "stem")):
-        assert [str(branch) for branch in Graph("Net", INCEPTION.nodes, ends=ends).lost_branches("left")] == [
-            "'scaled', 10 of the 40 channels of 'mixed' (25 %)",
-            "'stem', an output of the network",
-        ]
+        graph.require_clean("feed0")
+    assert [text for label, text in caught.value.notes if label == "lost"][-2:] == last
 
 
 def test_an_end_of_several_is_clean_with_the_others_only() -> None:

@@ -31,6 +31,10 @@ GRAPH = Graph(
         for index, (name, kind) in enumerate(NAMES)
     ),
 )
+AUTOMATIC = (
+    "  cause: Keras counts {0!r} over everything that the process built; torso counts within Net, {0!r} to {1!r}\n"
+    "  did you mean: {2!r}, if only Net was built before\n"
+)
 CLEAN = "  clean cuts: twin:1, twin:0, re_lu, activation_11, activation_10, activation_9, … and 11 before them"
 
 
@@ -41,24 +45,10 @@ CLEAN = "  clean cuts: twin:1, twin:0, re_lu, activation_11, activation_10, acti
         ("conv1/relu", "  did you mean: 'conv1_relu'  (Activation, stride 2, 8 channels)\n"),  # of older releases
         ("Conv1.Conv", "  did you mean: 'conv1_conv'  (Conv2D, stride 2, 8 channels)\n"),
         ("towre", "  did you mean: 'tower'  (Dense, stride 2, 8 channels)\n"),
-        (
-            "activation_35",  # what Keras calls activation_11 in the third network of a process
-            "  cause: Keras counts 'activation' over everything that the process built; torso counts within Net, "
-            "'activation' to 'activation_11'\n"
-            "  did you mean: 'activation_11', if only Net was built before\n",
-        ),
-        (
-            "activation_24",
-            "  cause: Keras counts 'activation' over everything that the process built; torso counts within Net, "
-            "'activation' to 'activation_11'\n"
-            "  did you mean: 'activation', if only Net was built before\n",
-        ),
-        (
-            "re_lu_7",
-            "  cause: Keras counts 're_lu' over everything that the process built; torso counts within Net, "
-            "'re_lu' to 're_lu'\n"
-            "  did you mean: 're_lu', if only Net was built before\n",
-        ),
+        # what Keras calls activation_11 in the third network of a process
+        ("activation_35", AUTOMATIC.format("activation", "activation_11", "activation_11")),
+        ("activation_24", AUTOMATIC.format("activation", "activation_11", "activation")),
+        ("re_lu_7", AUTOMATIC.format("re_lu", "re_lu", "re_lu")),
         ("twin", "  cause: the layer 'twin' is called 2 times\n  did you mean: 'twin:0' or 'twin:1'\n"),
         ("conv1_conv_3", "  did you mean: 'conv1_conv'  (Conv2D, stride 2, 8 channels)\n"),  # Keras numbers none like it
         ("conv1/relu/", "  did you mean: 'conv1_relu'  (Activation, stride 2, 8 channels)\n"),

@@ -143,7 +143,7 @@ def test_a_weights_file_is_held_against_its_hash(registry: torso.Registry, tmp_p
     plan = torso.plan("VGG16", weights={"file": path, "sha256": right.upper()}, registry=registry)
     assert plan.warnings == ()
     assert refused(registry, "VGG16", weights={"file": path, "sha256": "0" * 64}) == (
-        f"the weights file '{path}' is not the one that was meant (argument weights)\n"
+        f"the weights file '{path}' does not have the expected hash (argument weights)\n"
         f"  sha256 expected: {'0' * 64}\n"
         f"  sha256 found: {right}"
     )

@@ -51,19 +51,16 @@ def test_resolve_finds_nothing_but_names(name):
 
 
 def test_resolve_refuses_to_guess_between_two_plugins():
+    eyes = catalogue("beta/EyeNet", "acme/eyenet", "acme/ResNet50")
+    assert [eyes.resolve(name).plugin.name for name in ("acme/EyeNet", "beta/eyenet")] == ["acme", "beta"]
     with pytest.raises(ClashError) as caught:
-        catalogue("beta/EyeNet", "acme/eyenet", "acme/ResNet50").resolve("EYENET")
+        eyes.resolve("EYENET")
     assert str(caught.value) == (
         "eye 'EYENET' is offered by 2 plugins\n"
         "  known: acme/eyenet, by plugin 'acme' (torso-acme 1.0)\n"
         "  known: beta/EyeNet, by plugin 'beta' (torso-beta 1.0)\n"
         "  fix: write 'acme/eyenet' or 'beta/EyeNet', or block with -p no:acme or -p no:beta"
     )
-
-
-def test_resolve_takes_the_qualified_name_where_the_bare_one_clashes():
-    eyes = catalogue("beta/EyeNet", "acme/EyeNet")
-    assert [eyes.resolve(name).plugin.name for name in ("acme/EyeNet", "beta/eyenet")] == ["acme", "beta"]
 
 
 def test_resolve_suggests_near_names_and_says_who_is_not_in_use():
@@ -105,9 +102,8 @@ def test_resolve_suggests_qualified_names_for_a_qualified_name(name, suggestion)
 
 
 def test_an_empty_catalogue_says_so():
-    with pytest.raises(UnknownNameError) as caught:
+    with pytest.raises(UnknownNameError, match=r"^unknown eye 'ResNet50'\n  known: none$"):
         catalogue().resolve("ResNet50")
-    assert str(caught.value) == "unknown eye 'ResNet50'\n  known: none"
 
 
 # Listing
@@ -115,16 +111,8 @@ def test_an_empty_catalogue_says_so():
 
 def test_names_are_listed_as_people_sort_them():
     names = ["x/ResNet101", "x/resnet50v2", "x/VGG16", "b/ResNet50", "a/ResNet50", "x/b7", "x/B10", "x/b07"]
-    assert [one.qualified for one in catalogue(*names)] == [
-        "x/b7",
-        "x/b07",
-        "x/B10",
-        "a/ResNet50",
-        "b/ResNet50",
-        "x/resnet50v2",
-        "x/ResNet101",
-        "x/VGG16",
-    ]
+    listed = ["x/b7", "x/b07", "x/B10", "a/ResNet50", "b/ResNet50", "x/resnet50v2", "x/ResNet101", "x/VGG16"]
+    assert [one.qualified for one in catalogue(*names)] == listed
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="/"), min_size=1), unique_by=str.casefold))
@@ -186,16 +174,9 @@ def test_the_registry_collects_every_kind_of_the_builtin_plugins():
         assert getattr(registry, kind).resolve(name).qualified == prefix + name
 
 
-def test_a_clash_of_installed_plugins_names_both(load):
-    registry = Registry(load("good", "clash"))
-    with pytest.raises(ClashError) as caught:
-        registry.architectures.resolve("EyeNet")
-    assert str(caught.value) == (
-        "architecture 'EyeNet' is offered by 2 plugins\n"
-        "  known: acme/EyeNet, by plugin 'acme' (torso-acme 0.2.0)\n"
-        "  known: beta/eyenet, by plugin 'beta' (torso-beta 1.0)\n"
-        "  fix: write 'acme/EyeNet' or 'beta/eyenet', or block with -p no:acme or -p no:beta"
-    )
+def test_blocking_a_plugin_ends_a_clash(load):
+    with pytest.raises(ClashError, match="architecture 'EyeNet' is offered by 2 plugins"):
+        Registry(load("good", "clash")).architectures.resolve("EyeNet")
     assert Registry(load("good", "clash", plugins=["no:beta"])).architectures.resolve("EyeNet").plugin.name == "acme"
 
 

@@ -82,8 +82,8 @@ HDF5: dict[str, tuple[Spoil, str]] = {
     "loop": (lambda file, folder: file["layers"].__setitem__("loop", file["/"]), "the same group"),
     "external storage": (external_storage, "has its values in another file"),
     "virtual": (virtual, "has its values in another file"),
-    "shape bomb": (shape_bomb, "says that it has 4398046511104 bytes, and the file does not hold them"),
-    "deep": (deep, "lies deeper than 64 groups"),
+    "shape bomb": (shape_bomb, "should have 4398046511104 bytes, and the file does not hold them"),
+    "deep": (deep, "is nested deeper than 64 groups"),
     "complex": (lambda file, folder: file[PLACE].__setitem__("9", np.zeros(3, "c8")), "weights are real numbers"),
     "text": (lambda file, folder: file[PLACE].__setitem__("9", "import os"), "weights are real numbers"),
     "texts": (lambda file, folder: file[PLACE].__setitem__("9", np.array([b"ab", b"c"])), "weights are real numbers"),
@@ -99,14 +99,17 @@ HDF5: dict[str, tuple[Spoil, str]] = {
     "empty": (lambda file, folder: file[PLACE].__setitem__("9", h5py.Empty("f4")), "weights are real numbers"),
     "filter": (
         lambda file, folder: file[PLACE].create_dataset("9", data=np.zeros(9, "i4"), scaleoffset=4),
-        "packed in a way",
+        "compressed in a way",
     ),
-    "named type": (lambda file, folder: file[PLACE].__setitem__("9", np.dtype("f4")), "is no array"),
+    "named type": (lambda file, folder: file[PLACE].__setitem__("9", np.dtype("f4")), "is not an array"),
     "layers named twice": (lambda file, folder: file.attrs.__setitem__("layer_names", [b"a", b"a"]), "names a layer twice"),
-    "layers that are numbers": (lambda file, folder: file.attrs.__setitem__("layer_names", [1, 2]), "is no list of names"),
+    "layers that are numbers": (
+        lambda file, folder: file.attrs.__setitem__("layer_names", [1, 2]),
+        "is not a list of names",
+    ),
     "a layer that is an array": (
         lambda file, folder: (file.attrs.__setitem__("layer_names", [b"x"]), file.__setitem__("x", np.zeros(3))),
-        "is no group",
+        "is not a group",
     ),
     "a layer that is linked": (
         lambda file, folder: (
@@ -145,14 +148,17 @@ def all_of(new: zipfile.ZipFile, members: dict[str, bytes], **more: bytes) -> No
 
 ARCHIVES: dict[str, tuple[Callable[[zipfile.ZipFile, dict[str, bytes]], object], str]] = {
     "no weights": (lambda new, old: all_of(new, {"config.json": b"{}"}), "it has no model.weights.h5"),
-    "a way out": (lambda new, old: all_of(new, {**old, "../x": b""}), "'../x' is no part of such an archive"),
-    "a way out of assets": (lambda new, old: all_of(new, {**old, "assets/../../x": b""}), "is no part of such an archive"),
-    "absolute": (lambda new, old: all_of(new, {**old, "/etc/x": b""}), "'/etc/x' is no part of such an archive"),
-    "arrays of numpy": (lambda new, old: all_of(new, {"a.npy": b"\x93NUMPY"}), "'a.npy' is no part of such an archive"),
+    "a way out": (lambda new, old: all_of(new, {**old, "../x": b""}), "'../x' does not belong in such an archive"),
+    "a way out of assets": (
+        lambda new, old: all_of(new, {**old, "assets/../../x": b""}),
+        "does not belong in such an archive",
+    ),
+    "absolute": (lambda new, old: all_of(new, {**old, "/etc/x": b""}), "'/etc/x' does not belong in such an archive"),
+    "arrays of numpy": (lambda new, old: all_of(new, {"a.npy": b"\x93NUMPY"}), "'a.npy' does not belong in such an archive"),
     "weights that are none": (lambda new, old: all_of(new, {**old, "model.weights.h5": b"none"}), "cannot be read"),
     "packed otherwise": (
         lambda new, old: new.writestr("model.weights.h5", old["model.weights.h5"], zipfile.ZIP_BZIP2),
-        "is packed in a way that is not read here",
+        "is compressed in a way that torso does not read",
     ),
 }
 
@@ -166,7 +172,7 @@ def test_an_archive_that_holds_anything_else_is_refused(good: Path, case: str) -
 def test_an_archive_with_two_members_of_one_name_is_refused(good: Path) -> None:
     with pytest.warns(UserWarning, match="Duplicate name"):
         archive = rewritten(good, lambda new, old: (all_of(new, old), new.writestr("config.json", b"evil")))
-    assert "it has two members of one name" in refused(archive)
+    assert "two of its members have one name" in refused(archive)
 
 
 def test_an_archive_with_a_changed_byte_is_refused_whatever_python_thinks_of_it(good: Path) -> None:

@@ -158,7 +158,7 @@ def test_a_file_is_opened_where_its_hash_is_right(tmp_path: Path, algorithm: str
     with pytest.raises(IntegrityError) as caught, open_weights(path, **{algorithm: wrong}):
         pass
     assert str(caught.value) == (
-        f"the weights file '{path}' is not the one that was meant\n"
+        f"the weights file '{path}' does not have the expected hash\n"
         f"  {algorithm} expected: {wrong}\n  {algorithm} found: {promised}"
     )
 

@@ -166,7 +166,7 @@ def _verified(path: Path, options: Options) -> Path:
         actual = hash_of(path, algorithm)
         if actual != expected:
             raise IntegrityError(
-                f"the weights file {str(path)!r} is not the one that was meant",
+                f"the weights file {str(path)!r} does not have the expected hash",
                 notes=[(f"{algorithm} expected", str(options[algorithm])), (f"{algorithm} found", actual)],
             )
     return path

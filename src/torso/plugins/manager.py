@@ -124,6 +124,8 @@ class Plugins:
                 plugin = found.load()
             info = replace(info, location=getattr(sys.modules.get(found.module), "__file__", None) or info.location)
             with plugin_errors(info, "its registration"):
+                if twin := self._manager.get_name(plugin):
+                    raise PluginError(f"it is the same module as plugin {twin!r}")
                 info = replace(info, hooks=check_hooks(self._manager, plugin))
                 self._manager.register(plugin, info.name)
         except TorsoError as fault:

@@ -1,13 +1,8 @@
-"""Strict readers of weights files: arrays and their names, and nothing else.
+"""Strict readers of weights files. They read arrays and names, and run nothing that a file holds.
 
-One reader for each format. A file is opened once; its hash is checked before a parser sees it, through that same open file.
-Nothing in a file is run or followed out of it, and no array is read before it is asked for.
-
-| format | told by | what is read |
-|---|---|---|
-| ``.h5`` in the older way | HDF5 with ``layer_names`` | a list of layers in order, each with its arrays in order |
-| ``.weights.h5`` of Keras 3 | HDF5 without | every array by its path, as ``layers/conv2d/vars/0`` |
-| ``.keras`` | a zip archive | the ``model.weights.h5`` in it; its configuration is never looked at |
+A file is opened once, and its hash is checked through that same open file before a parser sees it. Three formats are read:
+the older ``.h5`` (HDF5 with ``layer_names``: layers in order), ``.weights.h5`` of Keras 3 (HDF5: arrays by path, as
+``layers/conv2d/vars/0``), and ``.keras`` (a zip archive with such a ``model.weights.h5``; its configuration is not read).
 """
 
 from torso.weights_files.open import open_weights

@@ -1,4 +1,4 @@
-"""The reader of ``.keras`` archives: where the weights lie in them."""
+"""Find the weights in a ``.keras`` archive."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from torso.errors import IntegrityError
 from torso.files.atomic import scratch_directory
+from torso.weights_files.stored import MOST_PACKED
 
 WEIGHTS: Final = "model.weights.h5"
 MEMBERS: Final = re.compile(r"(config\.json|metadata\.json|model\.weights\.h5|assets/[^/]*(/[^/]+)*)")
-MOST_PACKED: Final = 1100
-"""How many times smaller than what it holds a member may be: deflate reaches 1,032, for zeros."""
-
 _CHUNK = 1 << 20
 
 
 @contextmanager
 def weights_inside(stream: BinaryIO, path: Path) -> Iterator[BinaryIO]:
-    """The weights in an archive, as a file of their own; their checksum is right.
+    """Yield the weights in an archive as a file, after their checksum was compared.
 
-    What is stored as it is, as Keras does, is read in its place; what is compressed is unpacked into a private file first.
+    Keras stores them uncompressed: then they are read in place. Otherwise they are unpacked into a temporary file first.
 
     Raises:
-        IntegrityError: The archive is damaged, or holds what no archive of Keras does.
+        IntegrityError: The archive is damaged, or holds what Keras does not write.
     """
     try:
         with ZipFile(stream) as archive:
@@ -57,14 +55,14 @@ def _checked(archive: ZipFile, path: Path) -> ZipInfo:
     members = archive.infolist()
     names = [member.filename for member in members]
     if len(set(names)) < len(names):
-        raise _refused(path, "it has two members of one name")
+        raise _refused(path, "two of its members have one name")
     for member in members:
         if not MEMBERS.fullmatch(member.filename) or ".." in member.filename.split("/"):
-            raise _refused(path, f"{member.filename!r} is no part of such an archive")
+            raise _refused(path, f"{member.filename!r} does not belong in such an archive")
         if member.flag_bits & 0x1:
             raise _refused(path, f"{member.filename!r} is encrypted")
         if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-            raise _refused(path, f"{member.filename!r} is packed in a way that is not read here")
+            raise _refused(path, f"{member.filename!r} is compressed in a way that torso does not read")
     if WEIGHTS not in names:
         raise _refused(path, f"it has no {WEIGHTS}")
     weights = archive.getinfo(WEIGHTS)
@@ -74,7 +72,7 @@ def _checked(archive: ZipFile, path: Path) -> ZipInfo:
 
 
 def _start(stream: BinaryIO, member: ZipInfo) -> int:
-    """Where the bytes of a member begin: behind its own header, whose name and extra field may differ from the list's."""
+    """Where the bytes of a member begin: after its own header, whose fields may differ from those of the list."""
     stream.seek(member.header_offset)
     header = stream.read(30)
     name, extra = struct.unpack_from("<HH", header, 26)
@@ -82,7 +80,7 @@ def _start(stream: BinaryIO, member: ZipInfo) -> int:
 
 
 def _require_checksum(stream: BinaryIO | _Window, member: ZipInfo, path: Path) -> None:
-    """Python no longer looks at the checksum of what is not read from start to end (CPython issue 88339)."""
+    # zipfile checks it only where a member is read from start to end (CPython issue 88339)
     checksum, size = 0, 0
     while chunk := stream.read(_CHUNK):
         checksum, size = zlib.crc32(chunk, checksum), size + len(chunk)
@@ -94,12 +92,14 @@ def _require_checksum(stream: BinaryIO | _Window, member: ZipInfo, path: Path) -
 def _refused(path: Path, why: str) -> IntegrityError:
     return IntegrityError(
         f"the archive {str(path)!r} is damaged, or not as Keras writes them: {why}",
-        notes=[("fix", "get it again from where you trust it")],
+        notes=[("fix", "download it again from a source that you trust")],
     )
 
 
 class _Window(io.RawIOBase):
-    """A part of an open file, as a file of its own."""
+    """A part of an open file, as a file."""
+
+    # Not ZipFile.open(): h5py reads 16 times slower through it (0.48 against 0.03 s for 35 MB), and unchecked.
 
     def __init__(self, stream: BinaryIO, start: int, size: int) -> None:
         self._stream, self._start, self._size, self._at = stream, start, size, 0

@@ -10,10 +10,9 @@ from typing import BinaryIO
 
 from torso.errors import IntegrityError, OptionError, TorsoError
 from torso.files.hashing import hash_of_open, identity_of, open_file
-from torso.weights_files.damage import damaged, reported
 from torso.weights_files.hdf5 import open_hdf5
 from torso.weights_files.keras_archive import weights_inside
-from torso.weights_files.stored import StoredWeights
+from torso.weights_files.stored import StoredWeights, damage_reported, damaged
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
@@ -22,17 +21,10 @@ KNOWN = "the older .h5, .weights.h5 and .keras"
 
 @contextmanager
 def open_weights(path: Path, *, sha256: str | None = None, md5: str | None = None) -> Iterator[StoredWeights]:
-    """Open a weights file whose content is what was promised.
-
-    The format is told by the first bytes, not by the name: downloads and caches rename files.
-
-    Args:
-        path: A regular file, or a link to one.
-        sha256: Hash in hex that it must have, where one is known.
-        md5: The same, where the publisher gives no better one.
+    """Open a weights file with the right hashes, given in hex where they are known.
 
     Raises:
-        OptionError: It is not there, is no regular file, or is of a format that torso does not read.
+        OptionError: It does not exist, is no regular file, or has a format that torso does not read.
         IntegrityError: It has another hash, or is damaged.
     """
     try:
@@ -46,13 +38,13 @@ def open_weights(path: Path, *, sha256: str | None = None, md5: str | None = Non
             if promised is not None:
                 _require_hash(stream, path, algorithm, promised)
         with ExitStack() as stack:
-            with reported(path):
+            with damage_reported(path):
                 stored = _listed(stream, path, stack)
             yield replace(stored, identity=identity)
 
 
 def _listed(stream: BinaryIO, path: Path, stack: ExitStack) -> StoredWeights:
-    start = stream.read(8)
+    start = stream.read(8)  # these tell the format, not the name: downloads and caches rename files
     stream.seek(0)
     if start[:4] == ZIP:
         stream = stack.enter_context(weights_inside(stream, path))
@@ -65,7 +57,7 @@ def _require_hash(stream: BinaryIO, path: Path, algorithm: str, promised: str) -
     found = hash_of_open(stream, path, algorithm)
     if found != promised.lower():
         raise IntegrityError(
-            f"the weights file {str(path)!r} is not the one that was meant",
+            f"the weights file {str(path)!r} does not have the expected hash",
             notes=[(f"{algorithm} expected", promised), (f"{algorithm} found", found)],
         )
 

@@ -1,16 +1,20 @@
-"""What a weights file holds, before any of it is read."""
+"""What a weights file holds, before any of it is read, and the error of one that is damaged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from torso.errors import IntegrityError, TorsoError
 from torso.files.hashing import Identity
+
+MOST_PACKED: Final = 1100  # how many times smaller than its content packed data may be: deflate reaches 1,032, for zeros
 
 
 @dataclass(frozen=True)
@@ -21,40 +25,25 @@ class StoredArray:
         name: As errors call it: ``conv1_conv/kernel:0``, or ``layers/conv2d/vars/0``.
         shape: Its shape.
         dtype: Its type, in the byte order of this machine.
+        read: Returns a fresh array, while the file is open; an IntegrityError if the file is damaged there.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    _read: Callable[[], np.ndarray[Any, Any]]
-
-    def read(self) -> np.ndarray[Any, Any]:
-        """A fresh array of that shape and type, while the file is open.
-
-        Raises:
-            IntegrityError: The file is damaged there.
-        """
-        return self._read()
+    read: Callable[[], np.ndarray[Any, Any]]
 
 
+@dataclass(frozen=True)
 class StoredLayer:
-    """One layer in an open file of the older format.
+    """One layer in an open file of the older format, by the name that it had when the file was written."""
 
-    Attributes:
-        name: What it was called when the file was written.
-    """
-
-    def __init__(self, name: str, find: Callable[[], tuple[StoredArray, ...]]) -> None:
-        self.name = name
-        self._find = find
+    name: str
+    _find: Callable[[], tuple[StoredArray, ...]]
 
     @cached_property
     def arrays(self) -> tuple[StoredArray, ...]:
-        """Its arrays in order; looked up when they are first asked for.
-
-        Raises:
-            IntegrityError: The file is damaged there, or holds something else than arrays.
-        """
+        """Its arrays in order, looked up when first asked for; an IntegrityError if the file is damaged there."""
         return self._find()
 
 
@@ -64,13 +53,31 @@ class StoredWeights:
 
     Attributes:
         path: The file.
-        layers: In the older format, all layers in order, those without arrays too; None in that of Keras 3.
-        arrays: In the format of Keras 3, every array by its path, but those of optimizers and of random generators, which
-            no features depend on; empty in the older one.
-        identity: Which file it is, of which bytes.
+        layers: In the older format, all layers in order, also those without arrays; None in the format of Keras 3.
+        arrays: In the format of Keras 3, the arrays by path, without those of optimizers and random generators, on which
+            no features depend; empty in the older format.
+        identity: Which file it is, with which bytes.
     """
 
     path: Path
     layers: tuple[StoredLayer, ...] | None
     arrays: Mapping[str, StoredArray]
     identity: Identity = ()
+
+
+def damaged(path: Path, cause: str) -> IntegrityError:
+    return IntegrityError(
+        f"the weights file {str(path)!r} is damaged: it cannot be read",
+        notes=[("cause", cause), ("fix", "copy or download it again")],
+    )
+
+
+@contextmanager
+def damage_reported(path: Path) -> Iterator[None]:
+    """Turn whatever h5py and zipfile raise on odd content into an error that names the file."""
+    try:
+        yield
+    except TorsoError:
+        raise
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, EOFError, MemoryError) as error:
+        raise damaged(path, str(error).split("\n")[0]) from error
