@@ -91,126 +91,64 @@ def test_strategies_select(strategy: str, value: Any, cut: Any) -> None:
         assert list(selected) == list(cut)  # in the order that was asked for
 
 
-LOST = """\
+PARTIAL = "a cut at 'b1_conv' would lose a branch of Net that runs beside it"
+STEM, ADD, DOWN, OUT = (
+    "'stem'  (Conv2D, stride 2, 8 channels)",
+    "'b1_add'  (Add, stride 2, 8 channels)",
+    "'b2_down'  (Conv2D, stride 4, 16 channels)",
+    "'b2_out'  (Activation, stride 4, 16 channels)",
+)
+LOST = """
   lost: 'stem', which feeds all 8 channels of 'b1_add'
   clean before: 'stem'  (Conv2D, stride 2, 8 channels, pop 6)
   clean after: 'b1_add'  (Add, stride 2, 8 channels, pop 4)
   fix: cut at a clean node, or add allow_partial: true to cut here anyway"""
+LEVELS = f"\n  C1: {ADD}\n  C2: {OUT}"
 
 
 @pytest.mark.parametrize(
     ("strategy", "value", "text"),
     [
-        ("layer", "b1_conv", f"a cut at 'b1_conv' would lose a branch of Net that runs beside it\n{LOST}"),
-        (
-            "layer",
-            "b1_ad",
-            "node 'b1_ad' is not in Net\n"
-            "  did you mean: 'b1_add'  (Add, stride 2, 8 channels), or 'b2_add'\n"
-            "  clean cuts: b2_out, b2_add, b2_down, b1_add, stem",
-        ),
-        ("match", "^b1_conv$", f"a cut at 'b1_conv' would lose a branch of Net that runs beside it\n{LOST}"),
-        (
-            "match",
-            "(b1",
-            "'(b1' is not a regular expression: missing ), unterminated subpattern at position 0\n"
-            "  fix: to match a bracket, dot or sign itself, write \\ before it",
-        ),
-        (
-            "match",
-            "block",
-            "the regular expression 'block' matches no node of Net\n"
-            "  block output: 'stem'  (Conv2D, stride 2, 8 channels)\n"
-            "  block output: 'b1_add'  (Add, stride 2, 8 channels)\n"
-            "  block output: 'b2_down'  (Conv2D, stride 4, 16 channels)\n"
-            "  block output: 'b2_out'  (Activation, stride 4, 16 channels)",
-        ),
-        ("pop", 5, f"a cut at 'b1_conv' would lose a branch of Net that runs beside it\n{LOST}"),
-        (
-            "pop",
-            7,
-            "pop 7 leaves nothing of Net: it has 8 nodes, the input included\n  known: 1 to 6",
-        ),
-        (
-            "pop",
-            {"count": 4, "unit": "block"},
-            "pop 4 blocks leaves nothing of Net: it has 4 blocks\n"
-            "  known: 1 to 3\n"
-            "  ends at: 1: 'b2_down'  (Conv2D, stride 4, 16 channels)\n"
-            "  ends at: 2: 'b1_add'  (Add, stride 2, 8 channels)\n"
-            "  ends at: 3: 'stem'  (Conv2D, stride 2, 8 channels)",
-        ),
+        ("layer", "b1_conv", PARTIAL + LOST),
+        ("layer", "b1_ad", f"node 'b1_ad' is not in Net\n  did you mean: {ADD}, or 'b2_add'\n"
+         "  clean cuts: b2_out, b2_add, b2_down, b1_add, stem"),
+        ("match", "^b1_conv$", PARTIAL + LOST),
+        ("match", "(b1", "'(b1' is not a regular expression: missing ), unterminated subpattern at position 0\n"
+         "  fix: to match a bracket, dot or sign itself, write \\ before it"),
+        ("match", "block", "the regular expression 'block' matches no node of Net\n"
+         f"  block output: {STEM}\n  block output: {ADD}\n  block output: {DOWN}\n  block output: {OUT}"),
+        ("pop", 5, PARTIAL + LOST),
+        ("pop", 7, "pop 7 leaves nothing of Net: it has 8 nodes, the input included\n  known: 1 to 6"),
+        ("pop", {"count": 4, "unit": "block"}, "pop 4 blocks leaves nothing of Net: it has 4 blocks\n  known: 1 to 3\n"
+         f"  ends at: 1: {DOWN}\n  ends at: 2: {ADD}\n  ends at: 3: {STEM}"),
         ("pop", 0, "count cannot be '0'\n  known: 1 or more"),
         ("pop", -3, "count cannot be '-3'\n  known: 1 or more"),
-        (
-            "pop",
-            {"count": 1, "unit": "blocks"},
-            "unit cannot be 'blocks' (argument unit)\n  did you mean: 'block'\n  known: node, block",
-        ),
-        (
-            "level",
-            "C4",
-            "Net has no level C4\n"
-            "  C1: 'b1_add'  (Add, stride 2, 8 channels)\n"
-            "  C2: 'b2_out'  (Activation, stride 4, 16 channels)",
-        ),
-        (
-            "level",
-            "c2",
-            "name cannot be 'c2'\n"
-            "  did you mean: 'C2'\n"
-            "  known: C1, C2, C3, C4, C5, C1@expansion, C2@expansion, C3@expansion, C4@expansion, C5@expansion",
-        ),
-        (
-            "levels",
-            ["C1", "C3"],
-            "Net has no level C3\n"
-            "  C1: 'b1_add'  (Add, stride 2, 8 channels)\n"
-            "  C2: 'b2_out'  (Activation, stride 4, 16 channels)",
-        ),
+        ("pop", {"count": 1, "unit": "blocks"},
+         "unit cannot be 'blocks' (argument unit)\n  did you mean: 'block'\n  known: node, block"),
+        ("level", "C4", f"Net has no level C4{LEVELS}"),
+        ("level", "c2", "name cannot be 'c2'\n  did you mean: 'C2'\n"
+         "  known: C1, C2, C3, C4, C5, C1@expansion, C2@expansion, C3@expansion, C4@expansion, C5@expansion"),
+        ("levels", ["C1", "C3"], f"Net has no level C3{LEVELS}"),
         ("levels", ["C1", "C1"], "C1 is named twice, and a backbone gives each level once"),
-        (
-            "levels",
-            [],
-            "levels names no level\n"
-            "  C1: 'b1_add'  (Add, stride 2, 8 channels)\n"
-            "  C2: 'b2_out'  (Activation, stride 4, 16 channels)",
-        ),
-        (
-            "layers",
-            ["b1_conv", "b2_conv"],
-            "a cut at 'b1_conv' and 'b2_conv' would lose a branch of Net that runs beside it\n"
-            "  lost: 'stem', which feeds all 8 channels of 'b1_add'\n"
-            "  clean before: 'b2_down'  (Conv2D, stride 4, 16 channels, pop 3)\n"
-            "  clean after: 'b2_add'  (Add, stride 4, 16 channels, pop 1)\n"
-            "  fix: let the last of them be a clean node, or add allow_partial: true to cut here anyway",
-        ),
+        ("levels", [], f"levels names no level{LEVELS}"),
+        ("layers", ["b1_conv", "b2_conv"],
+         "a cut at 'b1_conv' and 'b2_conv' would lose a branch of Net that runs beside it\n"
+         "  lost: 'stem', which feeds all 8 channels of 'b1_add'\n"
+         "  clean before: 'b2_down'  (Conv2D, stride 4, 16 channels, pop 3)\n"
+         "  clean after: 'b2_add'  (Add, stride 4, 16 channels, pop 1)\n"
+         "  fix: let the last of them be a clean node, or add allow_partial: true to cut here anyway"),
         ("layers", ["stem", "stem"], "'stem' is named twice, and a backbone gives each output once"),
         ("layers", ["body", "b2_out"], "'b2_out' is named twice, and a backbone gives each output once"),
         ("layers", [], "layers names no node\n  fix: name one or more, or write truncate: none"),
-        (
-            "stride",
-            16,
-            "Net has no block that ends at stride 16\n"
-            "  stride 2: 'b1_add'  (Add, stride 2, 8 channels)\n"
-            "  stride 4: 'b2_out'  (Activation, stride 4, 16 channels)",
-        ),
+        ("stride", 16, f"Net has no block that ends at stride 16\n  stride 2: {ADD}\n  stride 4: {OUT}"),
         ("stride", 0, "pixels cannot be '0'\n  known: 1 or more"),
-        ("budget", {"receptive_field": 0}, "receptive_field cannot be '0' (argument receptive_field)\n  known: 1 or more"),
-        (
-            "budget",
-            {},
-            "budget has no limit\n  fix: write parameters:, macs: or receptive_field: under it",
-        ),
-        (
-            "budget",
-            {"parameters": 99, "macs": 5000},
-            "no clean cut of Net keeps within parameters 99 and macs 5,000\n"
-            "  first: 'stem' has parameters 100, macs 1,000\n"
-            "  fix: raise the limit",
-        ),
+        ("budget", {"receptive_field": 0},
+         "receptive_field cannot be '0' (argument receptive_field)\n  known: 1 or more"),
+        ("budget", {}, "budget has no limit\n  fix: write parameters:, macs: or receptive_field: under it"),
+        ("budget", {"parameters": 99, "macs": 5000}, "no clean cut of Net keeps within parameters 99 and macs 5,000\n"
+         "  first: 'stem' has parameters 100, macs 1,000\n  fix: raise the limit"),
     ],
-)
+)  # fmt: skip
 def test_strategies_refuse(strategy: str, value: Any, text: str) -> None:
     assert refusal(strategy, value) == text
 
@@ -235,23 +173,15 @@ def test_of_a_short_network_few_nodes_can_be_popped(count: int, known: str) -> N
     )
 
 
-def test_of_a_long_network_the_last_four_blocks_are_told() -> None:
+def test_of_a_long_network_the_last_four_blocks_are_listed() -> None:
     convs = (node(f"conv{i}", "Conv2D", f"conv{i - 1}" if i else "image", kernel=(3, 3), stride=2**i) for i in range(6))
     graph = Graph("Net", (RESIDUAL.nodes[0], *convs))
     assert refusal("pop", {"count": 6, "unit": "block"}, graph) == (
-        "pop 6 blocks leaves nothing of Net: it has 6 blocks\n"
-        "  known: 1 to 5\n"
-        "  ends at: 1: 'conv4'  (Conv2D, stride 16, 8 channels)\n"
-        "  ends at: 2: 'conv3'  (Conv2D, stride 8, 8 channels)\n"
-        "  ends at: 3: 'conv2'  (Conv2D, stride 4, 8 channels)\n"
-        "  ends at: 4: 'conv1'  (Conv2D, stride 2, 8 channels)"
+        "pop 6 blocks leaves nothing of Net: it has 6 blocks\n  known: 1 to 5\n"
+        + "\n".join(f"  ends at: {5 - i}: 'conv{i}'  (Conv2D, stride {2**i}, 8 channels)" for i in (4, 3, 2, 1))
     )
-    assert refusal("match", "block", graph) == (
-        "the regular expression 'block' matches no node of Net\n"
-        "  block output: 'conv2'  (Conv2D, stride 4, 8 channels)\n"
-        "  block output: 'conv3'  (Conv2D, stride 8, 8 channels)\n"
-        "  block output: 'conv4'  (Conv2D, stride 16, 8 channels)\n"
-        "  block output: 'conv5'  (Conv2D, stride 32, 8 channels)"
+    assert refusal("match", "block", graph) == "the regular expression 'block' matches no node of Net" + "".join(
+        f"\n  block output: 'conv{i}'  (Conv2D, stride {2**i}, 8 channels)" for i in (2, 3, 4, 5)
     )
 
 
@@ -292,25 +222,15 @@ def test_strides_are_told_in_their_order_the_declared_ones_too() -> None:
     )
 
 
-def test_a_stride_is_that_of_the_level_and_not_of_its_expansion() -> None:
+def test_a_declared_level_has_its_stride_and_need_not_be_clean() -> None:
     graph = RESIDUAL.with_levels({"C1": "stem", "C1@expansion": "b1_conv"})
-    assert select("stride", 2, graph) == "stem"
-    assert select("level", "C1@expansion", graph) == "b1_conv"
-
-
-def test_a_level_that_the_card_declares_need_not_be_clean() -> None:
+    assert (select("stride", 2, graph), select("level", "C1@expansion", graph)) == ("stem", "b1_conv")
     graph = RESIDUAL.with_levels({"C1": "b1_conv"})
-    assert select("level", "C1", graph) == "b1_conv"
-    assert select("stride", 2, graph) == "b1_conv"
+    assert (select("stride", 2, graph), select("level", "C1", graph)) == ("b1_conv", "b1_conv")
 
 
 def test_a_network_without_levels_says_so() -> None:
     graph = Graph("Net", (node("image", "InputLayer", stride=1), node("end", "ReLU", "image", stride=1)))
-    assert refusal("level", "C1", graph) == (
-        "Net has no level C1\n  cause: no block of it ends at stride 2, 4, 8, 16 or 32\n  fix: name a node under layer:"
-    )
-    assert refusal("stride", 2, graph) == (
-        "Net has no block that ends at stride 2\n"
-        "  cause: no block of it ends at stride 2, 4, 8, 16 or 32\n"
-        "  fix: name a node under layer:"
-    )
+    why = "\n  cause: no block of it ends at stride 2, 4, 8, 16 or 32\n  fix: name a node under layer:"
+    assert refusal("level", "C1", graph) == f"Net has no level C1{why}"
+    assert refusal("stride", 2, graph) == f"Net has no block that ends at stride 2{why}"
