@@ -147,10 +147,14 @@ def _memory(fact: str) -> float:
 
 
 def fresh(way: str, name: str, path: Path) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--measure", way, name, str(path)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(run("--measure", way, name, str(path)))
     return found
+
+
+def run(*arguments: str) -> bytes:
+    """What this script prints for these arguments in a process of its own."""
+    command = [sys.executable, __file__, *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT).stdout
 
 
 PARTS = {
@@ -194,15 +198,7 @@ def floor(path: Path) -> None:
     print(f"\nThe floor below {name}: {whole:.2f} s of CPU, of which")
     rest = whole
     for which, words in PARTS.items():
-        command = [sys.executable, __file__, "--part", which, name, str(path)]
-        own = min(
-            float(
-                subprocess.run(
-                    command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT
-                ).stdout
-            )
-            for _ in range(3)
-        )
+        own = min(float(run("--part", which, name, str(path))) for _ in range(3))
         rest -= own
         print(f"  {own / whole:4.0%}  {words}")
     print(
@@ -211,6 +207,12 @@ def floor(path: Path) -> None:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--write"]:
+        return write_weights(sys.argv[2], Path(sys.argv[3]))
+    if sys.argv[1:2] == ["--measure"]:
+        return print(json.dumps(measured(sys.argv[2], CASES[sys.argv[3]], sys.argv[4])))
+    if sys.argv[1:2] == ["--part"]:
+        return print(part(sys.argv[2], CASES[sys.argv[3]], sys.argv[4]))
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     names = sys.argv[2:] or list(CASES)
     print(f"Python {sys.version.split()[0]}, {count} pairs; times less CPU than the plain way, and peak memory in MB\n")
@@ -221,13 +223,7 @@ def main() -> None:
             case = CASES[name]
             path = Path(folder, f"{case.network}.h5")
             if not path.exists():
-                subprocess.run(
-                    [sys.executable, __file__, "--write", case.network, str(path)],
-                    check=True,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    env=ENVIRONMENT,
-                )
+                run("--write", case.network, str(path))
             pairs = [(fresh("plain", name, path), fresh("torso", name, path)) for _ in range(count)]
             same = all(one["features"] == other["features"] for one, other in pairs)
             ratios = [one["cpu"] / other["cpu"] for one, other in pairs]
@@ -240,14 +236,8 @@ def main() -> None:
             print(f"{name:<22}{times}{memory}  {way}{'' if same else '  OTHER FEATURES'}", flush=True)
             if name == "resnet152-c4":
                 floor(path)
+    return None
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--write"]:
-        write_weights(sys.argv[2], Path(sys.argv[3]))
-    elif sys.argv[1:2] == ["--measure"]:
-        print(json.dumps(measured(sys.argv[2], CASES[sys.argv[3]], sys.argv[4])))
-    elif sys.argv[1:2] == ["--part"]:
-        print(part(sys.argv[2], CASES[sys.argv[3]], sys.argv[4]))
-    else:
-        main()
+    main()

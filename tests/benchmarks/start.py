@@ -89,7 +89,7 @@ def main() -> None:
         show("one resolve among 10,040", resolve, "5 ms or less", "ms")
 
         backbones = {
-            f"b{index}": {"architecture": "MobileNetV2", "options": {"alpha": 0.35}, "truncate": {"pop": index % 7}}
+            f"b{index}": {"architecture": "MobileNetV2", "options": {"alpha": 0.35}, "truncate": {"pop": index % 7 + 1}}
             for index in range(500)
         }
         spec = Path(folder, "many.yaml")

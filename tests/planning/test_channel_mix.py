@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from graphs import ARCHITECTURES, registry
 from networks import save_listed, settle
 
 import torso
@@ -16,27 +17,20 @@ from torso.builtins.keras_applications.builder import build
 from torso.modeling.keras_private import without_weights
 
 SIZE = 64
-SMALL = ["ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small", "VGG16"]  # statistics inside, scaling inside, and in front
-FORTY = [one.name for one in torso.Registry.load(discover=False).architectures if one.plugin.name == "keras"]
+SMALL = ["EfficientNetB0", "MobileNetV3Small", "VGG16"]  # statistics inside, scaling inside, and before the network
 
 
-@pytest.fixture(scope="module")
-def registry() -> torso.Registry:
-    return torso.Registry.load(discover=False)
-
-
-def size_of(name: str, registry: torso.Registry) -> int:
-    rules = registry.architectures.resolve(name).value.input
+def size_of(name: str) -> int:
+    rules = ARCHITECTURES[name].input
     return rules.default[0] if rules.fixed else max(SIZE, rules.minimum)
 
 
-def keras_own(name: str, registry: torso.Registry, channels: int = 3) -> keras.Model:
+def keras_own(name: str, channels: int = 3) -> keras.Model:
     """The network as Keras builds it, with random kernels and the statistics that noise has in it."""
-    size = size_of(name, registry)
+    size, plan = size_of(name), torso.plan(name, registry=registry())
     with without_weights():
-        full = build(input_shape=(size, size, channels), **torso.plan(name, registry=registry).arguments)
-    preprocess = torso.plan(name, registry=registry).preprocessing
-    scale = 1.0 if preprocess.built_in else 1 / 127.5
+        full = build(input_shape=(size, size, channels), **plan.arguments)
+    scale = 1.0 if plan.preprocessing.built_in else 1 / 127.5
     settle(full, pixels(size, channels).astype("float32") * scale)
     return full
 
@@ -65,47 +59,38 @@ RULES: dict[str, tuple[dict[str, Any], list[int]]] = {
 """What is asked for, and of which channels the image is then made: 0 to 2 are R, G and B, the others are noise."""
 
 
-def check(name: str, registry: torso.Registry, folder: Path, *rules: str) -> None:
-    size = size_of(name, registry)
-    save_listed(keras_own(name, registry), folder / "w.h5")
+def backbone_of(name: str, folder: Path, size: int = SIZE, truncate: Any = "none", **given: Any) -> torso.Backbone:
+    weights, given = {"file": folder / "w.h5"}, {"size": [size, size], **given}
+    return torso.create_backbone(name, weights=weights, input=given, truncate=truncate, registry=registry())
 
-    def backbone(**given: Any) -> torso.Backbone:
-        weights = {"file": folder / "w.h5"}
-        return torso.create_backbone(name, weights=weights, input={"size": [size, size], **given}, registry=registry)
 
-    image = pixels(size, 13)
-    plain = backbone()
+def check(name: str, folder: Path, *rules: str) -> None:
+    size = size_of(name)
+    save_listed(keras_own(name), folder / "w.h5")
+    image, plain = pixels(size, 13), backbone_of(name, folder, size)
     expected = features(plain, image[..., :3])
     for rule in rules:
         given, channels = RULES[rule]
-        adapted = backbone(**given)
+        adapted = backbone_of(name, folder, size, **given)
         assert adapted.model.input_shape == (None, size, size, len(channels))
         assert [node.name for node in adapted.graph] == [node.name for node in plain.graph]
         assert_close(features(adapted, image[..., channels]), expected)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_an_image_of_copied_channels_gives_the_features_of_the_image(
-    name: str, registry: torso.Registry, tmp_path: Path
-) -> None:
-    check(name, registry, tmp_path, "copied")
+def test_an_image_of_copied_channels_gives_the_features_of_the_image(name: str, tmp_path: Path) -> None:
+    check(name, tmp_path, "copied")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FORTY)
-def test_so_it_does_for_all_forty_and_by_every_rule(name: str, registry: torso.Registry, tmp_path: Path) -> None:
-    check(name, registry, tmp_path, *RULES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_so_it_does_for_all_forty_and_by_every_rule(name: str, tmp_path: Path) -> None:
+    check(name, tmp_path, *RULES)
 
 
-def test_an_adapted_backbone_is_saved_with_what_was_done(registry: torso.Registry, tmp_path: Path) -> None:
-    save_listed(keras_own("VGG16", registry), tmp_path / "w.h5")
-    backbone = torso.create_backbone(
-        "VGG16",
-        weights={"file": tmp_path / "w.h5"},
-        input={"size": [SIZE, SIZE], "adapt": {"map": ["R", "G", "B", "R"]}},
-        truncate={"layer": "block1_pool"},
-        registry=registry,
-    )
+def test_an_adapted_backbone_is_saved_with_what_was_done(tmp_path: Path) -> None:
+    save_listed(keras_own("VGG16"), tmp_path / "w.h5")
+    backbone = backbone_of("VGG16", tmp_path, truncate={"layer": "block1_pool"}, adapt={"map": ["R", "G", "B", "R"]})
     folder = backbone.save(tmp_path / "saved")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["plan"]["input_shape"] == [SIZE, SIZE, 4]
@@ -118,16 +103,10 @@ def test_an_adapted_backbone_is_saved_with_what_was_done(registry: torso.Registr
 
 
 @pytest.mark.filterwarnings("ignore:This model usually expects 1 or 3 input channels")
-def test_weights_whose_own_input_has_another_width_are_the_source_too(registry: torso.Registry, tmp_path: Path) -> None:
-    full = keras_own("VGG16", registry, channels=2)
+def test_weights_whose_own_input_has_another_width_are_the_source_too(tmp_path: Path) -> None:
+    full = keras_own("VGG16", channels=2)
     save_listed(full, tmp_path / "w.h5")
-    backbone = torso.create_backbone(
-        "VGG16",
-        weights={"file": tmp_path / "w.h5"},
-        input={"size": [SIZE, SIZE], "adapt": {"map": [1, 0, 1]}},
-        truncate={"layer": "block1_conv1"},
-        registry=registry,
-    )
+    backbone = backbone_of("VGG16", tmp_path, truncate={"layer": "block1_conv1"}, adapt={"map": [1, 0, 1]})
     image = pixels(SIZE, 2)
     expected = keras.Model(full.input, full.get_layer("block1_conv1").output)(image.astype("float32"))
     assert_close(features(backbone, image[..., [1, 0, 1]]), np.asarray(expected))

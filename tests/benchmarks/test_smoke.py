@@ -1,0 +1,74 @@
+"""Each benchmark runs, with the smallest case that it knows: what it measures is no matter here."""
+
+from __future__ import annotations
+
+import io
+import runpy
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parent
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(name: str, *arguments: str, **replaced: Any) -> str:
+        """What a benchmark prints for these arguments, with some of its names replaced."""
+        main: FunctionType = runpy.run_path(str(FOLDER / name))["main"]
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        for key, value in replaced.items():
+            monkeypatch.setitem(main.__globals__, key, value(main.__globals__))
+        with redirect_stdout(io.StringIO()) as out:
+            main()
+        return out.getvalue()
+
+    return run
+
+
+@pytest.mark.parametrize("left_out", [["frozen", "layer_names"], pytest.param([], marks=pytest.mark.slow)])
+def test_compare(run: Run, left_out: list[str]) -> None:
+    assert "10 (" in run("compare.py", "VGG16", **{name: lambda names: str for name in left_out})
+
+
+def test_graph(run: Run) -> None:
+    assert "154 nodes" in run("graph.py", "1", NETWORKS=lambda names: ["MobileNetV2"])
+
+
+def test_guard(run: Run) -> None:
+    assert "a step of nothing" in run("guard.py", "1", "3", CASES=lambda names: dict([*names["CASES"].items()][:1]))
+
+
+def test_saved(run: Run) -> None:
+    small = {"MobileNet": {"options": {"alpha": 0.25}, "truncate": {"level": "C1"}}}
+    assert "MobileNet " in run("saved.py", "1", CASES=lambda names: small)
+
+
+def test_start(run: Run) -> None:
+    tensorflow = [sys.executable, "-c", "pass"]  # to import it takes 4 s
+    assert "a spec of 500 backbones" in run("start.py", "1", TENSORFLOW=lambda names: tensorflow)
+
+
+def test_build(run: Run) -> None:
+    def in_this_process(names: dict[str, Any]) -> Callable[..., str]:
+        def again(*arguments: str) -> str:
+            with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
+                patch.setattr(sys, "argv", ["build.py", *arguments])
+                names["main"]()
+            return out.getvalue()
+
+        return again
+
+    def small(names: dict[str, Any]) -> dict[str, Any]:
+        return {"resnet152-c4": names["Case"]("MobileNet", "conv_pw_3_relu", {"layer": "conv_pw_3_relu"}, 1, 40)}
+
+    printed = run("build.py", "1", "resnet152-c4", run=in_this_process, CASES=small)
+    assert "resnet152-c4 " in printed
+    assert "The floor below" in printed
+    assert "OTHER FEATURES" not in printed
