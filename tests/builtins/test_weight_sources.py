@@ -337,3 +337,15 @@ def test_published_weights_come_over_http_into_the_backbone(server: Loopback, ca
         assert found["sha256"] == sha256
         assert Path(found["path"]).parent == cache
     assert server.paths == ["/remote.h5"]
+
+
+def test_a_source_says_which_of_its_options_are_hashes_of_the_file() -> None:
+    sources = {source.name: source.value for source in torso.Registry.load(discover=False).weight_sources}
+    assert {name: source.hashes for name, source in sources.items()} == {
+        "file": ("sha256",), "resource": ("sha256", "md5"), "url": ("sha256", "md5"),
+    }  # fmt: skip
+    request = {"url": "https://x/w.h5", "sha256": "AB12", "md5": None}
+    assert sources["url"].expected_hashes(request) == {"sha256": "ab12"}
+    options = tuple(torso.Option(name=name, type=str) for name in ("store", "blake2b"))
+    own = torso.WeightSource(name="store", doc="", options=options, fetch=Path, hashes=("blake2b",))
+    assert own.expected_hashes({"store": "w", "blake2b": "0F"}) == {"blake2b": "0f"}

@@ -81,9 +81,8 @@ def test_an_alpha_without_weights_is_refused_before_anything_is_built(registry: 
     )
     plan = torso.plan("MobileNetV3Small", options={"alpha": 1}, registry=registry)
     assert repr(plan.arguments["alpha"]) == "1.0"
-    assert (
-        torso.plan("MobileNetV3Small", options={"alpha": 0.35}, weights="none", registry=registry).arguments["alpha"] == 0.35
-    )
+    plan = torso.plan("MobileNetV3Small", options={"alpha": 0.35}, weights="none", registry=registry)
+    assert plan.arguments["alpha"] == 0.35
 
 
 def test_a_size_that_was_not_trained_is_warned_of(registry: torso.Registry) -> None:
@@ -114,26 +113,25 @@ def test_all_errors_are_told_at_once(registry: torso.Registry) -> None:
     )
 
 
-def test_weights_for_another_number_of_channels_are_refused(registry: torso.Registry) -> None:
-    assert refused(registry, "VGG16", input={"channels": 4}) == (
-        "the imagenet weights of VGG16 are for 3 channels, not 4 (argument input.channels)\n"
-        "  fix: add adapt to input (map, mean, repeat, zero_extra), write channels: 3, or weights: none"
-    )
-    plan = torso.plan("VGG16", input={"channels": 4}, weights="none", registry=registry)
-    assert plan.warnings == ("no weights were trained on 4 channels: the pixels are not preprocessed",)
-    assert plan.preprocessing == torso.Preprocessing()
-
-
-def test_a_missing_weights_file_is_refused(registry: torso.Registry) -> None:
-    assert refused(registry, "VGG16", weights={"file": "nowhere.h5"}) == (
-        "the weights file 'nowhere.h5' is not there (argument weights)\n  cause: No such file or directory"
-    )
-
-
-def test_a_folder_is_no_weights_file(registry: torso.Registry, tmp_path: Path) -> None:
-    assert refused(registry, "VGG16", weights={"file": tmp_path}) == (
-        f"the weights file '{tmp_path}' is a directory or a device, not a file (argument weights)"
-    )
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ({"input": {"channels": 4}},
+         "the imagenet weights of VGG16 are for 3 channels, not 4 (argument input.channels)\n"
+         "  fix: add adapt to input (map, mean, repeat, zero_extra), write channels: 3, or weights: none"),
+        ({"input": {"channels": 4, "adapt": "mean"}, "weights": "none"},
+         "there is nothing for 'mean' to adapt: with weights: none, VGG16 has random values for any number of channels "
+         "(argument input.adapt)\n  fix: leave adapt out (adapt: none takes back a default), or name weights"),
+        ({"weights": {"fiel": "w.h5"}},
+         "weights of VGG16 must be a tag, none or the mapping of a source (argument weights)\n"
+         "  known: imagenet, none, {file: …}, {resource: …}, {url: …}"),
+        ({"weights": {"file": "nowhere.h5"}},
+         "the weights file 'nowhere.h5' is not there (argument weights)\n  cause: No such file or directory"),
+        ({"weights": {"file": "/"}}, "the weights file '/' is a directory or a device, not a file (argument weights)"),
+    ],
+)  # fmt: skip
+def test_weights_that_do_not_fit_are_refused(registry: torso.Registry, spec: dict[str, Any], text: str) -> None:
+    assert refused(registry, "VGG16", **spec) == text
 
 
 def test_a_weights_file_is_held_against_its_hash(registry: torso.Registry, tmp_path: Path) -> None:
@@ -151,13 +149,6 @@ def test_a_weights_file_is_held_against_its_hash(registry: torso.Registry, tmp_p
     assert plan.warnings == (f"{path} is taken on trust: give its sha256 to have it checked",)
 
 
-def test_a_mapping_that_no_source_answers_to_is_refused(registry: torso.Registry) -> None:
-    assert refused(registry, "VGG16", weights={"fiel": "w.h5"}) == (
-        "weights of VGG16 must be a tag, none or the mapping of a source (argument weights)\n"
-        "  known: imagenet, none, {file: …}, {resource: …}, {url: …}"
-    )
-
-
 def test_weights_are_adapted_to_another_number_of_channels(registry: torso.Registry) -> None:
     plan = torso.plan("VGG16", input={"channels": 4, "adapt": {"map": ["R", "G", "B", "R"]}}, registry=registry)
     assert (plan.input_shape, plan.source_channels) == ((224, 224, 4), 3)
@@ -173,9 +164,12 @@ def test_weights_are_adapted_to_another_number_of_channels(registry: torso.Regis
 
 
 def test_without_an_adapter_the_weights_are_for_the_channels_of_the_input(registry: torso.Registry) -> None:
-    plan = torso.plan("VGG16", input={"channels": 4}, weights="none", registry=registry)
-    assert (plan.adapt, plan.mix, plan.source_channels) == (None, None, 4)
-    assert "adapt" not in summary(plan)
+    for given in ({"channels": 4}, {"channels": 4, "adapt": None}):
+        plan = torso.plan("VGG16", input=given, weights="none", registry=registry)
+        assert (plan.adapt, plan.mix, plan.source_channels) == (None, None, 4)
+        assert plan.warnings == ("no weights were trained on 4 channels: the pixels are not preprocessed",)
+        assert plan.preprocessing == torso.Preprocessing()
+        assert "adapt" not in summary(plan)
 
 
 def test_a_map_says_how_many_channels_there_are(registry: torso.Registry) -> None:
@@ -207,11 +201,8 @@ def test_statistics_follow_the_channels(registry: torso.Registry) -> None:
 
 def test_the_network_reads_the_channels_in_its_own_order(registry: torso.Registry) -> None:
     adapt = {"map": ["R", "none", "G"]}
-    assert network_mix(torso.plan("DenseNet121", input={"adapt": adapt}, registry=registry), 3) == (
-        (1, 0, 0),
-        (0, 0, 0),
-        (0, 1, 0),
-    )
+    rgb = torso.plan("DenseNet121", input={"adapt": adapt}, registry=registry)
+    assert network_mix(rgb, 3) == ((1, 0, 0), (0, 0, 0), (0, 1, 0))
     # read as [G, none, R] from kernels for B, G, R
     bgr = torso.plan("VGG16", input={"adapt": adapt}, registry=registry)
     assert network_mix(bgr, 3) == ((0, 1, 0), (0, 0, 0), (0, 0, 1))
@@ -255,16 +246,6 @@ def test_an_adapter_that_changes_nothing_is_warned_of(registry: torso.Registry) 
         assert warnings(rule) == ()
 
 
-def test_without_weights_there_is_nothing_to_adapt(registry: torso.Registry) -> None:
-    assert refused(registry, "VGG16", input={"channels": 4, "adapt": "mean"}, weights="none") == (
-        "there is nothing for 'mean' to adapt: with weights: none, VGG16 has random values for any number of channels "
-        "(argument input.adapt)\n"
-        "  fix: leave adapt out (adapt: none takes back a default), or name weights"
-    )
-    taken_back = torso.plan("VGG16", input={"channels": 4, "adapt": None}, weights="none", registry=registry)
-    assert taken_back.adapt is None
-
-
 @pytest.mark.parametrize(
     ("adapt", "text"),
     [
@@ -293,21 +274,22 @@ def test_a_wrong_adapter_is_refused_with_what_is_right(registry: torso.Registry,
     assert refused(registry, "VGG16", input={"adapt": adapt}) == text
 
 
+def rule(answer: Any) -> dict[str, Any]:
+    return {"mix": lambda have, want, options: answer(have, want)}
+
+
 @pytest.mark.parametrize(
     ("rule", "text"),
     [
-        (
-            {"mix": lambda have, want, options: [[1.0] * have] * (want - 1)},
-            "gave 3 rows of 3 numbers, not 4 rows of 3",
-        ),
-        ({"mix": lambda have, want, options: [[1.0]] * want}, "gave 4 rows of 1 numbers, not 4 rows of 3"),
-        ({"mix": lambda have, want, options: [[float("nan")] * have] * want}, "gave nan where a finite number is needed"),
-        ({"mix": lambda have, want, options: [[-float("inf")] * have] * want}, "gave -inf where a finite number is needed"),
-        ({"mix": lambda have, want, options: [[True] * have] * want}, "gave True where a finite number is needed"),
-        ({"mix": lambda have, want, options: [[10**400] * have] * want}, "gave 1000000"),
-        ({"mix": lambda have, want, options: [["1"] * have] * want}, "gave '1' where a finite number is needed"),
-        ({"mix": lambda have, want, options: None}, "failed: TypeError: 'NoneType' object is not iterable"),
-        ({"mix": lambda have, want, options: 1 / 0}, "failed: ZeroDivisionError: division by zero"),
+        (rule(lambda have, want: [[1.0] * have] * (want - 1)), "gave 3 rows of 3 numbers, not 4 rows of 3"),
+        (rule(lambda have, want: [[1.0]] * want), "gave 4 rows of 1 numbers, not 4 rows of 3"),
+        (rule(lambda have, want: [[float("nan")] * have] * want), "gave nan where a finite number is needed"),
+        (rule(lambda have, want: [[-float("inf")] * have] * want), "gave -inf where a finite number is needed"),
+        (rule(lambda have, want: [[True] * have] * want), "gave True where a finite number is needed"),
+        (rule(lambda have, want: [[10**400] * have] * want), "gave 1000000"),
+        (rule(lambda have, want: [["1"] * have] * want), "gave '1' where a finite number is needed"),
+        (rule(lambda have, want: None), "failed: TypeError: 'NoneType' object is not iterable"),
+        (rule(lambda have, want: 1 / 0), "failed: ZeroDivisionError: division by zero"),
         ({"mix": None, "channels": lambda options: "4"}, "asks for '4' channels"),
         ({"mix": None, "channels": lambda options: 1 / 0}, "failed: ZeroDivisionError: division by zero"),
     ],
