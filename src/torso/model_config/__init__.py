@@ -1,1 +1,1 @@
-"""The JSON of functional models, read and changed without Keras."""
+"""The configuration of functional models, as Keras writes it in JSON: read and changed without importing Keras."""

@@ -1,7 +1,7 @@
-"""The configuration that Keras writes of a functional model, read as a list of calls.
+"""The configuration of a functional model, read as a list of calls.
 
-``get_config()`` is public, stands in every saved model, and names bare ops as well as layers; it is therefore what torso
-reads graphs from and performs surgery on. This module knows the form of that dictionary.
+``get_config()`` is public, is in every saved model, and names bare ops as well as layers. torso therefore reads graphs from
+it and truncates it. This module knows the form of that dictionary.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from typing import Any
 
 Config = dict[str, Any]  # what Keras writes; its values are JSON
 
-History = list[Any]
-"""``[layer, node, output]``, as Keras refers to a tensor."""
+History = list[Any]  # [layer, call, output], as Keras refers to a tensor
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One output of one call: of which layer, at its how manieth call (from 0), and which output."""
+    """One output of one call: name of the layer, index of the call among those of that layer, index of the output."""
 
     layer: str
     call: int
@@ -32,9 +31,9 @@ class Call:
 
     Attributes:
         layer: Name of the layer or op.
-        number: 0 for the first call of that layer in this model.
-        inputs: The tensors it reads, in order.
-        shapes: Their shapes, batch axis included, in the same order.
+        number: Call index: 0 for the first call of that layer in this model.
+        inputs: The tensors that it reads, in order.
+        shapes: Their shapes, with the batch axis.
     """
 
     layer: str
@@ -48,9 +47,9 @@ class Calls:
 
     Attributes:
         entries: The entry of each layer, by name, in the model's own order.
-        ordered: All calls in topological order; among those that could stand next, the model's own order decides.
-        inputs: The model's inputs, in the order in which Keras flattens them.
-        outputs: The model's outputs, likewise: those of a dictionary by their sorted names.
+        ordered: All calls in topological order; where several could come next, in the model's own order.
+        inputs: The model's inputs, in the order in which Keras flattens them: a dictionary by its sorted names.
+        outputs: The model's outputs, in that order too.
     """
 
     def __init__(self, config: Config) -> None:
@@ -64,11 +63,11 @@ class Calls:
         return max(1, len(self.entries[layer]["inbound_nodes"]))
 
     def history(self, tensor: Tensor) -> History:
-        """A reference to one of the model's ends, as Keras writes it there."""
+        """The reference to a tensor in ``input_layers`` and ``output_layers``."""
         return [tensor.layer, tensor.call + _first_call(self.entries[tensor.layer]), tensor.output]
 
     def end(self, history: History) -> Tensor:
-        """The tensor that a reference to one of the model's ends means."""
+        """The tensor of a reference in ``input_layers`` or ``output_layers``."""
         layer, call, output = history
         return Tensor(layer, call - _first_call(self.entries[layer]), output)
 
@@ -79,12 +78,8 @@ class Calls:
             for number, node in enumerate(entry["inbound_nodes"]):
                 found: list[Config] = []
                 visit_tensors(node, found.append)
-                yield Call(
-                    entry["name"],
-                    number,
-                    tuple(Tensor(*tensor["keras_history"]) for tensor in found),
-                    tuple(tuple(tensor["shape"]) for tensor in found),
-                )
+                inputs = tuple(Tensor(*tensor["keras_history"]) for tensor in found)
+                yield Call(entry["name"], number, inputs, tuple(tuple(tensor["shape"]) for tensor in found))
 
     def _sorted(self) -> Iterator[Call]:
         calls = list(self._calls())
@@ -106,8 +101,7 @@ class Calls:
 
 
 def _first_call(entry: Config) -> int:
-    # Keras counts the calls of a functional model from 1 where it lists a model's ends, and from 0 among the arguments
-    # of calls.
+    # Keras counts the calls of a nested functional model from 1 in input_layers and output_layers, and from 0 in calls.
     return 1 if is_functional(entry) else 0
 
 
@@ -122,15 +116,12 @@ def is_sequential(entry: Config) -> bool:
 
 
 def is_keras(entry: Config) -> bool:
-    """Whether a layer or op is Keras' own: another's may have the same words in its configuration, and mean others."""
+    """Whether a layer or op is Keras' own: others may use the same names in their configuration with another meaning."""
     return str(entry.get("module", "")).split(".")[0] == "keras"
 
 
 def visit_tensors(value: Any, visit: Callable[[Config], None]) -> None:
-    """Visit the description of each tensor among the arguments of a call; the visitor may change it.
-
-    The order is that in which Keras flattens: in a dictionary, by the sorted names.
-    """
+    """Call ``visit`` with the description of each tensor among the arguments of a call, which it may change."""
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":
             visit(value["config"])
@@ -142,7 +133,7 @@ def visit_tensors(value: Any, visit: Callable[[Config], None]) -> None:
 
 
 def map_histories(value: Any, change: Callable[[History], History]) -> Any:
-    """The same structure of a model's ends, with each reference changed."""
+    """The same nested structure of references, each changed."""
     if _is_history(value):
         return change(list(value))
     if isinstance(value, dict):

@@ -1,9 +1,7 @@
-"""What one call computes, counted by fixed conventions.
+"""MACs and FLOPs of one call, for one image at inference, by fixed conventions.
 
 **MACs** (multiply-accumulates, the "mult-adds" of papers) are the products with a kernel or between two tensors:
-convolutions, dense layers, ``matmul``, ``einsum`` and attention. A bias, a normalisation or an activation has none.
-
-**FLOPs** are 2 per MAC, and for each value of the output
+convolutions, dense layers, ``matmul``, ``einsum`` and attention. **FLOPs** are 2 per MAC, and for each value of the output
 
 ==============================================  ==========================================================
 a bias, an activation, any other layer or op    1
@@ -11,84 +9,38 @@ BatchNormalization, Normalization, Rescaling    2 (one product, one sum, as at i
 LayerNormalization, GroupNormalization          7 (mean 1, difference 1, square and its mean 2, quotient 1, scale, shift)
 Softmax                                         3
 a join of n inputs                              n - 1
-a pooling window                                one per cell of the window; a global pooling one per value of the input
+a pooling window                                one per value of the window; a global pooling one per value of the input
 layers that only move or copy values            0
 ==============================================  ==========================================================
 
-for one image at inference. Multiplications by zero (padding, dilation) count, as they do in the papers. None stands for
-what no rule tells: a layer with kernels of its own that torso does not know, or an axis of any size.
+Multiplications by zero (padding, dilation) count, as in the papers. None means not known: a layer with kernels that torso
+does not know, or an image of any size.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from torso.graph import Shape
 from torso.model_config.calls import Config, is_keras
 
-_FREE = frozenset(
-    (
-        "InputLayer",
-        "Flatten",
-        "Reshape",
-        "Permute",
-        "Concatenate",
-        "Dropout",
-        "SpatialDropout1D",
-        "SpatialDropout2D",
-        "SpatialDropout3D",
-        "GaussianDropout",
-        "GaussianNoise",
-        "AlphaDropout",
-        "ZeroPadding1D",
-        "ZeroPadding2D",
-        "ZeroPadding3D",
-        "Cropping1D",
-        "Cropping2D",
-        "Cropping3D",
-        "UpSampling1D",
-        "UpSampling2D",
-        "RepeatVector",
-        "Identity",
-        "GetItem",
-        "Transpose",
-        "Squeeze",
-        "ExpandDims",
-        "Split",
-        "Pad",
-        "BroadcastTo",
-        "Cast",
-        "Stack",
-        "Unstack",
-        "Slice",
-    )
-)
-_PER_VALUE = {
-    "BatchNormalization": 2,
-    "Normalization": 2,
-    "Rescaling": 2,
-    "LayerNormalization": 7,
-    "GroupNormalization": 7,
-    "Softmax": 3,
-    "PReLU": 1,
-}
-_UNCOUNTED = frozenset(
-    (
-        "AdditiveAttention",
-        "Attention",
-        "Conv",  # an op, as the next three: the kernel is an argument
-        "ConvTranspose",
-        "DepthwiseConv",
-        "DotProductAttention",
-        "Inner",
-        "SeparableConv",
-        "Tensordot",
-        "Vdot",
-    )
-)
-"""Layers and ops that multiply tensors with each other, and that no rule here counts."""
+_FREE: Final = frozenset({
+    "InputLayer", "Flatten", "Reshape", "Permute", "Concatenate", "RepeatVector", "Identity", "GetItem", "Transpose",
+    "Squeeze", "ExpandDims", "Split", "Pad", "BroadcastTo", "Cast", "Stack", "Unstack", "Slice", "Dropout", "AlphaDropout",
+    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout", "GaussianNoise", "ZeroPadding1D",
+    "ZeroPadding2D", "ZeroPadding3D", "Cropping1D", "Cropping2D", "Cropping3D", "UpSampling1D", "UpSampling2D",
+})  # fmt: skip
+_PER_VALUE: Final = {
+    "BatchNormalization": 2, "Normalization": 2, "Rescaling": 2, "LayerNormalization": 7, "GroupNormalization": 7,
+    "Softmax": 3, "PReLU": 1,
+}  # fmt: skip
+# Layers and ops that multiply tensors and that no rule here counts. Of Conv and the like the kernel is an argument.
+_UNCOUNTED: Final = frozenset({
+    "AdditiveAttention", "Attention", "Conv", "ConvTranspose", "DepthwiseConv", "DotProductAttention", "Inner",
+    "SeparableConv", "Tensordot", "Vdot",
+})  # fmt: skip
 
 
 def cost_of_call(entry: Config, layer: Any, inputs: Sequence[Shape], output: Shape) -> tuple[int | None, int | None]:
@@ -106,7 +58,7 @@ def cost_of_call(entry: Config, layer: Any, inputs: Sequence[Shape], output: Sha
     weights = [tuple(weight.shape) for weight in getattr(layer, "weights", ())]
     if any(side is None for shape in (*inputs, output) for side in shape):
         least = _macs(entry, weights, [_at_least_one(shape) for shape in inputs], _at_least_one(output))
-        return (0 if least == 0 else None), None  # what multiplies nothing does so at any size
+        return (0 if least == 0 else None), None  # a layer without products has none at any size
     values = _size(output)
     macs = _macs(entry, weights, inputs, output)
     if macs is None:
@@ -132,8 +84,8 @@ def _macs(entry: Config, weights: Sequence[tuple[int, ...]], inputs: Sequence[Sh
     if not is_keras(entry):
         return None if kernels else 0
     if kind.startswith("Conv") and "kernel_size" in config:
-        cells = inputs[0] if kind.endswith("Transpose") else output
-        return math.prod(kernels[0]) * _size(cells[:-1])
+        positions = inputs[0] if kind.endswith("Transpose") else output
+        return math.prod(kernels[0]) * _size(positions[:-1])
     if kind.startswith(("DepthwiseConv", "SeparableConv")):
         return sum(math.prod(kernel) for kernel in kernels) * _size(output[:-1])
     if kind == "Dense":
@@ -150,14 +102,14 @@ def _macs(entry: Config, weights: Sequence[tuple[int, ...]], inputs: Sequence[Sh
 
 
 def _contracted(config: Config) -> int:
-    """The axis of the first factor, its batch aside, that a product sums over."""
+    """The axis of the first factor, without the batch, over which a product sums."""
     axes = config.get("axes", -1)
     axis = int(axes if isinstance(axes, int) else axes[0])
     return axis - 1 if axis > 0 else axis
 
 
 def _einsum(equation: str, shapes: Sequence[Shape]) -> int | None:
-    """The product of the sides of all indices but the batch's; None where an ellipsis stands for some."""
+    """The product of the sizes of all indices but the batch's; None for an ellipsis."""
     terms = equation.split("->")[0].replace(" ", "").split(",")
     if len(shapes) == 1:
         shapes = [*shapes] * len(terms)  # a tensor times itself
@@ -171,7 +123,7 @@ def _einsum(equation: str, shapes: Sequence[Shape]) -> int | None:
 
 
 def _attention(config: Config, kernels: Sequence[tuple[int, ...]], inputs: Sequence[Shape]) -> int | None:
-    """Projections, products of queries and keys, and of their weights and the values; None where not all are paired."""
+    """Projections, queries times keys, and weights times values; None if not every query meets every key."""
     if len(config.get("attention_axes") or inputs[0][:-1]) != len(inputs[0][:-1]):
         return None
     queries = _size(inputs[0][:-1])

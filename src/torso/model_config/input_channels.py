@@ -1,8 +1,8 @@
-"""The same network for images of another number of channels.
+"""Change a network to images of another number of channels.
 
-The image's channels are followed from the input to the layers that read them all, along the configuration. What is passed
-on the way either does the same to every channel, or holds numbers for each: those are mixed as the kernels are. What can be
-neither is refused by name. Rows and columns of a mix stand in the order in which the network reads the channels.
+The channels are followed along the configuration, from the input to the layers that read them all. A layer on the way must
+treat all channels alike, or hold numbers for each: those are mixed like the kernels. Any other layer is refused by name.
+Rows and columns of a mix are in the order in which the network reads the channels.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import keras
 import numpy as np
 
 from torso.contracts.preprocessing import weighted_mean
@@ -20,9 +19,10 @@ from torso.contracts.weights import Mix
 from torso.errors import OptionError
 from torso.model_config.calls import Calls, Config, Tensor, is_functional, is_keras, is_sequential, visit_tensors
 
-READERS: Final = frozenset({"Conv2D", "Dense"})
-"""Layers that read every channel through a kernel ``(…, channels in, channels out)``, and give others."""
+if TYPE_CHECKING:
+    import keras
 
+READERS: Final = frozenset({"Conv2D", "Dense"})  # with a kernel (…, channels in, channels out)
 ALIKE: Final = frozenset(
     {
         *("Activation", "ELU", "LeakyReLU", "ReLU", "Dropout", "GaussianDropout", "GaussianNoise", "SpatialDropout2D"),
@@ -32,13 +32,13 @@ ALIKE: Final = frozenset(
         *("Average", "Maximum", "Minimum"),
     }
 )
-"""Layers and ops that do the same to every channel, whatever their number."""
+"""Layers and ops that treat all channels alike."""
 
 NEUTRAL: Final = {
     "variance": 1.0, "moving_variance": 1.0, "gamma": 1.0, "scale": 1.0, "Multiply": 1.0, "Divide": 1.0, "TrueDivide": 1.0,
     "mean": 0.0, "moving_mean": 0.0, "beta": 0.0, "offset": 0.0, "Add": 0.0, "Subtract": 0.0,
 }  # fmt: skip
-"""What a channel that is not read gets, of a weight, a setting or an op with one number for each channel."""
+"""The number for a channel that is not read, by weight, setting or op with one number for each channel."""
 
 _ARITHMETIC = frozenset({"Add", "Subtract", "Multiply", "Divide", "TrueDivide"})
 _NUMBERED = frozenset({"BatchNormalization", "Normalization", "Rescaling"})
@@ -51,10 +51,10 @@ def widen(config: Config, have: int, want: int, matrix: Mix) -> Config:
         config: ``get_config()`` of a functional model of one input, images ``(H, W, have)``. It is not changed.
         have: Number of channels now.
         want: Number of channels wanted.
-        matrix: ``want`` rows of ``have`` numbers, in the network's order: each new channel is made of the old ones.
+        matrix: ``want`` rows of ``have`` numbers, in the network's order: each new channel as a mix of the old ones.
 
     Raises:
-        OptionError: A layer in front of the first kernels, or with them, cannot be made for other channels; it is named.
+        OptionError: A layer before the first kernels, or with them, cannot take other channels; it is named.
     """
     new = copy.deepcopy(config)
     walk = _Walk(have, want, matrix)
@@ -63,13 +63,10 @@ def widen(config: Config, have: int, want: int, matrix: Mix) -> Config:
 
 
 def image_weights(model: keras.Model) -> dict[int, str]:
-    """The weights that have a part for each channel of the images: by their identity (``id``), the name that they go by.
+    """The weights with a part for each image channel: their names, by ``id``; errors as for :func:`widen`.
 
     Args:
         model: Functional model from images ``(H, W, C)``, before or after it was widened.
-
-    Raises:
-        OptionError: As :func:`widen`.
     """
     channels = int(model.inputs[0].shape[-1])
     walk = _Walk(channels, channels, tuple(tuple(float(i == j) for i in range(channels)) for j in range(channels)))
@@ -87,15 +84,15 @@ def image_weights(model: keras.Model) -> dict[int, str]:
 def adapted(
     array: np.ndarray[Any, Any], shape: Sequence[int], have: int, want: int, matrix: Mix, name: str = "kernel"
 ) -> np.ndarray[Any, Any]:
-    """The values of one weight for other channels; a row with a single 1 copies them to the last bit.
+    """The values of one weight for other channels; a row with a single 1 copies them bit by bit.
 
     Args:
         array: A kernel ``(…, have, channels out)``, or one number for each channel, ``(have,)``.
-        shape: What the result must have: ``want`` in the place of ``have``.
+        shape: The shape that the result must have.
         have: Number of channels now.
         want: Number of channels wanted.
         matrix: As for :func:`widen`.
-        name: What the weight goes by: ``kernel``, ``mean``, ``moving_variance``.
+        name: Name of the weight: ``kernel``, ``mean``, ``moving_variance``.
 
     Raises:
         ValueError: The array does not have these channels, or the result not that shape.
@@ -115,15 +112,15 @@ def adapted(
 
 
 def _sum(row: Sequence[float], parts: np.ndarray[Any, Any]) -> Any:
-    used = [weight * part for weight, part in zip(row, parts, strict=True) if weight]  # 0 times what is not read may be NaN
+    used = [weight * part for weight, part in zip(row, parts, strict=True) if weight]  # 0 times NaN is NaN
     return reduce(np.add, used) if used else np.zeros(parts.shape[1:])
 
 
 class _Walk:
-    """Follows the image's channels through a configuration, and changes what depends on their number.
+    """Follows the channels through a configuration, and changes what depends on their number.
 
     Attributes:
-        mixed: Paths of the layers whose weights have a part for each of the channels.
+        mixed: Paths of the layers whose weights have a part for each channel.
     """
 
     def __init__(self, have: int, want: int, matrix: Mix) -> None:
@@ -131,16 +128,7 @@ class _Walk:
         self.mixed: list[str] = []
 
     def functional(self, config: Config, wide: Sequence[bool], prefix: str) -> list[bool]:
-        """Change a functional model's configuration in place.
-
-        Args:
-            config: The model.
-            wide: Which of its inputs have the image's channels.
-            prefix: ``outer/`` in a nested model.
-
-        Returns:
-            Which of its outputs have them.
-        """
+        """Change a functional model; ``wide``: which inputs have the image's channels; returns which outputs have them."""
         calls = Calls(config)
         images = {tensor for tensor, is_wide in zip(calls.inputs, wide, strict=True) if is_wide}
         for tensor in images:
@@ -159,7 +147,7 @@ class _Walk:
             entry, flags = calls.entries[call.layer], [tensor in images for tensor in call.inputs]
             for_any = entry["class_name"] in ALIKE and len(flags) == 1
             if call.layer in done and flags != done[call.layer][0] and not for_any:
-                raise self._refusal(entry, prefix, "is called on other things than the images, too")
+                raise self._refusal(entry, prefix, "is also called on other tensors than the images")
         for entry in calls.entries.values():
             visit_tensors(entry["inbound_nodes"], lambda tensor: self._describe(tensor, images))
         return [tensor in images for tensor in calls.outputs]
@@ -185,30 +173,20 @@ class _Walk:
     def _layer(
         self, entry: Config, wide: Sequence[bool], others: Sequence[tuple[int | None, ...]], prefix: str
     ) -> list[bool]:
-        """Change a layer that reads the image's channels.
-
-        Args:
-            entry: The layer or op.
-            wide: Which of the tensors that it reads have them.
-            others: The shapes of those that have not.
-            prefix: As for :meth:`functional`.
-
-        Returns:
-            Which of its outputs have them.
-        """
+        """Change a layer in place, as :meth:`functional` does; ``others`` are the shapes of inputs without the channels."""
         kind, config = entry["class_name"], entry["config"]
         path = prefix + config["name"]
-        entry.pop("build_config", None)  # has the shape that it was built for
+        entry.pop("build_config", None)  # it has the old shape
         if is_functional(entry):
             return self.functional(config, wide, f"{path}/")
         if is_sequential(entry):
             return [self._sequential(config, f"{path}/")]
         if not is_keras(entry) or kind not in READERS | ALIKE | _ARITHMETIC | _NUMBERED:
-            raise self._refusal(entry, prefix, "may do something else to each channel, or to all of them together")
+            raise self._refusal(entry, prefix, "may treat channels differently, or mix them")
         if config.get("data_format") == "channels_first":
             raise self._refusal(entry, prefix, "has its channels first")
         if any(shape[-1:] != (1,) for shape in others):
-            raise self._refusal(entry, prefix, "joins the images with something else")
+            raise self._refusal(entry, prefix, "joins the images with other tensors")
         if kind in READERS:
             if config.get("groups", 1) != 1:
                 raise self._refusal(entry, prefix, "reads the channels in groups")
@@ -221,14 +199,14 @@ class _Walk:
         return [True]
 
     def _mix_numbers(self, entry: Config, prefix: str) -> None:
-        """Mix what a layer holds for each channel, where that stands in its configuration; note where it is in weights."""
+        """Mix the numbers that a layer holds for each channel, in its configuration; note the layer if they are weights."""
         config = entry["config"]
         axis = config.get("axis", -1)
         axes = [axis] if isinstance(axis, int) else list(axis or ())
         if not axes:
             return
         if axes not in ([-1], [3]):
-            raise self._refusal(entry, prefix, f"normalises along {axes}, and not the channels alone")
+            raise self._refusal(entry, prefix, f"normalises along {axes}, not along the channels alone")
         keys = [key for key in ("mean", "variance", "scale", "offset") if config.get(key) is not None]
         if entry["class_name"] == "BatchNormalization" or not keys:
             self.mixed.append(prefix + config["name"])
@@ -237,7 +215,7 @@ class _Walk:
             config[key] = self._mixed(config[key], key, entry, prefix)
 
     def _mix_constants(self, entry: Config, prefix: str) -> None:
-        """Mix the arrays among the arguments of an op, and in its configuration."""
+        """Mix the arrays among the arguments of an op and in its configuration."""
 
         def mixed(value: Any) -> Any:
             if isinstance(value, dict):
@@ -252,9 +230,9 @@ class _Walk:
     def _mixed(self, value: Any, key: str, entry: Config, prefix: str) -> Any:
         numbers = value["config"]["value"] if isinstance(value, dict) else value
         if not isinstance(numbers, (list, tuple)) or len(numbers) == 1:
-            return value  # one number for all
+            return value  # one number for all channels
         if key not in NEUTRAL or len(numbers) != self.have or not all(isinstance(one, (int, float)) for one in numbers):
-            raise self._refusal(entry, prefix, f"holds numbers that are not one for each of {self.have} channels")
+            raise self._refusal(entry, prefix, f"holds other numbers than one for each of {self.have} channels")
         mixed = [weighted_mean(row, numbers, neutral=NEUTRAL[key]) for row in self.matrix]
         return {**value, "config": {**value["config"], "value": mixed}} if isinstance(value, dict) else mixed
 
@@ -262,5 +240,5 @@ class _Walk:
         name, kind = prefix + entry["config"]["name"], entry["class_name"]
         return OptionError(
             f"the network cannot be adapted to images of other channels: {name!r}, a {kind}, {reason}",
-            notes=[("known", f"in front of the first {' or '.join(sorted(READERS))}, layers that treat all channels alike")],
+            notes=[("known", f"before the first {' or '.join(sorted(READERS))}, layers that treat all channels alike")],
         )

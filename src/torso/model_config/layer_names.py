@@ -1,8 +1,7 @@
-"""Canonical names: those that a layer has however much was built before it.
+"""Canonical names of layers, which do not depend on what was built before.
 
-Keras numbers unnamed layers by how many the process has made of their class. Their order of creation is all that such a
-number says, so torso counts again from zero within each model; names that an author gave stay as they are. The result is
-what Keras itself gives in a fresh process where the architecture is the first thing built.
+Keras numbers unnamed layers by how many of their class the process has made. torso counts again from zero within each model;
+names that an author gave stay. The result is what Keras gives in a fresh process that builds this architecture first.
 """
 
 from __future__ import annotations
@@ -19,17 +18,11 @@ def automatic_stem(class_name: str) -> str:
 
 
 def canonical_names(layers: Iterable[tuple[str, str]], *, keep: Collection[str] = ()) -> Mapping[str, str]:
-    """Rename what Keras numbered, and nothing else.
-
-    A name of the form that Keras makes, as ``conv2d_7`` of a ``Conv2D``, counts as numbered by Keras unless ``keep`` says
-    that an author wrote it.
+    """The canonical name for each name. A name in the form of Keras, as ``conv2d_7`` of a ``Conv2D``, is numbered anew.
 
     Args:
         layers: Name and class of each layer or op of one model, in any order.
-        keep: Names that are canonical already, or that an author wrote.
-
-    Returns:
-        The canonical name for each name, in the order of ``layers``.
+        keep: Names that stay, as an author wrote them.
     """
     stems = {name: _stem(name, class_name) for name, class_name in layers}
     taken = {name for name, stem in stems.items() if stem is None or name in keep}

@@ -1,11 +1,10 @@
-"""Where each cell of an output lies on the image: stride, receptive field and their origin, from windows and paddings alone.
+"""Stride and receptive field of each output position on the image, computed from windows and paddings.
 
-Along one axis, the cell *i* of an output depends on the pixels from ``first + i * stride`` to ``last + i * stride``; a layer
-with windows moves both, and a join takes the outermost of its inputs (the derivation of Araujo, Norris and Sim, "Computing
-Receptive Fields of Convolutional Neural Networks", Distill 2019, doi:10.23915/distill.00021). Shapes play no part but for
-how ``same`` padding splits, so that a stride is exact where valid padding makes a map smaller than the image over it.
-Behind up-sampling and transposed convolutions, whose cells differ in what they depend on, the field covers that of any of
-them and is an upper bound.
+Along one axis, position *i* of a feature map depends on the pixels from ``first + i * stride`` to ``last + i * stride``.
+A layer with windows moves both ends; a join takes the outermost of its inputs (Araujo, Norris and Sim, "Computing Receptive
+Fields of Convolutional Neural Networks", Distill 2019, doi:10.23915/distill.00021). Shapes matter only for how ``same``
+padding splits, so the stride is exact also where valid padding makes a map smaller. After up-sampling and transposed
+convolutions, whose positions differ in what they depend on, the receptive field is an upper bound.
 """
 
 from __future__ import annotations
@@ -15,9 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
-
-import keras
+from typing import Any, Final
 
 from torso.graph import Shape
 from torso.model_config.calls import Config, is_keras
@@ -25,7 +22,7 @@ from torso.model_config.calls import Config, is_keras
 
 @dataclass(frozen=True)
 class Axis:
-    """The pixels that the cells of an output depend on, along one axis."""
+    """The pixels that the positions of an output depend on, along one axis."""
 
     stride: Fraction = Fraction(1)
     first: Fraction = Fraction(0)
@@ -33,81 +30,40 @@ class Axis:
 
     @property
     def field(self) -> int:
-        """How many pixels one cell depends on."""
+        """The receptive field in pixels."""
         return math.ceil(self.last - self.first) + 1
 
     def window(self, extent: int, step: int, before: int) -> Axis:
-        """Behind windows of so many cells, one every ``step`` cells, with so many cells of padding before the first."""
+        """After windows of ``extent`` positions, one every ``step``, with padding ``before`` the first."""
         return Axis(self.stride * step, self.first - before * self.stride, self.last + (extent - 1 - before) * self.stride)
 
     def spread(self, extent: int, step: int, before: int = 0) -> Axis:
-        """Behind a layer that makes ``step`` cells of one, each from windows of ``extent`` of the new cells."""
+        """After a layer that makes ``step`` positions of one, each from a window of ``extent`` new positions."""
         stride = self.stride / step
         return Axis(stride, self.first - (extent - 1 - before) * stride, self.last + before * stride)
 
 
-Grid = tuple[Axis, Axis]
-"""Height and width."""
+Grid = tuple[Axis, Axis]  # height and width
 
-_SCATTER = frozenset(
-    (
-        "AffineTransform",
-        "Conv",  # ops that take their kernel as an argument: its size stands in no configuration
-        "ConvTranspose",
-        "DepthwiseConv",
-        "SeparableConv",
-        "ExtractPatches",
-        "Flatten",
-        "Flip",
-        "Moveaxis",
-        "Permute",
-        "Repeat",
-        "RepeatVector",
-        "Reshape",
-        "Resize",
-        "Resizing",
-        "Roll",
-        "Rot90",
-        "Swapaxes",
-        "Take",
-        "Tile",
-        "Transpose",
-    )
-)
-"""Layers and ops behind which no rule here tells the pixels of a cell."""
-
-_SOME_SIDE = 224
-"""Cells that a layer is asked with where it may be any number of them."""
-
-_AXES = 4
-"""Batch, height, width and channels."""
-
-_WHOLE: Config = {"class_name": "__slice__", "config": {"start": None, "stop": None, "step": None}}
-
-_OVER_ALL_CELLS = frozenset(
-    (
-        "AdditiveAttention",
-        "Attention",
-        "Cumprod",
-        "Cumsum",
-        "GroupNormalization",
-        "GroupQueryAttention",
-        "MultiHeadAttention",
-        "TimeDistributed",
-    )
-)
-_ALONG_AN_AXIS = ("LayerNormalization", "Softmax")
+# Layers and ops after which no rule here knows the pixels of a position. Of the ops Conv, ConvTranspose and so on the
+# kernel is an argument: its size is in no configuration.
+_SCATTER: Final = frozenset({
+    "AffineTransform", "Conv", "ConvTranspose", "DepthwiseConv", "SeparableConv", "ExtractPatches", "Flatten", "Flip",
+    "Moveaxis", "Permute", "Repeat", "RepeatVector", "Reshape", "Resize", "Resizing", "Roll", "Rot90", "Swapaxes", "Take",
+    "Tile", "Transpose",
+})  # fmt: skip
+_OVER_ALL_POSITIONS: Final = frozenset({
+    "AdditiveAttention", "Attention", "Cumprod", "Cumsum", "GroupNormalization", "GroupQueryAttention",
+    "MultiHeadAttention", "TimeDistributed",
+})  # fmt: skip
+_ALONG_AN_AXIS: Final = ("LayerNormalization", "Softmax")
+_SOME_SIDE: Final = 224  # the size with which a layer is asked where the image has any size
+_AXES: Final = 4  # batch, height, width and channels
+_WHOLE: Final[Config] = {"class_name": "__slice__", "config": {"start": None, "stop": None, "step": None}}
 
 
-def grid_behind(entry: Config, inputs: Sequence[Grid | None], shapes: Sequence[Shape], shape: Shape) -> Grid | None:
-    """The grid of a node's output, or None where it is no map of cells.
-
-    Args:
-        entry: Configuration of the layer or op.
-        inputs: Grid of each input.
-        shapes: Shape of each input, without the batch axis.
-        shape: Shape of the output.
-    """
+def grid_after(entry: Config, inputs: Sequence[Grid | None], shapes: Sequence[Shape], shape: Shape) -> Grid | None:
+    """The grid of a node's output from the grids and shapes (without batch) of its inputs; None if it is no feature map."""
     maps = [grid for grid in inputs if grid is not None]
     kind = entry["class_name"]
     if entry["class_name"] == "InputLayer":
@@ -116,33 +72,34 @@ def grid_behind(entry: Config, inputs: Sequence[Grid | None], shapes: Sequence[S
         return None
     if kind in _SCATTER and not _turns_channels_alone(entry):
         return None
-    joined = (_outermost([grid[0] for grid in maps]), _outermost([grid[1] for grid in maps]))
-    if joined[0] is None or joined[1] is None:
+    joined = [axis for which in (0, 1) if (axis := _outermost([grid[which] for grid in maps])) is not None]
+    if len(joined) < 2:
         return None
     sides = next(side for grid, side in zip(inputs, shapes, strict=True) if grid is not None)
-    axes = [_behind(entry, axis, which, sides[which], shape[which]) for which, axis in enumerate(joined) if axis is not None]
+    axes = [
+        _axis_after(entry, axis, which, sides[which], shape[which]) for which, axis in enumerate(joined) if axis is not None
+    ]
     return None if axes[0] is None or axes[1] is None else (axes[0], axes[1])
 
 
 def with_sides(entry: Config, layer: Any, shapes: Sequence[Shape], shape: Shape) -> tuple[Sequence[Shape], Shape]:
-    """The shapes of a call; where sides are open and no rule here knows the layer, those that it tells for some size.
-
-    Where it tells none, its output has no cells: it is not to be taken for one that leaves a map as it is.
-    """
+    """The shapes of a call; for images of any size and a layer that is not Keras' own, those it computes for some size."""
     if is_keras(entry) or not any(None in known for known in (*shapes, shape)):
         return shapes, shape
     sized: list[Shape] = [tuple(_SOME_SIDE if side is None else side for side in known) for known in shapes]
+    import keras  # not at module level: the rest needs the configuration only
+
     tensors = [keras.KerasTensor((1, *known)) for known in sized]
     for arguments in (tensors, [tensors]):  # one by one, or as a list
-        with suppress(Exception):  # whatever its own code raises
+        with suppress(Exception):  # the layer's own code may raise anything
             found: Shape = tuple(layer.compute_output_spec(*arguments).shape[1:])
             if len(found) == len(shape):
                 return sized, found
-    return sized, (0,) * len(shape)
+    return sized, (0,) * len(shape)  # not the shape of the input: that would mean that positions stay as they are
 
 
 def window_of(entry: Config) -> tuple[int, int] | None:
-    """The cells of the input that one window covers, dilation included."""
+    """Height and width of one window in positions of the input, with dilation."""
     config = entry["config"]
     size = (config.get("kernel_size") or config.get("pool_size")) if is_keras(entry) else None
     if isinstance(size, int):  # an op, as ``keras.ops.max_pool(x, 2)``; layers have a tuple of it
@@ -154,17 +111,17 @@ def window_of(entry: Config) -> tuple[int, int] | None:
 
 
 def sees_all(entry: Config, grids: Sequence[Grid | None], grid: Grid | None, inputs: Sequence[bool]) -> bool:
-    """Whether a cell of the output depends on every pixel, by other ways than windows."""
+    """Whether every output position depends on all pixels, not only through windows."""
     return (
         any(inputs)
-        or entry["class_name"] in _OVER_ALL_CELLS
+        or entry["class_name"] in _OVER_ALL_POSITIONS
         or (entry["class_name"] in _ALONG_AN_AXIS and _axes_of(entry) - {-1, _AXES - 1} != set())
         or (grid is None and any(before is not None for before in grids))
     )
 
 
 def _turns_channels_alone(entry: Config) -> bool:
-    """Whether it is a flip from RGB to BGR, which leaves every cell where it is."""
+    # a flip from RGB to BGR moves no position
     return entry["class_name"] == "Flip" and is_keras(entry) and entry["config"].get("axis") in (-1, _AXES - 1)
 
 
@@ -173,11 +130,11 @@ def _axes_of(entry: Config) -> set[int]:
     return {axes} if isinstance(axes, int) else set(axes)
 
 
-def _behind(entry: Config, axis: Axis, which: int, cells: int | None, left: int | None) -> Axis | None:
-    """Behind one node: as its rule says, or unchanged where it has none and leaves as many cells as there were."""
+def _axis_after(entry: Config, axis: Axis, which: int, size: int | None, left: int | None) -> Axis | None:
+    """The axis after one node: by its rule, or unchanged if it has none and leaves the size as it was."""
     kind, config = entry["class_name"], entry["config"]
-    if not is_keras(entry):  # the names of its class and of its settings may mean anything
-        return axis if cells == left else None
+    if not is_keras(entry):  # its names may mean anything
+        return axis if size == left else None
     if kind.startswith("UpSampling"):
         step = _pair(config["size"])[which]
         return axis.spread(step, step) if config["interpolation"] == "nearest" else axis.spread(2 * step, step, step)
@@ -193,23 +150,23 @@ def _behind(entry: Config, axis: Axis, which: int, cells: int | None, left: int 
         return None
     window = window_of(entry)
     if window is None or not (config.get("strides") or config.get("pool_size")):
-        return axis if cells == left else None
+        return axis if size == left else None
     step = _pair(config.get("strides") or config["pool_size"])[which]
     if kind.endswith("Transpose"):
         return axis.spread(window[which], step, max(window[which] - step, 0) // 2 if config["padding"] == "same" else 0)
-    return axis.window(window[which], step, _before(config["padding"], window[which], step, cells))
+    return axis.window(window[which], step, _before(config["padding"], window[which], step, size))
 
 
-def _before(padding: str, extent: int, step: int, cells: int | None) -> int:
-    """Cells of padding in front of the first, as TensorFlow splits them."""
+def _before(padding: str, extent: int, step: int, size: int | None) -> int:
+    # as TensorFlow splits the padding
     if padding != "same":
         return 0
-    covered = (math.ceil(cells / step) - 1) * step + extent - cells if cells else extent - step
+    covered = (math.ceil(size / step) - 1) * step + extent - size if size else extent - step
     return max(covered, 0) // 2
 
 
 def _sliced(entry: Config, axis: Axis, which: int) -> Axis | None:
-    """Behind ``x[:, a:b:s]`` or ``x[..., a:b:s, :]``, where both ``a`` and ``s`` are plain numbers from 0 on."""
+    """After ``x[:, a:b:s]`` or ``x[..., a:b:s, :]`` with ``a`` >= 0 and ``s`` > 0."""
     # a tuple in the configuration of a live model, a list in that of a saved one
     keys = next((list(keys) for keys in entry["inbound_nodes"][0]["args"] if isinstance(keys, (list, tuple))), [])
     for index, key in enumerate(keys):
@@ -226,7 +183,7 @@ def _sliced(entry: Config, axis: Axis, which: int) -> Axis | None:
 
 
 def _outermost(axes: Sequence[Axis]) -> Axis | None:
-    """What a join of branches depends on; None where their strides differ, as then no cell lies on another."""
+    """What a join of branches depends on; None if their strides differ."""
     strides = {axis.stride for axis in axes}
     if len(strides) > 1:
         return None

@@ -15,7 +15,7 @@ from torso.graph import Feature, Graph, Node, Shape
 from torso.model_config.calls import Calls, Config, Tensor
 from torso.model_config.flops import cost_of_call
 from torso.model_config.layer_names import canonical_names
-from torso.model_config.receptive_field import Grid, grid_behind, sees_all, window_of, with_sides
+from torso.model_config.receptive_field import Grid, grid_after, sees_all, window_of, with_sides
 from torso.modeling.keras_private import without_values
 
 
@@ -224,7 +224,7 @@ class _Reader:
             grids_in = [grids[end.node] for end in draft.inputs]
             shapes = [self.shapes[end] for end in draft.inputs]
             shape = self._shape_of(given.get(name, _End(name, 0)))
-            grid = grids[name] = grid_behind(draft.entry, grids_in, *with_sides(draft.entry, draft.layer, shapes, shape))
+            grid = grids[name] = grid_after(draft.entry, grids_in, *with_sides(draft.entry, draft.layer, shapes, shape))
             everywhere[name] = sees_all(draft.entry, grids_in, grid, [everywhere[end.node] for end in draft.inputs])
             macs, flops = cost_of_call(draft.entry, draft.layer, shapes, shape)
             activation = draft.entry["config"].get("activation", "linear")
