@@ -28,111 +28,53 @@ def costs(*chain: Callable[[Any], Any], size: tuple[int | None, ...] = SIZE) -> 
     return node.macs, node.flops
 
 
-# --- products with kernels ----------------------------------------------------------------------------------------------
+# --- products -----------------------------------------------------------------------------------------------------------
+
+NO_BIAS: dict[str, Any] = {"use_bias": False}
+C = layers.Conv2D
 
 
-def test_a_convolution_multiplies_its_kernel_once_per_cell_of_the_output() -> None:
-    macs = 4 * 5 * (3 * 3 * 6) * 7  # cells of the output, values of one window, filters
-    assert costs(layers.Conv2D(7, 3, strides=2, padding="same", use_bias=False)) == (macs, 2 * macs)
+def attention(x: Any, **more: Any) -> Any:
+    return layers.MultiHeadAttention(2, 3, **more)(x, x)
 
 
-def test_a_convolution_without_padding_has_fewer_cells() -> None:
-    macs = 6 * 8 * (3 * 3 * 6) * 7
-    assert costs(layers.Conv2D(7, 3, use_bias=False)) == (macs, 2 * macs)
-
-
-def test_a_bias_and_a_fused_activation_are_one_flop_per_value_each() -> None:
-    macs, values = 6 * 8 * (3 * 3 * 6) * 7, 6 * 8 * 7
-    assert costs(layers.Conv2D(7, 3)) == (macs, 2 * macs + values)
-    assert costs(layers.Conv2D(7, 3, use_bias=False, activation="relu")) == (macs, 2 * macs + values)
-    assert costs(layers.Conv2D(7, 3, activation="relu")) == (macs, 2 * macs + 2 * values)
-
-
-def test_groups_divide_the_products_and_dilation_does_not_change_them() -> None:
-    macs = CELLS * (3 * 3 * 6 // 2) * 4
-    assert costs(layers.Conv2D(4, 3, padding="same", groups=2, use_bias=False)) == (macs, 2 * macs)
-    macs = CELLS * (3 * 3 * 6) * 4
-    assert costs(layers.Conv2D(4, 3, padding="same", dilation_rate=2, use_bias=False)) == (macs, 2 * macs)
-    macs = (8 - 4) * (10 - 4) * (3 * 3 * 6) * 4  # a window covers 5 cells, and reads 3
-    assert costs(layers.Conv2D(4, 3, dilation_rate=2, use_bias=False)) == (macs, 2 * macs)
-
-
-def test_a_depthwise_convolution_reads_one_channel_per_value() -> None:
-    macs, values = 4 * 5 * 3 * 5 * (6 * 2), 4 * 5 * 12
-    layer = layers.DepthwiseConv2D((3, 5), strides=2, padding="same", depth_multiplier=2)
-    assert costs(layer) == (macs, 2 * macs + values)
-
-
-def test_a_separable_convolution_is_a_depthwise_and_a_pointwise_one() -> None:
-    macs = 4 * 5 * (3 * 3 * 6 * 2 + 6 * 2 * 7)
-    layer = layers.SeparableConv2D(7, 3, strides=2, padding="same", depth_multiplier=2, use_bias=False)
-    assert costs(layer) == (macs, 2 * macs)
-
-
-@pytest.mark.parametrize(("padding", "cells"), [("same", 16 * 20), ("valid", 17 * 21)])
-def test_a_transposed_convolution_multiplies_its_kernel_once_per_cell_of_the_input(padding: str, cells: int) -> None:
-    macs = CELLS * (3 * 3 * 6) * 7
-    assert costs(layers.Conv2DTranspose(7, 3, strides=2, padding=padding)) == (macs, 2 * macs + cells * 7)
-
-
-def test_convolutions_of_one_and_three_axes_are_counted_alike() -> None:
-    macs = 6 * (3 * 5) * 4
-    assert costs(layers.Conv1D(4, 3, use_bias=False), size=(8, 5)) == (macs, 2 * macs)
-    macs = 6**3 * (3**3 * 2) * 4
-    assert costs(layers.Conv3D(4, 3, use_bias=False), size=(8, 8, 8, 2)) == (macs, 2 * macs)
-
-
-def test_a_dense_layer_multiplies_its_kernel_once_per_cell() -> None:
-    macs = CELLS * 6 * 7
-    assert costs(layers.Dense(7, activation="gelu")) == (macs, 2 * macs + 2 * CELLS * 7)
-    assert costs(layers.Dense(7, use_bias=False), size=(6,)) == (6 * 7, 2 * 6 * 7)
-
-
-def test_einsum_dense_multiplies_over_all_indices_but_the_batch() -> None:
-    macs = CELLS * 6 * 2 * 7
-    layer = layers.EinsumDense("bhwc,cde->bhwde", output_shape=(8, 10, 2, 7))
-    assert costs(layer) == (macs, 2 * macs)
-
-
-# --- products of tensors ------------------------------------------------------------------------------------------------
-
-
-def test_einsum_of_two_tensors_multiplies_over_all_indices_but_the_batch() -> None:
-    inputs = keras.Input(SIZE)
-    other = layers.ReLU()(inputs)[:, :, :4]
-    product = keras.ops.einsum("bhwc,bhvc->bhwv", inputs, other)
-    node = read_graph(keras.Model(inputs, product), "Net").end
-    assert (node.macs, node.flops) == (8 * 10 * 4 * 6, 2 * 8 * 10 * 4 * 6)
-
-
-def test_einsum_of_a_tensor_with_itself_has_both_factors() -> None:
-    macs = 8 * 10 * 10 * 6
-    assert costs(lambda x: keras.ops.einsum("bhwc,bhvc->bhwv", x, x)) == (macs, 2 * macs)
-
-
-def test_einsum_with_an_ellipsis_is_unknown() -> None:
-    assert costs(lambda x: keras.ops.einsum("...wc,...vc->...wv", x, x)) == (None, None)
-
-
-def test_matmul_multiplies_rows_with_columns() -> None:
-    macs = 8 * 10 * 10 * 6
-    assert costs(lambda x: keras.ops.matmul(x, keras.ops.transpose(x, (0, 1, 3, 2)))) == (macs, 2 * macs)
-
-
-@pytest.mark.parametrize(("axes", "macs"), [(1, 5 * 5 * 7), (2, 7 * 7 * 5), (-1, 7 * 7 * 5), ((1, 1), 5 * 5 * 7)])
-def test_a_dot_layer_sums_over_its_axes(axes: int | tuple[int, int], macs: int) -> None:
-    assert costs(lambda x: layers.Dot(axes)([x, layers.ReLU()(x)]), size=(7, 5)) == (macs, 2 * macs)
-
-
-@pytest.mark.parametrize("value_dim", [None, 5])
-def test_self_attention_is_four_projections_and_two_products_of_all_pairs(value_dim: int | None) -> None:
-    tokens, channels, heads, keys = 64, 6, 2, 3
-    values = value_dim or keys
-    projections = tokens * channels * heads * (2 * keys + 2 * values)  # queries and keys, values and the output
-    pairs = tokens * tokens * heads * (keys + values)
-    attention = layers.MultiHeadAttention(heads, keys, value_dim=value_dim)
-    macs = projections + pairs
-    assert costs(lambda x: attention(x, x), size=(tokens, channels)) == (macs, 2 * macs + tokens * channels)
+@pytest.mark.parametrize(
+    ("layer", "size", "macs", "more"),
+    [
+        # convolutions: positions of the output, values of one window, filters
+        (lambda: C(7, 3, strides=2, padding="same", **NO_BIAS), SIZE, 4 * 5 * (3 * 3 * 6) * 7, 0),
+        (lambda: C(7, 3, **NO_BIAS), SIZE, 6 * 8 * (3 * 3 * 6) * 7, 0),
+        (lambda: C(7, 3), SIZE, 6 * 8 * (3 * 3 * 6) * 7, 6 * 8 * 7),
+        (lambda: C(7, 3, activation="relu", **NO_BIAS), SIZE, 6 * 8 * (3 * 3 * 6) * 7, 6 * 8 * 7),
+        (lambda: C(7, 3, activation="relu"), SIZE, 6 * 8 * (3 * 3 * 6) * 7, 2 * 6 * 8 * 7),
+        (lambda: C(4, 3, padding="same", groups=2, **NO_BIAS), SIZE, CELLS * (3 * 3 * 6 // 2) * 4, 0),
+        (lambda: C(4, 3, padding="same", dilation_rate=2, **NO_BIAS), SIZE, CELLS * (3 * 3 * 6) * 4, 0),
+        (lambda: C(4, 3, dilation_rate=2, **NO_BIAS), SIZE, (8 - 4) * (10 - 4) * (3 * 3 * 6) * 4, 0),
+        (lambda: layers.Conv1D(4, 3, **NO_BIAS), (8, 5), 6 * (3 * 5) * 4, 0),
+        (lambda: layers.Conv3D(4, 3, **NO_BIAS), (8, 8, 8, 2), 6**3 * (3**3 * 2) * 4, 0),
+        (lambda: layers.DepthwiseConv2D((3, 5), strides=2, padding="same", depth_multiplier=2), SIZE,
+         4 * 5 * 3 * 5 * (6 * 2), 4 * 5 * 12),
+        (lambda: layers.SeparableConv2D(7, 3, strides=2, padding="same", depth_multiplier=2, **NO_BIAS), SIZE,
+         4 * 5 * (3 * 3 * 6 * 2 + 6 * 2 * 7), 0),
+        # a transposed convolution multiplies its kernel once per position of the input
+        (lambda: layers.Conv2DTranspose(7, 3, strides=2, padding="same"), SIZE, CELLS * (3 * 3 * 6) * 7, 16 * 20 * 7),
+        (lambda: layers.Conv2DTranspose(7, 3, strides=2, padding="valid"), SIZE, CELLS * (3 * 3 * 6) * 7, 17 * 21 * 7),
+        (lambda: layers.Dense(7, activation="gelu"), SIZE, CELLS * 6 * 7, 2 * CELLS * 7),
+        (lambda: layers.Dense(7, **NO_BIAS), (6,), 6 * 7, 0),
+        (lambda: layers.EinsumDense("bhwc,cde->bhwde", output_shape=(8, 10, 2, 7)), SIZE, CELLS * 6 * 2 * 7, 0),
+        # products of tensors: over all indices but the batch
+        (lambda: lambda x: keras.ops.einsum("bhwc,bhvc->bhwv", x, layers.ReLU()(x)[:, :, :4]), SIZE, 8 * 10 * 4 * 6, 0),
+        (lambda: lambda x: keras.ops.einsum("bhwc,bhvc->bhwv", x, x), SIZE, 8 * 10 * 10 * 6, 0),
+        (lambda: lambda x: keras.ops.matmul(x, keras.ops.transpose(x, (0, 1, 3, 2))), SIZE, 8 * 10 * 10 * 6, 0),
+        *((lambda axes=axes: lambda x: layers.Dot(axes)([x, layers.ReLU()(x)]), (7, 5), macs, 0)
+          for axes, macs in ((1, 5 * 5 * 7), (2, 7 * 7 * 5), (-1, 7 * 7 * 5), ((1, 1), 5 * 5 * 7))),
+        # attention: four projections, then queries by keys and weights by values
+        (lambda: attention, (64, 6), 64 * 6 * 2 * (2 * 3 + 2 * 3) + 64 * 64 * 2 * (3 + 3), 64 * 6),
+        (lambda: lambda x: attention(x, value_dim=5), (64, 6), 64 * 6 * 2 * (2 * 3 + 2 * 5) + 64 * 64 * 2 * (3 + 5), 64 * 6),
+    ],
+)  # fmt: skip
+def test_products_are_counted(layer: Callable[[], Any], size: tuple[int, ...], macs: int, more: int) -> None:
+    assert costs(layer(), size=size) == (macs, 2 * macs + more)
 
 
 def test_attention_to_other_tokens_counts_both_lengths() -> None:
@@ -178,9 +120,6 @@ VALUES = CELLS * 6
 )
 def test_layers_without_products_cost_flops_alone(layer: Callable[[Any], Any], flops: int) -> None:
     assert costs(layer) == (0, flops)
-
-
-def test_pooling_over_one_and_three_axes_costs_one_flop_per_cell_of_the_window() -> None:
     assert costs(layers.MaxPooling1D(2), size=(8, 3)) == (0, 4 * 3 * 2)
     assert costs(layers.AveragePooling3D(2), size=(4, 4, 4, 3)) == (0, 8 * 3 * 8)
 
@@ -204,55 +143,35 @@ class Mixing(keras.layers.Layer):  # type: ignore[misc]  # keras ships no types
         return keras.ops.matmul(values, self.kernel)
 
 
-def test_an_unknown_layer_with_a_kernel_is_unknown() -> None:
-    assert costs(Mixing()) == (None, None)
-
-
-@pytest.mark.parametrize("name", ["Dropout", "ZeroPadding2D", "Identity"])
-def test_a_layer_with_a_kernel_that_is_called_as_a_free_one_of_keras_is_unknown(name: str) -> None:
-    assert costs(type(name, (Mixing,), {})()) == (None, None)
+OPEN = (8, None, 3)
 
 
 @pytest.mark.parametrize(
-    "product",
+    ("layer", "size", "found"),
     [
-        lambda x: keras.ops.conv(x, keras.ops.ones((3, 3, 6, 4))),
-        lambda x: keras.ops.depthwise_conv(x, keras.ops.ones((3, 3, 6, 1))),
-        lambda x: keras.ops.tensordot(x, keras.ops.ones((6, 4)), 1),
-        lambda x: layers.Attention()([x, layers.ReLU()(x)]),
+        (lambda: Mixing(), SIZE, (None, None)),
+        # named like a layer of Keras that costs nothing
+        *((lambda name=name: type(name, (Mixing,), {})(), SIZE, (None, None)) for name in ("Dropout", "Identity")),
+        (lambda: lambda x: keras.ops.conv(x, keras.ops.ones((3, 3, 6, 4))), SIZE, (None, None)),
+        (lambda: lambda x: keras.ops.depthwise_conv(x, keras.ops.ones((3, 3, 6, 1))), SIZE, (None, None)),
+        (lambda: lambda x: keras.ops.tensordot(x, keras.ops.ones((6, 4)), 1), SIZE, (None, None)),
+        (lambda: lambda x: keras.ops.einsum("...wc,...vc->...wv", x, x), SIZE, (None, None)),
+        (lambda: lambda x: layers.Attention()([x, layers.ReLU()(x)]), SIZE, (None, None)),
+        # at any size
+        (lambda: C(4, 3), (None, None, 3), (None, None)),
+        (lambda: layers.ZeroPadding2D(), (None, None, 3), (0, 0)),
+        *((layer, OPEN, (0, None)) for layer in (layers.ReLU, lambda: layers.Rescaling(2), layers.MaxPooling2D,
+                                                 layers.BatchNormalization, layers.GlobalMaxPooling2D)),
+        (lambda: lambda x: keras.ops.matmul(x, keras.ops.transpose(x, (0, 1, 3, 2))), OPEN, (None, None)),
+        (lambda: lambda x: keras.ops.matmul(keras.ops.transpose(x, (0, 1, 3, 2)), x), OPEN, (None, None)),
+        (lambda: attention, OPEN, (None, None)),
+        (lambda: layers.Dense(4), OPEN, (None, None)),
+        (lambda: layers.DepthwiseConv2D(3), OPEN, (None, None)),
+        (lambda: layers.Conv2DTranspose(4, 3), OPEN, (None, None)),
     ],
-)
-def test_a_product_that_no_rule_counts_is_unknown(product: Callable[[Any], Any]) -> None:
-    assert costs(product) == (None, None)
-
-
-def test_an_axis_of_any_size_makes_the_cost_unknown_but_where_nothing_is_computed() -> None:
-    assert costs(layers.Conv2D(4, 3), size=(None, None, 3)) == (None, None)
-    assert costs(layers.ZeroPadding2D(), size=(None, None, 3)) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [layers.ReLU(), layers.Rescaling(2), layers.MaxPooling2D(), layers.BatchNormalization(), layers.GlobalMaxPooling2D()],
-)
-def test_what_multiplies_with_no_kernel_has_no_macs_at_any_size(layer: keras.Layer) -> None:
-    assert costs(layer, size=(8, None, 3)) == (0, None)
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        lambda x: keras.ops.matmul(x, keras.ops.transpose(x, (0, 1, 3, 2))),
-        lambda x: keras.ops.matmul(keras.ops.transpose(x, (0, 1, 3, 2)), x),  # over the open axis
-        lambda x: layers.MultiHeadAttention(1, 4)(x, x),
-        layers.Dense(4),
-        layers.DepthwiseConv2D(3),
-        layers.Conv2DTranspose(4, 3),
-    ],
-    ids=["matmul", "matmul over", "attention", "dense", "depthwise", "transposed"],
-)
-def test_what_multiplies_is_unknown_at_any_size(layer: Callable[[Any], Any]) -> None:
-    assert costs(layer, size=(8, None, 3)) == (None, None)
+)  # fmt: skip
+def test_what_is_not_known_is_none(layer: Callable[[], Any], size: tuple[int | None, ...], found: object) -> None:
+    assert costs(layer(), size=size) == found
 
 
 def test_a_shared_layer_counts_its_parameters_once_and_each_call() -> None:
@@ -288,7 +207,9 @@ def profiled(model: keras.Model) -> dict[str, int]:
     return found
 
 
-@pytest.mark.parametrize("architecture", [pytest.param("ResNet50", marks=pytest.mark.slow), "MobileNetV2", "VGG16"])
+@pytest.mark.parametrize(
+    "architecture", ["MobileNetV2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ResNet50", "VGG16"))]
+)
 def test_whole_networks_cost_what_tensorflow_counts(architecture: str) -> None:
     builder = getattr(keras.applications, architecture)
     model = builder(weights=None, include_top=False, input_shape=(96, 96, 3))

@@ -21,9 +21,9 @@ from torso.modeling.keras_private import abandon, without_values, without_weight
 
 L = keras.layers
 FAMILIES = [
-    *("ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionV3", "MobileNet", "MobileNetV2"),
-    *("MobileNetV3Small", "NASNetMobile", "ResNet50", "ResNet50V2", "VGG16", "Xception"),
-]
+    *("ConvNeXtTiny", "EfficientNetB0", "EfficientNetV2B0", "MobileNet", "MobileNetV2", "MobileNetV3Small", "ResNet50"),
+    *("ResNet50V2", "VGG16", "Xception"),
+]  # the slow run has all forty
 WIDTHS = (1, 2, 4, 13)
 
 
@@ -259,7 +259,7 @@ def images_first(layer: Callable[[Any], Any]) -> keras.Model:
         (lambda: behind(lambda x: keras.ops.flip(x, -1)), "'flip', a Flip, may treat channels"),
         (lambda: behind(Odd(name="x")), "'x', a Odd, may treat channels"),
         (lambda: behind(ReLU(name="x")), "'x', a ReLU, may treat channels"),
-        (lambda: behind(keras.Sequential([L.DepthwiseConv2D(2, name="x")], name="s")), "'s/x', a DepthwiseConv2D, may treat"),
+        (lambda: behind(keras.Sequential([L.DepthwiseConv2D(2, name="x")], name="s")), "'s/x', a DepthwiseConv2D, may"),
         (lambda: behind(L.ZeroPadding2D(data_format="channels_first", name="x")), "'x', a ZeroPadding2D, has its chann"),
         (lambda: behind(L.Conv2D(6, 1, groups=3, name="x")), "'x', a Conv2D, reads the channels in groups"),
         (lambda: behind(lambda x: L.Concatenate(name="x")([x, x])), "'x', a Concatenate, may treat channels"),
@@ -360,9 +360,9 @@ def calls(config: Any) -> list[Any]:
     return [(call.layer, entries[call.layer]["class_name"], call.number, call.inputs) for call in Calls(config).ordered]
 
 
-@pytest.mark.parametrize("number", range(len(FAMILIES)), ids=FAMILIES)
-def test_a_network_of_each_family_is_drawn_for_other_channels(number: int) -> None:
-    check_one_of_the_forty(FAMILIES[number], (WIDTHS[number % len(WIDTHS)],))
+@pytest.mark.parametrize(("name", "width"), zip(FAMILIES, (1, 2, 4, 13, 1, 2, 4, 13, 1, 2), strict=True), ids=FAMILIES)
+def test_a_network_of_each_family_is_drawn_for_other_channels(name: str, width: int) -> None:
+    check_one_of_the_forty(name, (width,))
 
 
 @pytest.mark.slow
