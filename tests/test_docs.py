@@ -47,6 +47,8 @@ def test_every_block_is_run(page: str) -> None:
     notes = {"yaml": "file: ", "sh": "command: ", "python": "(file: |python: |slow|$)", "console": "(slow|$)"}
     for match in BLOCK.finditer(TEXTS[page]):
         assert match["name"] or re.match(notes[match["language"]], match["note"] or ""), match[0]
+        for code in re.findall(r"^```python\n(.*?)^```$", match[0] if match["name"] else "", re.M | re.S):
+            compile(code, page, "exec")
 
 
 @pytest.mark.parametrize("command", ["torso list 'mobilenet*'", "torso check wrong.yaml"])
@@ -68,17 +70,17 @@ def test_a_command_prints_the_same_in_a_shell(command: str) -> None:
 def test_every_name_is_in_the_table(page: str, head: str, catalogue: str) -> None:
     own = [one.value.name for one in getattr(torso.Registry.load(discover=False), catalogue)]
     table = TEXTS[page].partition(f"| `{head}` |")[2].partition("\n\n")[0]
-    assert sorted(own) == sorted(re.findall(r"^\| `(\w+)", table, re.MULTILINE))
+    assert sorted(own) == sorted(re.findall(r"^\| `(\w+)", table, re.M))
 
 
 def test_every_weights_source_is_in_the_table() -> None:
     own = [one.value.name for one in torso.Registry.load(discover=False).weight_sources]
-    assert sorted(own) == sorted(re.findall(r"^\| `{(\w+):", TEXTS["docs/weights.md"], re.MULTILINE))
+    assert sorted(own) == sorted(re.findall(r"^\| `{(\w+):", TEXTS["docs/weights.md"], re.M))
 
 
 def test_every_export_format_says_what_it_needs() -> None:
     formats = [one.value for one in torso.Registry.load(discover=False).export_formats]
-    rows = dict(re.findall(r"^\| `(\w+)` \| .+ \| `?([^`]*?)`? ?\|$", TEXTS["docs/export.md"], re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)` \| .+ \| `?([^`]*?)`? ?\|$", TEXTS["docs/export.md"], re.M))
     assert rows == {form.name: form.install or "" for form in formats}
 
 
@@ -86,7 +88,7 @@ def test_the_spec_page_has_every_key() -> None:
     document = json.loads(run_command("torso schema"))
     keys = [*document["properties"], *document["$defs"]["backbone"]["properties"]]
     tables = TEXTS["docs/spec.md"].partition("## Options")[0]
-    assert sorted(keys) == sorted(re.findall(r"^\| `(\w+)` \|", tables, re.MULTILINE))
+    assert sorted(keys) == sorted(re.findall(r"^\| `(\w+)` \|", tables, re.M))
 
 
 def test_the_default_transform_is_the_one_shown() -> None:
@@ -101,7 +103,7 @@ def test_links_and_paths_exist(page: str) -> None:
     for target, _, anchor in re.findall(r"\]\((?!http)([^)#]*)(#([^)]*))?\)", TEXTS[page]):
         path = (ROOT / page).parent / target if target else ROOT / page
         assert path.exists(), target
-        headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+        headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.M) if anchor else []
         assert not anchor or anchor in [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in headings]
     for path in re.findall(r"(?<![\w/])(?:tests|src|plugins|docs)/[\w/.-]*\w", TEXTS[page]):
         assert (ROOT / path).exists(), path

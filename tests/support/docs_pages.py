@@ -26,6 +26,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ VALUES = [  # what hooks yield, in their order
 BLOCK = re.compile(
     r"(?P<head><!-- generated: (?P<name>\w+) -->\n).*?(?=^<!-- end -->$)"
     r"|(?:<!-- (?P<note>.+?) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$(?P<gap>\n+```text\n(?P<output>.*?)^```$)?",
-    re.MULTILINE | re.DOTALL,
+    re.M | re.S,
 )
 
 
@@ -148,16 +149,26 @@ def _random_weights() -> bytes:
         return Path(folder, "weights.h5").read_bytes()
 
 
+def markdown(docstring: str | None) -> str:
+    """A docstring in Google's style as Markdown."""
+    text = re.sub(r":\w+:`~?([^`]*)`", r"`\1`", inspect.cleandoc(docstring or "").replace("``", "`")) + "\n"
+    indented = r"((?:(?: {4}.*)?\n)+)"
+    text = re.sub(
+        rf"^(.*):(:\n\n){indented}", lambda m: f"{m[1]}:\n\n```python\n{dedent(m[3]).strip()}\n```\n", text, flags=re.M
+    )
+    text = re.sub(rf"^Args:\n{indented}", lambda m: re.sub(r"^    (\w+): ", r"- `\1`: ", m[1], flags=re.M), text, flags=re.M)
+    return re.sub(rf"^(Returns|Raises):\n{indented}", lambda m: f"{m[1]}: {dedent(m[2])}", text, flags=re.M)
+
+
 def hooks() -> str:
-    parts = []
+    parts = [markdown(hookspecs.__doc__)]
     for name, hook in vars(hookspecs).items():
         if name.startswith("torso_"):
-            text = re.sub(r"\n +", " ", inspect.getdoc(hook) or "")
-            text = re.sub(r"^(\w+): ", r"- **\1:** ", text, flags=re.MULTILINE).replace("``", "`")
             arguments, _, gives = str(inspect.signature(hook)).replace("'", "")[1:].rpartition(") -> ")
             if len(arguments) > 80:
                 arguments = "\n    " + re.sub(r", (?=\w+:)", ",\n    ", arguments) + ",\n"
-            parts.append(f"### `{name}`\n\n```python\ndef {name}({arguments}) -> {gives}: ...\n```\n\n{text}\n")
+            signature = f"def {name}({arguments}) -> {gives}: ..."
+            parts.append(f"### `{name}`\n\n```python\n{signature}\n```\n\n{markdown(hook.__doc__)}")
     return "\n" + "\n".join(parts) + "\n"
 
 
@@ -166,9 +177,8 @@ def values() -> str:
     parts = []
     for name in VALUES:
         value = getattr(torso, name)
-        text = re.sub(r":\w+:`~?([^`]*)`", r"`\1`", (inspect.getdoc(value) or "").replace("``", "`"))
-        intro, _, attributes = text.partition("\nAttributes:\n")
-        told = dict(re.findall(r"^    (\w+): (.*?)(?=^    \w+: |^\S|\Z)", attributes, re.MULTILINE | re.DOTALL))
+        intro, _, attributes = markdown(value.__doc__).partition("\nAttributes:\n")
+        told = dict(re.findall(r"^    (\w+): (.*?)(?=^    \w+: |^\S|\Z)", attributes, re.M | re.S))
         rows = []
         for field in dataclasses.fields(value):
             needed = " *" if field.default is field.default_factory else ""
