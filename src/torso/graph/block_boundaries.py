@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def block_boundary(graph: Graph, at: str) -> str:
-    at = node_of_level(graph, at) if at in LEVELS else graph.levels.get(at, at)
+    at = graph.node_of_level(at) if at in LEVELS else graph.levels.get(at, at)
     ends = _ends(graph)
     if at not in graph:
         near = did_you_mean(at, [*graph.levels, *(node.name for node in graph)])
@@ -34,7 +34,7 @@ def block_boundary(graph: Graph, at: str) -> str:
 def boundary_before_level(graph: Graph, level: str) -> str:
     if level not in LEVELS:
         raise UnknownNameError(f"{level!r} is no level", notes=[("known", ", ".join(LEVELS))])
-    start = graph.position(node_of_level(graph, level))
+    start = graph.position(graph.node_of_level(level))
     positions = [graph.position(graph.levels[name]) for name in LEVELS if name in graph.levels]
     return graph.nodes[max((position for position in positions if position < start), default=0)].name
 
@@ -53,13 +53,6 @@ def boundary_before_node(graph: Graph, node: str) -> str:
     raise CutError(
         f"{first.name!r} does not begin a block of {graph.name}, and a block is frozen or trains as a whole", notes=begins
     )
-
-
-def node_of_level(graph: Graph, level: str) -> str:
-    if level not in graph.levels:
-        known = [(name, f"{node!r}  ({describe(graph[node])})") for name, node in graph.levels.items()]
-        raise UnknownNameError(f"{graph.name} has no level {level}", notes=known)
-    return graph.levels[level]
 
 
 def _ends(graph: Graph) -> list[str]:

@@ -42,6 +42,18 @@ class Branch:
         return f"{self.source!r}, which feeds {'the' if self.of == 1 else 'all'} {channels_of(self.of)} of {self.into!r}"
 
 
+def clean_nodes(nodes: Sequence[Node], last_readers: Sequence[int]) -> tuple[Node, ...]:
+    # In a topological order, an edge that jumps over a node is a path around it, and there is no other way around: one
+    # sweep over the edges finds all of them. An output of the network counts as an edge to after the last node.
+    clean: list[Node] = []
+    reach = max(index for index, node in enumerate(nodes) if not node.inputs)  # the last input, where several
+    for index, node in enumerate(nodes):
+        if reach <= index:
+            clean.append(node)
+        reach = max(reach, last_readers[index])
+    return tuple(clean)
+
+
 def lost_branches(graph: Graph, cut: Sequence[str]) -> tuple[Branch, ...]:
     ends = {graph[name].name for name in cut}
     beside = _beside(graph, ends)

@@ -9,12 +9,13 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
 
+from torso.errors import Note, UnknownNameError
 from torso.graph.block_boundaries import block_boundary, boundary_before_level, boundary_before_node
-from torso.graph.clean_cuts import Branch, lost_branches, require_clean
+from torso.graph.clean_cuts import Branch, clean_nodes, lost_branches, require_clean
 from torso.graph.cost import Cost, running_costs
 from torso.graph.freeze_plan import FreezePlan
 from torso.graph.levels import EXPANSION, LEVELS, block_outputs, infer_levels
-from torso.graph.node import Feature, Node
+from torso.graph.node import Feature, Node, describe
 from torso.graph.unknown_node import unknown_node
 
 
@@ -106,16 +107,7 @@ class Graph:
     @cached_property
     def clean(self) -> tuple[Node, ...]:
         """The nodes that every path from the input to an end passes through, in order."""
-        # In a topological order, an edge that jumps over a node is a path around it, and there is no other way around: one
-        # sweep over the edges finds all of them. An output of the network counts as an edge to after the last node.
-        furthest = self.last_readers()
-        clean: list[Node] = []
-        reach = max(index for index, node in enumerate(self.nodes) if not node.inputs)  # the last input, where several
-        for index, node in enumerate(self.nodes):
-            if reach <= index:
-                clean.append(node)
-            reach = max(reach, furthest[index])
-        return tuple(clean)
+        return clean_nodes(self.nodes, self.last_readers())
 
     @cached_property
     def clean_cuts(self) -> tuple[Node, ...]:
@@ -167,6 +159,22 @@ class Graph:
     def levels(self) -> Mapping[str, str]:
         """The node of each level that the network has, by ``C1`` to ``C5`` and ``C1@expansion`` to ``C5@expansion``."""
         return infer_levels(self.clean_cuts, self.blocks) if self.known_levels is None else self.known_levels
+
+    def node_of_level(self, level: str) -> str:
+        """The name of a level's node.
+
+        Raises:
+            UnknownNameError: The network has no such level; the error lists those that it has.
+        """
+        if level not in self.levels:
+            raise UnknownNameError(f"{self.name} has no level {level}", notes=self.level_notes())
+        return self.levels[level]
+
+    def level_notes(self) -> list[Note]:
+        """The levels for an error message, or why there are none."""
+        if not self.levels:
+            return [("cause", "no block of it ends at stride 2, 4, 8, 16 or 32"), ("fix", "name a node under layer:")]
+        return [(level, f"{name!r}  ({describe(self[name])})") for level, name in self.levels.items()]
 
     def level_of(self, name: str) -> str | None:
         """The level whose node this is, or None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from torso.contracts.truncation import Cut, DeclaredLevels
-from torso.errors import CutError, Note, UnknownNameError
+from torso.errors import CutError
 from torso.graph import EXPANSION, LEVELS, Graph, describe
 from torso.specs.options import Options
 
@@ -14,7 +14,7 @@ LEVEL_NAMES = (*LEVELS, *(level + EXPANSION for level in LEVELS))
 
 def select_level(graph: Graph, options: Options) -> str:
     """The node of a level; one that the architecture declares need not be a clean cut."""
-    return _node_of(graph, str(options["name"]))
+    return graph.node_of_level(str(options["name"]))
 
 
 def select_levels(graph: Graph, options: Options) -> Cut:
@@ -24,8 +24,8 @@ def select_levels(graph: Graph, options: Options) -> Cut:
     if twice:
         raise CutError(f"{twice[0]} is named twice, and a backbone gives each level once")
     if not names:
-        raise CutError("levels names no level", notes=_levels(graph))
-    return {name: _node_of(graph, name) for name in names}
+        raise CutError("levels names no level", notes=graph.level_notes())
+    return {name: graph.node_of_level(name) for name in names}
 
 
 def static_cut_of_levels(declared: DeclaredLevels, options: Options) -> list[str]:
@@ -43,16 +43,4 @@ def select_stride(graph: Graph, options: Options) -> str:
     if stride in by_stride:
         return by_stride[stride]
     notes = [(f"stride {pixels}", f"{name!r}  ({describe(graph[name])})") for pixels, name in sorted(by_stride.items())]
-    raise CutError(f"{graph.name} has no block that ends at stride {stride}", notes=notes or _levels(graph))
-
-
-def _node_of(graph: Graph, level: str) -> str:
-    if level not in graph.levels:
-        raise UnknownNameError(f"{graph.name} has no level {level}", notes=_levels(graph))
-    return graph.levels[level]
-
-
-def _levels(graph: Graph) -> list[Note]:
-    if not graph.levels:
-        return [("cause", "no block of it ends at stride 2, 4, 8, 16 or 32"), ("fix", "name a node under layer:")]
-    return [(level, f"{name!r}  ({describe(graph[name])})") for level, name in graph.levels.items()]
+    raise CutError(f"{graph.name} has no block that ends at stride {stride}", notes=notes or graph.level_notes())
