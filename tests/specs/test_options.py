@@ -9,9 +9,9 @@ from torso.specs.yaml_reader import read_yaml
 
 
 def node(text: str) -> Node:
-    table = read_yaml(f"x: {text}".encode(), file="a.yaml")
-    assert isinstance(table, MappingNode)
-    return table.entries[0][1]
+    mapping = read_yaml(f"x: {text}".encode(), file="a.yaml")
+    assert isinstance(mapping, MappingNode)
+    return mapping.entries[0][1]
 
 
 FIELDS = (

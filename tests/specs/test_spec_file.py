@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tables import table
 from work import calls_in
 
 from torso.errors import ManyErrors, Place, SpecError, TorsoError
@@ -19,7 +20,7 @@ def messages(path: str) -> list[str]:
     return [str(part) for part in caught.value.parts()]
 
 
-def table(**entries: str) -> MappingNode:
+def mapping(**entries: str) -> MappingNode:
     return MappingNode(tuple((ScalarNode(key), ScalarNode(text)) for key, text in entries.items()))
 
 
@@ -33,7 +34,7 @@ def test_read_spec_keeps_what_each_backbone_says_and_puts_defaults_in():
             BackboneSpec(
                 name="edge",
                 architecture=ScalarNode("MobileNetV2"),
-                options=table(alpha="0.35"),
+                options=mapping(alpha="0.35"),
                 weights=ScalarNode("imagenet"),
                 input=size,
                 truncate=Choice(name="layer", value=ScalarNode("block_13_expand_relu")),
@@ -55,9 +56,9 @@ def test_read_spec_keeps_what_each_backbone_says_and_puts_defaults_in():
             BackboneSpec(
                 name="in_house",
                 architecture=ScalarNode("acme/eyenet"),
-                weights=table(file="eyenet.weights.h5", sha256=sha256),
+                weights=mapping(file="eyenet.weights.h5", sha256=sha256),
                 input=size,
-                truncate=Choice(name="acme/budget", value=table(params="2_000_000")),
+                truncate=Choice(name="acme/budget", value=mapping(params="2_000_000")),
             ),
         ),
     ]
@@ -71,10 +72,10 @@ def test_read_spec_puts_a_file_over_the_one_that_it_extends():
     assert edge == BackboneSpec(
         name="edge",
         architecture=ScalarNode("MobileNetV2"),
-        options=table(alpha="0.35"),
+        options=mapping(alpha="0.35"),
         weights=ScalarNode("imagenet"),
         input=InputSpec(size=(96, 96), channels=1, adapt=Choice(name="sum")),
-        truncate=Choice(name="pop", value=table(count="1", unit="block")),
+        truncate=Choice(name="pop", value=mapping(count="1", unit="block")),
         freeze=Choice(name="all"),
     )
     assert pyramid.input == InputSpec(size=(224, 224), channels=1, adapt=Choice(name="sum"))
@@ -115,99 +116,12 @@ def test_path_of_starts_at_the_spec_that_says_it(spec_file):
     assert path_of(ScalarNode("w.h5")) == Path("w.h5")
 
 
-def test_read_spec_says_all_that_is_wrong_at_once(spec_file):
-    text = """\
-version: 2
-backbone: 3
-defaults: {options: X, freeze: {a: 1, b: 2}}
-backbones:
-  a/b: {architecture: X}
-  edge:
-    architecure: ResNet50
-    weights: {}
-    input: {size: 224, chanels: 3}
-    truncate:
-  Edge: {architecture: [1], input: {size: [224, 224, 3], channels: '3'}, truncate: [pop, 3]}
-  three: {architecture: "", input: {size: [0, 1.0]}, freeze: null, options: alpha, weights: ~}
-  four:
-  five: {architecture: X, input: {size: [96]}, truncate: {}}
-"""
-    assert messages(spec_file(text)) == [
-        "this torso reads version 1, not 2 (at spec.yaml:1:10, $.version)",
-        "a spec has no key 'backbone' (at spec.yaml:2:1, $.backbone)\n"
-        "  did you mean: 'backbones'\n"
-        "  known: version, extends, defaults, backbones",
-        "defaults has no key 'options' (at spec.yaml:3:12, $.defaults.options)\n"
-        "  known: architecture, weights, input, preprocess, truncate, freeze",
-        "freeze must be a name, or a mapping with one key, not one of 2 keys (at spec.yaml:3:32, $.defaults.freeze)\n"
-        "  fix: put the options under the name, as in {pop: {count: 1, allow_partial: true}}",
-        "a backbone cannot be called 'a/b' (at spec.yaml:5:3, $.backbones.a/b)\n"
-        "  known: 1 to 100 letters, digits, '_', '-' and '.'; first no '-' or '.', last no '.'",
-        "backbone 'edge' has no key 'architecure' (at spec.yaml:7:5, $.backbones.edge.architecure)\n"
-        "  did you mean: 'architecture'\n"
-        "  known: architecture, options, weights, input, preprocess, truncate, freeze",
-        "weights must be a name, none or a mapping, not an empty mapping (at spec.yaml:8:14, $.backbones.edge.weights)\n"
-        "  fix: write imagenet, or {file: PATH, sha256: HEX}",
-        "size must be a list of two whole numbers, not the text '224' (at spec.yaml:9:19, $.backbones.edge.input.size)\n"
-        "  fix: write [224, 224]",
-        "input has no key 'chanels' (at spec.yaml:9:24, $.backbones.edge.input.chanels)\n"
-        "  did you mean: 'channels'\n"
-        "  known: size, channels, adapt",
-        "truncate must be a name, not nothing (at spec.yaml:10:14, $.backbones.edge.truncate)\n  fix: write none",
-        "architecture must be a name, not a list (at spec.yaml:11:24, $.backbones.Edge.architecture)",
-        "size must be a list of two whole numbers, not a list of 3 (at spec.yaml:11:43, $.backbones.Edge.input.size)\n"
-        "  fix: height and width only; channels is its own key, as in {size: [224, 224], channels: 3}",
-        "channels must be a whole number, not the text '3' (at spec.yaml:11:68, $.backbones.Edge.input.channels)\n"
-        "  fix: write 3 without quotes",
-        "truncate must be a name, or a mapping with one key, not a list (at spec.yaml:11:84, $.backbones.Edge.truncate)\n"
-        "  fix: put the options under the name, as in {pop: {count: 1, allow_partial: true}}",
-        "architecture must be a name, not the text '' (at spec.yaml:12:25, $.backbones.three.architecture)",
-        "size cannot be '0' (at spec.yaml:12:44, $.backbones.three.input.size[0])\n  known: 1 or more",
-        "an item of size must be a whole number, not the text '1.0' (at spec.yaml:12:47, $.backbones.three.input.size[1])\n"
-        "  fix: write 1",
-        "freeze must be a name, not the text 'null' (at spec.yaml:12:62, $.backbones.three.freeze)\n  fix: write none",
-        "options must be a mapping, not the text 'alpha' (at spec.yaml:12:77, $.backbones.three.options)",
-        "weights must be a name, not the text '~' (at spec.yaml:12:93, $.backbones.three.weights)\n  fix: write none",
-        "backbone 'four' must be a mapping, not nothing (at spec.yaml:13:8, $.backbones.four)",
-        "size must be a list of two whole numbers, not a list of 1 (at spec.yaml:14:41, $.backbones.five.input.size)\n"
-        "  fix: write [96, 96]",
-        "truncate must be a name, or a mapping with one key, not one of 0 keys "
-        "(at spec.yaml:14:58, $.backbones.five.truncate)\n"
-        "  fix: put the options under the name, as in {pop: {count: 1, allow_partial: true}}",
-        "backbones 'edge' and 'Edge' differ only in the case of letters (at spec.yaml:11:3, $.backbones.Edge)",
-        "backbone 'edge' has no architecture (at spec.yaml:6:3, $.backbones.edge)\n"
-        "  fix: write architecture: NAME; `torso list` knows the names",
-    ]
+def test_read_spec_says_all_that_is_wrong_at_once(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parent / "data")
+    assert "\n".join(messages("all_wrong.yaml")) + "\n" == Path("all_wrong.txt").read_text("utf-8")
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("- 1", "a spec must be a mapping, not a list (at spec.yaml:1:1, $)"),
-        ("edge", "a spec must be a mapping, not the text 'edge' (at spec.yaml:1:1, $)"),
-        ("version: 1", "the spec declares no backbone (at spec.yaml:1:1, $)"),
-        ("version: 1\nbackbones: {}", "the spec declares no backbone (at spec.yaml:1:1, $)"),
-        ("version: 1\nbackbones:", "backbones must be a mapping, not nothing (at spec.yaml:2:11, $.backbones)"),
-        ("version: 1\ndefaults:\n", "defaults must be a mapping, not nothing (at spec.yaml:2:10, $.defaults)"),
-        (
-            "backbones: {a: {architecture: X}}",
-            "the spec has no version (at spec.yaml:1:1, $)\n  fix: write version: 1",
-        ),
-        (
-            "version: '1'\nbackbones: {a: {architecture: X}}",
-            "version must be a whole number, not the text '1' (at spec.yaml:1:10, $.version)\n  fix: write 1 without quotes",
-        ),
-        (
-            "version: 1\nbackbones: {a: {architecture: X, input: [1, 2]}}",
-            "input must be a mapping, not a list (at spec.yaml:2:41, $.backbones.a.input)",
-        ),
-        (
-            "version: 1\nbackbones: {a: {architecture: X, weights: [imagenet]}}",
-            "weights must be a name, none or a mapping, not a list (at spec.yaml:2:43, $.backbones.a.weights)\n"
-            "  fix: write imagenet, or {file: PATH, sha256: HEX}",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("text", "expected"), table("wrong_specs"))
 def test_read_spec_says_what_is_wrong(text, expected, spec_file):
     assert messages(spec_file(text)) == [expected]
 
@@ -229,18 +143,9 @@ def test_a_backbone_cannot_have_a_name_that_folders_cannot(name):
 def test_a_misspelt_key_is_refused_wherever_it_stands_and_the_right_one_is_suggested(spec_file):
     """Each key of an example, with each letter left out or each two letters swapped."""
     lines = (EXAMPLES / "three.yaml").read_text("utf-8").splitlines()
-    keys = {
-        "version",
-        "defaults",
-        "backbones",
-        "architecture",
-        "options",
-        "weights",
-        "input",
-        "truncate",
-        "freeze",
-        "size",
-    }
+    keys = set(
+        ["version", "defaults", "backbones", "architecture", "options", "weights", "input", "truncate", "freeze", "size"]
+    )
     right = tried = 0
     for number, line in enumerate(lines):
         for key in keys & set(line.replace("{", " ").replace(":", " ").split()):
@@ -375,46 +280,7 @@ backbones:
     assert backbones["one"].input == InputSpec(size=(96, 96), channels=1)
 
 
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (
-            [None, 224],
-            "size leaves only one side open (argument input.size)\n"
-            "  fix: write [224, 224], or [null, null] for images of any size",
-        ),
-        (
-            [96, None],
-            "size leaves only one side open (argument input.size)\n"
-            "  fix: write [96, 96], or [null, null] for images of any size",
-        ),
-        (
-            None,
-            "size must be a list of two whole numbers, not the text 'none' (argument input.size)\n  fix: write [null, null]",
-        ),
-        (
-            [None],
-            "size must be a list of two whole numbers, not a list of 1 (argument input.size)\n  fix: write [null, null]",
-        ),
-        (
-            [None, None, 3],
-            "size must be a list of two whole numbers, not a list of 3 (argument input.size)\n"
-            "  fix: height and width only; channels is its own key, as in {size: [224, 224], channels: 3}",
-        ),
-        ([None, 0], "size cannot be '0' (argument input.size[1])\n  known: 1 or more"),
-        (
-            ["null", "null"],
-            "an item of size must be a whole number, not the text 'null' (argument input.size[0])\n"
-            "an item of size must be a whole number, not the text 'null' (argument input.size[1])",
-        ),
-        (
-            {"height": 1},
-            "size must be a list of two whole numbers, not a mapping (argument input.size)\n"
-            "  fix: height and width only; channels is its own key, as in {size: [224, 224], channels: 3}",
-        ),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("size", "text"), table("wrong_sizes"), ids=str)
 def test_a_size_that_is_half_open_or_no_size_is_refused(size, text):
     with pytest.raises(TorsoError) as caught:
         backbone_from_python("edge", architecture="VGG16", input={"size": size})

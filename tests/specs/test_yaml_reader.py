@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import yaml
+from tables import table
 
 from torso.errors import DiskError, ManyErrors, Place, SpecError, TorsoError, UnknownNameError
 from torso.specs.yaml_nodes import MappingNode, ScalarNode, SequenceNode, from_python
@@ -49,11 +50,11 @@ def test_read_yaml_knows_where_each_word_stands():
     assert isinstance(root, MappingNode)
     (a, one), (b, items) = root.entries
     assert isinstance(items, SequenceNode)
-    table = items.items[1]
-    assert isinstance(table, MappingNode)
-    key, below = table.entries[0]
+    mapping = items.items[1]
+    assert isinstance(mapping, MappingNode)
+    key, below = mapping.entries[0]
     assert isinstance(below, SequenceNode)
-    nodes = [root, a, one, b, items, items.items[0], table, key, below, below.items[0]]
+    nodes = [root, a, one, b, items, items.items[0], mapping, key, below, below.items[0]]
     assert [(node.place.line, node.place.column, node.place.path) for node in nodes] == [
         (1, 1, "$"),
         (1, 1, "$.a"),
@@ -69,53 +70,7 @@ def test_read_yaml_knows_where_each_word_stands():
     assert {node.place.file for node in nodes} == {"a.yaml"}
 
 
-WRITTEN_OUT = "\n  fix: write it out, use defaults: or extends:, or put the text in quotes"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a: &x 1", "a spec has no anchors (at a.yaml:1:4, $)" + WRITTEN_OUT),
-        ("a:\n  b: *x", "a spec has no aliases (at a.yaml:2:6, $.a)" + WRITTEN_OUT),
-        ("a:\n  <<: {b: 1}", "a spec has no merge keys (at a.yaml:2:3, $.a)" + WRITTEN_OUT),
-        ("%YAML 1.1\n---\na: 1", "a spec has no directives (at a.yaml:1:1, $)\n  fix: leave out this line"),
-        ("# x\n%FOO bar\n---\na: 1", "a spec has no directives (at a.yaml:2:1, $)\n  fix: leave out this line"),
-        ("a: 1\n---\nb: 2", "a spec has one document, not several (at a.yaml:2:1, $)"),
-        (
-            "a: 1\n...\nb: 2",
-            "not YAML: expected '<document start>', but found '<block mapping start>' (at a.yaml:3:1, $)",
-        ),
-        ("", "the spec is empty (at a.yaml:1:1, $)"),
-        ("\ufeff# only words\n\n", "the spec is empty (at a.yaml:1:1, $)"),
-        ("a:\n  b: 1\n  c: 2\n  b: 3", "the key 'b' occurs twice, on line 2 and on line 4 (at a.yaml:4:3, $.a.b)"),
-        ("a: {1: x, '1': y}", "the key '1' occurs twice, on line 1 and on line 1 (at a.yaml:1:11, $.a.1)"),
-        ("a: {[1]: 2}", "a key must be text, not a list or a mapping (at a.yaml:1:5, $.a)"),
-        ("? {a: 1}\n: 2", "a key must be text, not a list or a mapping (at a.yaml:1:3, $)"),
-        ("a: {'': 1}", "a key has 1 to 200 characters, not 0 (at a.yaml:1:5, $.a)"),
-        ("x" * 201 + ": 1", "a key has 1 to 200 characters, not 201 (at a.yaml:1:1, $)"),
-        ("a:\n  - 1\n  -\n", "an item of this list is nothing (at a.yaml:3:4, $.a[1])"),
-        ('a: ["\\ud800"]', "the character '\\ud800' is not allowed in a spec (at a.yaml:1:5, $.a[0])"),
-        ('a: "\\0"', "the character '\\x00' is not allowed in a spec (at a.yaml:1:4, $.a)"),
-        ('a: "\\L"', "the character '\\u2028' is not allowed in a spec (at a.yaml:1:4, $.a)"),
-        ('a: "\\UFFFFFFFF"', "not YAML: no character has this number (at a.yaml:1:7, $)"),
-        ('a: "\\U00110000"', "not YAML: no character has this number (at a.yaml:1:7, $)"),
-        ("x" * 4097, "a text of 4097 characters is too long: 4096 are allowed (at a.yaml:1:1, $)"),
-        (
-            "a:\n\tb: 1",
-            "not YAML: found character '\\t' that cannot start any token (at a.yaml:2:1, $)\n"
-            "  cause: while scanning for the next token",
-        ),
-        ("a: b: c", "not YAML: mapping values are not allowed here (at a.yaml:1:5, $)"),
-        (
-            "a: [1, 2\nb: 3",
-            "not YAML: expected ',' or ']', but got ':' (at a.yaml:2:2, $.a)\n  cause: while parsing a flow sequence",
-        ),
-        (
-            "a: 'x",
-            "not YAML: found unexpected end of stream (at a.yaml:1:6, $)\n  cause: while scanning a quoted scalar",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("text", "expected"), table("wrong_yaml"))
 def test_read_yaml_says_what_is_wrong_and_where(text, expected):
     assert message(text) == expected
 
@@ -174,31 +129,7 @@ def test_read_yaml_takes_twenty_levels_and_thirty_thousand_nodes():
     assert message("[" + "1," * 30_000 + "]") == ("a spec has 30000 keys and values at most (at a.yaml:1:60000, $[29999])")
 
 
-TAGS = (
-    "!!python/object/apply:os.system ['touch canary']",
-    "!!python/object/apply:subprocess.check_call [['touch', 'canary']]",
-    "!!python/object/new:os.system ['touch canary']",
-    "!!python/object:os.system {}",
-    "!!python/name:os.system ''",
-    "!!python/module:os ''",
-    "!!python/tuple [1, 2]",
-    "!!python/str x",
-    "!!python/none ''",
-    "!!binary aGk=",
-    "!!set {a, b}",
-    "!!omap [a: 1]",
-    "!!pairs [a: 1]",
-    "!!timestamp 2024-99-99",
-    '!!int ""',
-    "!!str x",
-    "!!null ''",
-    "!<tag:yaml.org,2002:python/object/apply:os.system> ['touch canary']",
-    "!local x",
-    "! x",
-)
-
-
-@pytest.mark.parametrize("tag", TAGS)
+@pytest.mark.parametrize("tag", table("tags"))
 def test_read_yaml_refuses_every_tag_and_runs_nothing(tag, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     expected = "a spec has no tags (at a.yaml:2:6, $.a)\n  fix: leave it out, or put the text in quotes"

@@ -7,7 +7,6 @@ import pickle
 import struct
 import subprocess
 import sys
-import textwrap
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -74,51 +73,45 @@ def deep(file: h5py.File, folder: Path) -> None:
     group["x"] = np.zeros(3, "f4")
 
 
+def put(name: str, value: Any) -> Spoil:
+    return lambda file, folder: file.__setitem__(name, value(file) if callable(value) else value)
+
+
+def listing(names: Any, x: Any = None) -> Spoil:
+    def spoil(file: h5py.File, folder: Path) -> None:
+        file.attrs["layer_names"] = names
+        if x is not None:
+            file["x"] = x
+
+    return spoil
+
+
+NINE = f"{PLACE}/9"
+REAL = "weights are real numbers"
 HDF5: dict[str, tuple[Spoil, str]] = {
-    "soft link": (lambda file, folder: file[PLACE].__setitem__("9", h5py.SoftLink("/layers/dense/vars/0")), "is a link to"),
-    "external link": (lambda file, folder: file.__setitem__("layers/x", h5py.ExternalLink("other.h5", "/")), "is a link to"),
-    "hard link to an array": (lambda file, folder: file[PLACE].__setitem__("9", file[PLACE]["0"]), "the same array"),
-    "hard link to a group": (lambda file, folder: file.__setitem__("layers/again", file["layers/dense"]), "the same group"),
-    "loop": (lambda file, folder: file["layers"].__setitem__("loop", file["/"]), "the same group"),
+    "soft link": (put(NINE, h5py.SoftLink("/layers/dense/vars/0")), "is a link to"),
+    "external link": (put("layers/x", h5py.ExternalLink("other.h5", "/")), "is a link to"),
+    "hard link to an array": (put(NINE, lambda file: file[PLACE]["0"]), "the same array"),
+    "hard link to a group": (put("layers/again", lambda file: file["layers/dense"]), "the same group"),
+    "loop": (put("layers/loop", lambda file: file["/"]), "the same group"),
     "external storage": (external_storage, "has its values in another file"),
     "virtual": (virtual, "has its values in another file"),
     "shape bomb": (shape_bomb, "should have 4398046511104 bytes, and the file does not hold them"),
     "deep": (deep, "is nested deeper than 64 groups"),
-    "complex": (lambda file, folder: file[PLACE].__setitem__("9", np.zeros(3, "c8")), "weights are real numbers"),
-    "text": (lambda file, folder: file[PLACE].__setitem__("9", "import os"), "weights are real numbers"),
-    "texts": (lambda file, folder: file[PLACE].__setitem__("9", np.array([b"ab", b"c"])), "weights are real numbers"),
-    "compound": (lambda file, folder: file[PLACE].__setitem__("9", np.zeros(3, "f4,i4")), "weights are real numbers"),
-    "reference": (
-        lambda file, folder: file[PLACE].create_dataset("9", data=file.ref, dtype=h5py.ref_dtype),
-        "weights are real numbers",
-    ),
-    "enumeration": (
-        lambda file, folder: file[PLACE].create_dataset("9", (3,), h5py.enum_dtype({"a": 1})),
-        "weights are real numbers",
-    ),
-    "empty": (lambda file, folder: file[PLACE].__setitem__("9", h5py.Empty("f4")), "weights are real numbers"),
-    "filter": (
-        lambda file, folder: file[PLACE].create_dataset("9", data=np.zeros(9, "i4"), scaleoffset=4),
-        "compressed in a way",
-    ),
-    "named type": (lambda file, folder: file[PLACE].__setitem__("9", np.dtype("f4")), "is not an array"),
-    "layers named twice": (lambda file, folder: file.attrs.__setitem__("layer_names", [b"a", b"a"]), "names a layer twice"),
-    "layers that are numbers": (
-        lambda file, folder: file.attrs.__setitem__("layer_names", [1, 2]),
-        "is not a list of names",
-    ),
-    "a layer that is an array": (
-        lambda file, folder: (file.attrs.__setitem__("layer_names", [b"x"]), file.__setitem__("x", np.zeros(3))),
-        "is not a group",
-    ),
-    "a layer that is linked": (
-        lambda file, folder: (
-            file.attrs.__setitem__("layer_names", [b"x"]),
-            file.__setitem__("x", h5py.SoftLink("/layers")),
-        ),
-        "is a link to",
-    ),
-    "a layer that is not there": (lambda file, folder: file.attrs.__setitem__("layer_names", [b"x"]), "it cannot be read"),
+    "complex": (put(NINE, np.zeros(3, "c8")), REAL),
+    "text": (put(NINE, "import os"), REAL),
+    "texts": (put(NINE, np.array([b"ab", b"c"])), REAL),
+    "compound": (put(NINE, np.zeros(3, "f4,i4")), REAL),
+    "reference": (lambda file, folder: file[PLACE].create_dataset("9", data=file.ref, dtype=h5py.ref_dtype), REAL),
+    "enumeration": (lambda file, folder: file[PLACE].create_dataset("9", (3,), h5py.enum_dtype({"a": 1})), REAL),
+    "empty": (put(NINE, h5py.Empty("f4")), REAL),
+    "filter": (lambda file, folder: file[PLACE].create_dataset("9", data=np.zeros(9, "i4"), scaleoffset=4), "compressed in"),
+    "named type": (put(NINE, np.dtype("f4")), "is not an array"),
+    "layers named twice": (listing([b"a", b"a"]), "names a layer twice"),
+    "layers that are numbers": (listing([1, 2]), "is not a list of names"),
+    "a layer that is an array": (listing([b"x"], np.zeros(3)), "is not a group"),
+    "a layer that is linked": (listing([b"x"], h5py.SoftLink("/layers")), "is a link to"),
+    "a layer that is not there": (listing([b"x"]), "it cannot be read"),
 }
 
 
@@ -141,23 +134,28 @@ def rewritten(path: Path, change: Callable[[zipfile.ZipFile, dict[str, bytes]], 
     return archive
 
 
-def all_of(new: zipfile.ZipFile, members: dict[str, bytes], **more: bytes) -> None:
-    for name, data in {**members, **more}.items():
-        new.writestr(name, data)
+Change = Callable[[zipfile.ZipFile, dict[str, bytes]], object]
 
 
-ARCHIVES: dict[str, tuple[Callable[[zipfile.ZipFile, dict[str, bytes]], object], str]] = {
-    "no weights": (lambda new, old: all_of(new, {"config.json": b"{}"}), "it has no model.weights.h5"),
-    "a way out": (lambda new, old: all_of(new, {**old, "../x": b""}), "'../x' does not belong in such an archive"),
-    "a way out of assets": (
-        lambda new, old: all_of(new, {**old, "assets/../../x": b""}),
-        "does not belong in such an archive",
-    ),
-    "absolute": (lambda new, old: all_of(new, {**old, "/etc/x": b""}), "'/etc/x' does not belong in such an archive"),
-    "arrays of numpy": (lambda new, old: all_of(new, {"a.npy": b"\x93NUMPY"}), "'a.npy' does not belong in such an archive"),
-    "weights that are none": (lambda new, old: all_of(new, {**old, "model.weights.h5": b"none"}), "cannot be read"),
+def with_member(name: str, data: bytes = b"", *, alone: bool = False) -> Change:
+    def change(new: zipfile.ZipFile, old: dict[str, bytes]) -> None:
+        for member, content in {**({} if alone else old), name: data}.items():
+            new.writestr(member, content)
+
+    return change
+
+
+WEIGHTS = "model.weights.h5"
+FOREIGN = "does not belong in such an archive"
+ARCHIVES: dict[str, tuple[Change, str]] = {
+    "no weights": (with_member("config.json", b"{}", alone=True), f"it has no {WEIGHTS}"),
+    "a way out": (with_member("../x"), f"'../x' {FOREIGN}"),
+    "a way out of assets": (with_member("assets/../../x"), FOREIGN),
+    "absolute": (with_member("/etc/x"), f"'/etc/x' {FOREIGN}"),
+    "arrays of numpy": (with_member("a.npy", b"\x93NUMPY", alone=True), f"'a.npy' {FOREIGN}"),
+    "weights that are none": (with_member(WEIGHTS, b"none"), "cannot be read"),
     "packed otherwise": (
-        lambda new, old: new.writestr("model.weights.h5", old["model.weights.h5"], zipfile.ZIP_BZIP2),
+        lambda new, old: new.writestr(WEIGHTS, old[WEIGHTS], zipfile.ZIP_BZIP2),
         "is compressed in a way that torso does not read",
     ),
 }
@@ -171,39 +169,41 @@ def test_an_archive_that_holds_anything_else_is_refused(good: Path, case: str) -
 
 def test_an_archive_with_two_members_of_one_name_is_refused(good: Path) -> None:
     with pytest.warns(UserWarning, match="Duplicate name"):
-        archive = rewritten(good, lambda new, old: (all_of(new, old), new.writestr("config.json", b"evil")))
+        archive = rewritten(good, lambda new, old: (with_member("x")(new, old), new.writestr("config.json", b"evil")))
     assert "two of its members have one name" in refused(archive)
 
 
-def test_an_archive_with_a_changed_byte_is_refused_whatever_python_thinks_of_it(good: Path) -> None:
-    archive = good.with_name("w.keras")
-    data = bytearray(archive.read_bytes())
-    with zipfile.ZipFile(archive) as opened:
-        inside = opened.getinfo("model.weights.h5")
-    value = bytes(everything(good)["layers/dense/vars/0"].tobytes())
-    place = data.index(value, inside.header_offset)
-    data[place] ^= 1
-    archive.write_bytes(bytes(data))
-    assert "the checksum of model.weights.h5 is wrong" in refused(archive)
+def changed_value(data: bytearray, values: bytes) -> None:
+    data[data.index(values)] ^= 1
 
 
-def test_an_archive_that_is_encrypted_is_refused(good: Path) -> None:
-    archive = good.with_name("w.keras")
-    data = bytearray(archive.read_bytes())
+def encrypted(data: bytearray, values: bytes) -> None:
     place = -1
     while (place := data.find(b"PK\x01\x02", place + 1)) >= 0:
         data[place + 8] |= 1  # in the directory at its end
-    archive.write_bytes(bytes(data))
-    assert "is encrypted" in refused(archive)
 
 
-def test_a_compressed_bomb_is_refused_before_it_is_unpacked(good: Path) -> None:
-    archive = rewritten(good, lambda new, old: new.writestr("model.weights.h5", bytes(1 << 20), zipfile.ZIP_DEFLATED))
-    data = bytearray(archive.read_bytes())
+def bomb(data: bytearray, values: bytes) -> None:
     place = data.rindex(b"PK\x01\x02")
     data[place + 24 : place + 28] = struct.pack("<I", 4_000_000_000)  # how large it says it is
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fact"),
+    [
+        (changed_value, f"the checksum of {WEIGHTS} is wrong"),
+        (encrypted, "is encrypted"),
+        (bomb, "says that it has 4000000000 bytes, and the archive does not hold them"),
+    ],
+)
+def test_an_archive_with_changed_bytes_is_refused(good: Path, spoil: Callable[[bytearray, bytes], None], fact: str) -> None:
+    archive = good.with_name("w.keras")
+    if spoil is bomb:
+        rewritten(good, lambda new, old: new.writestr(WEIGHTS, bytes(1 << 20), zipfile.ZIP_DEFLATED))
+    data = bytearray(archive.read_bytes())
+    spoil(data, everything(good)["layers/dense/vars/0"].tobytes())
     archive.write_bytes(bytes(data))
-    assert "says that it has 4000000000 bytes, and the archive does not hold them" in refused(archive)
+    assert fact in refused(archive)
 
 
 class _Canary:
@@ -249,19 +249,19 @@ def test_a_link_to_a_file_is_followed(good: Path) -> None:
 
 
 DAMAGE = """
-    import sys
-    from pathlib import Path
-    import numpy as np
-    from torso.errors import TorsoError
-    from torso.weights_files import open_weights
+import sys
+from pathlib import Path
+import numpy as np
+from torso.errors import TorsoError
+from torso.weights_files import open_weights
 
-    def everything(path):
-        with open_weights(path) as stored:
-            arrays = {name: array.read() for name, array in stored.arrays.items()}
-            return arrays | {array.name: array.read() for layer in stored.layers or () for array in layer.arrays}
+def everything(path):
+    with open_weights(path) as stored:
+        for array in [*stored.arrays.values(), *(array for layer in stored.layers or () for array in layer.arrays)]:
+            array.read()
 
-    path, random, counts = Path(sys.argv[1]), np.random.default_rng(0), {"refused": 0, "read": 0}
-    good = path.read_bytes()
+for path in map(Path, sys.argv[1:]):
+    good, refused, random = path.read_bytes(), 0, np.random.default_rng(0)
     for number in range(240):
         data = bytearray(good)
         if number < 40:
@@ -274,28 +274,22 @@ DAMAGE = """
         path.write_bytes(bytes(data))
         try:
             everything(path)
-            counts["read"] += 1
         except TorsoError:
-            counts["refused"] += 1
-    print(counts["refused"], counts["read"])
+            refused += 1
+    print(refused)
 """
 
 
-@pytest.mark.parametrize("kind", ["w.weights.h5", "w.keras", "w.h5"])
-def test_damage_is_told_and_neither_hangs_nor_crashes(good: Path, kind: str) -> None:
-    if kind == "w.h5":
-        with h5py.File(good.with_name(kind), "w") as file:
-            file.attrs["layer_names"] = [b"dense"]
-            file.create_group("dense").attrs["weight_names"] = [b"kernel:0", b"bias:0"]
-            file["dense/kernel:0"], file["dense/bias:0"] = np.ones((4, 3), "f4"), np.ones(3, "f4")
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(DAMAGE), str(good.with_name(kind))],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def test_damage_is_reported_and_neither_hangs_nor_crashes(good: Path) -> None:
+    """In a process of its own, where a crash would be seen and time is bounded."""
+    with h5py.File(good.with_name("w.h5"), "w") as file:
+        file.attrs["layer_names"] = [b"dense"]
+        file.create_group("dense").attrs["weight_names"] = [b"kernel:0", b"bias:0"]
+        file["dense/kernel:0"], file["dense/bias:0"] = np.ones((4, 3), "f4"), np.ones(3, "f4")
+    paths = [good.with_name(name) for name in ("w.weights.h5", "w.keras", "w.h5")]
+    command = [sys.executable, "-c", DAMAGE, *map(str, paths)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
-    refusals, reads = map(int, run.stdout.split())
-    assert refusals >= 40  # every truncation, at least; a flipped bit in a value is told by a hash alone
-    assert refusals + reads == 240
+    refusals = list(map(int, run.stdout.split()))
+    assert len(refusals) == 3
+    assert min(refusals) >= 40  # every truncation, at least; a flipped bit in a value is found by a hash alone
