@@ -143,9 +143,7 @@ def test_a_backbone_cannot_have_a_name_that_folders_cannot(name):
 def test_a_misspelt_key_is_refused_wherever_it_stands_and_the_right_one_is_suggested(spec_file):
     """Each key of an example, with each letter left out or each two letters swapped."""
     lines = (EXAMPLES / "three.yaml").read_text("utf-8").splitlines()
-    keys = set(
-        ["version", "defaults", "backbones", "architecture", "options", "weights", "input", "truncate", "freeze", "size"]
-    )
+    keys = {"version", "defaults", "backbones", "architecture", "options", "weights", "input", "truncate", "freeze", "size"}
     right = tried = 0
     for number, line in enumerate(lines):
         for key in keys & set(line.replace("{", " ").replace(":", " ").split()):
