@@ -95,7 +95,7 @@ def test_a_level_begins_after_the_last_level_before_it(graph: Graph) -> None:
 
 
 @pytest.mark.parametrize("name", SEVEN)
-def test_through_a_level_of_a_real_network_is_its_node_and_what_trains_reads_nothing_before_it(name: str) -> None:
+def test_what_trains_after_a_level_of_a_real_network_reads_its_node_alone(name: str) -> None:
     graph = architecture(name)
     for level in LEVELS:
         if level not in graph.levels:

@@ -214,7 +214,7 @@ def test_a_folder_of_files_is_a_folder_of_plugins(load, tmp_path):
     assert str(tmp_path) not in sys.path
 
 
-def test_a_builder_of_a_single_file_is_found_by_reference_whatever_other_files_are_called(load, tmp_path):
+def test_builders_of_two_files_of_one_name_are_told_apart(load, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "json.py").write_text(

@@ -1,6 +1,6 @@
 """DigitNet for torso: a small residual network that reads handwritten digits, with weights, a cut and a freeze policy.
 
-Only hooks and frozen values stand here. torso imports this module to list what there is, so Keras has to wait.
+Only hooks and frozen values: torso imports this module to list what there is, without Keras.
 """
 
 from __future__ import annotations
@@ -98,10 +98,10 @@ def torso_build_arguments(architecture: Architecture, options: Options, weights:
 
 @hookimpl
 def torso_truncations() -> Iterable[Truncation]:
-    """Offer a cut behind a stage."""
+    """Offer a cut after a stage."""
     yield Truncation(
         name="stage",
-        doc="End behind the last block of one stage.",
+        doc="End after the last block of one stage.",
         select=select_stage,
         options=(Option(name="number", type=int, minimum=1, doc="The last stage kept; the first is 1."),),
         positional="number",

@@ -1,7 +1,7 @@
 """Train the weights that this plugin ships: ``python -m torso_digits.train FOLDER``.
 
 The folder gets ``weights/``, and ``images/`` with one held-out image of each digit; accuracies and hashes are printed.
-All that is random is seeded, so that the same machine with the same versions writes the same files.
+Everything random is seeded: the same machine with the same versions writes the same files.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def train(digits: Digits, width: float) -> tuple[keras.Model, keras.Model]:
     """The headless network and its head, trained together on slightly turned, moved and scaled images."""
     keras.utils.clear_session()  # what was trained before must not matter
     keras.utils.set_random_seed(0)
-    trunk = build(input_shape=digits.images.shape[1:], filters=filters_at(width), width=width)
-    head = build_head(trunk.output_shape[1:])
+    body = build(input_shape=digits.images.shape[1:], filters=filters_at(width), width=width)
+    head = build_head(body.output_shape[1:])
     network = keras.Sequential(
         [
             keras.Input(digits.images.shape[1:]),
@@ -60,7 +60,7 @@ def train(digits: Digits, width: float) -> tuple[keras.Model, keras.Model]:
             keras.layers.RandomRotation(0.04, fill_mode="constant"),
             keras.layers.RandomTranslation(0.1, 0.1, fill_mode="constant"),
             keras.layers.RandomZoom(0.1, fill_mode="constant"),
-            trunk,
+            body,
             head,
         ]
     )
@@ -70,17 +70,17 @@ def train(digits: Digits, width: float) -> tuple[keras.Model, keras.Model]:
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
     )
     network.fit(digits.images, keras.utils.to_categorical(digits.labels), batch_size=BATCH, epochs=EPOCHS, verbose=0)
-    return trunk, head
+    return body, head
 
 
-def accuracy(trunk: keras.Model, head: keras.Model, digits: Digits) -> float:
+def accuracy(body: keras.Model, head: keras.Model, digits: Digits) -> float:
     """How many of the digits are read right, in per cent, to two decimals."""
-    scores = head.predict(trunk.predict(digits.images / np.float32(255), verbose=0), verbose=0)
+    scores = head.predict(body.predict(digits.images / np.float32(255), verbose=0), verbose=0)
     return round(100 * float(np.mean(scores.argmax(axis=-1) == digits.labels)), 2)
 
 
 def main(folder: Path) -> None:
-    """Train each width that the card has a file for, and write everything."""
+    """Train each width that the architecture has a file for, and write everything."""
     tf.config.experimental.enable_op_determinism()
     training, held_out = split()
     for name in ("weights", "images"):
@@ -90,10 +90,10 @@ def main(folder: Path) -> None:
         tf.io.write_file(str(folder / "images" / f"digit-{digit}.png"), tf.io.encode_png(image))
     for file in DIGITNET.weights[0].files:
         width = float(str(file.when["width"]))
-        trunk, head = train(training, width)
-        print(f"width {width}: {trunk.count_params()} parameters")
-        print(f"  {accuracy(trunk, head, held_out)} % of every fourth digit, which was held out")
-        for model, name in ((trunk, file.file_name), (head, file.file_name.replace(".weights", "-head.weights"))):
+        body, head = train(training, width)
+        print(f"width {width}: {body.count_params()} parameters")
+        print(f"  {accuracy(body, head, held_out)} % of every fourth digit, which was held out")
+        for model, name in ((body, file.file_name), (head, file.file_name.replace(".weights", "-head.weights"))):
             path = folder / "weights" / name
             model.save_weights(path)
             print(f"  {name}: {path.stat().st_size} bytes, sha256 {sha256(path.read_bytes()).hexdigest()}")
