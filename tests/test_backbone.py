@@ -308,17 +308,17 @@ def test_load_refuses_a_manifest_that_was_edited(tmp_path: Path, registry: torso
     assert str(caught.value) == (
         f"{str(folder / 'manifest.json')!r} was changed after it was saved\n"
         f"  see: torso verify {folder}\n"
-        "  fix: take back what was changed, or build the backbone again from its spec"
+        "  fix: undo the change, or build the backbone again from its spec"
     )
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda manifest: manifest.pop("files"), "does not say what a manifest says"),
-        (lambda manifest: manifest.pop("name"), "does not say what a manifest says"),
-        (lambda manifest: manifest.update(plan=None), "does not say what a manifest says"),
-        (lambda manifest: manifest["preprocessing"].update(foo=1), "does not say what a manifest says"),
+        (lambda manifest: manifest.pop("files"), "is not a valid manifest"),
+        (lambda manifest: manifest.pop("name"), "is not a valid manifest"),
+        (lambda manifest: manifest.update(plan=None), "is not a valid manifest"),
+        (lambda manifest: manifest["preprocessing"].update(foo=1), "is not a valid manifest"),
         (lambda manifest: manifest["features"][0].update(stride=8), "features expected"),
         (lambda manifest: manifest["frozen"].update(trainable=7), "frozen.trainable expected: 7"),
         (

@@ -27,6 +27,7 @@ FLOORS = (
     ("artifact",),
     ("export",),
     ("backbone",),
+    ("api",),
     ("cli", "testing", "__init__"),
     ("__main__",),
 )

@@ -8,14 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # "X as X" makes a name public for type checkers
-    from torso.artifact.diff import diff as diff
-    from torso.artifact.verify import (
-        Check as Check,
-        Verification as Verification,
-        verify as verify,
-    )
-    from torso.backbone import (
-        Backbone as Backbone,
+    from torso.api import (
         Backbones as Backbones,
         create_backbone as create_backbone,
         get_base_model as get_base_model,
@@ -25,6 +18,13 @@ if TYPE_CHECKING:  # "X as X" makes a name public for type checkers
         plan as plan,
         read_graph as read_graph,
     )
+    from torso.artifact.diff import diff as diff
+    from torso.artifact.verify import (
+        Check as Check,
+        Verification as Verification,
+        verify as verify,
+    )
+    from torso.backbone import Backbone as Backbone
     from torso.contracts.architecture import (
         Architecture as Architecture,
         InputRules as InputRules,
@@ -78,7 +78,8 @@ __version__ = "0.1.0"
 _MODULES = {  # where each public name is defined
     "torso.artifact.diff": "diff",
     "torso.artifact.verify": "Check Verification verify",
-    "torso.backbone": "Backbone Backbones create_backbone get_base_model list_architectures load load_specs plan read_graph",
+    "torso.api": "Backbones create_backbone get_base_model list_architectures load load_specs plan read_graph",
+    "torso.backbone": "Backbone",
     "torso.contracts.architecture": "Architecture InputRules License Weights",
     "torso.contracts.export_format": "ExportFormat",
     "torso.contracts.freeze_policy": "FreezePolicy",

@@ -235,7 +235,7 @@ def test_a_folder_in_the_place_of_a_file_is_refused(saved: Path, name: str) -> N
 def test_a_file_in_the_place_of_the_folder_is_refused(saved: Path, run: Callable[..., Result]) -> None:
     place = saved / "manifest.json"
     for look in torso.load, torso.verify:
-        with pytest.raises(torso.OptionError, match=f"^'{place}' is no folder with a saved backbone$"):
+        with pytest.raises(torso.OptionError, match=f"^'{place}' is not the folder of a saved backbone$"):
             look(place)
     assert run("verify", place).code == 2
 
@@ -406,13 +406,13 @@ def test_a_weights_file_that_is_swapped_behind_the_reading_of_its_values_is_not_
     assert backbone.model.get_layer("stem").bias.numpy().tolist() == [1.0] * 4
     told = json.loads((backbone.save(tmp_path / "out") / "manifest.json").read_text())["weights_file"]
     assert told["sha256"] is None
-    entry = Lock.of(lock_path(spec), [backbone.manifest]).entries["edge"]
+    entry = Lock.of(lock_path(spec), [backbone.record]).entries["edge"]
     assert entry["weights"]["sha256"] is None
 
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_weights_file_that_is_swapped_after_it_was_locked_is_refused(spec: Path, registry: Registry, late: bool) -> None:
-    lock = Lock.of(lock_path(spec), [torso.load_specs(spec, registry=registry)["edge"].manifest])
+    lock = Lock.of(lock_path(spec), [torso.load_specs(spec, registry=registry)["edge"].record])
     lock.path.write_text(lock.text())
     if not late:
         swap(spec)
@@ -442,7 +442,7 @@ def test_a_lock_with_one_bit_turned_round_or_cut_off_is_refused_unless_it_says_t
     spec: Path, registry: Registry
 ) -> None:
     place = lock_path(spec)
-    lock = Lock.of(place, [torso.load_specs(spec, registry=registry)["edge"].manifest])
+    lock = Lock.of(place, [torso.load_specs(spec, registry=registry)["edge"].record])
     data = lock.text().encode()
     refused = 0
     for damaged in (*flips(data, 200, seed=3), *cuts(data, 50)):
@@ -477,7 +477,7 @@ def test_a_manifest_that_says_something_twice_is_refused(saved: Path, run: Calla
 
 def test_a_lock_that_says_something_twice_is_refused(spec: Path, registry: Registry) -> None:
     place = lock_path(spec)
-    text = Lock.of(place, [torso.load_specs(spec, registry=registry)["edge"].manifest]).text()
+    text = Lock.of(place, [torso.load_specs(spec, registry=registry)["edge"].record]).text()
     place.write_text(text.replace('"edge": {', '"edge": {}, "edge": {', 1))
     with pytest.raises(torso.IntegrityError, match=r"cannot be read\n  cause: it says 'edge' twice$"):
         Lock.read(place)
@@ -495,7 +495,7 @@ def test_a_manifest_that_does_not_tell_of_its_model_is_refused(saved: Path, file
     edit(saved, lambda manifest: manifest.update(files=files))
     for look in torso.load, torso.verify:
         with pytest.raises(
-            torso.IntegrityError, match="does not say what a manifest says\n  cause: ValueError: the files are "
+            torso.IntegrityError, match="is not a valid manifest\n  cause: ValueError: the files are "
         ):
             look(saved)
 
@@ -526,6 +526,6 @@ def test_a_manifest_that_tells_of_other_images_than_the_model_takes_is_refused(
 )
 def test_odd_values_are_no_defect_of_torso(saved: Path, run: Callable[..., Result], change: Callable[[Any], object]) -> None:
     edit(saved, change)
-    with pytest.raises(torso.IntegrityError, match="does not say what a manifest says\n  cause: "):
+    with pytest.raises(torso.IntegrityError, match="is not a valid manifest\n  cause: "):
         torso.verify(saved)
     assert run("verify", saved).code == 7

@@ -10,7 +10,7 @@ from hypothesis import given, strategies
 from networks import images, settle
 
 import torso
-from torso.artifact.diff import differences, in_words
+from torso.artifact.diff import differences, short_value
 from torso.plugins.registry import Registry
 
 TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
@@ -112,4 +112,4 @@ def test_entries_of_a_list_are_told_by_their_names() -> None:
     ],
 )
 def test_a_fact_in_words(value: Any, words: str) -> None:
-    assert in_words(value) == words
+    assert short_value(value) == words

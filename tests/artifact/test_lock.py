@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from networks import images, settle
 
 import torso
+from torso.api import build, read_lock
 from torso.artifact import manifest as manifests
 from torso.artifact.lock import Lock, lock_path
-from torso.backbone import build, lock_on
+from torso.files.hashing import hash_of
 from torso.plugins.registry import Registry
 
 TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
@@ -38,7 +40,7 @@ def spec(tmp_path: Path, registry: Registry) -> Path:
     path.write_text(SPEC.format(cut="joined"))
     backbones = torso.load_specs(path, registry=registry)
     place = lock_path(path)
-    place.write_text(Lock.of(place, [backbone.manifest for backbone in backbones.values()]).text())
+    place.write_text(Lock.of(place, [backbone.record for backbone in backbones.values()]).text())
     return path
 
 
@@ -59,7 +61,7 @@ def refusal(spec: Path, registry: Registry) -> str:
     return str(caught.value)
 
 
-FIX = "\n  fix: go back to what is locked, or lock what is here: torso lock"
+FIX = "\n  fix: go back to what is locked, or lock the new state: torso lock"
 
 
 def test_what_is_locked_is_built(spec: Path, registry: Registry) -> None:
@@ -71,15 +73,15 @@ def test_what_is_locked_is_built(spec: Path, registry: Registry) -> None:
 def test_the_hash_of_the_weights_is_asked_for_where_the_spec_gives_none(spec: Path, registry: Registry) -> None:
     plans = torso.load_specs(spec, registry=registry).plans
     assert plans["edge"].weights.request["sha256"] is None
-    held = lock_on(spec, plans.values()).hold(plans["edge"])
-    assert held.weights.request["sha256"] == manifests.hash_of(spec.with_name("edge.weights.h5"))
+    held = read_lock(spec, plans.values()).check_plan(plans["edge"])
+    assert held.weights.request["sha256"] == hash_of(spec.with_name("edge.weights.h5"))
 
 
 def test_other_weights_under_the_same_name_are_refused(spec: Path, registry: Registry) -> None:
     write_weights(spec.parent, registry, seed=2)
     said = refusal(spec, registry)
     assert "edge.weights.h5' is not the one that" in said
-    assert f"sha256 found: {manifests.hash_of(spec.with_name('edge.weights.h5'))}" in said
+    assert f"sha256 found: {hash_of(spec.with_name('edge.weights.h5'))}" in said
 
 
 def test_another_cut_is_refused_before_anything_is_built(spec: Path, registry: Registry) -> None:
@@ -87,7 +89,7 @@ def test_another_cut_is_refused_before_anything_is_built(spec: Path, registry: R
     with pytest.raises(torso.IntegrityError) as caught:
         locked(spec, registry)
     assert str(caught.value) == (
-        f"backbone 'edge' is not what {str(lock_path(spec))!r} names\n"
+        f"backbone 'edge' is not the one that {str(lock_path(spec))!r} names\n"
         f"  plan.truncate.options.name: stem, locked is joined{FIX}"
     )
 
@@ -144,7 +146,7 @@ def test_a_plugin_that_changes_the_trunk_is_refused_though_the_plan_is_the_same(
 
 
 def test_a_plugin_that_changes_the_trunk_can_be_locked(spec: Path, meddled: Registry, registry: Registry) -> None:
-    manifests = [backbone.manifest for backbone in torso.load_specs(spec, registry=meddled).values()]
+    manifests = [backbone.record for backbone in torso.load_specs(spec, registry=meddled).values()]
     lock_path(spec).write_text(Lock.of(lock_path(spec), manifests).text())
     assert locked(spec, meddled)["edge"].features[0].node == "end"
     assert "plugins.meddler.name: -, locked is meddler" in refusal(spec, registry)
@@ -208,7 +210,7 @@ def test_a_lock_that_was_changed_by_hand_is_refused(spec: Path, registry: Regist
     place = lock_path(spec)
     place.write_text(place.read_text().replace('"joined"', '"stem"'))
     assert refusal(spec, registry) == (
-        f"{str(place)!r} was changed after it was written\n  fix: take that back, or write it anew: torso lock --force"
+        f"{str(place)!r} was changed after it was written\n  fix: undo the change, or write the lock again: torso lock --force"
     )
 
 
@@ -224,7 +226,19 @@ def test_a_lock_says_nothing_of_the_machine(spec: Path) -> None:
     assert "identity" not in text
 
 
+def test_a_lock_holds_where_the_plugins_folder_is_elsewhere(spec: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(TINY / "tiny.py", tmp_path / "elsewhere")
+    assert locked(spec, Registry.load(plugins_dirs=[tmp_path / "elsewhere"], discover=False))["edge"].name == "edge"
+    rewrite(spec, lambda entry: entry["plan"].update(builder="torso_file_0123456789ab:build"))  # as torso 0.1.0 wrote it
+    assert locked(spec, Registry.load(plugins_dirs=[TINY], discover=False))["edge"].name == "edge"
+    rewrite(spec, lambda entry: entry["plan"].update(builder="torso_file_0123456789ab:other"))
+    assert "plan.builder: torso_file:build, locked is torso_file:other" in refusal(
+        spec, Registry.load(plugins_dirs=[TINY], discover=False)
+    )
+
+
 def test_the_same_backbones_give_the_same_lock(spec: Path, registry: Registry) -> None:
     plans = torso.load_specs(spec, registry=registry).plans.values()
-    again = Lock.of(lock_path(spec), [build(plan, registry).manifest for plan in plans])
+    again = Lock.of(lock_path(spec), [build(plan, registry).record for plan in plans])
     assert again.text() == lock_path(spec).read_text()

@@ -109,7 +109,7 @@ def measured(way: str, case: Case, path: str) -> dict[str, Any]:
         import torso.artifact.save
         import torso.modeling.building
         import torso.modeling.preprocess_layer
-        from torso.backbone import build
+        from torso.api import build
 
         registry = torso.Registry.load()
         size = _size(case.network)

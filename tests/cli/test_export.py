@@ -13,7 +13,7 @@ import pytest
 from networks import settle
 
 import torso as door
-from torso.artifact.reference_outputs import probe_images
+from torso.artifact.reference_outputs import reference_images
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 PLUGINS = ("--plugins-dir", str(FIXTURES / "export_formats"))
@@ -26,7 +26,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry = door.Registry.load(discover=False, plugins_dirs=[FIXTURES / "plugin_folder"])
     twins = {"layers": ["right", "left"]}
     backbone = door.create_backbone("TinyNet", name="edge", weights="none", truncate=twins, registry=registry)
-    settle(backbone.model, np.asarray(backbone.preprocess(probe_images(8, 8, 3))))
+    settle(backbone.model, np.asarray(backbone.preprocess(reference_images(8, 8, 3))))
     return backbone.save(tmp_path_factory.mktemp("original") / "edge")
 
 
@@ -34,7 +34,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def edge(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A saved backbone beside the command line, and its features where the fixture's formats look for them."""
     backbone = door.load(original)
-    given = backbone.model(backbone.preprocess(probe_images(8, 8, 3)))
+    given = backbone.model(backbone.preprocess(reference_images(8, 8, 3)))
     np.savez(tmp_path / "features.npz", **{name: np.asarray(values) for name, values in given.items()})
     monkeypatch.setenv("TORSO_TEST_FEATURES", str(tmp_path / "features.npz"))
     return Path(shutil.copytree(original, tmp_path / "edge"))

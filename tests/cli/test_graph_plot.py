@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from torso.backbone import read_graph
+from torso.api import read_graph
 from torso.cli.graph_plot import draw, figure_of, set_up
 from torso.errors import OptionError
 from torso.graph import Graph, Node

@@ -26,16 +26,16 @@ def test_verify_tells_what_it_looked_at(torso, saved):
         "nets/whole: matches its manifest",
         "check              found",
         "─────────────  ──  ────────────────────────────────────────────────",
-        "manifest       ok  as it was written",
-        "files          ok  model.keras, as it was saved",
+        "manifest       ok  unchanged",
+        "files          ok  model.keras, unchanged",
         "graph          ok  7 nodes",
         "features       ok  drop",
-        "variables      ok  6 with the same bits",
+        "variables      ok  6 identical",
         "frozen         ok  nothing trains, and training gives the same bits",
-        "preprocessing  ok  the same bits",
-        "probe          ok  drop: the same bits",
-        "made with      ok  the same versions as here",
-        "plugins        ok  those that are here",
+        "preprocessing  ok  identical",
+        "probe          ok  drop: identical",
+        "made with      ok  same versions installed",
+        "plugins        ok  same versions installed",
         "",
     ]
     assert result.err == "starting TensorFlow\nverifying nets/whole\n"
@@ -118,7 +118,7 @@ def test_lock_and_build_locked(torso, spec, tmp_path):
         "error: backbone 'stem' is not what 'tiny.lock.json' names\n"
         "  plan.arguments.width: 16, locked is 8\n"
         "  plan.options.width: 16, locked is 8\n"
-        "  fix: go back to what is locked, or lock what is here: torso lock\n"
+        "  fix: go back to what is locked, or lock the new state: torso lock\n"
     )
     assert not (tmp_path / "other").exists()
     assert torso("build", "tiny.yaml", "whole", "-o", "other", "--locked").code == 0  # the one that is as locked

@@ -20,7 +20,7 @@ from networks import settle
 
 import torso
 from torso.artifact.manifest import digest_of
-from torso.artifact.reference_outputs import probe_images
+from torso.artifact.reference_outputs import reference_images
 from torso.contracts.export_format import ExportFormat
 from torso.export.compare import require_weights
 from torso.export.record import is_export
@@ -240,7 +240,7 @@ def test_outputs_in_a_list_bear_the_names_of_their_nodes(tmp_path: Path, form: s
     told = record(backbone.export(tmp_path / "there", to=form, registry=registry))
     assert [output["name"] for output in told["outputs"]] == ["inner/z-1.c", "inner/d"]
     assert all(output["error"] < 1e-5 for output in told["outputs"])
-    one, other = (np.asarray(values) for values in backbone.model(backbone.preprocess(probe_images(16, 16, 3))))
+    one, other = (np.asarray(values) for values in backbone.model(backbone.preprocess(reference_images(16, 16, 3))))
     assert np.abs(one - other).max() > 0.1 * np.abs(one).max()
 
 
@@ -282,7 +282,7 @@ def twins(registry: torso.Registry) -> torso.Backbone:
     backbone = torso.create_backbone(
         "TinyNet", name="twins", weights="none", truncate={"layers": ["right", "left"]}, registry=registry
     )
-    settle(backbone.model, np.asarray(backbone.preprocess(probe_images(8, 8, 3))))
+    settle(backbone.model, np.asarray(backbone.preprocess(reference_images(8, 8, 3))))
     return backbone
 
 
@@ -295,7 +295,7 @@ def export(
 
     def export(to: str, *, backbone: torso.Backbone = twins, folder: str = "there", **arguments: Any) -> Path:
         shape = backbone.model.input_shape[1:]
-        pixels = backbone.transform(arguments["images"]) if "images" in arguments else probe_images(*shape)
+        pixels = backbone.transform(arguments["images"]) if "images" in arguments else reference_images(*shape)
         np.savez(tmp_path / "features.npz", **features(backbone, pixels))
         return backbone.export(tmp_path / "deep" / folder, to=to, registry=registry, **arguments)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import linecache
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,7 @@ EXPECTED = "; torso expects RGB pixels of 0 to 255 here"
 
 def watched(channels: int = 3, numbers: torso.Preprocessing = TORCH) -> keras.Model:
     """The layer as a backbone has it."""
-    plan = {"input_shape": [8, 8, channels]}
-    return preprocessing_from(
-        {"name": "edge", "plan": plan, "preprocessing": asdict(numbers), "preprocessing_included": False}
-    )
+    return preprocessing_from(numbers, channels, "edge", included=False)
 
 
 def photos(count: int = 2, seed: int = 0) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +38,7 @@ def layer_of(name: str) -> keras.Model:
 
 def watched(name: str, backbone: str = "edge", *, included: bool = False) -> keras.Model:
     """The layer as a backbone has it."""
-    return preprocessing_from(
-        {
-            "name": backbone,
-            "plan": {"input_shape": [9, 7, 3]},
-            "preprocessing": asdict(CARDS[name].preprocessing),
-            "preprocessing_included": included,
-        }
-    )
+    return preprocessing_from(CARDS[name].preprocessing, 3, backbone, included=included)
 
 
 def pixels(*shape: int, seed: int = 0) -> np.ndarray:

@@ -1,80 +1,66 @@
-"""Where two saved backbones are not the same; where two manifests, or two locks, say different things."""
+"""The facts in which two saved backbones, two manifests or two locks differ."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from torso.artifact.manifest import Difference, Manifest, read_manifest
-
-NOTHING: Final = None
-"""What stands for a fact that one of the two does not tell."""
+from torso.artifact.manifest import Difference, SavedManifest
+from torso.artifact.manifest_file import read_manifest
 
 
 def diff(one: str | Path, other: str | Path) -> tuple[Difference, ...]:
-    """The facts in which two saved backbones differ: plan, weights variable by variable, features, freezing, versions.
+    """Compare two saved backbones: plan, weights variable by variable, features, freezing, versions.
 
     Args:
         one: A folder that torso saved.
         other: Another.
 
     Returns:
-        The path of each fact in the manifests, as ``plan.options.alpha`` or ``variables.conv1/kernel`` (by the hash of its
-        values), and what each of the two says; None where one says nothing.
+        For each fact that differs its path in the manifests, as ``plan.options.alpha`` or ``variables.conv1/kernel`` (by
+        the hash of its values), and its value in each of the two; None where it is missing.
 
     Raises:
-        OptionError: One is no saved backbone.
-        IntegrityError: One is not what its manifest says.
+        OptionError: One of the folders holds no saved backbone.
+        IntegrityError: One of the backbones is not what its manifest says.
     """
-    first, second = (_told(read_manifest(Path(folder))) for folder in (one, other))
-    return differences(first, second)
+    return differences(_compared(read_manifest(Path(one))), _compared(read_manifest(Path(other))))
 
 
-def _told(manifest: Manifest) -> dict[str, Any]:
-    """What a manifest says of the backbone itself: not where its files were, and nothing twice."""
-    twice = ("manifest", "digest", "files", "spec", "name")
-    told = {fact: value for fact, value in manifest.items() if fact not in twice}
-    file = manifest["weights_file"]
-    return {
-        **told,
-        "plan": {fact: value for fact, value in manifest["plan"].items() if fact not in ("name", "warnings")},
-        "weights_file": file and {fact: file[fact] for fact in file if fact != "path"},
-        "probe": {name: feature["sha256"] for name, feature in manifest["probe"]["features"].items()},
-    }
+def _compared(manifest: SavedManifest) -> dict[str, Any]:
+    """What a manifest says of the backbone itself: not its name, nor where its files were, and no fact twice."""
+    document = manifest.to_json()
+    for fact in "manifest", "digest", "files", "spec", "name":
+        del document[fact]
+    for fact in "name", "warnings":
+        document["plan"].pop(fact, None)
+    if document["weights_file"]:
+        del document["weights_file"]["path"]
+    document["probe"] = {name: feature["sha256"] for name, feature in document["probe"]["features"].items()}
+    return document
 
 
 def differences(one: Any, other: Any) -> tuple[Difference, ...]:
-    """The facts that differ, in the order of their names.
-
-    Args:
-        one: JSON.
-        other: JSON of about the same form.
-
-    Returns:
-        The path of each fact, as ``frozen.trainable``, and what each of the two says; None where one says nothing. A list
-        of texts or numbers is one fact.
-    """
+    """Compare two documents of JSON fact by fact, sorted by path. A list of texts or numbers is one fact."""
     first, second = dict(_facts(one)), dict(_facts(other))
-    paths = sorted({*first, *second})
-    return tuple(
-        (path, first.get(path, NOTHING), second.get(path, NOTHING))
-        for path in paths
-        if first.get(path, NOTHING) != second.get(path, NOTHING)
-    )
+    pairs = ((path, first.get(path), second.get(path)) for path in sorted({*first, *second}))
+    return tuple(pair for pair in pairs if pair[1] != pair[2])
 
 
-def in_words(value: Any, *, most: int = 60) -> str:
-    """A fact's value for a person: a hash by its beginning, a long text cut in the middle, and a long list counted."""
-    if value is NOTHING:
+def short_value(value: Any, *, most: int = 60) -> str:
+    """A fact for a person: the beginning of a hash, the two ends of a long text, the first entries of a long list."""
+    if value is None:
         return "-"
     if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
         return f"{value[:12]}…"
-    if isinstance(value, list) and len(", ".join(map(str, value))) > most:
-        return f"{', '.join(map(str, value[:2]))}, …"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 + 1 :]}"
+    if len(text) <= most:
+        return text
+    if isinstance(value, list):
+        return f"{', '.join(map(str, value[:2]))}, …"
+    return f"{text[: most // 2]}…{text[-most // 2 + 1 :]}"
 
 
 def _facts(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

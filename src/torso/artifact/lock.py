@@ -1,35 +1,37 @@
-"""A lock: what the backbones of a spec are made of, down to versions and hashes, kept beside the spec."""
+"""A lock: what the backbones of a spec are made of, down to versions and hashes. It is kept beside the spec."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from torso.artifact.diff import differences, in_words
-from torso.artifact.manifest import Difference, Manifest, plugins_as_json, read_json, versions, with_hash
+from torso.artifact.diff import differences, short_value
+from torso.artifact.manifest import Difference, Manifest, PluginRecord, as_json, digest_of, plugin_records, versions
+from torso.artifact.manifest_file import read_json
 from torso.errors import IntegrityError, Note, OptionError
 from torso.planning import Plan
 
 VERSION: Final = 1
 _MOST = 12  # differences that an error lists
+_FIX: Note = ("fix", "go back to what is locked, or lock the new state: torso lock")
 
 
 def lock_path(spec: str | Path) -> Path:
-    """Where the lock of a spec stands: ``backbones.lock.json`` beside ``backbones.yaml``."""
+    """The path of a spec's lock: ``backbones.lock.json`` beside ``backbones.yaml``."""
     return Path(spec).with_suffix(".lock.json")
 
 
 @dataclass(frozen=True)
 class Lock:
-    """What backbones may be.
+    """What the backbones of a spec must be.
 
     Attributes:
         path: Where it is kept.
-        entries: All that decides what a backbone computes, by its name; nothing of the machine where it was written.
+        entries: By backbone, everything that decides what it computes; nothing of the machine where it was locked.
     """
 
     path: Path
@@ -37,8 +39,8 @@ class Lock:
 
     @classmethod
     def of(cls, path: Path, manifests: Iterable[Manifest]) -> Lock:
-        """The lock that names these backbones."""
-        return cls(path, {manifest["name"]: _entry(manifest) for manifest in manifests})
+        """The lock of these backbones."""
+        return cls(path, {manifest.name: _entry(manifest) for manifest in manifests})
 
     @classmethod
     def read(cls, path: Path) -> Lock:
@@ -57,88 +59,83 @@ class Lock:
             ) from error
         except (OSError, ValueError, RecursionError) as error:
             raise IntegrityError(f"{str(path)!r} cannot be read", notes=[("cause", str(error))]) from error
-        if not isinstance(document, dict) or document.get("lock") != VERSION:
-            found = document.get("lock") if isinstance(document, dict) else None
+        found = document.get("lock") if isinstance(document, dict) else None
+        if found != VERSION:
             raise IntegrityError(f"{str(path)!r} is a lock of version {found}, and this torso reads version {VERSION}")
-        if document.get("digest") != _digest({key: document.get(key) for key in ("lock", "backbones")}):
+        if document.get("digest") != digest_of({key: document.get(key) for key in ("lock", "backbones")}):
             raise IntegrityError(
                 f"{str(path)!r} was changed after it was written",
-                notes=[("fix", "take that back, or write it anew: torso lock --force")],
+                notes=[("fix", "undo the change, or write the lock again: torso lock --force")],
             )
-        return cls(path, document["backbones"])
+        return cls(path, _portable(document["backbones"]))
 
     def text(self) -> str:
-        """It as it is written, with a hash of itself."""
-        said = {"lock": VERSION, "backbones": self.entries}
-        return json.dumps({**said, "digest": _digest(said)}, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+        """The text of the file, with its digest."""
+        document = {"lock": VERSION, "backbones": self.entries}
+        return json.dumps({**document, "digest": digest_of(document)}, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
-    def hold(self, plan: Plan) -> Plan:
-        """The plan, with the hash of the weights file that it is to open.
+    def check_plan(self, plan: Plan) -> Plan:
+        """The plan, with the hash that its weights file must have.
 
         Raises:
-            IntegrityError: The lock does not name the backbone, or names another: other options, plugins or versions.
+            IntegrityError: The lock does not name the backbone, or names other options, plugins or versions.
         """
         if plan.name not in self.entries:
             known: list[Note] = [("known", ", ".join(self.entries))] if self.entries else []
-            raise IntegrityError(f"{str(self.path)!r} does not name the backbone {plan.name!r}", notes=[*known, _again()])
-        entry = self.entries[plan.name]
-        now = _before_building(plan.report(), plugins_as_json(plan.plugins), versions())
-        chosen = {plugin["name"] for plugin in now["plugins"]}  # others may have a hand in it while it is built
-        told = {**entry, "plugins": [plugin for plugin in entry["plugins"] if plugin["name"] in chosen]}
-        self._refuse(plan.name, differences({key: told[key] for key in now}, now))
+            raise IntegrityError(f"{str(self.path)!r} does not name the backbone {plan.name!r}", notes=[*known, _FIX])
+        locked = self.entries[plan.name]
+        planned = _before_building(plan.report(), plugin_records(plan.plugins), versions())
+        chosen = {plugin["name"] for plugin in planned["plugins"]}  # others may take part while it is built
+        plugins = [plugin for plugin in locked["plugins"] if plugin["name"] in chosen]
+        self._refuse(plan.name, differences({**{key: locked[key] for key in planned}, "plugins": plugins}, planned))
         source = plan.weights.source
-        if not entry["weights"] or source is None or "sha256" not in {option.name for option in source.value.options}:
+        if not locked["weights"] or source is None or "sha256" not in source.value.hashes:
             return plan
-        request = {**plan.weights.request, "sha256": entry["weights"]["sha256"]}
+        request = {**plan.weights.request, "sha256": locked["weights"]["sha256"]}
         return replace(plan, weights=replace(plan.weights, request=request))
 
-    def require(self, manifest: Manifest) -> None:
-        """Refuse a backbone that was built and is not what the lock names.
+    def check_manifest(self, manifest: Manifest) -> None:
+        """Refuse a backbone that was built and is not the locked one.
 
         Raises:
-            IntegrityError: What differs.
+            IntegrityError: With the facts that differ.
         """
-        name = manifest["name"]
-        self._refuse(name, differences(self.entries[name], _entry(manifest)))
+        self._refuse(manifest.name, differences(self.entries[manifest.name], _entry(manifest)))
 
     def _refuse(self, name: str, found: Sequence[Difference]) -> None:
         if not found:
             return
-        notes: list[Note] = [(fact, f"{in_words(here)}, locked is {in_words(told)}") for fact, told, here in found[:_MOST]]
+        notes = [(fact, f"{short_value(now)}, locked is {short_value(locked)}") for fact, locked, now in found[:_MOST]]
         more: list[Note] = [("and", f"{len(found) - _MOST} more")] if len(found) > _MOST else []
-        raise IntegrityError(f"backbone {name!r} is not what {str(self.path)!r} names", notes=[*notes, *more, _again()])
+        raise IntegrityError(f"backbone {name!r} is not the one that {str(self.path)!r} names", notes=[*notes, *more, _FIX])
 
 
 def _entry(manifest: Manifest) -> dict[str, Any]:
-    file = with_hash(manifest["weights_file"])
-    told = {
-        **_before_building(manifest["plan"], manifest["plugins"], manifest["made_with"]),
-        "weights": file and {fact: file[fact] for fact in ("bytes", "sha256", "channels")},
-        "graph": manifest["graph"]["fingerprint"],
-        "features": manifest["features"],
-        "frozen": manifest["frozen"],
-        "preprocessing": manifest["preprocessing"],
+    document, file = manifest.to_json(), manifest.weights_file
+    hashed = as_json(file.hashed()) if file else None
+    return {
+        **_before_building(manifest.plan, manifest.plugins, manifest.made_with),
+        "weights": hashed and {fact: hashed[fact] for fact in ("bytes", "sha256", "channels")},
+        "graph": manifest.graph.fingerprint,
+        **{fact: document[fact] for fact in ("features", "frozen", "preprocessing")},
     }
-    entry: dict[str, Any] = json.loads(json.dumps(told))
-    return entry
 
 
-def _before_building(plan: Mapping[str, Any], plugins: Any, made_with: Any) -> dict[str, Any]:
+def _before_building(
+    plan: Mapping[str, Any], plugins: Iterable[PluginRecord], made_with: Mapping[str, str | None]
+) -> dict[str, Any]:
     """What is known of a backbone before it is built."""
     of_this_machine = ("name", "provider", "warnings", "weights")
-    told = {
+    entry: dict[str, Any] = {
         "plan": {key: value for key, value in plan.items() if key not in of_this_machine},
         "weights_label": plan["weights"]["label"],
-        "plugins": plugins,
-        "made_with": made_with,
+        "plugins": [asdict(plugin) for plugin in plugins],
+        "made_with": dict(made_with),
     }
-    now: dict[str, Any] = json.loads(json.dumps(told))
-    return now
+    return _portable(entry)
 
 
-def _again() -> Note:
-    return ("fix", "go back to what is locked, or lock what is here: torso lock")
-
-
-def _digest(said: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+def _portable(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON without the module name that a plugin of one file gets from its path: it differs from machine to machine."""
+    found: dict[str, Any] = json.loads(re.sub('"torso_file_[0-9a-f]{12}:', '"torso_file:', json.dumps(entry)))
+    return found

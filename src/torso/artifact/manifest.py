@@ -1,28 +1,187 @@
-"""What stands beside every saved model: how it was made, and what must be true of it."""
+"""The manifest of a backbone: how it was made, and what must be true of it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
-from torso.errors import IntegrityError, Note, OptionError, TorsoError
-from torso.files.hashing import hash_of, hash_of_same, open_file
+from torso.contracts.preprocessing import Preprocessing, Transform
+from torso.files.hashing import Identity, hash_of_same
 from torso.graph import Feature, Graph
 from torso.plugins import PluginInfo
 
-NAME: Final = "manifest.json"
-MODEL: Final = "model.keras"
 VERSION: Final = 2
 
-Manifest = Mapping[str, Any]  # JSON
 Difference = tuple[str, Any, Any]
-"""What is told, as a manifest tells it, and as it was found."""
+"""The path of a fact, its value in the manifest, and the value that was found."""
+
+M = TypeVar("M", bound="Manifest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginRecord:
+    """A plugin that something in the backbone comes from."""
+
+    name: str
+    origin: str
+    distribution: str | None
+    version: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRecord:
+    """The build mode, and why a faster one was not possible."""
+
+    way: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DroppedRecord:
+    """What the cut left out; the number of nodes is None where they were never drawn."""
+
+    nodes: int | None
+    parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphRecord:
+    fingerprint: str
+    nodes: int
+    levels: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezeRecord:
+    """A :class:`torso.modeling.freeze.FreezeReport`, and once saved the variables whose flag plain Keras loses."""
+
+    frozen: int
+    trainable: int
+    trains: Sequence[str]
+    adapts: Sequence[str]
+    silenced: Mapping[str, float]
+    everything: bool
+    lost_by_keras: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFileRecord:
+    """The weights file; its hash is known where one was asked for, and computed when the backbone is saved or locked."""
+
+    path: str
+    bytes: int
+    sha256: str | None
+    channels: int
+    identity: Identity | None = None
+
+    def hashed(self) -> WeightsFileRecord:
+        """The record with the hash of the file that was read; None where another file is at its path by now."""
+        if self.identity is None:
+            return self
+        return replace(self, sha256=self.sha256 or hash_of_same(Path(self.path), self.identity), identity=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeRecord:
+    """Hashes of the reference images, before and after preprocessing, and the reference outputs for them."""
+
+    pixels: str
+    preprocessed: str
+    features: Mapping[str, Mapping[str, Any]]
+    tolerance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What is known of a backbone that was built. Each field is one key of ``manifest.json``."""
+
+    name: str
+    spec: str
+    plan: Mapping[str, Any]  # Plan.report()
+    plugins: tuple[PluginRecord, ...]
+    made_with: Mapping[str, str | None]
+    built: BuildRecord
+    weights_file: WeightsFileRecord | None
+    graph: GraphRecord
+    dropped: DroppedRecord
+    features: tuple[Feature, ...]
+    frozen: FreezeRecord
+    preprocessing: Preprocessing
+    preprocessing_included: bool
+    transform: Transform
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [feature.name for feature in self.features]
+
+    @classmethod
+    def from_json(cls: type[M], document: Mapping[str, Any]) -> M:
+        """Read JSON; facts that this torso does not know are left out.
+
+        Raises:
+            LookupError, TypeError, ValueError: A fact is missing or has another form.
+        """
+        names = {one.name for one in fields(cls)}
+        manifest: M = _parsed(cls, {name: value for name, value in document.items() if name in names})
+        return manifest
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as JSON; what is only known of a saved backbone is not in it before."""
+        document: dict[str, Any] = {"manifest": VERSION, **as_json(self)}
+        if document["weights_file"]:
+            del document["weights_file"]["identity"]  # of the file on this machine
+        if self.frozen.lost_by_keras is None:
+            del document["frozen"]["lost_by_keras"]
+        return document
+
+    def digest(self) -> str:
+        return digest_of(self.to_json())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedManifest(Manifest):
+    """What is known of a backbone that was saved: also the hash of each variable, the reference outputs, and the files."""
+
+    variables: Mapping[str, str]
+    probe: ProbeRecord
+    files: Mapping[str, Mapping[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        document = super().to_json()
+        return {**document, "digest": digest_of(document)}
+
+    def text(self) -> str:
+        """The text of ``manifest.json``."""
+        return json.dumps(self.to_json(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def _parsed(kind: Any, value: Any) -> Any:
+    """JSON as a value of a type: a record, a tuple, one of them or None, and anything else as it is."""
+    if kind is not Any and type(None) in get_args(kind):
+        return None if value is None else _parsed(get_args(kind)[0], value)
+    if get_origin(kind) is tuple:
+        return tuple(_parsed(get_args(kind)[0], part) for part in value)
+    if not is_dataclass(kind):
+        return value
+    record: Any = kind
+    hints = get_type_hints(record)
+    return record(**{name: _parsed(hints[name], part) for name, part in value.items()})
+
+
+def as_json(value: Any) -> Any:  # Any: a frozen dataclass, and JSON
+    """A dataclass as it is once it was written and read."""
+    return json.loads(json.dumps(asdict(value)))
+
+
+def digest_of(document: Mapping[str, Any]) -> str:
+    """SHA-256 of everything that a document says, but for the digest itself."""
+    said = {key: value for key, value in document.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint(graph: Graph) -> str:
@@ -33,42 +192,14 @@ def fingerprint(graph: Graph) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def features_of(manifest: Manifest) -> tuple[Feature, ...]:
-    """The features that a manifest tells of."""
-    return tuple(Feature(**{**feature, "shape": tuple(feature["shape"])}) for feature in manifest["features"])
-
-
-def features_as_json(features: tuple[Feature, ...]) -> list[dict[str, Any]]:
-    return [{**asdict(feature), "shape": list(feature.shape)} for feature in features]
-
-
-def as_json(value: Any) -> Any:  # Any: a frozen dataclass, and JSON
-    """A dataclass as it is once it was written and read."""
-    return json.loads(json.dumps(asdict(value)))
-
-
-def digest_of(manifest: Manifest) -> str:
-    """A hash of all that a manifest says, which it bears itself, so that a change by hand does not go unnoticed."""
-    said = {key: value for key, value in manifest.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
-def plugins_as_json(plugins: Iterable[PluginInfo]) -> list[dict[str, Any]]:
-    """The plugins that something comes from, each once."""
-    facts = ("name", "origin", "distribution", "version")
-    return [{fact: getattr(plugin, fact) for fact in facts} for plugin in dict.fromkeys(plugins)]
-
-
-def with_hash(told: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """What a manifest keeps of its weights file, with the hash of what was read: None where that is not there any more."""
-    if told is None or "identity" not in told:
-        return told
-    kept = {fact: value for fact, value in told.items() if fact != "identity"}  # that of a file here says nothing elsewhere
-    return {**kept, "sha256": told["sha256"] or hash_of_same(Path(told["path"]), told["identity"])}
+def plugin_records(plugins: Iterable[PluginInfo]) -> tuple[PluginRecord, ...]:
+    """The plugins, each once."""
+    names = [one.name for one in fields(PluginRecord)]
+    return tuple(PluginRecord(**{name: getattr(plugin, name) for name in names}) for plugin in dict.fromkeys(plugins))
 
 
 def versions() -> dict[str, str | None]:
-    """The versions here of what computes."""
+    """The installed versions of what computes."""
     return {name: version_of(name) for name in ("torso", "keras", "tensorflow", "h5py")}
 
 
@@ -78,127 +209,3 @@ def version_of(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
-
-
-def read_json(path: Path) -> Any:  # Any: JSON
-    """What a regular file says, if it says every fact once: of two, other readers may take the other.
-
-    Raises:
-        OSError: It cannot be read, or is a pipe or a device.
-        ValueError: It is no JSON in UTF-8, or says something twice.
-        RecursionError: It goes too deep.
-    """
-    with open_file(path) as stream:
-        return json.loads(stream.read().decode("utf-8"), object_pairs_hook=_each_once)
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
-        raise ValueError(f"it says {twice!r} twice")
-    return found
-
-
-def is_saved_backbone(folder: Path) -> bool:
-    """Whether a folder holds what torso saves, and nothing besides."""
-    try:
-        manifest = read_json(folder / NAME)
-        return {path.name for path in folder.iterdir()} == {NAME, MODEL} and isinstance(manifest["manifest"], int)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
-
-
-def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write it beside the model, with the model's size and hash, and a hash of its own."""
-    model = folder / MODEL
-    whole = {**manifest, "files": {MODEL: {"bytes": model.stat().st_size, "sha256": hash_of(model)}}}
-    text = json.dumps({**whole, "digest": digest_of(whole)}, indent=2, ensure_ascii=False, sort_keys=True)
-    (folder / NAME).write_text(text + "\n", encoding="utf-8")
-
-
-@contextmanager
-def understood(path: Path) -> Iterator[None]:
-    """Turn what a manifest with missing or odd values leads to into an error that says so."""
-    try:
-        yield
-    except TorsoError:
-        raise
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-        cause = f"{type(error).__name__}: {error}"
-        raise IntegrityError(f"{str(path)!r} does not say what a manifest says", notes=[("cause", cause)]) from error
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Read it, and make sure that it is as it was written, and that the model beside it is the one it tells of.
-
-    Raises:
-        OptionError: There is no saved backbone.
-        IntegrityError: The manifest cannot be read, is of another version, was changed, or the model is another one.
-    """
-    manifest = parse_manifest(folder)
-    path = folder / NAME
-    if manifest.get("digest") != digest_of(manifest):
-        raise IntegrityError(
-            f"{str(path)!r} was changed after it was saved",
-            notes=[
-                ("see", f"torso verify {folder}"),
-                ("fix", "take back what was changed, or build the backbone again from its spec"),
-            ],
-        )
-    for fact, expected, found in changed_files(folder, manifest):
-        raise IntegrityError(
-            f"{str(folder / MODEL)!r} is not the model that was saved with its manifest"
-            if found is not None
-            else f"{str(folder / MODEL)!r} is missing",
-            notes=_both(fact.rsplit(".", 1)[-1], expected, found) if found is not None else [],
-        )
-    return manifest
-
-
-def parse_manifest(folder: Path) -> Manifest:
-    """Read it as it stands.
-
-    Raises:
-        OptionError: There is no saved backbone.
-        IntegrityError: The manifest cannot be read, or is of another version.
-    """
-    path = folder / NAME
-    try:
-        manifest = read_json(path)
-    except FileNotFoundError as error:
-        raise OptionError(f"{str(folder)!r} holds no saved backbone: it has no {NAME}") from error
-    except NotADirectoryError as error:
-        raise OptionError(f"{str(folder)!r} is no folder with a saved backbone") from error
-    except (OSError, ValueError, RecursionError) as error:
-        cause = getattr(error, "strerror", None) or str(error)
-        raise IntegrityError(f"{str(path)!r} cannot be read", notes=[("cause", cause)]) from error
-    written = manifest.get("manifest") if isinstance(manifest, dict) else None
-    if written != VERSION:
-        newer = isinstance(written, int) and written > VERSION
-        raise IntegrityError(
-            f"{str(path)!r} is a manifest of version {written}, and this torso reads version {VERSION}",
-            notes=[("fix", "update torso" if newer else "use the torso that saved it, or build the backbone again")],
-        )
-    found: Manifest = manifest
-    return found
-
-
-def changed_files(folder: Path, manifest: Manifest) -> Iterator[Difference]:
-    """Where the files beside a manifest are not those that it tells of; what is not there is None."""
-    with understood(folder / NAME):
-        if [*manifest["files"]] != [MODEL]:
-            raise ValueError(f"the files are {', '.join(manifest['files']) or 'none'}, and not {MODEL}")
-        for name, facts in manifest["files"].items():
-            path = folder / name
-            if not path.is_file():
-                yield f"files.{name}", facts["sha256"], None
-                continue
-            for fact, found in (("bytes", path.stat().st_size), ("sha256", hash_of(path))):
-                if facts[fact] != found:
-                    yield f"files.{name}.{fact}", facts[fact], found
-                    break
-
-
-def _both(fact: str, expected: object, found: object) -> list[Note]:
-    return [(f"{fact} expected", str(expected)), (f"{fact} found", str(found))]

@@ -1,4 +1,4 @@
-"""What a backbone gives for fixed images, in numbers small enough to be kept beside it."""
+"""Reference images, and what a backbone gives for them: in numbers small enough to be kept in its manifest."""
 
 from __future__ import annotations
 
@@ -15,26 +15,17 @@ from torso.modeling.variable_paths import variables_by_path
 Features = Mapping[str, np.ndarray]
 """Features by name, each ``(N, …)``."""
 
+# How far features may be from those of another machine, relative to the largest value. Measured on twelve networks with
+# statistics from data: at most 2.9e-6 between oneDNN with AVX-512, oneDNN with SSE4.1, and TensorFlow's own kernels.
 TOLERANCE: Final = 1e-4
-"""How far features may be from those of another machine, relative to the largest of them. Measured on twelve networks with
-statistics from data: at most 2.9e-6 between oneDNN with AVX-512, oneDNN with SSE4.1, and TensorFlow's own kernels."""
 
-SIDE: Final = 96
-"""Height and width of the images, in pixels, for a network that takes any size."""
-
-LAST_BIT: Final = 2.0**-24
-"""Half the distance between float32 numbers, relative to them: bits differ, and nothing that is kept of them shows it."""
-
-SKETCHED: Final = 64
-"""How many values of a feature are kept."""
+SIDE: Final = 96  # pixels, for a network that takes images of any size
+_LAST_BIT: Final = 2.0**-24  # half the relative distance of float32 numbers: bits differ, but no number that is kept does
+_SKETCHED: Final = 64  # values that are kept of a feature
 
 
-def probe_images(height: int | None, width: int | None, channels: int) -> np.ndarray:
-    """Two different images of edges, slopes and stripes, the same on every machine: whole numbers alone make them.
-
-    Returns:
-        ``(2, height, width, channels)``, uint8.
-    """
+def reference_images(height: int | None, width: int | None, channels: int) -> np.ndarray:
+    """Two images of edges, slopes and stripes, ``(2, height, width, channels)`` uint8: the same on every machine."""
     image, y, x, channel = np.ogrid[:2, : height or SIDE, : width or SIDE, :channels]
     slopes = x * (3 + image) + y * (2 + channel % 3)
     tiles = ((x // 16 + image) ^ (y // 16)) * 37
@@ -44,22 +35,18 @@ def probe_images(height: int | None, width: int | None, channels: int) -> np.nda
 
 
 def features_for(model: keras.Model, images: np.ndarray, names: Sequence[str], *, training: bool = False) -> Features:
-    """What the model gives for images as it expects them, by the features' names; on the CPU, for a GPU rounds otherwise."""
-    with tf.device("/CPU:0"):
-        given = named(model(images, training=training))
-    return dict(zip(names, (given[name] for name in names) if set(given) == set(names) else given.values(), strict=True))
-
-
-def named(outputs: Any) -> dict[str, np.ndarray]:
-    """The outputs of a model as arrays by their names, or by their numbers."""
-    if not isinstance(outputs, dict):
-        outputs = dict(enumerate(outputs if isinstance(outputs, (list, tuple)) else [outputs]))
-    return {str(name): np.asarray(value) for name, value in outputs.items()}
+    """The model's features for images as it expects them, in the order of the names; computed on the CPU."""
+    with tf.device("/CPU:0"):  # a GPU rounds in another way
+        given = model(images, training=training)
+        if not isinstance(given, dict) or set(given) != set(names):
+            values = given.values() if isinstance(given, dict) else tf.nest.flatten(given)
+            given = dict(zip(names, values, strict=True))
+        return {name: np.asarray(given[name]) for name in names}
 
 
 def variable_hashes(model: keras.Model) -> dict[str, str]:
     """SHA-256 of the values of each weight, by its path."""
-    weights = {id(weight) for weight in model.weights}  # the states of random generators are variables too
+    weights = {id(weight) for weight in model.weights}  # the states of random generators are variables, but not weights
     variables = variables_by_path(model).items()
     return {path: digest_of(np.asarray(variable)) for path, variable in variables if id(variable) in weights}
 
@@ -69,8 +56,8 @@ def digest_of(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
-def described(features: Features) -> dict[str, Any]:
-    """Digest, statistics and a sketch of each feature, as JSON."""
+def described(features: Features) -> dict[str, dict[str, Any]]:
+    """Hash, statistics and a sample of the values of each feature, as JSON."""
     return {name: _described(values) for name, values in features.items()}
 
 
@@ -83,7 +70,7 @@ def _described(values: np.ndarray) -> dict[str, Any]:
         "std": float(wide.std()),
         "min": float(wide.min()),
         "max": float(wide.max()),
-        "sketch": [float(value) for value in wide.ravel()[np.linspace(0, wide.size - 1, SKETCHED).astype(int)]],
+        "sketch": [float(value) for value in wide.ravel()[np.linspace(0, wide.size - 1, _SKETCHED).astype(int)]],
     }
 
 
@@ -100,8 +87,8 @@ def _difference(expected: np.ndarray, found: np.ndarray) -> float:
     return float(np.abs(expected.astype("float64") - found).max() / (np.abs(expected).max() or 1.0))
 
 
-def difference_of_described(saved: Mapping[str, Any], found: Mapping[str, Any]) -> float:
-    """How far a feature is from what was kept of it, relative to its largest value; 0 only where all bits are the same."""
+def error_of_described(saved: Mapping[str, Any], found: Mapping[str, Any]) -> float:
+    """How far a described feature is off, relative to its largest value; 0 only where all bits are the same."""
     if saved["shape"] != found["shape"]:
         return float("inf")
     if saved["sha256"] == found["sha256"]:
@@ -109,4 +96,4 @@ def difference_of_described(saved: Mapping[str, Any], found: Mapping[str, Any]) 
     scale = max(abs(saved["min"]), abs(saved["max"])) or 1.0
     pairs = [(saved[key], found[key]) for key in ("mean", "std", "min", "max")]
     pairs += zip(saved["sketch"], found["sketch"], strict=True)
-    return float(max(LAST_BIT, max(abs(one - other) for one, other in pairs) / scale))
+    return float(max(_LAST_BIT, max(abs(one - other) for one, other in pairs) / scale))

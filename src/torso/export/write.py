@@ -14,10 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from torso.artifact.manifest import Manifest, digest_of as digest_of_manifest, plugins_as_json, version_of, versions
+from torso.artifact.manifest import Manifest, as_json, plugin_records, version_of, versions
 from torso.artifact.reference_outputs import digest_of, features_for
 from torso.contracts.export_format import INPUT, SIGNATURE, ExportFormat
-from torso.contracts.preprocessing import Preprocessing
 from torso.errors import DiskError, PluginError
 from torso.export.compare import errors_of, require_finite, require_near, require_weights
 from torso.export.isolated import call
@@ -54,7 +53,7 @@ def write_export(
         DiskError: The disk is full; an ``OSError`` passes.
     """
     form, written = chosen.value, f"what export format {chosen.name!r} wrote"
-    names = [str(feature["name"]) for feature in manifest["features"]]
+    names = manifest.feature_names
     with keras.device("cpu:0"):  # where the files are run too: an accelerator may compute in lower precision
         expected = features_for(model, images, names)
     require_finite(expected)
@@ -116,27 +115,25 @@ def _described(
     model: keras.Model, manifest: Manifest, chosen: Contribution[ExportFormat], errors: Mapping[str, float]
 ) -> dict[str, Any]:
     """What the files are, what they were made of, and what goes in and comes out."""
-    features = manifest["features"]
     return {
         "format": chosen.qualified,
-        "plugin": plugins_as_json([chosen.plugin])[0],
+        "plugin": as_json(plugin_records([chosen.plugin])[0]),
         "backbone": {
-            "name": manifest["name"],
-            "architecture": manifest["plan"]["architecture"],
-            "manifest": digest_of_manifest(manifest),
+            "name": manifest.name,
+            "architecture": manifest.plan["architecture"],
+            "manifest": manifest.digest(),
         },
         "made_with": {**versions(), **_versions_of(chosen.value.needs)},
         "input": _input(model, manifest),
-        "outputs": [{**one, "shape": [None, *one["shape"]], "error": errors[one["name"]]} for one in features],
+        "outputs": [{**as_json(one), "shape": [None, *one.shape], "error": errors[one.name]} for one in manifest.features],
         "training": "none: it computes features as outside of training, and what is frozen is not said in it",
     }
 
 
 def _input(model: keras.Model, manifest: Manifest) -> dict[str, Any]:
     """What goes in, and what must have been done to it."""
-    numbers = manifest["preprocessing"]
-    needed = Preprocessing(**{**numbers, "mean": tuple(numbers["mean"]), "std": tuple(numbers["std"])})
-    inside = manifest["preprocessing_included"] or needed.built_in
+    needed, numbers = manifest.preprocessing, as_json(manifest.preprocessing)
+    inside = manifest.preprocessing_included or needed.built_in
     channels = model.input_shape[-1]
     return {
         "name": INPUT,

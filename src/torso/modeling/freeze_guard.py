@@ -113,7 +113,7 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         trains, adapts, held = _ids(self.model.trainable_variables), report_of(model).adapts, _held(model)
         moves = {path for path, variable in variables.items() if id(variable) in trains or path in adapts}
         if not isinstance(backbone, keras.Model):
-            may_move = {*backbone.manifest["frozen"]["trains"], *backbone.manifest["frozen"]["adapts"]}
+            may_move = {*backbone.record.frozen.trains, *backbone.record.frozen.adapts}
             if wrong := [prefix + path for path in variables if path in moves - may_move]:
                 raise IntegrityError(
                     f"{_listed(wrong)} frozen in {name}, and would move in this run",

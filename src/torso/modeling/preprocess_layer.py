@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import keras
 import numpy as np
 
@@ -33,11 +30,7 @@ def preprocessing_layer(numbers: Preprocessing, channels: int = 3, *, name: str 
     return keras.Model(pixels, values, name=name)
 
 
-def preprocessing_from(manifest: Mapping[str, Any]) -> keras.Model:
+def preprocessing_from(numbers: Preprocessing, channels: int, backbone: str, *, included: bool) -> keras.Model:
     """The preprocessing layer of a backbone; it changes nothing where the model itself takes pixels."""
-    numbers = manifest["preprocessing"]
-    channels = manifest["plan"]["input_shape"][2]
-    recipe = Preprocessing(**{**numbers, "mean": tuple(numbers["mean"]), "std": tuple(numbers["std"])})
-    needed = Preprocessing() if manifest["preprocessing_included"] else recipe
-    name = f"{manifest['name']}_preprocess"  # one model may hold those of two backbones
-    return with_input_checks(preprocessing_layer(needed, channels, name=name), channels)
+    name = f"{backbone}_preprocess"  # one model may hold those of two backbones
+    return with_input_checks(preprocessing_layer(Preprocessing() if included else numbers, channels, name=name), channels)

@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from torso.backbone import Backbone, build, load, plan, read_graph
+from torso.api import build, load, plan, read_graph
+from torso.backbone import Backbone
 from torso.contracts.architecture import matching_file
 from torso.graph import EXPANSION, LEVELS
 from torso.planning import Plan

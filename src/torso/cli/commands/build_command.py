@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from torso.artifact.manifest import MODEL, is_saved_backbone
-from torso.backbone import Backbone, build, lock_on
+from torso.artifact.manifest_file import MODEL, is_saved_backbone
+from torso.api import build, read_lock
+from torso.backbone import Backbone
 from torso.cli.completion import backbone_names
 from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.result import Result, errors_of
@@ -37,7 +38,7 @@ def command(session: Session, spec: str, name: tuple[str, ...], output: str, for
     """
     registry = session.registry()
     plans = plans_of(spec, name, registry)
-    lock = lock_on(spec, plans.values()) if locked else None
+    lock = read_lock(spec, plans.values()) if locked else None
     _check_outputs([Path(output, name) for name in plans], force=force)
     built: list[dict[str, Any]] = []  # Any: JSON; the model of one is freed before the next is built
     errors: list[TorsoError] = []
@@ -78,15 +79,15 @@ def _save(backbone: Backbone, place: Path, *, force: bool, progress: Progress) -
     progress.step(f"{backbone.name}: saving")
     backbone.save(place, force=force)
     progress.say(f"{backbone.name}: saved in {place}")
-    frozen = backbone.manifest["frozen"]
+    document = backbone.manifest
     return {
         "name": backbone.name,
         "folder": str(place),
         "size": (place / MODEL).stat().st_size,
-        "features": backbone.manifest["features"],
-        "frozen": frozen["frozen"],
-        "trainable": frozen["trainable"],
-        "dropped": backbone.manifest["dropped"],
+        "features": document["features"],
+        "frozen": document["frozen"]["frozen"],
+        "trainable": document["frozen"]["trainable"],
+        "dropped": document["dropped"],
     }
 
 

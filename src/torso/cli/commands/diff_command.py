@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from torso.artifact.diff import diff, in_words
+from torso.artifact.diff import diff, short_value
 from torso.artifact.manifest import Difference
 from torso.cli.result import DIFFERENT, Result
 from torso.cli.shared_options import Session, command as torso_command
@@ -41,7 +41,7 @@ def _rows(found: tuple[Difference, ...]) -> Iterator[tuple[str, str, str]]:
     only_other: list[str] = []
     for fact, first, second in found:
         if not fact.startswith(_VARIABLES):
-            yield fact, in_words(first), in_words(second)
+            yield fact, short_value(first), short_value(second)
         elif first and second:
             different.append(fact.removeprefix(_VARIABLES))
         else:
@@ -53,4 +53,4 @@ def _rows(found: tuple[Difference, ...]) -> Iterator[tuple[str, str, str]]:
 
 
 def _counted(names: list[str]) -> str:
-    return f"{len(names)}: {in_words(names)}" if names else ""
+    return f"{len(names)}: {short_value(names)}" if names else ""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from torso.artifact.manifest import parse_manifest
-from torso.backbone import load
+from torso.artifact.manifest_file import read_document
+from torso.api import load
 from torso.cli.completion import export_formats
 from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.result import Result
@@ -57,7 +57,7 @@ def command(
     require_installed(chosen.value)
     tolerance_of(chosen.value, bound)
     place = Path(output) if output is not None else _beside(Path(folder), chosen.value.name)
-    parse_manifest(Path(folder))  # before TensorFlow starts: there may be no backbone at all
+    read_document(Path(folder))  # before TensorFlow starts: there may be no backbone at all
     refuse_existing(place, force=force, ours=is_export, kind=KIND)
     require_writable(place)
     with Progress() as progress:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from torso.artifact.diff import differences, in_words
+from torso.api import build
+from torso.artifact.diff import differences, short_value
 from torso.artifact.lock import Lock, lock_path
 from torso.artifact.manifest import Difference
-from torso.backbone import build
 from torso.cli.completion import backbone_names
 from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.result import Result
@@ -39,8 +39,8 @@ def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> 
             if plan.weights.source is None:
                 progress.say(f"{plan.name}: warning: its weights are random, so they are not locked")
         start_tensorflow(progress)
-        manifests = [build(plan, registry, progress=progress.steps_of(plan.name)).manifest for plan in plans.values()]
-    now = Lock.of(place, manifests).entries
+        records = [build(plan, registry, progress=progress.steps_of(plan.name)).record for plan in plans.values()]
+    now = Lock.of(place, records).entries
     kept = before if name else {}
     with staged_file(place, force=True) as stage:
         stage.write_text(Lock(place, {**kept, **now}).text(), encoding="utf-8")
@@ -62,6 +62,6 @@ def _lines(changes: Mapping[str, tuple[Difference, ...] | None], gone: list[str]
     for name, found in changes.items():
         yield f"{name}: {'locked' if found is None else 'changed' if found else 'unchanged'}"
         for fact, was, now in found or ():
-            yield f"  {fact}: {in_words(was)}, now {in_words(now)}"
+            yield f"  {fact}: {short_value(was)}, now {short_value(now)}"
     for name in gone:
         yield f"{name}: removed, it is not in the spec any more"

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from torso.backbone import read_graph
+from torso.api import read_graph
 from torso.cli.architecture_text import architecture_as_json, architecture_text
 from torso.cli.completion import architecture_names
 from torso.cli.graph_plot import draw, refuse_undrawable

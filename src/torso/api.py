@@ -1,0 +1,216 @@
+"""From a name or a spec to a backbone, and from a folder back to one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torso.artifact.lock import Lock, lock_path
+from torso.artifact.manifest_file import MODEL, NAME, read_manifest, understood
+from torso.backbone import Backbone
+from torso.errors import OptionError, SpecError, TorsoError, raise_all
+from torso.graph import Graph
+from torso.planning import Plan, make_plan, make_plans
+from torso.plugins.registry import Registry
+from torso.specs.backbone_spec import BACKBONE_NAME
+from torso.specs.spec_file import backbone_from_python, read_spec
+
+if TYPE_CHECKING:
+    import keras
+
+
+def create_backbone(architecture: str, *, registry: Registry | None = None, **spec: Any) -> Backbone:
+    """Build a pretrained, truncated, frozen backbone.
+
+    Args:
+        architecture: Its name, as ``ResNet50`` or ``acme/eyenet``.
+        registry: The plugins; by default those that are installed.
+        **spec: The keys of a backbone in a spec file, in the same shapes: ``name``, ``options``, ``weights``, ``input``,
+            ``preprocess``, ``truncate``, ``freeze``.
+
+    Raises:
+        TorsoError: What is wrong; before anything is built, where that can be known.
+    """
+    registry = registry or Registry.load()
+    return build(plan(architecture, registry=registry, **spec), registry)
+
+
+def plan(architecture: str, *, registry: Registry | None = None, name: str | None = None, **spec: Any) -> Plan:
+    """Return what :func:`create_backbone` would do, without TensorFlow and without network.
+
+    Raises:
+        TorsoError: Everything that is wrong, at once.
+    """
+    for key, value in {"architecture": architecture, **spec}.items():
+        if value is None:
+            none = f", or write {key}='none'" if key in ("weights", "truncate", "freeze") else ""
+            raise SpecError(f"{key} is None", notes=[("fix", f"leave {key} out{none}")])
+    bare = str(architecture).rsplit("/", 1)[-1]
+    default = bare if re.fullmatch(BACKBONE_NAME, bare) else "backbone"  # what is no name is refused as an architecture
+    spec_of = backbone_from_python(str(name) if name is not None else default, architecture=architecture, **spec)
+    return make_plan(spec_of, registry or Registry.load())
+
+
+def build(
+    plan: Plan, registry: Registry, *, lock: Lock | None = None, progress: Callable[[str], None] = lambda step: None
+) -> Backbone:
+    """Carry out a plan; ``progress`` is called with each step in a few words.
+
+    Raises:
+        IntegrityError: The backbone is not the one that the lock names.
+    """
+    from torso.artifact.load import preprocess_layer_of
+    from torso.artifact.save import describe
+    from torso.modeling.building import build_trunk
+
+    plan = lock.check_plan(plan) if lock else plan
+    trunk = build_trunk(plan, registry, progress=progress)
+    record = describe(trunk, plan)
+    if lock:
+        lock.check_manifest(record)
+    backbone = Backbone(
+        name=plan.name,
+        model=trunk.model,
+        preprocess=preprocess_layer_of(record),
+        features=trunk.features,
+        graph=trunk.graph,
+        record=record,
+    )
+    for _, observe in registry.plugins.callers("torso_backbone_built"):
+        observe(backbone=backbone)
+    return backbone
+
+
+def load(folder: str | Path) -> Backbone:
+    """Load what :meth:`Backbone.save` wrote; it needs neither plugins nor network.
+
+    Raises:
+        OptionError: There is no saved backbone.
+        IntegrityError: It is not what its manifest says.
+    """
+    place = Path(folder)
+    record = read_manifest(place)
+
+    from torso.artifact.load import load_model, preprocess_layer_of
+
+    with understood(place / NAME):
+        model, graph = load_model(place / MODEL, record)
+        preprocess = preprocess_layer_of(record)
+    return Backbone(
+        name=record.name, model=model, preprocess=preprocess, features=record.features, graph=graph, record=record
+    )
+
+
+class Backbones(Mapping[str, Backbone]):
+    """The backbones of a spec file by name, in its order; each is built when it is first asked for.
+
+    Attributes:
+        plans: The plan of each, by name.
+    """
+
+    def __init__(self, plans: Mapping[str, Plan], registry: Registry, lock: Lock | None = None) -> None:
+        self.plans = plans
+        self._registry = registry
+        self._lock = lock
+        self._built: dict[str, Backbone] = {}
+
+    def __getitem__(self, name: str) -> Backbone:
+        if name not in self._built:
+            self._built[name] = build(self.plans[name], self._registry, lock=self._lock)
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.plans)
+
+    def __len__(self) -> int:
+        return len(self.plans)
+
+
+def load_specs(path: str | Path, *, registry: Registry | None = None, locked: bool = False) -> Backbones:
+    """Read and check a spec file; each backbone is built when it is first asked for.
+
+    Args:
+        path: The YAML file.
+        registry: The plugins; by default those that are installed.
+        locked: Refuse what the lock beside the file (``torso lock``) does not name.
+
+    Raises:
+        TorsoError: Everything that is wrong with the file, at once; and everything that differs from the lock, where that
+            can be known before it is built.
+    """
+    registry = registry or Registry.load()
+    plans = make_plans(read_spec(path).backbones.values(), registry)
+    return Backbones(plans, registry, read_lock(path, plans.values()) if locked else None)
+
+
+def read_lock(spec: str | Path, plans: Iterable[Plan]) -> Lock:
+    """Read the lock beside a spec, and compare it with the plans.
+
+    Raises:
+        OptionError: There is none.
+        TorsoError: Everything in the plans that is not locked, at once.
+    """
+    lock = Lock.read(lock_path(spec))
+    errors: list[TorsoError] = []
+    for planned in plans:
+        try:
+            lock.check_plan(planned)
+        except TorsoError as error:
+            errors.append(error)
+    raise_all(errors)
+    return lock
+
+
+def read_graph(architecture: str, *, registry: Registry | None = None, **spec: Any) -> Graph:
+    """The whole network without its head as data: nodes, costs, levels and clean cuts. It needs no weights.
+
+    Args:
+        architecture: Its name.
+        registry: The plugins; by default those that are installed.
+        **spec: ``options`` and ``input``, as for :func:`create_backbone`.
+
+    Raises:
+        TorsoError: What is wrong with the request, or with the builder.
+    """
+    planned = plan(architecture, registry=registry, weights="none", **spec)
+    from torso.modeling.draw import headless_graph
+
+    return headless_graph(planned)
+
+
+def list_architectures(pattern: str = "*", *, registry: Registry | None = None) -> tuple[str, ...]:
+    """The names that match a pattern such as ``mobilenet*``, in natural order; letter case does not matter."""
+    found = (registry or Registry.load()).architectures.search(pattern)
+    return tuple(contribution.value.name for contribution in found)
+
+
+def get_base_model(
+    network: str, alpha: float | None = None, training_layer: str | None = None, pop_layers: int = 0, **spec: Any
+) -> keras.Model:
+    """Return a frozen Keras model without its head, in one call.
+
+    Args:
+        network: Name of the architecture.
+        alpha: Width multiplier, for the architectures that have one; None for their default.
+        training_layer: Name of the last layer kept; None for no such cut.
+        pop_layers: How many nodes to remove from the end.
+        **spec: As for :func:`create_backbone`, but ``truncate``: the two arguments before it decide that.
+
+    Raises:
+        OptionError: Both cuts are asked for.
+    """
+    if training_layer is not None and pop_layers:
+        raise OptionError(
+            f"training_layer {training_layer!r} and pop_layers {pop_layers} are two cuts, and a backbone ends at one node",
+            notes=[("fix", "give one of the two")],
+        )
+    if alpha is not None:
+        spec["options"] = {**(spec.get("options") or {}), "alpha": alpha}
+    truncate: Any = "none"
+    if training_layer is not None:
+        truncate = {"layer": training_layer}
+    elif pop_layers:
+        truncate = {"pop": pop_layers}
+    return create_backbone(network, truncate=truncate, **spec).model

@@ -1,0 +1,82 @@
+"""Load a saved model and compare it with its manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from zipfile import ZipFile
+
+import keras
+
+from torso.artifact.manifest import Difference, Manifest, SavedManifest, as_json, fingerprint, versions
+from torso.artifact.reference_outputs import variable_hashes
+from torso.errors import IntegrityError
+from torso.graph import Graph
+from torso.modeling.freeze import report_of, restore
+from torso.modeling.graph_reader import features_of, read_graph
+from torso.modeling.preprocess_layer import preprocessing_from
+
+
+def load_model(path: Path, manifest: SavedManifest) -> tuple[keras.Model, Graph]:
+    """Load a model, frozen as it was.
+
+    Raises:
+        IntegrityError: It cannot be read, or its graph, features, values or freezing are not what the manifest says.
+    """
+    model, graph, wrong = load_and_compare(path, manifest)
+    if wrong:
+        fact, expected, found = wrong[0]
+        raise IntegrityError(
+            f"{str(path)!r} is not what its manifest says",
+            notes=[(f"{fact} expected", str(expected)), (f"{fact} found", str(found))],
+        )
+    return model, graph
+
+
+def preprocess_layer_of(manifest: Manifest) -> keras.Model:
+    """The preprocessing layer of a backbone."""
+    channels = manifest.plan["input_shape"][2]
+    included = manifest.preprocessing_included
+    return preprocessing_from(manifest.preprocessing, channels, manifest.name, included=included)
+
+
+def load_and_compare(path: Path, manifest: SavedManifest) -> tuple[keras.Model, Graph, list[Difference]]:
+    """Load a model, frozen as it was, and list where it is not what the manifest says.
+
+    Raises:
+        IntegrityError: It cannot be read.
+    """
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever the first layer that it cannot make raises
+        cause = str(error).strip().split("\n")[0]
+        raise IntegrityError(f"{str(path)!r} cannot be loaded", notes=[("cause", cause)]) from error
+    graph = read_graph(model, manifest.plan["architecture"].rsplit("/", 1)[-1], keep=_saved_names(path))
+    graph = graph.knowing(manifest.graph.levels)
+    saved = manifest.to_json()
+    restore(model, saved["frozen"])
+    frozen = as_json(report_of(model))
+    features = [as_json(feature) for feature in features_of(model, graph)]
+    if manifest.made_with["torso"] != versions()["torso"]:
+        for feature, then in zip(features, saved["features"], strict=False):
+            feature["stride"] = then["stride"]  # another torso may know more strides, or fewer
+    hashes = variable_hashes(model)
+    facts = [
+        ("graph.input_shape", manifest.plan["input_shape"], list(model.input_shape[1:])),
+        ("graph.nodes", manifest.graph.nodes, len(graph)),
+        ("graph.fingerprint", manifest.graph.fingerprint, fingerprint(graph)),
+        ("features", saved["features"], features),
+        *((f"frozen.{name}", saved["frozen"][name], value) for name, value in frozen.items()),
+        *(
+            (f"variables.{path}", manifest.variables.get(path), hashes.get(path))
+            for path in dict.fromkeys([*manifest.variables, *hashes])
+        ),
+    ]
+    return model, graph, [(fact, expected, found) for fact, expected, found in facts if expected != found]
+
+
+def _saved_names(path: Path) -> list[str]:
+    """The names of the layers and ops as they were saved: Keras gives some ops another name when it loads them."""
+    with ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    return [str(entry["name"]) for entry in config["config"]["layers"]]
