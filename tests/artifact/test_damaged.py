@@ -494,9 +494,7 @@ def test_a_manifest_that_is_a_pipe_is_refused_and_not_waited_for(saved: Path, ru
 def test_a_manifest_that_does_not_tell_of_its_model_is_refused(saved: Path, files: dict[str, Any]) -> None:
     edit(saved, lambda manifest: manifest.update(files=files))
     for look in torso.load, torso.verify:
-        with pytest.raises(
-            torso.IntegrityError, match="is not a valid manifest\n  cause: ValueError: the files are "
-        ):
+        with pytest.raises(torso.IntegrityError, match="is not a valid manifest\n  cause: ValueError: the files are "):
             look(saved)
 
 

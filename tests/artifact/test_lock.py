@@ -210,7 +210,8 @@ def test_a_lock_that_was_changed_by_hand_is_refused(spec: Path, registry: Regist
     place = lock_path(spec)
     place.write_text(place.read_text().replace('"joined"', '"stem"'))
     assert refusal(spec, registry) == (
-        f"{str(place)!r} was changed after it was written\n  fix: undo the change, or write the lock again: torso lock --force"
+        f"{str(place)!r} was changed after it was written\n"
+        "  fix: undo the change, or write the lock again: torso lock --force"
     )
 
 

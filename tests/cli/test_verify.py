@@ -115,7 +115,7 @@ def test_lock_and_build_locked(torso, spec, tmp_path):
     result = torso("build", "tiny.yaml", "-o", "other", "--locked")
     assert (result.code, result.out) == (7, "")
     assert result.errors == (
-        "error: backbone 'stem' is not what 'tiny.lock.json' names\n"
+        "error: backbone 'stem' is not the one that 'tiny.lock.json' names\n"
         "  plan.arguments.width: 16, locked is 8\n"
         "  plan.options.width: 16, locked is 8\n"
         "  fix: go back to what is locked, or lock the new state: torso lock\n"

@@ -25,7 +25,7 @@ from torso.contracts.export_format import ExportFormat
 from torso.export.compare import require_weights
 from torso.export.record import is_export
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 FORMATS = {
     "saved_model": (),
     "litert": ("ai_edge_litert",),
