@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from torso.artifact.manifest_file import read_document
 from torso.api import load
+from torso.artifact.manifest_file import read_document
 from torso.cli.completion import export_formats
 from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.result import Result
