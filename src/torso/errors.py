@@ -13,8 +13,7 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Note = tuple[str, str]
-"""A labelled line below the fact: ``("did you mean", "'ResNet50'")``."""
+Note = tuple[str, str]  # a labelled line below the fact: ("did you mean", "'ResNet50'")
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,8 @@ class Place:
     Attributes:
         path: ``$``-path of the value, as in ``$.backbones.edge.truncate``; of a Python argument, ``$.truncate``.
         file: The spec file as the user named it, or None for Python arguments.
-        line: The first line is 1; 0 where there is no text.
-        column: The first column is 1; 0 where there is no text.
+        line: From 1; 0 where there is no text.
+        column: Likewise.
     """
 
     path: str = "$"
@@ -87,8 +86,7 @@ class SpecError(TorsoError, ValueError):
 class UnknownNameError(TorsoError, LookupError):
     """A name is not known: choose a known one."""
 
-    # LookupError, not KeyError: the text of a KeyError is escaped.
-    exit_code = 2
+    exit_code = 2  # a LookupError, not a KeyError, whose text Python escapes
 
 
 class OptionError(TorsoError, ValueError):

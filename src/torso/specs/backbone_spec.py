@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from torso.errors import Place, SpecError, TorsoError, collect, did_you_mean, known, raise_all
 from torso.specs.options import Option, is_nothing
-from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
+from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, must_be
 
 Values = dict[str, Any]
 """Checked values by key; None for a value that was refused. ``Any``: each key has its own type."""
@@ -64,7 +64,7 @@ class InputSpec:
 def read_keys(owner: str, node: Node, readers: Readers, errors: list[TorsoError]) -> Values | None:
     """Read a mapping key by key; None if it is no mapping. All that is wrong is added to the errors."""
     if not isinstance(node, MappingNode):
-        errors.append(SpecError(f"{owner} must be a mapping, not {node}", place=node.place))
+        errors.append(must_be(owner, "a mapping", node))
         return None
     values: Values = {}
     for key, value in node:
@@ -94,29 +94,26 @@ def check_backbone_name(key: ScalarNode) -> str:
     """Return the name of a backbone; a SpecError if it cannot be the name of a folder on every system."""
     if re.fullmatch(BACKBONE_NAME, key.text):
         return key.text
-    raise SpecError(
-        f"a backbone cannot be called {key.text!r}",
-        place=key.place,
-        notes=[("known", "1 to 100 letters, digits, '_', '-' and '.'; first no '-' or '.', last no '.'")],
-    )
+    notes = [("known", "1 to 100 letters, digits, '_', '-' and '.'; first no '-' or '.', last no '.'")]
+    raise SpecError(f"a backbone cannot be called {key.text!r}", place=key.place, notes=notes)
 
 
 def read_name(key: str, node: Node) -> ScalarNode:
     if isinstance(node, ScalarNode) and node.text:
         return ScalarNode(node.text, place=node.place)
-    raise SpecError(f"{key} must be a name, not {node}", place=node.place)
+    raise must_be(key, "a name", node)
 
 
 def _read_name_or_none(key: str, node: ScalarNode) -> ScalarNode:
     if node.text.casefold() in ("", "null", "~") and not node.quoted:
-        raise SpecError(f"{key} must be a name, not {node}", place=node.place, notes=[("fix", "write none")])
+        raise must_be(key, "a name", node, "write none")
     return read_name(key, node)
 
 
 def read_mapping(key: str, node: Node) -> MappingNode:
     if isinstance(node, MappingNode):
         return node
-    raise SpecError(f"{key} must be a mapping, not {node}", place=node.place)
+    raise must_be(key, "a mapping", node)
 
 
 def _weights(key: str, node: Node) -> Node:
@@ -124,11 +121,7 @@ def _weights(key: str, node: Node) -> Node:
         return _read_name_or_none(key, node)
     if isinstance(node, MappingNode) and len(node):
         return node
-    raise SpecError(
-        f"{key} must be a name, none or a mapping, not {node}",
-        place=node.place,
-        notes=[("fix", "write imagenet, or {file: PATH, sha256: HEX}")],
-    )
+    raise must_be(key, "a name, none or a mapping", node, "write imagenet, or {file: PATH, sha256: HEX}")
 
 
 def _choice(key: str, node: Node) -> Choice:
@@ -137,13 +130,9 @@ def _choice(key: str, node: Node) -> Choice:
     if isinstance(node, MappingNode) and len(node) == 1:
         name, value = node.entries[0]
         return Choice(name=name.text, value=value, place=name.place)
-    was = f"one of {len(node)} keys" if isinstance(node, MappingNode) else str(node)
+    was = f"one of {len(node)} keys" if isinstance(node, MappingNode) else node
     example = "{map: [R, G, B, R]}" if key == "adapt" else "{pop: {count: 1, allow_partial: true}}"
-    raise SpecError(
-        f"{key} must be a name, or a mapping with one key, not {was}",
-        place=node.place,
-        notes=[("fix", f"put the options under the name, as in {example}")],
-    )
+    raise must_be(key, "a name, or a mapping with one key", node, f"put the options under the name, as in {example}", was)
 
 
 def _adapter(key: str, node: Node) -> Choice | None:
@@ -170,7 +159,7 @@ def _size(key: str, node: Node) -> Size:
         side = "null" if is_nothing(sides[0]) else sides[0].text
         fix = f"write [{side}, {side}]"
     was = f"a list of {len(sides)}" if isinstance(node, SequenceNode) else node
-    raise SpecError(f"{key} must be a list of two whole numbers, not {was}", place=node.place, notes=[("fix", fix)])
+    raise must_be(key, "a list of two whole numbers", node, fix, was)
 
 
 def _input(key: str, node: Node) -> InputSpec:
@@ -181,11 +170,7 @@ def _input(key: str, node: Node) -> InputSpec:
     return InputSpec(**values, place=mapping.place, places={name.text: item.place for name, item in mapping})
 
 
-INPUT: Final[Readers] = {
-    "size": _size,
-    "channels": lambda key, node: _CHANNELS.read(node),
-    "adapt": _adapter,
-}
+INPUT: Final[Readers] = {"size": _size, "channels": lambda key, node: _CHANNELS.read(node), "adapt": _adapter}
 DEFAULTS: Final[Readers] = {
     "architecture": read_name,
     "weights": _weights,

@@ -1,7 +1,7 @@
-"""The JSON Schema of specs, for editors: the spec's own shape, and what the installed plugins add to it.
+"""The JSON Schema of specs, for editors: the shape of a spec, with the names and options of the installed plugins.
 
-A schema sees values that a YAML library has typed already, so it lets pass some of what torso's reader refuses. It
-knows each name in one spelling only, where torso's lookup may be more lenient.
+A schema sees values that a YAML library has typed already, so it accepts some specs that torso refuses. It knows each name
+in one spelling only, where torso's lookup may accept more.
 """
 
 from __future__ import annotations
@@ -30,14 +30,7 @@ _ANY_SIZE = [[None, None], ["none", "none"]]
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Something that is chosen by name: a truncation strategy, freeze policy, weight source or channel adapter.
-
-    Attributes:
-        name: As it is written in a spec, ``provider/name`` included.
-        doc: One sentence.
-        options: What can be set.
-        positional: The option that a bare value stands for.
-    """
+    """A truncation strategy, freeze policy, weight source or channel adapter, by its name in a spec."""
 
     name: str
     doc: str = ""
@@ -47,13 +40,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class ArchitectureEntry:
-    """An architecture.
-
-    Attributes:
-        name: As it is written in a spec, ``provider/name`` included.
-        options: What can be set.
-        tags: Names of its weights.
-    """
+    """An architecture by its name in a spec, with the tags of its weights."""
 
     name: str
     options: tuple[Option, ...] = ()
@@ -69,17 +56,13 @@ def json_schema(
     channel_adapters: Iterable[Entry] = (),
     preprocess: tuple[Option, ...] = (),
 ) -> Schema:
-    """The schema, in JSON Schema 2020-12, of the specs that name only these.
-
-    ``none`` under ``truncate`` and ``freeze`` is an entry like any other; under ``weights`` and ``adapt`` it is always
-    there.
-    """
-    cards = tuple(architectures)
+    """The JSON Schema (2020-12) of specs that use only these names; ``none`` is added for ``weights`` and ``adapt``."""
+    known = tuple(architectures)
     sides = {"type": "array", "items": _option(_SIDE), "minItems": 2, "maxItems": 2}
     size = {"anyOf": [sides, {"enum": _ANY_SIZE}], "description": "Height and width; [null, null] for images of any size."}
     defaults = {
-        "architecture": {"enum": [card.name for card in cards]},
-        "weights": _weights(cards, weight_sources),
+        "architecture": {"enum": [one.name for one in known]},
+        "weights": _weights(known, weight_sources),
         "input": _table({"size": size, "channels": _option(_SIDE), "adapt": _adapter(channel_adapters)}),
         "truncate": _choice(truncations),
         "freeze": _choice(freeze_policies),
@@ -92,15 +75,8 @@ def json_schema(
         **_table(
             {
                 "version": {"const": VERSION},
-                "extends": {
-                    "type": "string",
-                    "minLength": 1,
-                    "description": "A spec to stand on, relative to this one.",
-                },
-                "defaults": {
-                    **_table(backbone),
-                    "description": "What holds for every backbone that says nothing else.",
-                },
+                "extends": {"type": "string", "minLength": 1, "description": "Another spec, relative to this one."},
+                "defaults": {**_table(backbone), "description": "Values for all backbones that do not set them."},
                 "backbones": {
                     "type": "object",
                     "propertyNames": {"pattern": f"^{BACKBONE_NAME}$"},
@@ -118,43 +94,37 @@ def json_schema(
         },
         "$defs": {
             **defaults,
-            "backbone": {
-                **_table({**backbone, "options": {"type": "object"}}),
-                "allOf": _conditions(cards) or [True],
-            },
+            "backbone": {**_table({**backbone, "options": {"type": "object"}}), "allOf": _conditions(known) or [True]},
         },
     }
 
 
-def _conditions(cards: Iterable[ArchitectureEntry]) -> list[Schema]:
-    """What else holds where an architecture is named; those that ask for the same stand together."""
+def _conditions(architectures: Iterable[ArchitectureEntry]) -> list[Schema]:
+    """Options and weights by architecture; architectures with the same ones share a condition."""
     names: dict[str, list[str]] = {}
-    for card in cards:
-        tag = {"if": {"type": "string"}, "then": {"enum": [*card.tags, "none"]}}
-        options = _options(card.options)
-        then = {
-            "properties": {"options": options, "weights": tag},
-            "required": ["options"] if options.get("required") else [],
-        }
-        names.setdefault(json.dumps(then), []).append(card.name)
+    for one in architectures:
+        tag = {"if": {"type": "string"}, "then": {"enum": [*one.tags, "none"]}}
+        options = _options(one.options)
+        required = ["options"] if options.get("required") else []
+        then = {"properties": {"options": options, "weights": tag}, "required": required}
+        names.setdefault(json.dumps(then), []).append(one.name)
     return [
         {"if": {"properties": {"architecture": {"enum": same}}, "required": ["architecture"]}, "then": json.loads(then)}
         for then, same in names.items()
     ]
 
 
-def _weights(cards: Iterable[ArchitectureEntry], sources: Iterable[Entry]) -> Schema:
-    tags = sorted({tag for card in cards for tag in card.tags} - {"none"})
+def _weights(architectures: Iterable[ArchitectureEntry], sources: Iterable[Entry]) -> Schema:
+    tags = sorted({tag for one in architectures for tag in one.tags} - {"none"})
     mappings = [_described(_options(source.options), source.doc) for source in sources]
     return {"oneOf": [{"enum": [*tags, "none"]}, *mappings]}
 
 
 def _adapter(entries: Iterable[Entry]) -> Schema:
-    return {"oneOf": [_described({"const": "none"}, "As if nothing were written."), *_choice(entries)["oneOf"]]}
+    return {"oneOf": [_described({"const": "none"}, "As if adapt were not set."), *_choice(entries)["oneOf"]]}
 
 
 def _choice(entries: Iterable[Entry]) -> Schema:
-    """A bare name, or a mapping from one name to its options or to its positional option."""
     entries = tuple(entries)
     keyed = _table({entry.name: _described(_value(entry), entry.doc) for entry in entries})
     alone = [entry for entry in entries if not any(option.required for option in entry.options)]
@@ -172,9 +142,8 @@ def _names(entries: Iterable[Entry]) -> Schema | bool:
 
 
 def _options(options: tuple[Option, ...]) -> Schema:
-    return _table(
-        {option.name: _option(option) for option in options}, [option.name for option in options if option.required]
-    )
+    required = [option.name for option in options if option.required]
+    return _table({option.name: _option(option) for option in options}, required)
 
 
 def _option(option: Option) -> Schema:
@@ -193,7 +162,7 @@ def _type(option: Option) -> Schema:
     if option.type is Path:
         return {"type": "string"}
     if option.type is str:
-        return {"type": ["string", "number", "boolean", "null"]}  # 1.10, no and null are texts where a text is due
+        return {"type": ["string", "number", "boolean", "null"]}  # 1.10, no and null are texts here
     number: Schema = {"type": "integer" if option.type is int else "number"}
     for word, limit in ("minimum", option.minimum), ("maximum", option.maximum):
         if limit is not None:

@@ -60,7 +60,6 @@ class Option:
 
     @property
     def type_words(self) -> str:
-        """The type in the words of messages."""
         words = _TYPE_WORDS[self.type]
         return f"a list, each {words}" if self.many else words
 

@@ -61,12 +61,7 @@ class BackboneSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What a file declares.
-
-    Attributes:
-        backbones: By name, in the order in which they were declared.
-        file: The file as the user named it.
-    """
+    """The backbones that a file declares, by name and in its order, and the file as the user named it."""
 
     backbones: Mapping[str, BackboneSpec]
     file: str | None = field(default=None, compare=False)

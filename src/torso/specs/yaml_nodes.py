@@ -49,8 +49,6 @@ class ScalarNode:
 
 @dataclass(frozen=True)
 class SequenceNode:
-    """A list of nodes."""
-
     items: tuple[Node, ...]
     place: Place = field(default=Place(), compare=False)
 
@@ -75,7 +73,6 @@ class MappingNode:
         return len(self.entries)
 
     def get(self, key: str) -> Node | None:
-        """The node under a key, or None."""
         return next((node for scalar, node in self.entries if scalar.text == key), None)
 
     def __str__(self) -> str:
@@ -93,6 +90,12 @@ def child_path(path: str, key: str) -> str:
 def path_of(text: ScalarNode) -> Path:
     """The file that a text in a spec names; a relative path starts at the folder of that spec."""
     return Path(text.place.file or "").parent / text.text
+
+
+def must_be(key: str, expected: str, node: Node, fix: str | None = None, was: object = None) -> SpecError:
+    """The error of a key whose value is of the wrong kind."""
+    notes = [("fix", fix)] if fix else []
+    return SpecError(f"{key} must be {expected}, not {was or node}", place=node.place, notes=notes)
 
 
 def check_text(text: str, place: Place) -> str:
@@ -148,13 +151,9 @@ def _from_python(value: Any, path: str, depth: int) -> Node:
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
         items = (_from_python(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value))
         return SequenceNode(tuple(items), place)
-    kind = type(value)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    raise SpecError(
-        f"a spec cannot hold a value of type {name!r}",
-        place=place,
-        notes=[("known", "text, numbers, true, false, none, lists and mappings of them")],
-    )
+    name = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    notes = [("known", "text, numbers, true, false, none, lists and mappings of them")]
+    raise SpecError(f"a spec cannot hold a value of type {name!r}", place=place, notes=notes)
 
 
 def _entry(key: Any, item: Any, path: str, depth: int) -> tuple[ScalarNode, Node]:

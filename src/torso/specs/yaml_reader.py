@@ -1,4 +1,4 @@
-"""Strict YAML: a file, or its bytes, to a tree of texts that know where they stand.
+"""Read strict YAML into a tree of texts that know their places.
 
 Nothing is constructed, so nothing can run. What a spec does not need (anchors, aliases, merge keys, tags, directives,
 several documents) is refused; size, depth and number of nodes are bounded.
@@ -34,16 +34,12 @@ _WRITTEN_OUT = "write it out, use defaults: or extends:, or put the text in quot
 
 
 def read_file(path: str | os.PathLike[str], *, place: Place | None = None) -> Node:
-    """Read a file of one YAML document.
-
-    Args:
-        path: A regular file; errors call it as it is written here.
-        place: Where the path is written, if in another spec.
+    """Read a file of one YAML document; ``place`` is where its path is written, if in another spec.
 
     Raises:
         UnknownNameError: There is no such file.
         DiskError: The file cannot be read.
-        SpecError: It is a folder, a pipe or a device, or what it holds is wrong.
+        SpecError: It is a folder, a pipe or a device, or its content is wrong.
     """
     name = os.fspath(path)
     try:
@@ -62,14 +58,10 @@ def read_file(path: str | os.PathLike[str], *, place: Place | None = None) -> No
 
 
 def read_yaml(data: bytes, *, file: str) -> Node:
-    """Read one YAML document.
-
-    Args:
-        data: UTF-8, with or without a byte order mark.
-        file: What errors call it.
+    """Read one YAML document in UTF-8, with or without a byte order mark; ``file`` is what errors call it.
 
     Raises:
-        SpecError: This is not YAML, or not the part of YAML that specs are written in.
+        SpecError: This is not YAML, or not the part of YAML that specs use.
         ManyErrors: Several keys occur twice.
     """
     composer = _Composer(_decoded(data, file), file)
