@@ -152,10 +152,10 @@ def test_a_file_is_opened_where_its_hash_is_right(tmp_path: Path, algorithm: str
     path = tmp_path / "w.weights.h5"
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(path)
     promised = hashes(path)[algorithm]
-    with open_weights(path, **{algorithm: promised.upper()}) as stored:
+    with open_weights(path, {algorithm: promised.upper()}) as stored:
         assert len(stored.arrays) == 2
     wrong = ("0" if promised[0] != "0" else "1") + promised[1:]
-    with pytest.raises(IntegrityError) as caught, open_weights(path, **{algorithm: wrong}):
+    with pytest.raises(IntegrityError) as caught, open_weights(path, {algorithm: wrong}):
         pass
     assert str(caught.value) == (
         f"the weights file '{path}' does not have the expected hash\n"
@@ -169,6 +169,6 @@ def test_what_is_hashed_is_what_is_read_though_the_name_goes_to_another_file(tmp
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, kernel_initializer="ones", name="d")])
         model.layers[0].kernel.assign(model.layers[0].kernel * value)
         model.save_weights(place)
-    with open_weights(path, sha256=hashes(path)["sha256"]) as stored:
+    with open_weights(path, {"sha256": hashes(path)["sha256"]}) as stored:
         os.replace(other, path)
         assert {float(array.read().max()) for name, array in stored.arrays.items() if name.endswith("/0")} == {1.0}

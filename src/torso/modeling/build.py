@@ -95,9 +95,9 @@ class _Source:
             with plugin_errors(weights.source.plugin, f"weight source {weights.source.qualified!r}", weights.place):
                 path = weights.source.value.fetch(weights.request)
             self._progress("reading weights")
-            promised = {name: str(weights.request[name]) for name in ("sha256", "md5") if weights.request.get(name)}
+            hashes = weights.source.value.expected_hashes(weights.request)
             with at_location(weights.place):
-                self._opened = self._stack.enter_context(open_weights(path, **promised))
+                self._opened = self._stack.enter_context(open_weights(path, hashes))
         return self._opened
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 from torso.errors import IntegrityError, OptionError, TorsoError
@@ -20,8 +21,8 @@ KNOWN = "the older .h5, .weights.h5 and .keras"
 
 
 @contextmanager
-def open_weights(path: Path, *, sha256: str | None = None, md5: str | None = None) -> Iterator[StoredWeights]:
-    """Open a weights file with the right hashes, given in hex where they are known.
+def open_weights(path: Path, hashes: Mapping[str, str] = MappingProxyType({})) -> Iterator[StoredWeights]:
+    """Open a weights file that must have these hashes, in hex by algorithm.
 
     Raises:
         OptionError: It does not exist, is no regular file, or has a format that torso does not read.
@@ -34,9 +35,8 @@ def open_weights(path: Path, *, sha256: str | None = None, md5: str | None = Non
         raise OptionError(f"the weights file {str(path)!r} cannot be opened", notes=[("cause", cause)]) from error
     with stream:
         identity = identity_of(stream)  # before anything is read
-        for algorithm, promised in (("sha256", sha256), ("md5", md5)):
-            if promised is not None:
-                _require_hash(stream, path, algorithm, promised)
+        for algorithm, promised in hashes.items():
+            _require_hash(stream, path, algorithm, promised)
         with ExitStack() as stack:
             with damage_reported(path):
                 stored = _listed(stream, path, stack)
