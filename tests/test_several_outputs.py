@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from fresh import Fresh
 from networks import assert_same_and_meaningful, images, save_listed, settle
 
 import torso
@@ -67,7 +66,7 @@ def test_a_pyramid_gives_each_level_by_name_in_the_order_asked_for(
 
 
 def test_a_pyramid_is_loaded_as_it_was_saved_and_by_plain_keras_too(
-    registry: torso.Registry, weights: dict[str, str], tmp_path: Path
+    registry: torso.Registry, weights: dict[str, str], tmp_path: Path, plain_keras: Fresh
 ) -> None:
     pyramid = backbone(registry, weights, truncate={"levels": ["C3", "C1"]})
     pixels = images((SIZE, SIZE, 3))
@@ -80,13 +79,12 @@ def test_a_pyramid_is_loaded_as_it_was_saved_and_by_plain_keras_too(
         assert_same_and_meaningful(given[level], expected[level])
     np.save(tmp_path / "pixels.npy", pixels)
     code = (
-        "import sys; sys.modules['torso'] = None\n"
         "import keras, numpy\n"
         "given = keras.models.load_model('saved/model.keras')(numpy.load('pixels.npy'))\n"
         "assert list(given) == ['C3', 'C1']\n"
         "numpy.save('c1.npy', given['C1'])\n"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    plain_keras(code, cwd=tmp_path)
     assert_same_and_meaningful(np.load(tmp_path / "c1.npy"), expected["C1"])
 
 
