@@ -32,16 +32,9 @@ _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 def refuse_existing(
     place: Path, *, force: bool, ours: Callable[[Path], bool], kind: str = "a backbone that torso saved"
 ) -> None:
-    """Refuse to write a folder where something would be lost.
+    """Raise an OutputExistsError if something exists at a place, unless it is an earlier result and ``force`` is set.
 
-    Args:
-        place: Where the folder is to be published.
-        force: Whether an earlier result may be replaced.
-        ours: Whether a folder is an earlier result and nothing else; nothing else is ever replaced.
-        kind: What messages call an earlier result.
-
-    Raises:
-        OutputExistsError: Something exists there that may not be replaced.
+    ``ours`` says whether a folder is an earlier result and nothing else, ``kind`` what messages call one.
     """
     if not os.path.lexists(place):
         return
@@ -58,11 +51,7 @@ def refuse_existing(
 
 
 def refuse_existing_file(place: Path, *, force: bool) -> None:
-    """Refuse to write a file where something would be lost; ``force`` replaces files, but no folders and no links.
-
-    Raises:
-        OutputExistsError: Something exists there that may not be replaced.
-    """
+    """Raise an OutputExistsError if something exists at a place, unless it is a file (no link) and ``force`` is set."""
     if not os.path.lexists(place) or (force and place.is_file() and not place.is_symlink()):
         return
     fix = "choose another file name" + ("" if force else ", or replace it with --force")
@@ -73,9 +62,7 @@ def refuse_existing_file(place: Path, *, force: bool) -> None:
 def staged_directory(
     place: Path, *, force: bool, ours: Callable[[Path], bool], kind: str = "a backbone that torso saved"
 ) -> Iterator[Path]:
-    """Yield an empty folder to fill; it becomes ``place`` when the block ends without an error.
-
-    Missing parents are made. The arguments are those of :func:`refuse_existing`.
+    """Yield an empty folder to fill; it becomes ``place``, with its parents, when the block ends without an error.
 
     Raises:
         OutputExistsError: Something exists there that may not be replaced.
@@ -137,11 +124,7 @@ def _stage_beside(place: Path, spot: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """Yield a temporary folder, removed afterwards; what killed runs left is removed after a day.
-
-    Raises:
-        DiskError: No temporary folder could be made.
-    """
+    """Yield a temporary folder, removed afterwards; those that killed runs left are removed after a day."""
     with temporary_file_errors():
         folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
     _remove_old(folder.parent, re.compile(re.escape(_SCRATCH) + r"\w+"))
@@ -152,11 +135,7 @@ def scratch_directory() -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, where they do not exist yet.
-
-    Raises:
-        DiskError: One of them could not be made.
-    """
+    """Make a folder and its parents where they do not exist; a DiskError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -164,11 +143,7 @@ def make_folder(folder: Path) -> None:
 
 
 def move_aside(place: Path) -> Path:
-    """Rename a file to ``NAME.rejected``, replacing an earlier one of that name; returns the new path.
-
-    Raises:
-        DiskError: It could not be renamed.
-    """
+    """Rename a file to ``NAME.rejected``, replacing an earlier one; returns the new path."""
     aside = place.with_name(place.name + ".rejected")
     try:
         with suppress(FileNotFoundError):  # another process did it
@@ -184,9 +159,9 @@ def remove_leftovers(place: Path) -> None:
 
 
 def put_back_old(place: Path) -> None:
-    """Undo half a replacement: a writer was killed after it moved the old folder aside, before the new one was there.
+    """Put back the old folder if a writer was killed after it moved that aside. Call it before a read or a write.
 
-    It happens only where two folders cannot be exchanged in one step, as on NFS. Call it before a read or a write.
+    It happens only where two folders cannot be exchanged in one step, as on NFS.
     """
     if os.path.lexists(place):
         return

@@ -55,11 +55,7 @@ def progress_to(listener: _Listener) -> Iterator[None]:
 
 @contextmanager
 def locked(place: Path) -> Iterator[bool]:
-    """Hold the lock beside a place, and wait for it; yields False where the disk has no locks.
-
-    Raises:
-        DiskError: The folder cannot be written.
-    """
+    """Wait for the lock beside a place, and hold it; yields False where the disk has no locks."""
     from filelock import FileLock
 
     lock = FileLock(place.with_name(f".{place.name}.lock"))
@@ -98,8 +94,8 @@ def download(address: str, place: Path, *, promised: Mapping[str, str], resume: 
         address: Its URL.
         place: Where it goes.
         promised: Hashes in hex by algorithm; empty where none is known.
-        resume: Keep what came as ``NAME.part`` for the next run; only where hashes can tell whether it is right, and
-            while no other process downloads to this place (see :func:`locked`).
+        resume: Keep what came as ``NAME.part`` for the next run, if there is a hash to tell whether it is right. Hold
+            :func:`locked` then: no other process may write it.
 
     Raises:
         OptionError: This is no address to download from.
