@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from torso.errors import DiskError, OutputExistsError
+from torso.artifact.manifest_file import read_document
+from torso.errors import DiskError, OptionError, OutputExistsError
 from torso.files import atomic
 from torso.files.atomic import (
     move_aside,
@@ -72,7 +73,8 @@ def test_a_read_puts_back_what_a_killed_replacement_moved_aside(tmp_path: Path) 
         folder.mkdir()
         write(folder, text)
         time.sleep(0.02)  # more than one tick of the clock that stamps files
-    put_back_old(tmp_path / "there")
+    with pytest.raises(OptionError, match="holds no saved backbone"):
+        read_document(tmp_path / "there")
     assert (tmp_path / "there" / "mark").read_text() == "late"
     put_back_old(tmp_path / "there")
     put_back_old(tmp_path / "other")

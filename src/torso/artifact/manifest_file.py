@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from torso.artifact.manifest import VERSION, Difference, SavedManifest, digest_of
 from torso.errors import IntegrityError, Note, OptionError, TorsoError
+from torso.files.atomic import put_back_old
 from torso.files.hashing import hash_of, open_file
 
 NAME: Final = "manifest.json"
@@ -52,6 +53,7 @@ def read_document(folder: Path) -> Mapping[str, Any]:
         IntegrityError: The manifest cannot be read, or is of another version.
     """
     path = folder / NAME
+    put_back_old(folder)
     try:
         document = read_json(path)
     except FileNotFoundError as error:
