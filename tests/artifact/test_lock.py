@@ -80,7 +80,7 @@ def test_the_hash_of_the_weights_is_asked_for_where_the_spec_gives_none(spec: Pa
 def test_other_weights_under_the_same_name_are_refused(spec: Path, registry: Registry) -> None:
     write_weights(spec.parent, registry, seed=2)
     said = refusal(spec, registry)
-    assert "edge.weights.h5' is not the one that" in said
+    assert "edge.weights.h5' does not have the expected " in said
     assert f"sha256 found: {hash_of(spec.with_name('edge.weights.h5'))}" in said
 
 
