@@ -34,22 +34,6 @@ class PluginRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildRecord:
-    """The build mode, and why a faster one was not possible."""
-
-    way: str
-    why: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class DroppedRecord:
-    """What the cut left out; the number of nodes is None where they were never drawn."""
-
-    nodes: int | None
-    parameters: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class GraphRecord:
     fingerprint: str
     nodes: int
@@ -105,10 +89,10 @@ class Manifest:
     plan: Mapping[str, Any]  # Plan.report()
     plugins: tuple[PluginRecord, ...]
     made_with: Mapping[str, str | None]
-    built: BuildRecord
+    built: Mapping[str, str]  # the build mode (``way``), and ``why`` a faster one was not possible
     weights_file: WeightsFileRecord | None
     graph: GraphRecord
-    dropped: DroppedRecord
+    dropped: Mapping[str, int | None]  # ``nodes``, None where they were never drawn, and ``parameters``
     features: tuple[Feature, ...]
     frozen: FreezeRecord
     preprocessing: Preprocessing

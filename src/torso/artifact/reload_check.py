@@ -22,14 +22,7 @@ from torso.modeling.variable_paths import variables_by_path
 
 @dataclass(frozen=True, kw_only=True)
 class Reloaded:
-    """What plain Keras finds in a saved model.
-
-    Attributes:
-        model: The model as it was loaded.
-        features: Its features for the reference images, in training where all of it is frozen.
-        variables: SHA-256 of the values of each weight, by its path.
-        trains: Paths of the variables that train; Keras loses the flag of some composite layers.
-    """
+    """A saved model as plain Keras loads it: its features, the hash of each variable, and the variables that train."""
 
     model: keras.Model
     features: Features
@@ -38,27 +31,27 @@ class Reloaded:
 
 
 def check_reload(model: keras.Model, frozen: FreezeReport, path: Path, images: np.ndarray, names: Sequence[str]) -> Reloaded:
-    """Load the file and compare weights, features and freezing with the model that it was written from.
+    """Load a ``.keras`` file and compare weights, features and freezing with the model that it was written from.
 
     Args:
         model: The model that was saved.
         frozen: What is frozen in it.
-        path: The ``.keras`` file.
+        path: The file.
         images: Images as the model expects them.
-        names: The features, in order.
+        names: The names of the features, in order.
 
     Raises:
         PluginError: The file names a function or a class that is not Keras' own.
         IntegrityError: The file does not load, or holds other weights, features or freezing.
     """
     _require_plain(path)
-    # Keras keeps names, custom objects, dtype policy and safe mode per thread: a new thread has only Keras' defaults
+    # Keras keeps names, custom objects, dtype policy and safe mode per thread: a new thread has only Keras' defaults.
     reading = _in_new_thread(lambda: _reload(path, images, names, training=frozen.everything))
     expected, variables = features_for(model, images, names), variable_hashes(model)  # meanwhile
     try:
         found = reading.result()
         in_training = found.features
-        # one pass is enough where training=True gives the very bits that the saved model gives without it
+        # One pass is enough where training=True gives the very bits that the saved model gives without it.
         if frozen.everything and not _same_bits(expected, in_training):
             found = replace(found, features=features_for(found.model, images, names))
     except MemoryError:
@@ -95,10 +88,10 @@ def _same_bits(one: Features, other: Features) -> bool:
 
 
 def _require_plain(path: Path) -> None:
-    """Refuse what this process can load and another cannot: functions and classes that were registered here."""
+    """Refuse classes and functions that are not Keras' own: this process knows those that were registered in it."""
     with ZipFile(path) as archive:
-        config = json.loads(archive.read("config.json"))
-    if foreign := sorted({*_foreign(config)}):
+        foreign = sorted({*_foreign(json.loads(archive.read("config.json")))})
+    if foreign:
         raise PluginError(
             f"the saved model would not load with plain Keras: it uses {', '.join(foreign)}",
             notes=[("fix", "build the network of Keras' own layers and ops")],
@@ -106,17 +99,13 @@ def _require_plain(path: Path) -> None:
 
 
 def _foreign(config: Any) -> Iterator[str]:
-    """Classes and functions in the JSON of a model that are not Keras' own."""
-    if isinstance(config, list):
-        for part in config:
-            yield from _foreign(part)
-    elif isinstance(config, dict):
+    if isinstance(config, dict):
         # Keras writes null for the main program, and "builtins" for a function of any module
         module = config.get("module", "keras") or "__main__"
         if "class_name" in config and module.split(".")[0] != "keras":
             yield str(config["config"] if config["class_name"] == "function" else config["class_name"])
-        for part in config.values():
-            yield from _foreign(part)
+    for part in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        yield from _foreign(part)
 
 
 def _in_new_thread(work: Callable[[], Reloaded]) -> Future[Reloaded]:
@@ -128,7 +117,7 @@ def _in_new_thread(work: Callable[[], Reloaded]) -> Future[Reloaded]:
         except BaseException as error:  # noqa: BLE001  # raised again by the thread that waits
             result.set_exception(error)
 
-    # not a ThreadPoolExecutor: Python shuts it down before atexit functions run, and they may save too
+    # Not a ThreadPoolExecutor: Python shuts it down before atexit functions run, and they may save too.
     threading.Thread(target=run, daemon=True).start()
     return result
 

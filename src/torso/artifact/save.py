@@ -9,8 +9,6 @@ import keras
 import numpy as np
 
 from torso.artifact.manifest import (
-    BuildRecord,
-    DroppedRecord,
     FreezeRecord,
     GraphRecord,
     Manifest,
@@ -42,7 +40,7 @@ def describe(trunk: Trunk, plan: Plan) -> Manifest:
         plan=plan.report(),
         plugins=plugin_records((*plan.plugins, *trunk.transformed_by)),
         made_with=versions(),
-        built=BuildRecord(way=built.way, why=built.why),
+        built={"way": built.way, "why": built.why},
         weights_file=WeightsFileRecord(
             path=str(file.path),
             bytes=file.identity[2],
@@ -53,7 +51,7 @@ def describe(trunk: Trunk, plan: Plan) -> Manifest:
         if file
         else None,
         graph=GraphRecord(fingerprint=fingerprint(graph), nodes=len(graph), levels=dict(graph.levels)),
-        dropped=DroppedRecord(nodes=built.dropped_nodes, parameters=built.dropped_parameters),
+        dropped={"nodes": built.dropped_nodes, "parameters": built.dropped_parameters},
         features=trunk.features,
         frozen=freeze_record(trunk.frozen),
         preprocessing=preprocessing_for(plan, built.weights_channels),
