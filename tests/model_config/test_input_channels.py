@@ -360,7 +360,7 @@ def calls(config: Any) -> list[Any]:
     return [(call.layer, entries[call.layer]["class_name"], call.number, call.inputs) for call in Calls(config).ordered]
 
 
-@pytest.mark.parametrize(("name", "width"), zip(FAMILIES, (1, 2, 4, 13, 1, 2, 4, 13, 1, 2), strict=True), ids=FAMILIES)
+@pytest.mark.parametrize(("name", "width"), [*zip(FAMILIES, (1, 2, 4, 13, 1, 2, 4, 13, 1, 2), strict=True)], ids=FAMILIES)
 def test_a_network_of_each_family_is_drawn_for_other_channels(name: str, width: int) -> None:
     check_one_of_the_forty(name, (width,))
 
