@@ -378,7 +378,7 @@ MANY = """
 import os, threading
 from contextlib import nullcontext
 from torso.builtins import weight_sources as sources
-if {lockless}: sources.locked = lambda place: nullcontext()
+if {lockless}: sources.downloads.locked = lambda place: nullcontext(False)
 request = {{"url": {url!r}, "sha256": {sha256!r}, "md5": None, "cached_as": "w.h5"}}
 children = []
 for _ in range(8):
