@@ -17,7 +17,7 @@ from loopback import Loopback, serving
 from networks import randomize, save_listed
 
 import torso
-from torso.builtins.weight_sources import check_download, check_local, download, local_file, packaged_file
+from torso.builtins.weight_sources import check_download, download, local_file, packaged_file
 from torso.plugins import BUILTINS, Plugins
 
 DATA = b"values" * 1000
@@ -254,7 +254,7 @@ def test_what_is_no_weights_file_is_refused_at_once(tmp_path: Path, kind: str, s
     if kind == "sparse":
         os.truncate(path, 2**40)
     with pytest.raises(torso.OptionError) as caught:
-        check_local({"file": str(path), "sha256": "0" * 64})
+        local_file({"file": str(path), "sha256": "0" * 64})
     assert str(caught.value) == f"the weights file '{path}' {said}"
 
 

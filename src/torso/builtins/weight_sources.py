@@ -34,14 +34,14 @@ KERAS: Final = ("https://storage.googleapis.com/tensorflow/", "https://storage.g
 @hookimpl
 def torso_weight_sources() -> Iterable[WeightSource]:
     yield WeightSource(
-        name="file", doc="A weights file on this machine.", options=(FILE, SHA256), fetch=local_file, check=check_local
+        name="file", doc="A weights file on this machine.", options=(FILE, SHA256), fetch=local_file, check=local_file
     )
     yield WeightSource(
         name="resource",
         doc="A weights file that comes with an installed package.",
         options=(RESOURCE, SHA256, MD5),
         fetch=packaged_file,
-        check=check_packaged,
+        check=packaged_file,
     )
     yield WeightSource(
         name="url",
@@ -56,10 +56,6 @@ def local_file(options: Options) -> Path:
     return _verified(Path(str(options["file"])).expanduser(), options)
 
 
-def check_local(options: Options) -> None:
-    local_file(options)
-
-
 def packaged_file(options: Options) -> Path:
     package, _, inside = str(options["resource"]).partition(":")
     top, *below = package.split(".")
@@ -68,10 +64,6 @@ def packaged_file(options: Options) -> Path:
     if not roots:
         raise OptionError(f"the weights come with the package {package!r}, which is not installed")
     return _verified(Path(roots[0], *below, inside), options)
-
-
-def check_packaged(options: Options) -> None:
-    packaged_file(options)
 
 
 def download(options: Options) -> Path:

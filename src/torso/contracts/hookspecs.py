@@ -41,6 +41,7 @@ Example, a plugin in one file::
         return keras.Model(images, keras.layers.Conv2D(8, 3, strides=2, name="stem")(images))
 """
 
+# mypy: disable-error-code="empty-body"
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -71,7 +72,6 @@ def torso_architectures() -> Iterable[Architecture]:
 
     Called once per registry. If two plugins offer the same name, users write ``provider/name``.
     """
-    return ()
 
 
 @hookspec
@@ -99,7 +99,6 @@ def torso_build_arguments(
             if architecture.family == "EyeNet" and options["alpha"] > 2:
                 raise torso.OptionError("alpha must be 2 or less")
     """
-    return None
 
 
 @hookspec
@@ -118,7 +117,6 @@ def torso_truncations() -> Iterable[Truncation]:
             clean = [node.name for node in graph.clean_cuts if graph.position(node.name) <= len(graph) // 2]
             return clean[-1]
     """
-    return ()
 
 
 @hookspec
@@ -134,7 +132,6 @@ def torso_before_freeze(model: keras.Model, plan: Plan) -> keras.Model | None:
     Returns:
         A functional model with the same input, or None to leave it as it is.
     """
-    return None
 
 
 @hookspec
@@ -152,7 +149,6 @@ def torso_freeze_policies() -> Iterable[FreezePolicy]:
         def stem(graph, options):
             return graph.freeze_through(graph.block_boundary("C1"), norm="frozen", stochastic="on")
     """
-    return ()
 
 
 @hookspec
@@ -162,7 +158,6 @@ def torso_weight_sources() -> Iterable[WeightSource]:
     Called once per registry. ``fetch`` returns a local file; it checks the hash where one is given, and never parses the
     file.
     """
-    return ()
 
 
 @hookspec
@@ -171,7 +166,6 @@ def torso_channel_adapters() -> Iterable[ChannelAdapter]:
 
     Called once per registry. ``mix`` returns numbers: how much of each trained channel a new channel is. torso computes.
     """
-    return ()
 
 
 @hookspec
@@ -181,7 +175,6 @@ def torso_export_formats() -> Iterable[ExportFormat]:
     Called once per registry. ``write`` converts a SavedModel, and ``run`` computes features from the written files. torso
     compares them with the Keras model before it publishes the files.
     """
-    return ()
 
 
 @hookspec

@@ -64,7 +64,7 @@ class WeightSource:
     doc: str
     options: tuple[Option, ...]
     fetch: Callable[[Options], Path]
-    check: Callable[[Options], None] = lambda options: None
+    check: Callable[[Options], object] = lambda options: None
     hashes: tuple[str, ...] = ("sha256", "md5")
 
     def __post_init__(self) -> None:
