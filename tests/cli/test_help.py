@@ -9,6 +9,7 @@ import pytest
 from torso.cli import commands, main
 from torso.cli.app import COMMANDS
 from torso.cli.result import EXIT_CODES
+from torso.cli.shared_options import Session
 
 LOADED = {name: main.get_command(click.Context(main), name) for name in COMMANDS}
 
@@ -43,4 +44,4 @@ def test_the_example_of_a_command_can_be_parsed(name):
     words = words[words.index("torso") + 1 :]
     words = words[: words.index(">")] if ">" in words else words
     assert words[0] == name
-    LOADED[name].make_context(name, words[1:])
+    LOADED[name].make_context(name, words[1:], obj=Session())

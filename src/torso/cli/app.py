@@ -12,7 +12,7 @@ import click
 
 from torso.cli.result import EXIT_CODES, UsageError
 from torso.cli.run import open_missing_streams, run
-from torso.cli.shared_options import Command, shared_options, write_exit_codes
+from torso.cli.shared_options import Command, Session, shared_options, write_exit_codes
 from torso.errors import did_you_mean, known
 
 # A new command is one line here and one module, torso/cli/commands/NAME_command.py, whose docstring begins with this line.
@@ -72,7 +72,9 @@ class _Torso(click.Group):
         """Run one command line, and exit with its code. (``Any``: the other arguments are click's.)"""
         arguments = list(sys.argv[1:] if args is None else args)
         open_missing_streams()
-        act = partial(super().main, arguments or ["--help"], *others, **{**extra, "standalone_mode": False})
+        act = partial(
+            super().main, arguments or ["--help"], *others, **{**extra, "obj": Session(), "standalone_mode": False}
+        )
         sys.exit(run(act, as_json="--json" in arguments, debug="--debug" in arguments))
 
 

@@ -30,24 +30,17 @@ def architecture_text(contribution: Contribution[Architecture], *, files: bool) 
 
 def architecture_as_json(contribution: Contribution[Architecture]) -> dict[str, Any]:  # Any: JSON
     """All that is declared, with the plugin that declares it."""
-    plugin = contribution.plugin
-    document = asdict(contribution.value)
-    document["options"] = [
+    plugin, keys = contribution.plugin, ("name", "many", "required", "choices", "minimum", "maximum", "doc")
+    options = [
         {
-            "name": option.name,
+            **{key: getattr(option, key) for key in keys},
             "type": option.type.__name__,
-            "many": option.many,
-            "required": option.required,
             "default": None if option.required else option.default,
-            "choices": list(option.choices),
-            "minimum": option.minimum,
-            "maximum": option.maximum,
-            "doc": option.doc,
         }
         for option in contribution.value.options
     ]
     provider = {key: getattr(plugin, key) for key in ("name", "distribution", "version", "origin", "location")}
-    return {"qualified": contribution.qualified, "provider": provider, **document}
+    return {"qualified": contribution.qualified, "provider": provider, **asdict(contribution.value), "options": options}
 
 
 def _about(contribution: Contribution[Architecture]) -> Iterator[tuple[str, str]]:

@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from torso.cli.shared_options import Session
 from torso.errors import TorsoError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-Completion = Callable[[click.Context, click.Parameter, str], "list[CompletionItem | str]"]
 Values = Callable[[click.Context, str], Iterable[str]]
 
 
-def _completion(values: Values) -> Completion:
-    """A completion function of click, from a function of the context and the incomplete text."""
+def _completion(values: Values) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem | str]]:
+    """A completion function for click, from one that takes the context and the incomplete text."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem | str]:
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
@@ -34,10 +32,10 @@ def _completion(values: Values) -> Completion:
     return complete
 
 
-def _catalogue(name: str) -> Values:
+def _names(catalogue: str) -> Values:
     """Names of one kind of contributions; qualified ones once ``provider/`` is typed."""
     return lambda context, incomplete: (
-        one.qualified if "/" in incomplete else one.name for one in getattr(_session(context).registry(), name)
+        one.qualified if "/" in incomplete else one.name for one in getattr(context.obj.registry(), catalogue)
     )
 
 
@@ -51,14 +49,10 @@ def _plugins(context: click.Context, incomplete: str) -> Iterable[str]:
     from torso.plugins import Plugins
 
     prefix = "no:" if incomplete.startswith("no:") else ""
-    return [prefix + info.name for info in Plugins.load(plugins_dirs=_session(context).plugins_dir)]
+    return [prefix + info.name for info in Plugins.load(plugins_dirs=context.obj.plugins_dir)]
 
 
-def _session(context: click.Context) -> Session:
-    return context.find_root().ensure_object(Session)
-
-
-architecture_names = _completion(_catalogue("architectures"))
-export_formats = _completion(_catalogue("export_formats"))
+architecture_names = _completion(_names("architectures"))
+export_formats = _completion(_names("export_formats"))
 backbone_names = _completion(_backbones)
 plugin_names = _completion(_plugins)

@@ -43,11 +43,7 @@ _KINDS: Final[Sequence[tuple[str, Callable[[Cost], int | None], str, str, float]
 
 
 def refuse_undrawable(path: Path) -> None:
-    """Refuse what cannot be drawn, whatever the network.
-
-    Raises:
-        OptionError: The file name does not end in ``.svg`` or ``.png``, or matplotlib cannot be imported.
-    """
+    """Refuse another file type than SVG and PNG, and a system without matplotlib."""
     if path.suffix.lower() not in SUFFIXES:
         raise OptionError(f"cannot write a picture to {path.name!r}", notes=[known(f"*{suffix}" for suffix in SUFFIXES)])
     try:
@@ -58,12 +54,7 @@ def refuse_undrawable(path: Path) -> None:
 
 
 def draw(graph: Graph, path: Path) -> None:
-    """Draw a graph to a file, which is replaced; the same graph gives the same bytes.
-
-    Raises:
-        OptionError: See :func:`refuse_undrawable`.
-        OSError: The file cannot be written.
-    """
+    """Draw a graph to a file, which is replaced; the same graph gives the same bytes."""
     refuse_undrawable(path)
     import matplotlib
 

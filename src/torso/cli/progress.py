@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from shutil import get_terminal_size
-from tempfile import TemporaryFile
 
 from torso.cli.result import UsageError
 from torso.cli.text import is_interactive, printable, write
@@ -46,16 +45,12 @@ class Progress:
 
 
 def start_tensorflow(progress: Progress) -> None:
-    """Import TensorFlow and find its devices, without its log lines unless TF_CPP_MIN_LOG_LEVEL asks for them.
-
-    Raises:
-        UsageError: It cannot be imported.
-    """
+    """Import TensorFlow and find its devices, without its log lines unless TF_CPP_MIN_LOG_LEVEL asks for them."""
     progress.step("starting TensorFlow")
     wanted = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1")
     try:
         # The level alone is not enough: TensorFlow logs several lines before it reads the variable.
-        with nullcontext() if wanted else _held_stderr():
+        with nullcontext() if wanted else _silent_stderr():
             import keras
 
             keras.ops.zeros(())
@@ -65,18 +60,13 @@ def start_tensorflow(progress: Progress) -> None:
 
 
 @contextmanager
-def _held_stderr() -> Iterator[None]:
-    """Hold back what C++ libraries write to file descriptor 2; it is shown if the block fails."""
-    sys.stderr.flush()
+def _silent_stderr() -> Iterator[None]:
+    """Discard what C++ libraries write to file descriptor 2."""
     original = os.dup(2)
-    with TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
         try:
             yield
-        except Exception:
-            held.seek(0)
-            os.write(original, held.read())
-            raise
         finally:
             sys.stderr.flush()
             os.dup2(original, 2)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import click
 
-from torso.errors import DiskError, Note, PluginError, TorsoError
+from torso.errors import DiskError, Note, TorsoError
 
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "success",
@@ -46,20 +46,12 @@ class DefectError(TorsoError):
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a command returns.
+    """What a command returns."""
 
-    Attributes:
-        document: The result for ``--json``. (``Any``: JSON.)
-        text: The result for a person; empty for none.
-        errors: What went wrong.
-        partial: Something was done in spite of the errors.
-        exit_code_if_done: The exit code without errors.
-    """
-
-    document: Mapping[str, Any]
+    document: Mapping[str, Any]  # for --json; Any: JSON
     text: str = ""
     errors: tuple[TorsoError, ...] = ()
-    partial: bool = False
+    partial: bool = False  # something was done in spite of the errors
     exit_code_if_done: int = 0
 
     @property
@@ -74,7 +66,7 @@ class Result:
         return {**self.document, "errors": [_as_json(error) for error in self.errors]} if self.errors else self.document
 
 
-def errors_of(error: Exception | SystemExit) -> tuple[TorsoError, ...]:
+def errors_of(error: Exception) -> tuple[TorsoError, ...]:
     """An exception as errors of torso."""
     if _is_memory(error):
         fix = "use smaller images, an earlier cut or a smaller architecture, or build one backbone at a time"
@@ -83,8 +75,6 @@ def errors_of(error: Exception | SystemExit) -> tuple[TorsoError, ...]:
         return error.parts()
     elif isinstance(error, click.ClickException):
         return (_usage(error),)
-    elif isinstance(error, SystemExit):
-        found = PluginError(f"a plugin tried to exit the program with code {error.code}")
     elif isinstance(error, OSError):
         found = DiskError(f"system error: {error}")
     else:
@@ -123,11 +113,10 @@ def _usage(error: click.ClickException) -> TorsoError:
 
 
 def _as_json(error: TorsoError) -> Mapping[str, Any]:
-    place = error.place
     return {
         "kind": type(error).__name__,
         "exit_code": error.exit_code,
         "fact": error.fact,
-        "place": place and {"file": place.file, "line": place.line, "column": place.column, "path": place.path},
+        "place": error.place and asdict(error.place),
         "notes": [{"label": label, "text": text} for label, text in error.notes],
     }

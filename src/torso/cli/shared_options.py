@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from torso.cli.result import EXIT_CODES, Result, errors_of
+from torso.cli.completion import plugin_names
+from torso.cli.result import EXIT_CODES, Result
 from torso.cli.text import write
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from torso.plugins.registry import Registry
 
 
@@ -30,11 +29,7 @@ class Session:
     debug: bool = False
 
     def registry(self) -> Registry:
-        """All plugins that are installed or named.
-
-        Raises:
-            TorsoError: One that was named cannot be used.
-        """
+        """All plugins that are installed or named; an error if one that was named cannot be used."""
         from torso.plugins.registry import Registry
 
         registry = Registry.load(plugins=self.plugin, plugins_dirs=self.plugins_dir)
@@ -46,18 +41,11 @@ class Session:
 
 
 def _store(context: click.Context, parameter: click.Parameter, value: Any) -> None:  # Any: of the option's type
-    session = context.find_root().ensure_object(Session)
     name = str(parameter.name)
     if isinstance(value, tuple):
-        getattr(session, name).extend(value)
+        getattr(context.obj, name).extend(value)
     elif value:
-        setattr(session, name, value)
-
-
-def _complete_plugins(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem | str]:
-    from torso.cli.completion import plugin_names
-
-    return plugin_names(context, parameter, incomplete)
+        setattr(context.obj, name, value)
 
 
 def shared_options() -> list[click.Parameter]:
@@ -66,7 +54,7 @@ def shared_options() -> list[click.Parameter]:
     plugin_help = "Load a plugin, by its name or module; no:NAME blocks one. Repeatable."
     folder_help = "Load each *.py file of a folder as a plugin. Repeatable."
     return [
-        option(["-p", "--plugin"], multiple=True, metavar="NAME", help=plugin_help, shell_complete=_complete_plugins),
+        option(["-p", "--plugin"], multiple=True, metavar="NAME", help=plugin_help, shell_complete=plugin_names),
         option(["--plugins-dir"], multiple=True, type=click.Path(file_okay=False), metavar="DIR", help=folder_help),
         option(["--json"], is_flag=True, help="Write one JSON document to stdout, errors included."),
         option(["--debug"], is_flag=True, help="Show tracebacks, also those of disabled plugins."),
@@ -84,10 +72,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:  # Any: click's; it is the Result
         with redirect_stdout(sys.stderr):  # plugins, builders and Keras print; stdout is for the result
-            try:
-                return super().invoke(ctx)
-            except SystemExit as end:
-                raise errors_of(end)[0] from end
+            return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Example"):

@@ -11,11 +11,7 @@ from torso.specs.spec_file import BackboneSpec, read_spec
 
 
 def plans_of(path: str, names: Sequence[str], registry: Registry) -> dict[str, Plan]:
-    """The plans of the named backbones of a spec; of all if none is named.
-
-    Raises:
-        TorsoError: All errors of the file, the names and those backbones at once.
-    """
+    """The plans of the named backbones of a spec, of all if none is named; or all their errors at once."""
     return make_plans(selected(path, names).values(), registry)
 
 

@@ -50,7 +50,7 @@ def command(session: Session, spec: str, name: tuple[str, ...], output: str, for
             try:
                 backbone = build(plan, registry, lock=lock, progress=progress.steps_of(plan.name))
                 built.append(_save(backbone, Path(output, plan.name), force=force, progress=progress))
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # the other backbones are still built
+            except Exception as error:  # noqa: BLE001  # the other backbones are still built
                 errors += errors_of(error)
                 progress.say(f"{plan.name}: failed")
     return Result(

@@ -67,7 +67,7 @@ def command(session: Session, spec: str, name: tuple[str, ...], to: str, force: 
         progress.step(f"copying to {to}")
         with staged_directory(place, force=force, ours=_is_bundle, kind=_BUNDLE) as stage:
             fetched = _copy(plans, files, stage)
-            backbones = {one.name: _with_file(declared[one.name], one) for one in fetched}
+            backbones = {one.name: _with_copy(declared[one.name], one) for one in fetched}
             written = f"{Path(spec).stem}.yaml"
             (stage / written).write_text(_MARK + write_spec(Spec(backbones=backbones)), encoding="utf-8")
     return Result(
@@ -127,11 +127,10 @@ def _free_name(name: str, taken: set[str]) -> str:
     return next(free for free in chain([plain], (f"{number}-{plain}" for number in count(2))) if free.casefold() not in used)
 
 
-def _with_file(spec: BackboneSpec, fetched: _Fetched) -> BackboneSpec:
-    """The spec with its weights from the bundle."""
-    if fetched.file is None or fetched.sha256 is None:
+def _with_copy(spec: BackboneSpec, fetched: _Fetched) -> BackboneSpec:
+    if fetched.file is None:
         return spec
-    entries = {"file": fetched.file, "sha256": fetched.sha256}
+    entries = {"file": fetched.file, "sha256": str(fetched.sha256)}
     items = tuple((ScalarNode(key), ScalarNode(text, quoted=True)) for key, text in entries.items())
     return replace(spec, weights=MappingNode(items))
 

@@ -27,6 +27,15 @@ from torso.specs.options import Option, Value
 from torso.specs.yaml_nodes import ScalarNode
 
 
+def _sides(text: str) -> list[int] | list[None]:
+    if text == "any":
+        return [None, None]
+    match = re.fullmatch(r"([0-9]+)(?:[x×]([0-9]+))?", text)
+    if not match:
+        raise click.BadParameter(f"{text!r} is not a size; write 96, 96x128 (height first), or any")
+    return [int(match[1]), int(match[2] or match[1])]
+
+
 @torso_command("show", example="torso show MobileNetV2 --set alpha=0.35 --at block_12_expand", codes=(0, 2, 4, 5))
 @click.argument("architecture", shell_complete=architecture_names)
 @click.option("--card", is_flag=True, help="Show only the details, with all weights files; nothing is built.")
@@ -35,7 +44,7 @@ from torso.specs.yaml_nodes import ScalarNode
 @click.option("--plot", metavar="FILE", help="Draw the network to FILE.svg or FILE.png; needs torso[plot].")
 @click.option("--force", is_flag=True, help="Let --plot replace a file.")
 @click.option("--set", "settings", metavar="OPTION=VALUE", multiple=True, help="Set an option. Repeatable.")
-@click.option("--size", metavar="PIXELS", help="Input size: 96, 96x128 (height first), or any.")
+@click.option("--size", type=_sides, metavar="PIXELS", help="Input size: 96, 96x128 (height first), or any.")
 def command(
     session: Session,
     architecture: str,
@@ -45,7 +54,7 @@ def command(
     plot: str | None,
     force: bool,
     settings: tuple[str, ...],
-    size: str | None,
+    size: list[int] | list[None] | None,
 ) -> Result:
     """Show an architecture's details, levels and cut points.
 
@@ -88,12 +97,12 @@ def _text(found: Contribution[Architecture], graph: Graph, *, nodes: bool, at: s
         yield from cuts_text(graph)
 
 
-def _graph(found: Contribution[Architecture], registry: Registry, settings: Iterable[str], size: str | None) -> Graph:
+def _graph(found: Contribution[Architecture], registry: Registry, settings: Iterable[str], size: Any) -> Graph:
     spec: dict[str, Any] = {}  # Any: as in a spec
     if settings:
         spec["options"] = dict(_setting(setting, found.value.options) for setting in settings)
     if size is not None:
-        spec["input"] = {"size": _sides(size)}
+        spec["input"] = {"size": size}
     with Progress() as progress:
         start_tensorflow(progress)
         progress.step(f"reading {found.value.name}")
@@ -106,15 +115,6 @@ def _setting(text: str, options: Iterable[Option]) -> tuple[str, Value]:
         raise UsageError(f"--set {text!r} has no value", notes=[("fix", "write OPTION=VALUE, as in alpha=0.35")])
     option = next((option for option in options if option.name == name), None)
     return name, value if option is None else option.read(ScalarNode(value, place=Place(f"--set {name}")))
-
-
-def _sides(text: str) -> list[int] | list[None]:
-    if text == "any":
-        return [None, None]
-    match = re.fullmatch(r"([0-9]+)(?:[x×]([0-9]+))?", text)
-    if not match:
-        raise UsageError(f"--size {text!r} is not a size", notes=[("fix", "write 96, 96x128 (height first), or any")])
-    return [int(match[1]), int(match[2] or match[1])]
 
 
 def _refuse_with_card(**options: object) -> None:
