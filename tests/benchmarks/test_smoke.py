@@ -72,3 +72,16 @@ def test_build(run: Run) -> None:
     assert "resnet152-c4 " in printed
     assert "The floor below" in printed
     assert "OTHER FEATURES" not in printed
+
+
+def test_size(run: Run) -> None:
+    printed = run("size.py")
+    rows = (
+        "lines of src/torso", "largest package: ", "longest module: ", "median module", "direct dependencies", "docstrings",
+        "comments per 100 lines", 'uses of manifest["…"]', "modules of one name", "lines of tests", "lines of README.md",
+    )  # fmt: skip
+    for row, line in zip(rows, printed.split("\n")[1:], strict=False):
+        assert line.startswith(row)
+        assert line.endswith(("  ok", "  BROKEN"))
+    for path in FOLDER.glob("*.py"):
+        assert path.name in printed or path.name in ("size.py", "test_smoke.py")

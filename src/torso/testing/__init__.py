@@ -1,4 +1,4 @@
-"""The conformance kit: what every architecture of a plugin must pass, ready to be inherited.
+"""Conformance tests for plugins: what every architecture must pass, ready to be inherited.
 
     from torso.testing import ArchitectureTests
 
@@ -6,8 +6,8 @@
         architecture = "acme/eyenet"
         options = ({}, {"width": 0.5})
 
-Each check is a test of its own, run once for each of ``options``; outside pytest, call :func:`check_architecture`. A channel
-adapter is checked with :func:`check_channel_adapter`.
+Each check is one test, run for each of ``options``. Outside pytest, call :func:`check_architecture`. A channel adapter is
+checked with :func:`check_channel_adapter`.
 """
 
 from torso.testing.adapters import check_channel_adapter

@@ -1,4 +1,4 @@
-"""The check of channel adapters: an answer of the right form for the numbers of channels that people have."""
+"""The check of channel adapters."""
 
 from __future__ import annotations
 
@@ -22,37 +22,34 @@ def check_channel_adapter(
     have: int = 3,
     channels: Iterable[int] = (1, 2, 4, 13),
 ) -> None:
-    """Check what a rule answers, and report all that is wrong with it at once.
+    """Check what a channel adapter returns, and report all failures at once.
 
     Args:
         adapter: Its name, ``provider/name``.
-        registry: Where it is offered; all that is installed otherwise.
-        options: What is set.
+        registry: Where it is offered; by default all installed plugins.
+        options: Its options, as in a spec.
         have: Number of channels of the weights.
-        channels: The numbers of channels to ask it for, where the options do not say one themselves.
+        channels: Numbers of image channels to ask it for, unless the options imply one.
 
     Raises:
-        AssertionError: It refuses or fails, its answer has another form, is not the same each time, or reads nothing of an
-            image; a line each.
+        AssertionError: It fails, returns something of another shape, differs between two calls, or reads no channel; one
+            line each.
     """
     contribution = (registry or Registry.load()).channel_adapters.resolve(adapter)
-    value = contribution.value
-    read = read_options(
-        f"channel adapter {adapter!r}", value.options, from_python(dict(options or {})), positional=value.positional
-    )
+    value, given = contribution.value, from_python(dict(options or {}))
+    read = read_options(f"channel adapter {adapter!r}", value.options, given, positional=value.positional)
     chosen: Chosen[ChannelAdapter] = Chosen(contribution=contribution, options=read)
-    own = channels_of(chosen)
+    implied = channels_of(chosen)
     failed = []
-    for want in channels if own is None else (own,):
+    for want in channels if implied is None else (implied,):
         try:
-            mix = mix_of(chosen, have, want)
-            again = mix_of(chosen, have, want)
+            mix, again = mix_of(chosen, have, want), mix_of(chosen, have, want)
         except TorsoError as error:
             failed.append(f"for {want} channels: {error}")
             continue
         if mix != again:
-            failed.append(f"for {want} channels: it answers {mix}, and then {again}")
+            failed.append(f"for {want} channels: it returns {mix}, and then {again}")
         if not any(map(any, mix)):
-            failed.append(f"for {want} channels: it reads nothing of an image")
+            failed.append(f"for {want} channels: it reads no channel of the image")
     if failed:
         raise AssertionError("\n".join(failed))

@@ -8,12 +8,14 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import zip_longest
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
 from torso.api import build, load, plan, read_graph
 from torso.backbone import Backbone
-from torso.contracts.architecture import matching_file
+from torso.contracts.architecture import Architecture, matching_file
 from torso.graph import EXPANSION, LEVELS
 from torso.planning import Plan
 from torso.plugins.registry import Registry
@@ -29,20 +31,20 @@ numpy.save(sys.argv[3], numpy.concatenate([numpy.ravel(output) for output in out
 _LISTING = """
 import sys
 from torso.plugins.registry import Registry
-assert Registry.load().architectures.resolve({name!r}).value.builder
+assert Registry.load().architectures.resolve(sys.argv[1]).value.builder
 print([name for name in ("keras", "tensorflow") if name in sys.modules])
 """
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One architecture with one choice of options.
+    """One architecture with one set of options.
 
     Attributes:
         architecture: Its name, ``provider/name``.
         registry: Where it is offered.
-        options: What is set; the architecture's defaults otherwise.
-        weights: A tag, or ``"none"``; None for the architecture's first tag, or ``none`` where it has no tag.
+        options: The options that are set; the others have their defaults.
+        weights: A tag, or ``"none"``; None for the architecture's first tag, or ``none`` if it has no tag.
     """
 
     architecture: str
@@ -50,10 +52,14 @@ class Subject:
     options: Mapping[str, Any] = field(default_factory=dict)  # as in a spec
     weights: str | None = None
 
+    @property
+    def declared(self) -> Architecture:
+        """What the plugin declares."""
+        return self.registry.architectures.resolve(self.architecture).value
+
     @cached_property
     def plan(self) -> Plan:
-        card = self.registry.architectures.resolve(self.architecture).value
-        weights = self.weights or (card.tags[0] if card.tags else "none")
+        weights = self.weights or next(iter(self.declared.tags), "none")
         return plan(self.architecture, options=self.options, weights=weights, registry=self.registry)
 
     @cached_property
@@ -70,16 +76,17 @@ class Subject:
 
     @cached_property
     def features(self) -> Any:
-        """All values of their features in a row; the checks compare with them, so they must not be trivial."""
+        """All values of the features of the pixels, flat."""
         import numpy as np
 
         features = self.values_of(self.backbone.model, training=False)
+        # The checks compare with them: values that are all alike would prove nothing.
         assert np.isfinite(features).all(), "the features of noise are not finite"
         assert features.std() > 1e-6, "the features of noise are all the same"
         return features
 
     def values_of(self, model: Any, *, training: bool | None = None) -> Any:
-        """All values that a model gives for the pixels, output after output."""
+        """All values that a model computes from the pixels, flat."""
         import keras
         import numpy as np
 
@@ -89,83 +96,70 @@ class Subject:
 
 def check_listing_imports_no_keras(subject: Subject) -> None:
     """Listing the architecture imports neither Keras nor TensorFlow."""
-    code = _LISTING.format(name=subject.architecture)
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    found = _python(_LISTING, subject.architecture)
     assert found.returncode == 0, found.stderr
     assert found.stdout == "[]\n", f"listing {subject.architecture} imports {found.stdout.strip()}"
 
 
 def check_card_says_where_its_figures_come_from(subject: Subject) -> None:
-    """The card, its preprocessing and its weights name their source."""
-    card = subject.plan.architecture.value
-    silent = [] if card.source else ["source of the card"]
-    silent += [] if card.preprocessing.source else ["source of the preprocessing"]
-    silent += [f"source of the weights {weights.tag!r}" for weights in card.weights if not weights.source]
-    assert not silent, f"{subject.architecture} does not say: {', '.join(silent)}"
+    """The architecture, its preprocessing and its weights name their source."""
+    declared = subject.declared
+    sources = {"architecture": declared.source, "preprocessing": declared.preprocessing.source}
+    sources |= {f"weights {weights.tag!r}": weights.source for weights in declared.weights}
+    missing = [what for what, source in sources.items() if not source]
+    assert not missing, f"{subject.architecture} has no source for: {', '.join(missing)}"
 
 
 def check_published_files_are_hashed_and_fit_their_options(subject: Subject) -> None:
-    """Every weights file has a SHA-256, and is the one that its own options lead to."""
-    card = subject.plan.architecture.value
-    for weights in card.weights:
+    """Every weights file has a SHA-256, and its own options lead to it."""
+    declared = subject.declared
+    for weights in declared.weights:
         for file in weights.files:
             assert file.sha256, f"{file.file_name} has no sha256"
-            options = {option.name: option.default for option in card.options} | dict(file.when)
-            size = file.when.get("size", card.input.default[0])
+            options = {option.name: option.default for option in declared.options} | dict(file.when)
+            size = file.when.get("size", declared.input.default[0])
             assert isinstance(size, int)
             assert matching_file(weights, options, (size, size)) == (file, True), f"{file.file_name} is never chosen"
 
 
 def check_parameters_are_those_of_the_card(subject: Subject) -> None:
-    """The headless network has as many parameters as the card says, with default options."""
-    card = subject.plan.architecture.value
-    if card.parameters is None or subject.options:
-        return
-    count = subject.backbone.model.count_params()
-    assert count == card.parameters, f"the network has {count} parameters, its card says {card.parameters}"
+    """The headless network has as many parameters as declared, with default options."""
+    if subject.declared.parameters is not None and not subject.options:
+        count, declared = subject.backbone.model.count_params(), subject.declared.parameters
+        assert count == declared, f"the network has {count} parameters, {declared} are declared"
 
 
 def check_network_takes_the_images_that_the_card_allows(subject: Subject) -> None:
-    """One input of the planned shape, and outputs that are maps of cells."""
+    """One input of the planned shape, and feature maps as outputs."""
     model = subject.backbone.model
     assert len(model.inputs) == 1, f"the network has {len(model.inputs)} inputs"
     assert tuple(model.input_shape[1:]) == subject.plan.input_shape, f"the network takes {model.input_shape[1:]}"
     for end in subject.backbone.features:
-        assert end.stride, f"the network ends in shape {end.shape}: that is no map (height, width, channels)"
+        assert end.stride, f"an output has shape {end.shape}: that is no feature map (height, width, channels)"
 
 
 def check_network_for_any_size_is_the_same_one(subject: Subject) -> None:
-    """Where the card allows any size, that network has the nodes and the weights of the one for a size."""
-    if not subject.plan.architecture.value.input.any_size:
+    """If any size is allowed, that network has the nodes and weights of the one for a given size."""
+    if not subject.declared.input.any_size:
         return
     open_size = {"size": [None, None]}
     graph = read_graph(subject.architecture, registry=subject.registry, options=subject.options, input=open_size)
-    found, expected = (
-        [(node.name, node.kind, node.inputs, node.stride, node.channels, node.parameters) for node in network]
-        for network in (graph, subject.backbone.graph)
-    )
-    different = [a[0] for a, b in zip(found, expected, strict=False) if a != b]
-    assert found == expected, (
-        f"any_size: the network for any size has {len(found)} nodes, the one for a size {len(expected)}"
-        + (f"; the first that differs is {different[0]!r}" if different else "")
-    )
+    facts = attrgetter("name", "kind", "inputs", "stride", "channels", "parameters")
+    for found, expected in zip_longest(map(facts, graph), map(facts, subject.backbone.graph), fillvalue=("nothing",)):
+        assert found == expected, f"any_size: the network for any size has {found[0]!r} where the other has {expected[0]!r}"
 
 
 def check_declared_levels_are_in_the_network(subject: Subject) -> None:
-    """Each level that the card declares is there, at its stride, with default options."""
-    card = subject.plan.architecture.value
-    if subject.options:
-        return
+    """Each declared level is there, at its stride, with default options."""
     graph = subject.backbone.graph
-    for level, name in card.levels.items():
-        assert name in graph, f"level {level} is declared to be {name!r}, and that is not in the network"
-        stride = LEVELS[level.removesuffix(EXPANSION)]
-        found = graph[name].stride
-        assert found == stride, f"level {level} is declared to be {name!r}, and that has stride {found}, not {stride}"
+    for level, name in subject.declared.levels.items() if not subject.options else ():
+        assert name in graph, f"level {level} is declared to be {name!r}, which is not in the network"
+        stride, found = LEVELS[level.removesuffix(EXPANSION)], graph[name].stride
+        assert found == stride, f"level {level} is declared to be {name!r}, which has stride {found}, not {stride}"
 
 
 def check_names_are_the_same_on_every_build(subject: Subject) -> None:
-    """A second build in one process has the same nodes, whatever Keras numbers."""
+    """A second build in one process has the same nodes, whatever numbers Keras gives."""
     again = build(subject.plan, subject.registry)
     assert again.graph.nodes == subject.backbone.graph.nodes
 
@@ -182,10 +176,10 @@ def check_every_clean_cut_computes_what_the_whole_network_computes(subject: Subj
     operations = {operation.name: operation for operation in model.operations}
     for node in subject.backbone.graph.clean[1:]:
         if node.name not in operations:
-            continue  # inside a nested model, or a layer that is called twice: Keras gives no tensor by its name
-        trunk = cut(model, node.name, "trunk", keep=names)
+            continue  # inside a nested model, or a layer that is called twice: Keras has no tensor of that name
+        truncated = cut(model, node.name, "truncated", keep=names)
         expected = keras.Model(model.input, operations[node.name].output)(subject.pixels)
-        assert np.array_equal(trunk(subject.pixels), expected), f"the cut at {node.name!r} computes something else"
+        assert np.array_equal(truncated(subject.pixels), expected), f"the cut at {node.name!r} computes something else"
 
 
 def check_frozen_is_frozen(subject: Subject) -> None:
@@ -205,24 +199,17 @@ def check_saved_model_loads_where_torso_is_not_installed(subject: Subject) -> No
         folder = subject.backbone.save(Path(temporary, "saved"))
         pixels, features = Path(temporary, "pixels.npy"), Path(temporary, "features.npy")
         np.save(pixels, subject.pixels)
-        command = [sys.executable, "-c", _PLAIN_KERAS, *map(str, (folder / "model.keras", pixels, features))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = _python(_PLAIN_KERAS, folder / "model.keras", pixels, features)
         assert done.returncode == 0, f"plain Keras cannot load the saved model:\n{done.stderr[-2000:]}"
         assert np.array_equal(np.load(features), subject.features), "plain Keras gives other features"
-        loaded = load(folder)
-        assert np.array_equal(subject.values_of(loaded.model), subject.features), "torso.load gives other features"
+        assert np.array_equal(subject.values_of(load(folder).model), subject.features), "torso.load gives other features"
 
 
-CHECKS: Final[tuple[Callable[[Subject], None], ...]] = (
-    check_listing_imports_no_keras,
-    check_card_says_where_its_figures_come_from,
-    check_published_files_are_hashed_and_fit_their_options,
-    check_parameters_are_those_of_the_card,
-    check_network_takes_the_images_that_the_card_allows,
-    check_network_for_any_size_is_the_same_one,
-    check_declared_levels_are_in_the_network,
-    check_names_are_the_same_on_every_build,
-    check_every_clean_cut_computes_what_the_whole_network_computes,
-    check_frozen_is_frozen,
-    check_saved_model_loads_where_torso_is_not_installed,
+def _python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run code in a new process."""
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+CHECKS: Final[tuple[Callable[[Subject], None], ...]] = tuple(
+    check for name, check in list(globals().items()) if name.startswith("check_")
 )

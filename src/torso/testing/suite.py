@@ -1,4 +1,4 @@
-"""The checks as a class of tests, and as one call."""
+"""The checks as a test class, and as one call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ArchitectureTests:
 
     Attributes:
         architecture: Name of the architecture, ``provider/name``.
-        options: The choices of options to check, one after the other.
+        options: The sets of options to check.
         weights: A tag, or ``"none"``; None for the architecture's first tag.
     """
 
@@ -26,7 +26,7 @@ class ArchitectureTests:
 
     @classmethod
     def setup_class(cls) -> None:
-        """Make one subject for each choice of options; each is planned and built once for all checks."""
+        """One subject for each set of options: it is planned and built once for all checks."""
         registry = Registry.load()
         cls._subjects = tuple(Subject(cls.architecture, registry, options, cls.weights) for options in cls.options)
 
@@ -51,10 +51,10 @@ def check_architecture(
     options: Mapping[str, Any] | None = None,  # as in a spec
     weights: str | None = None,
 ) -> None:
-    """Run every check, and report all that failed at once.
+    """Run every check and report all failures at once.
 
     Raises:
-        AssertionError: What failed, a line each.
+        AssertionError: What failed, one line each.
     """
     subject = Subject(architecture, registry or Registry.load(), options or {}, weights)
     failed = []
