@@ -176,7 +176,7 @@ def torso_truncations():
             "{'a': 'conv1', 'b': 'conv1'}",
             f"truncation strategy 'acme/mine' returned {{'a': 'conv1', 'b': 'conv1'}}, and {NO_CUT}",
         ),
-        ("1 / 0", "truncation strategy 'acme/mine' failed: ZeroDivisionError: division by zero"),
+        ("1 / 0", "truncation strategy 'acme/mine' failed: ZeroDivisionError: division by zero (argument truncate)"),
     ],
 )
 def test_a_strategy_that_fails_is_blamed(run: Run, selected: str, fact: str) -> None:
@@ -203,7 +203,7 @@ def torso_freeze_policies():
             "freeze policy 'acme/mine' selected 'conv9', which is not in the truncated model (argument freeze)\n"
             "  did you mean: 'conv1', 'conv0'",
         ),
-        ("graph.nodes[9]", "freeze policy 'acme/mine' failed: IndexError: tuple index out of range"),
+        ("graph.nodes[9]", "freeze policy 'acme/mine' failed: IndexError: tuple index out of range (argument freeze)"),
     ],
 )
 def test_a_policy_that_fails_is_blamed(run: Run, selected: str, fact: str) -> None:
