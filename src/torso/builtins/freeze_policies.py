@@ -78,7 +78,7 @@ def freeze_through(graph: Graph, options: Options) -> FreezePlan:
 def freeze_but_last(graph: Graph, options: Options) -> FreezePlan:
     count = cast("int", options["blocks"])
     ends = [node.name for node in graph.blocks]
-    if graph.end.name not in ends:
+    if graph.end.name not in ends:  # as for truncate: {pop: {unit: block}}
         ends.append(graph.end.name)
     if count >= len(ends):
         known = f"1 to {len(ends) - 1}" if len(ends) > 1 else "none: write freeze: none"

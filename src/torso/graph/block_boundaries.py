@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def block_boundary(graph: Graph, at: str) -> str:
-    at = graph.node_of_level(at) if at in LEVELS else graph.levels.get(at, at)
+    at = graph.node_of_level(at) if at in LEVELS else graph.levels.get(at, at)  # C4@expansion lies within a block
     ends = _ends(graph)
     if at not in graph:
         near = did_you_mean(at, [*graph.levels, *(node.name for node in graph)])
@@ -47,6 +47,7 @@ def boundary_before_node(graph: Graph, node: str) -> str:
         return first.inputs[0]
     begins = []
     for where, name in _around(graph, first.name):
+        # A node with several inputs, as a join, begins nothing: one of its branches may be frozen.
         starts = [repr(reader.name) for reader in graph.readers(name) if len(reader.inputs) == 1]
         if starts:
             begins.append((f"begins {where}", f"{' or '.join(starts)}, after {name!r}"))

@@ -41,7 +41,7 @@ class Graph:
             object.__setattr__(self, "ends", (self.nodes[-1].name,))
         for index, node in enumerate(self.nodes):
             for name in (node.name, *node.alias):
-                self._index.setdefault(name, index)
+                self._index.setdefault(name, index)  # a name goes before an alias of a later node
 
     def __len__(self) -> int:
         return len(self.nodes)

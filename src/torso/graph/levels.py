@@ -20,9 +20,9 @@ from torso.graph.node import Node
 LEVELS: Final[Mapping[str, int]] = {"C1": 2, "C2": 4, "C3": 8, "C4": 16, "C5": 32}
 """Name of each level and its stride in input pixels."""
 
-EXPANSION: Final = "@expansion"
+EXPANSION: Final = "@expansion"  # after the name of a level
 
-_GATES: Final = frozenset({"Multiply"})
+_GATES: Final = frozenset({"Multiply"})  # squeeze and excitation: it scales the block, and joins no branch
 _WEIGHTED: Final = frozenset({"Conv2D", "Dense", "EinsumDense"})
 _PADDING: Final = frozenset({"ZeroPadding2D", "Cropping2D", "Pad"})
 _ACTIVATIONS: Final = frozenset({
@@ -37,11 +37,10 @@ def role(node: Node) -> str:
         return "gate" if node.kind in _GATES else "join"
     if node.kind in _PADDING:
         return "padding"
-    if node.kernel is not None:
-        weighted = node.kind in _WEIGHTED and node.kernel == (1, 1)
-        return "pointwise" if weighted else "window"
-    if node.kind in _WEIGHTED:
+    if node.kind in _WEIGHTED and node.kernel in (None, (1, 1)):  # a dense layer on a feature map is a 1×1 convolution
         return "pointwise"
+    if node.kernel is not None:
+        return "window"
     if node.kind.endswith("Normalization"):
         return "norm"
     return "activation" if node.kind in _ACTIVATIONS else "other"

@@ -37,7 +37,7 @@ class Chosen(Generic[T]):
         for option in value.options:
             setting = self.options[option.name]
             text = ", ".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
-            if option.name == value.positional:
+            if option.name == value.positional:  # shown even at its default: it is what the user chose
                 words.append(text)
             elif setting != option.default:
                 words.append(f"{option.name}={text}")

@@ -56,7 +56,7 @@ def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     freeze = attempt(_choose, registry.freeze_policies, "freeze policy", spec.freeze, "all")
     preprocess = attempt(read_options, "preprocess", PREPROCESS, spec.preprocess, place=spec.place)
     contribution = attempt(_resolve, registry.architectures, spec.architecture)
-    if contribution is None:
+    if contribution is None:  # all that follows is about an architecture
         raise_all(errors)
     architecture: Architecture = contribution.value
     given = spec.input or InputSpec(place=spec.place)
@@ -67,7 +67,7 @@ def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     label = attempt(_weights_label, architecture, spec.weights, registry)
     published = label in architecture.tags and not isinstance(spec.weights, MappingNode)
     mix = attempt(_mix, architecture, adapt, shape, label, published=published) if adapt and shape and label else None
-    raise_all(errors)
+    raise_all(errors)  # plugins see checked options only
 
     trained = architecture.input.weights_channels
     with at_location(spec.options.place if spec.options is not None else spec.place):

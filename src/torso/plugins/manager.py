@@ -45,7 +45,7 @@ class Plugins:
         named = [text for text in given if not text.startswith("no:")]
         blocks = _blocks(given)
         discover = discover and os.environ.get("TORSO_DISABLE_PLUGIN_AUTOLOAD", "0") in ("", "0")
-        entry_points = discover or bool(named or blocks)
+        entry_points = discover or bool(named or blocks)  # one that is named or blocked must be found in any case
         found = list(find_plugins(builtins=builtins, named=named, folders=plugins_dirs, entry_points=entry_points))
         _check_blocks(blocks, [one.info.name for one in found])
         if not discover:
@@ -134,7 +134,7 @@ class Plugins:
             self._loaded[info.name] = info
 
     def _disable(self, info: PluginInfo, fault: TorsoError) -> None:
-        cause = fault.__cause__
+        cause = fault.__cause__  # what the plugin raised; None for what torso found wrong with it
         if info.name in self._named:
             raise PluginError(f"{info} cannot be used: {fault.fact}") from cause
         text = "".join(traceback.format_exception(cause)) if cause else None

@@ -84,7 +84,7 @@ class Catalogue(Generic[T]):
             UnknownNameError: There is none.
             ClashError: Several plugins offer that bare name.
         """
-        provider, _, bare = name.casefold().rpartition("/")
+        provider, _, bare = name.casefold().rpartition("/")  # neither holds a slash, see check_name
         namesakes = self._by_name.get(bare, [])
         if "/" in name:
             namesakes = [one for one in namesakes if one.plugin.name.casefold() == provider]
@@ -114,6 +114,7 @@ class Catalogue(Generic[T]):
 
     def _unknown(self, name: str) -> UnknownNameError:
         provider, _, bare = name.rpartition("/")
+        # Names of the provider that the user wrote, if there is such a provider.
         siblings = [one for one in self if one.plugin.name.casefold() == provider.casefold()] or list(self)
         near = nearest(bare, (one.name for one in siblings))
         if provider:

@@ -12,8 +12,7 @@ import pluggy
 import torso.contracts.hookspecs as hookspecs
 from torso.errors import PluginError, nearest
 
-MOST_VALUES: Final = 100_000
-"""How many values one hook of one plugin may yield."""
+MOST_VALUES: Final = 100_000  # of one hook of one plugin: a generator that never ends is a fault, not a hang
 
 HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     name: tuple(inspect.signature(hook).parameters) for name, hook in vars(hookspecs).items() if name.startswith("torso_")

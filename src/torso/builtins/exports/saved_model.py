@@ -11,7 +11,7 @@ from torso.contracts.export_format import INPUT, SIGNATURE
 
 
 def write(saved_model: Path, folder: Path) -> None:
-    """Copy it; empty folders in it say nothing."""
+    """Copy it, without empty folders."""
     shutil.copytree(saved_model, folder, dirs_exist_ok=True)
     for inner in folder.iterdir():
         if inner.is_dir() and not any(inner.iterdir()):

@@ -13,6 +13,7 @@ def select_budget(graph: Graph, options: Options) -> str:
     if not limits:
         raise OptionError("budget has no limit", notes=[("fix", "write parameters:, macs: or receptive_field: under it")])
     costs = graph.clean_costs()
+    # Padding and scaling before the first convolution are no features.
     clean = [node for node in graph.clean_cuts if costs[node.name].macs != 0] or [graph.end]
     fitting = [node for node in clean if _fits(_measured(node, costs[node.name]), limits)]
     if fitting:

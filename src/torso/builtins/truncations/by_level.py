@@ -39,6 +39,7 @@ def select_stride(graph: Graph, options: Options) -> str:
     """The level of that stride, or the last block output if no level has it."""
     stride = cast("int", options["pixels"])
     by_stride = {node.stride: node.name for node in graph.blocks}
+    # A declared level goes before the last block output: it need not be a clean cut.
     by_stride |= {LEVELS[level]: name for level, name in graph.levels.items() if level in LEVELS}
     if stride in by_stride:
         return by_stride[stride]

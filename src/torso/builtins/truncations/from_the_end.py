@@ -33,7 +33,7 @@ def select_pop(graph: Graph, options: Options) -> str:
 
 def _pop_blocks(graph: Graph, count: int) -> str:
     ends = [node.name for node in graph.blocks]
-    if graph.end.name not in ends:
+    if graph.end.name not in ends:  # what comes after the last block counts as one, as MobileNetV2's last convolution
         ends.append(graph.end.name)
     if count >= len(ends):
         last = [f"{number}: {name!r}  ({describe(graph[name])})" for number, name in enumerate(reversed(ends)) if number]
