@@ -163,17 +163,30 @@ def test_the_weights_of_the_images_are_named() -> None:
     assert names(behind(lambda x: shared(x) + shared(L.ReLU()(x)))) == ["shared/kernel"]
 
 
-def test_a_network_without_kernels_is_wide_to_its_end() -> None:
-    inputs = keras.Input((4, 4, 3), name="image")
-    model = keras.Model(inputs, L.ZeroPadding2D(name="pad")(inputs))
-    new = rebuilt(model, mix_of(0, 1, 2, 0))
-    assert new.output_shape == (None, 6, 6, 4)
+def model_of(make: Callable[[Any], Any], size: int | None = 8) -> keras.Model:
+    inputs = keras.Input((size, size, 3), name="image")
+    model = keras.Model(inputs, make(inputs))
+    randomize(model)
+    return model
 
 
-def test_images_of_any_size_stay_so() -> None:
-    inputs = keras.Input((None, None, 3), name="image")
-    model = keras.Model(inputs, L.Conv2D(2, 3)(L.ReLU()(inputs)))
-    assert rebuilt(model, mix_of(0, 0)).input_shape == (None, None, None, 2)
+def shared_activation(x: Any) -> Any:
+    """The same ReLU for the images and for three other channels."""
+    relu = L.ReLU(name="relu")
+    return relu(L.Conv2D(3, 1, name="stem")(relu(x)))
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "inputs", "outputs"),
+    [
+        (lambda x: L.ZeroPadding2D()(x), 8, (None, 8, 8, 4), (None, 10, 10, 4)),  # without kernels
+        (lambda x: L.Conv2D(2, 3)(L.ReLU()(x)), None, (None, None, None, 4), (None, None, None, 2)),
+        (shared_activation, 8, (None, 8, 8, 4), (None, 8, 8, 3)),
+    ],
+)
+def test_the_shapes_of_a_wide_network(make: Callable[[Any], Any], size: int | None, inputs: Any, outputs: Any) -> None:
+    new = rebuilt(model_of(make, size), mix_of(0, 1, 2, 0))
+    assert (new.input_shape, new.output_shape) == (inputs, outputs)
 
 
 def test_what_nobody_reads_has_neutral_numbers() -> None:
@@ -215,69 +228,55 @@ class ReLU(Odd):
     """Of the same name as a layer of Keras, and no more."""
 
 
-def shared_with_something_else() -> keras.Model:
-    inputs = keras.Input((8, 8, 3), name="image")
-    conv = L.Conv2D(3, 1, name="conv")
-    return keras.Model(inputs, conv(conv(inputs)))
+def twice(x: Any) -> Any:
+    conv = L.Conv2D(3, 1, name="x")
+    return conv(conv(x))
 
 
-def first_with_something_else() -> keras.Model:
-    inputs = keras.Input((8, 8, 3), name="image")
-    conv = L.Conv2D(3, 1, name="conv")
-    behind_it = conv(L.Conv2D(3, 1, name="a")(inputs))
-    return keras.Model(inputs, L.Concatenate()([behind_it, conv(inputs)]))
+def first_on_others(x: Any) -> Any:
+    conv = L.Conv2D(3, 1, name="x")
+    return L.Concatenate()([conv(L.Conv2D(3, 1)(x)), conv(x)])
 
 
-def shared_activation() -> keras.Model:
-    """The same ReLU for the images and for three channels that are none of theirs."""
-    inputs = keras.Input((8, 8, 3), name="image")
-    relu = L.ReLU(name="relu")
-    model = keras.Model(inputs, relu(L.Conv2D(3, 1, name="stem")(relu(inputs))))
-    randomize(model)
-    return model
-
-
-def test_a_layer_without_weights_may_be_called_on_anything_else_too() -> None:
-    new = rebuilt(shared_activation(), mix_of(0, 1, 2, 0))
-    assert (new.input_shape, new.output_shape) == ((None, 8, 8, 4), (None, 8, 8, 3))
-
-
-def images_first(layer: Callable[[Any], Any]) -> keras.Model:
-    inputs = keras.Input((8, 8, 3), name="image")
-    return keras.Model(inputs, layer(inputs))
+UNEQUAL = "may treat channels differently"
+OTHERS = "is also called on other tensors than the images"
 
 
 @pytest.mark.parametrize(
-    ("make", "fact"),
+    ("kind", "layer", "reason"),
     [
-        (lambda: behind(L.DepthwiseConv2D(2, name="x")), "'x', a DepthwiseConv2D, may treat channels differently"),
-        (lambda: images_first(L.SeparableConv2D(2, 2, name="x")), "'x', a SeparableConv2D, may treat channels"),
-        (lambda: images_first(L.Conv2DTranspose(2, 2, name="x")), "'x', a Conv2DTranspose, may treat channels"),
-        (lambda: behind(L.LayerNormalization(name="x")), "'x', a LayerNormalization, may treat channels"),
-        (lambda: behind(L.PReLU(name="x")), "'x', a PReLU, may treat channels"),
-        (lambda: behind(L.Permute((2, 1, 3), name="x")), "'x', a Permute, may treat channels"),
-        (lambda: behind(lambda x: keras.ops.flip(x, -1)), "'flip', a Flip, may treat channels"),
-        (lambda: behind(Odd(name="x")), "'x', a Odd, may treat channels"),
-        (lambda: behind(ReLU(name="x")), "'x', a ReLU, may treat channels"),
-        (lambda: behind(keras.Sequential([L.DepthwiseConv2D(2, name="x")], name="s")), "'s/x', a DepthwiseConv2D, may"),
-        (lambda: behind(L.ZeroPadding2D(data_format="channels_first", name="x")), "'x', a ZeroPadding2D, has its chann"),
-        (lambda: behind(L.Conv2D(6, 1, groups=3, name="x")), "'x', a Conv2D, reads the channels in groups"),
-        (lambda: behind(lambda x: L.Concatenate(name="x")([x, x])), "'x', a Concatenate, may treat channels"),
-        (lambda: behind(lambda x: L.Add(name="x")([x, L.Conv2D(3, 1)(x)])), "'x', a Add, joins the images with other"),
-        (lambda: behind(L.Normalization((2, 3), name="x")), "'x', a Normalization, normalises along [2, 3], not along"),
-        (lambda: behind(L.BatchNormalization(1, name="x")), "'x', a BatchNormalization, normalises along [1], not along"),
-        (lambda: behind(lambda x: x - np.ones((8, 8, 3), "float32")), "'subtract', a Subtract, holds other numbers"),
-        (lambda: behind(lambda x: keras.ops.maximum(x, np.ones(3, "float32"))), "'maximum', a Maximum, holds other numbers"),
-        (shared_with_something_else, "'conv', a Conv2D, is also called on other tensors than the images"),
-        (first_with_something_else, "'conv', a Conv2D, is also called on other tensors than the images"),
+        ("DepthwiseConv2D", lambda: L.DepthwiseConv2D(2, name="x"), UNEQUAL),
+        ("SeparableConv2D", lambda: L.SeparableConv2D(2, 2, name="x"), UNEQUAL),
+        ("Conv2DTranspose", lambda: L.Conv2DTranspose(2, 2, name="x"), UNEQUAL),
+        ("LayerNormalization", lambda: L.LayerNormalization(name="x"), UNEQUAL),
+        ("PReLU", lambda: L.PReLU(name="x"), UNEQUAL),
+        ("Permute", lambda: L.Permute((2, 1, 3), name="x"), UNEQUAL),
+        ("Flip", lambda: lambda x: keras.ops.flip(x, -1), UNEQUAL),
+        ("Odd", lambda: Odd(name="x"), UNEQUAL),
+        ("ReLU", lambda: ReLU(name="x"), UNEQUAL),
+        ("DepthwiseConv2D", lambda: keras.Sequential([L.DepthwiseConv2D(2, name="x")], name="s"), UNEQUAL),
+        ("Concatenate", lambda: lambda x: L.Concatenate(name="x")([x, x]), UNEQUAL),
+        ("ZeroPadding2D", lambda: L.ZeroPadding2D(data_format="channels_first", name="x"), "has its channels first"),
+        ("Conv2D", lambda: L.Conv2D(6, 1, groups=3, name="x"), "reads the channels in groups"),
+        ("Add", lambda: lambda x: L.Add(name="x")([x, L.Conv2D(3, 1)(x)]), "joins the images with other tensors"),
+        ("Normalization", lambda: L.Normalization((2, 3), name="x"), "normalises along [2, 3], not along"),
+        ("BatchNormalization", lambda: L.BatchNormalization(1, name="x"), "normalises along [1], not along"),
+        ("Subtract", lambda: lambda x: x - np.ones((8, 8, 3), "float32"), "holds other numbers than one for each"),
+        ("Maximum", lambda: lambda x: keras.ops.maximum(x, np.ones(3, "float32")), "holds other numbers than one"),
+        ("Conv2D", lambda: twice, OTHERS),
+        ("Conv2D", lambda: first_on_others, OTHERS),
     ],
-)  # fmt: skip
-def test_what_cannot_be_widened_is_named(make: Callable[[], keras.Model], fact: str) -> None:
+)
+def test_what_cannot_be_widened_is_named(kind: str, layer: Callable[[], Any], reason: str) -> None:
     keras.utils.clear_session(free_memory=False)  # ops are numbered from the start
-    model = make()
+    model = model_of(layer())
+    name = {"Flip": "flip", "Subtract": "subtract", "Maximum": "maximum"}.get(kind, "x")
+    if any(isinstance(one, keras.Sequential) for one in model.layers):
+        name = "s/x"
     with pytest.raises(OptionError) as caught:
         widen(model.get_config(), 3, 4, mix_of(0, 1, 2, 0))
-    assert caught.value.fact.startswith(f"the network cannot be adapted to images of other channels: {fact}")
+    fact = f"the network cannot be adapted to images of other channels: {name!r}, a {kind}, {reason}"
+    assert caught.value.fact.startswith(fact)
 
 
 KERNEL = np.array([-0.0, 1e-45, np.float32(1) / 3, 3.4e38, -1e-38, 7.0], "float32").reshape(1, 1, 3, 2)

@@ -181,6 +181,9 @@ def test_a_join_has_the_stride_and_receptive_field_that_brute_force_finds(
 # --- one by one ---------------------------------------------------------------------------------------------------------
 
 
+ALL, BACK = slice(None), slice(None, None, -1)
+
+
 def halving(padding: str) -> list[Any]:
     return [layers.Conv2D(4, 3, strides=2, padding=padding) for _ in range(3)]
 
@@ -208,6 +211,9 @@ def halving(padding: str) -> list[Any]:
         *((lambda layer=layer: [layer], (1, 1, False))
           for layer in (layers.BatchNormalization(), layers.LayerNormalization(), layers.UnitNormalization())),
         (lambda: [layers.GroupNormalization(3)], (1, 1, True)),
+        # slices that turn or count from the end are not followed
+        *((lambda key=key: [lambda x: x[key]], (None, None, True)) for key in (
+            (ALL, BACK), (ALL, slice(-4, None)), (ALL, 3), (ALL, ALL, BACK))),
         (lambda: [lambda x: keras.ops.max_pool(x, 2), lambda x: keras.ops.average_pool(x, (3, 3), 1)], (2, 6, False)),
         (lambda: [lambda x: keras.ops.conv(x, np.ones((3, 3, 3, 4), "float32"), strides=2)], (None, None, True)),
         # nearest up-sampling reads one position, bilinear its neighbours too; a bound, as halves have their own offsets
@@ -221,24 +227,45 @@ def test_stride_receptive_field_and_global_context(chain: Callable[[], list[Any]
     assert (node.stride, node.receptive_field, node.sees_all) == found
 
 
-def test_a_join_takes_the_outermost_pixels_of_its_branches() -> None:
-    inputs = keras.Input((32, 32, 3))
-    above = layers.ZeroPadding2D(((4, 0), (0, 0)))(inputs)  # its first cell lies 4 pixels above the image
-    below = layers.ZeroPadding2D(((0, 4), (0, 0)))(inputs)
-    joined = layers.Add()([above, below])
-    assert graph_of(keras.Model(inputs, joined)).end.receptive_field == 5
-    back = layers.Cropping2D(((0, 4), (0, 0)))(above)
-    assert graph_of(keras.Model(inputs, layers.Add()([back, inputs]))).end.receptive_field == 5
-    lower, upper = layers.Cropping2D(((4, 0), (0, 0)))(inputs), layers.Cropping2D(((0, 4), (0, 0)))(inputs)
-    assert graph_of(keras.Model(inputs, layers.Add()([lower, upper]))).end.receptive_field == 5
+def pad(x: Any, *rows: int) -> Any:
+    return layers.ZeroPadding2D((rows, (0, 0)))(x)
 
 
-def test_a_join_of_branches_of_different_strides_is_no_map_any_more() -> None:
-    inputs = keras.Input((8, 8, 3))
-    finer = layers.Conv2D(3, 1)(layers.Cropping2D(2)(inputs))
-    coarser = layers.MaxPooling2D()(inputs)
-    node = graph_of(keras.Model(inputs, layers.Add()([finer, coarser]))).end
-    assert (node.stride, node.receptive_field, node.sees_all) == (None, None, True)
+def crop(x: Any, *rows: int) -> Any:
+    return layers.Cropping2D((rows, (0, 0)))(x)
+
+
+def op_pad(x: Any, *rows: int) -> Any:
+    return keras.ops.pad(x, ((0, 0), rows, (0, 0), (0, 0)))
+
+
+def token(x: Any) -> Any:
+    return layers.Reshape((1, 1, 3))(layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+half = layers.MaxPooling2D()
+
+
+@pytest.mark.parametrize(
+    ("branches", "found"),
+    [
+        # the outermost pixels of all branches
+        (lambda x: [pad(x, 4, 0), pad(x, 0, 4)], (1, 5, False)),
+        (lambda x: [op_pad(x, 4, 0), op_pad(x, 0, 4)], (1, 5, False)),
+        (lambda x: [crop(pad(x, 4, 0), 0, 4), x], (1, 5, False)),
+        (lambda x: [crop(x, 4, 0), crop(x, 0, 4)], (1, 5, False)),
+        (lambda x: [x[:, :-3, :], x[:, 3:, :]], (1, 4, False)),
+        # branches of different strides are no feature map together
+        (lambda x: [layers.Conv2D(3, 1)(layers.Cropping2D(4)(x)), half(x)], (None, None, True)),
+        # joined with something else than a feature map
+        (lambda x: [half(x), token(half(x))], (2, 2, True)),
+        (lambda x: [token(half(x)), half(x)], (2, 2, True)),
+    ],
+)
+def test_a_join(branches: Callable[[Any], list[Any]], found: tuple[Any, ...]) -> None:
+    inputs = keras.Input((16, 16, 3))
+    node = graph_of(keras.Model(inputs, layers.Add()(branches(inputs)))).end
+    assert (node.stride, node.receptive_field, node.sees_all) == found
 
 
 @pytest.mark.parametrize(
@@ -261,29 +288,6 @@ def test_a_slice_moves_and_strides(key: tuple[slice, ...], stride: int | None, s
     assert (first + last) // 2 == 5 * (stride or 1) + shift  # what brute force finds for the columns
 
 
-def test_a_slice_beside_the_map_makes_the_receptive_field_of_a_join_wider() -> None:
-    inputs = keras.Input((16, 16, 3))
-    joined = layers.Add()([inputs[:, :-3, :], inputs[:, 3:, :]])
-    model = keras.Model(inputs, joined)
-    assert pixels_of(model, 0, 5) == (5, 8)
-    assert graph_of(model).end.receptive_field == 4
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        (slice(None), slice(None, None, -1)),
-        (slice(None), slice(-4, None)),
-        (slice(None), 3),
-        (slice(None), slice(None), slice(None, None, -1)),
-    ],
-    ids=str,
-)
-def test_a_slice_that_turns_or_counts_from_the_end_is_followed_no_further(key: tuple[Any, ...]) -> None:
-    node = last_of(lambda x: x[key])
-    assert (node.stride, node.receptive_field) == (None, None)
-
-
 def test_squeeze_and_excitation_keeps_the_windows_and_sees_all() -> None:
     inputs = keras.Input((16, 16, 3))
     x = layers.Conv2D(4, 3, strides=2, padding="same", name="conv")(inputs)
@@ -301,19 +305,8 @@ def test_squeeze_and_excitation_keeps_the_windows_and_sees_all() -> None:
 
 def test_an_input_that_is_no_image_has_no_stride() -> None:
     inputs = keras.Input((7,))
-    assert [(node.stride, node.sees_all) for node in graph_of(keras.Model(inputs, layers.Dense(3)(inputs)))] == [
-        (None, False),
-        (None, False),
-    ]
-
-
-def test_a_map_joined_with_what_is_no_map_keeps_its_grid() -> None:
-    inputs = keras.Input((8, 8, 3))
-    x = layers.MaxPooling2D()(inputs)
-    token = layers.Reshape((1, 1, 3))(layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
-    for join in (layers.Add()([x, token]), layers.Add()([token, x])):
-        node = graph_of(keras.Model(inputs, join)).end
-        assert (node.stride, node.receptive_field, node.sees_all) == (2, 2, True)
+    nodes = graph_of(keras.Model(inputs, layers.Dense(3)(inputs)))
+    assert [(node.stride, node.sees_all) for node in nodes] == [(None, False)] * 2
 
 
 @pytest.mark.parametrize(("size", "field"), [(63, 3), (64, 4), (None, 4)])
@@ -334,9 +327,3 @@ def test_a_slice_is_read_alike_from_a_live_model_and_from_a_saved_one(tmp_path: 
     model.save(tmp_path / "model.keras")
     assert graph_of(keras.models.load_model(tmp_path / "model.keras")) == graph_of(model)
     assert graph_of(model).end.stride == 2
-
-
-def test_an_op_for_padding_is_followed_like_the_layer() -> None:
-    inputs = keras.Input((16, 16, 3))
-    above, below = (keras.ops.pad(inputs, ((0, 0), sides, (0, 0), (0, 0))) for sides in ((4, 0), (0, 4)))
-    assert graph_of(keras.Model(inputs, layers.Add()([above, below]))).end.receptive_field == 5
