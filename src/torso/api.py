@@ -63,19 +63,25 @@ def build(
     """
     from torso.artifact.load import preprocess_layer_of
     from torso.artifact.save import describe
-    from torso.modeling.building import build_trunk
+    from torso.modeling.build import build_model, freeze_as_planned, transform
+    from torso.modeling.graph_reader import features_of
 
     plan = lock.check_plan(plan) if lock else plan
-    trunk = build_trunk(plan, registry, progress=progress)
-    record = describe(trunk, plan)
+    progress(f"building {plan.architecture.value.name}")
+    built = build_model(plan, progress)  # draw the network, select the cut, truncate, fill with values
+    built = transform(built, plan, registry)  # by the plugins; embed the preprocessing
+    progress("freezing")
+    frozen = freeze_as_planned(built, plan)
+    features = features_of(built.model, built.graph)
+    record = describe(plan, built, features, frozen)
     if lock:
         lock.check_manifest(record)
     backbone = Backbone(
         name=plan.name,
-        model=trunk.model,
+        model=built.model,
         preprocess=preprocess_layer_of(record),
-        features=trunk.features,
-        graph=trunk.graph,
+        features=features,
+        graph=built.graph,
         record=record,
     )
     for _, observe in registry.plugins.callers("torso_backbone_built"):

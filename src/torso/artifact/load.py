@@ -13,7 +13,7 @@ from torso.artifact.reference_outputs import variable_hashes
 from torso.errors import IntegrityError
 from torso.graph import Graph
 from torso.modeling.freeze import report_of, restore
-from torso.modeling.graph_reader import features_of, read_graph
+from torso.modeling.graph_reader import features_of, read_graph, restore_names
 from torso.modeling.preprocess_layer import preprocessing_from
 
 
@@ -51,8 +51,9 @@ def load_and_compare(path: Path, manifest: SavedManifest) -> tuple[keras.Model, 
     except Exception as error:  # Keras raises whatever the first layer that it cannot make raises
         cause = str(error).strip().split("\n")[0]
         raise IntegrityError(f"{str(path)!r} cannot be loaded", notes=[("cause", cause)]) from error
-    graph = read_graph(model, manifest.plan["architecture"].rsplit("/", 1)[-1], keep=_saved_names(path))
-    graph = graph.knowing(manifest.graph.levels)
+    with ZipFile(path) as archive:
+        restore_names(model, json.loads(archive.read("config.json"))["config"])
+    graph = read_graph(model, manifest.plan["architecture"].rsplit("/", 1)[-1]).knowing(manifest.graph.levels)
     saved = manifest.to_json()
     restore(model, saved["frozen"])
     frozen = as_json(report_of(model))
@@ -73,10 +74,3 @@ def load_and_compare(path: Path, manifest: SavedManifest) -> tuple[keras.Model, 
         ),
     ]
     return model, graph, [(fact, expected, found) for fact, expected, found in facts if expected != found]
-
-
-def _saved_names(path: Path) -> list[str]:
-    """The names of the layers and ops as they were saved: Keras gives some ops another name when it loads them."""
-    with ZipFile(path) as archive:
-        config = json.loads(archive.read("config.json"))
-    return [str(entry["name"]) for entry in config["config"]["layers"]]

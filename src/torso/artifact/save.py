@@ -24,23 +24,24 @@ from torso.artifact.reference_outputs import TOLERANCE, described, digest_of, re
 from torso.artifact.reload_check import check_reload
 from torso.errors import DiskError, PluginError
 from torso.files.hashing import hash_of
-from torso.modeling.building import Trunk
+from torso.graph import Feature
+from torso.modeling.build import BuiltModel
 from torso.modeling.freeze import FreezeReport, report_of
 from torso.modeling.graph_reader import custom_classes
 from torso.modeling.variable_paths import variables_by_path
 from torso.planning import Plan, preprocessing_for
 
 
-def describe(trunk: Trunk, plan: Plan) -> Manifest:
+def describe(plan: Plan, built: BuiltModel, features: tuple[Feature, ...], frozen: FreezeReport) -> Manifest:
     """The manifest of a backbone that was built."""
-    built, file, graph, sha256 = trunk.grown, trunk.grown.weights_file, trunk.graph, plan.weights.request.get("sha256")
+    file, graph, sha256 = built.weights_file, built.graph, plan.weights.request.get("sha256")
     return Manifest(
         name=plan.name,
         spec=plan.declared,
         plan=plan.report(),
-        plugins=plugin_records((*plan.plugins, *trunk.transformed_by)),
+        plugins=plugin_records((*plan.plugins, *built.transformed_by)),
         made_with=versions(),
-        built={"way": built.way, "why": built.why},
+        built={"way": built.mode, "why": built.why},
         weights_file=WeightsFileRecord(
             path=str(file.path),
             bytes=file.identity[2],
@@ -52,8 +53,8 @@ def describe(trunk: Trunk, plan: Plan) -> Manifest:
         else None,
         graph=GraphRecord(fingerprint=fingerprint(graph), nodes=len(graph), levels=dict(graph.levels)),
         dropped={"nodes": built.dropped_nodes, "parameters": built.dropped_parameters},
-        features=trunk.features,
-        frozen=freeze_record(trunk.frozen),
+        features=features,
+        frozen=freeze_record(frozen),
         preprocessing=preprocessing_for(plan, built.weights_channels),
         preprocessing_included=plan.include_preprocessing,
         transform=plan.transform,

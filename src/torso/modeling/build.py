@@ -1,205 +1,277 @@
-"""From a plan to a trunk with its values, in the leanest of three ways that fits.
+"""From a plan to a truncated model with its values, in the leanest build mode that fits.
 
-1. *Stopped at the cut*: the builder is ended once the nodes that the cut needs have been called. Only where the strategy
-   knows them beforehand, and where the names in the weights file tell what belongs to a part of the network.
+1. *Partial* (``stopped at the cut``): the builder is ended once the nodes that the cut needs have been called. Only where
+   the strategy knows them beforehand, and where the names in the weights file tell what belongs to a part of the network.
 2. *Lean*: the whole network is drawn without values; only what is kept is given memory, and that straight from the file.
-3. *Ordinary*: the network is built as its author wrote it, and a copy of what is kept is filled. This one always fits.
+3. *Eager* (``ordinary``): the network is built as its author wrote it, and a copy of what is kept is filled. It always fits.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from functools import cache
 
 import keras
 
 from torso.contracts.truncation import Cut
 from torso.errors import IntegrityError, PluginError, TorsoError
-from torso.graph import Graph
+from torso.graph import FreezePlan, Graph
 from torso.model_config.calls import Config
 from torso.model_config.input_channels import adapted, image_weights, widen
-from torso.modeling.draw import Network, Unfit, lean_network, ordinary_network
-from torso.modeling.freeze import as_built
+from torso.modeling.draw import PARTIAL, CannotDrawLean, DrawnModel, draw_eager, draw_lean, name_canonically, require_keras
+from torso.modeling.embed_preprocessing import embed_preprocessing
+from torso.modeling.freeze import FreezeReport, as_built, freeze
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.keras_private import (
     abandon,
-    can_detach,
-    can_tell_places,
     detach,
     draw_value,
     has_value,
     leave_scopes,
+    name_counts,
+    reserve_names,
     without_values,
 )
-from torso.modeling.lean import quickly
 from torso.modeling.load_weights import Match, OtherWidth, match, match_by_name, put, read_value
-from torso.modeling.resolve_cut import foreseen, nodes_of, outermost, select_cut
-from torso.modeling.truncate import derive, regrown, shared
-from torso.planning import Plan
+from torso.modeling.resolve_cut import has_default_options, nodes_of, outermost, select_cut, static_cut
+from torso.modeling.truncate import Pairs, cut, derive, rebuild, share_layers
+from torso.planning import Plan, preprocessing_for
 from torso.planning.channel_mix import network_mix
+from torso.plugins import PluginInfo
 from torso.plugins.calling import at_location, plugin_errors
-from torso.weights_files import StoredWeights, open_weights
+from torso.plugins.registry import Registry
+from torso.weights_files import StoredWeights
 
 Progress = Callable[[str], None]
-STOPPED: Final = "stopped at the cut"
-LEAN: Final = "lean"
-ORDINARY: Final = "ordinary"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grown:
-    """A trunk with its values, not yet frozen.
+class BuiltModel:
+    """A truncated model with its values, and how it came to be.
 
     Attributes:
-        model: Functional model from images to features.
-        graph: The trunk as data; it knows the levels of the network that it was cut from.
-        way: ``stopped at the cut``, ``lean`` or ``ordinary``.
+        model: Functional model from images ``(N, H, W, C)`` to features.
+        graph: The same as data; it knows the levels of the network that was cut.
+        mode: The build mode.
         why: Why it was not one of those before.
         dropped_nodes: How many nodes of the network were cut off; None where they were not drawn.
         dropped_parameters: How many parameters they had.
         weights_file: The file that the values are from, closed by now, or None.
         weights_channels: The number of channels of the images that the file is for.
+        transformed_by: The plugins that changed it.
     """
 
     model: keras.Model
     graph: Graph
-    way: str
+    mode: str
     why: str
     dropped_nodes: int | None
     dropped_parameters: int
     weights_file: StoredWeights | None
     weights_channels: int
+    transformed_by: tuple[PluginInfo, ...] = ()
 
 
-class _Source:
-    """The weights file of a plan, fetched and opened when it is first asked for; no file for random values."""
-
-    def __init__(self, plan: Plan, progress: Progress, stack: ExitStack) -> None:
-        self._plan = plan
-        self._progress = progress
-        self._stack = stack
-        self._opened: StoredWeights | None = None
-
-    @property
-    def is_none(self) -> bool:
-        return self._plan.weights.source is None
-
-    def open(self) -> StoredWeights:
-        if self._opened is None:
-            weights = self._plan.weights
-            assert weights.source is not None
-            self._progress("getting weights")
-            with plugin_errors(weights.source.plugin, f"weight source {weights.source.qualified!r}", weights.place):
-                path = weights.source.value.fetch(weights.request)
-            self._progress("reading weights")
-            hashes = weights.source.value.expected_hashes(weights.request)
-            with at_location(weights.place):
-                self._opened = self._stack.enter_context(open_weights(path, hashes))
-        return self._opened
-
-
-def grow(plan: Plan, progress: Progress) -> Grown:
-    """Build, cut and fill.
+def build_model(plan: Plan, progress: Progress) -> BuiltModel:
+    """Draw, select the cut, truncate and fill.
 
     Raises:
         TorsoError: The builder failed, the weights cannot be had or are not its own, or the cut is not in the graph.
     """
+    require_keras()
     with ExitStack() as stack:
-        source = _Source(plan, progress, stack)
-        channels = plan.source_channels
-        why = ""
-        ways: list[tuple[str, Callable[[], Network]]] = [
-            (LEAN, lambda: lean_network(plan, channels)),
-            (ORDINARY, lambda: ordinary_network(plan, channels)),
-        ]
-        until = foreseen(plan)
-        if until and not source.is_none:
-            ways.insert(0, (STOPPED, lambda: lean_network(plan, channels, until=until)))
+        # Asked for when the cut is known to be right, and then for each mode that is tried.
+        weights = cache(lambda: _open_weights(plan, progress, stack)) if plan.weights.source else None
+        channels, why = plan.source_channels, ""
+        draws: list[Callable[[], DrawnModel]] = [lambda: draw_lean(plan, channels), lambda: draw_eager(plan, channels)]
+        until = static_cut(plan)
+        if until and weights:
+            draws.insert(0, lambda: draw_lean(plan, channels, until=until))
         while True:
-            way, build = ways[0]
             try:
-                with quickly():
-                    network = build()
-                return _grow(network, plan, source, progress, way=way, why=why, channels=channels)
-            except Unfit as reason:
+                return _truncate_and_fill(draws[0](), plan, weights, progress, channels, why)
+            except CannotDrawLean as reason:
                 why = str(reason)
-                ways.pop(0)
+                draws.pop(0)
             except OtherWidth as error:
                 if plan.adapt is None or channels != plan.source_channels:
                     raise _other_width(error, plan) from error
                 channels = error.channels
 
 
-def _grow(network: Network, plan: Plan, source: _Source, progress: Progress, *, way: str, why: str, channels: int) -> Grown:
-    with _abandoned(network.valueless):
-        graph = network.graph
-        ends = _ends(plan, network)  # before anything is downloaded
-        matched = None
-        if not source.is_none:
+def transform(built: BuiltModel, plan: Plan, registry: Registry) -> BuiltModel:
+    """Let the plugins change the truncated model before it is frozen, and embed the preprocessing where that is asked for.
+
+    Raises:
+        PluginError: A plugin failed, or returned something else than a model.
+    """
+    reserve_names(built.model)
+    for plugin, hook in registry.plugins.callers("torso_before_freeze"):
+        before = name_counts()
+        changed = hook(model=built.model, plan=plan)
+        if changed is None:
+            continue
+        if not isinstance(changed, keras.Model):
+            raise PluginError(
+                f"torso_before_freeze returned {type(changed).__name__}, not a keras.Model or None",
+                notes=[("plugin", str(plugin))],
+            )
+        name_canonically(changed, before)
+        graph = read_graph(changed, built.graph.name).knowing(built.graph.levels)
+        model = cut(changed, None, plan.name)
+        built = replace(built, model=model, graph=graph, transformed_by=(*built.transformed_by, plugin))
+    if not plan.include_preprocessing:
+        return built
+    model, graph = embed_preprocessing(built.model, built.graph, preprocessing_for(plan, built.weights_channels))
+    return replace(built, model=model, graph=graph)
+
+
+def freeze_as_planned(built: BuiltModel, plan: Plan) -> FreezeReport:
+    """Freeze what the policy selects.
+
+    Raises:
+        TorsoError: The policy failed, or selected what cannot be frozen.
+    """
+    policy = plan.freeze.contribution
+    with plugin_errors(policy.plugin, f"freeze policy {policy.qualified!r}", plan.freeze.place):
+        selected = policy.value.select(built.graph, plan.freeze.options)
+    if not isinstance(selected, FreezePlan):
+        raise PluginError(f"freeze policy {policy.qualified!r} returned {type(selected).__name__}, not a FreezePlan")
+    with at_location(plan.freeze.place):
+        return freeze(built.model, built.graph, selected, repr(policy.qualified))
+
+
+def _open_weights(plan: Plan, progress: Progress, stack: ExitStack) -> StoredWeights:
+    weights = plan.weights
+    assert weights.source is not None
+    progress("getting weights")
+    with plugin_errors(weights.source.plugin, f"weight source {weights.source.qualified!r}", weights.place):
+        path = weights.source.value.fetch(weights.request)
+    progress("reading weights")
+    hashes = weights.source.value.expected_hashes(weights.request)
+    with at_location(weights.place):
+        return stack.enter_context(open_weights(path, hashes))
+
+
+def _truncate_and_fill(
+    drawn: DrawnModel,
+    plan: Plan,
+    weights: Callable[[], StoredWeights] | None,
+    progress: Progress,
+    channels: int,
+    why: str,
+) -> BuiltModel:
+    try:
+        ends = _select(drawn, plan)  # before anything is downloaded
+        values = None
+        if weights:
             with at_location(plan.weights.place):
-                matched = _match(network, source.open())
-        progress(f"cutting at {', '.join(nodes_of(ends) or graph.ends)}")
-        with quickly():
-            with plugin_errors(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}", plan.truncate.place):
-                trunk, pairs = _trunk(network, plan, ends, channels)
-            with at_location(plan.weights.place):
-                _give_values(trunk, pairs, matched, plan, channels)
-            kept = _kept(trunk, graph, nodes_of(ends) or graph.ends)
-    total = _whole(plan, source.open()) if network.part else network.model.count_params()
-    return Grown(
-        model=trunk,
-        graph=kept,
-        way=LEAN if way == STOPPED and not network.part else way,  # it may be needed to its very end
+                values = _match(drawn, weights())
+        progress(f"cutting at {', '.join(nodes_of(ends) or drawn.graph.ends)}")
+        with plugin_errors(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}", plan.truncate.place):
+            model, pairs = _truncate(drawn, plan, ends, channels)
+        with at_location(plan.weights.place):
+            _fill(model, pairs, values, plan, channels)
+    finally:
+        abandon(drawn.valueless)
+    graph = _graph_of(model, drawn.graph, ends)
+    is_partial = drawn.mode == PARTIAL
+    total = _parameters_of_all(plan, weights()) if weights and is_partial else drawn.model.count_params()
+    return BuiltModel(
+        model=model,
+        graph=graph,
+        mode=drawn.mode,
         why=why,
-        dropped_nodes=None if network.part else len(graph) - len(kept),
+        dropped_nodes=None if is_partial else len(drawn.graph) - len(graph),
         dropped_parameters=total - sum(math.prod(old.shape) for old, _ in pairs),
-        weights_file=source.open() if matched else None,
+        weights_file=weights() if weights else None,
         weights_channels=channels,
     )
 
 
-def _ends(plan: Plan, network: Network) -> Cut | None:
-    if not network.part:
-        return select_cut(plan, network.graph)
+def _select(drawn: DrawnModel, plan: Plan) -> Cut | None:
+    if drawn.mode != PARTIAL:
+        return select_cut(plan, drawn.graph)
     try:
-        ends = select_cut(plan, network.graph)
+        ends = select_cut(plan, drawn.graph)
     except TorsoError as error:
-        raise Unfit(f"the strategy needs to see the whole network: {error.fact}") from error
-    if set(nodes_of(ends)) != set(network.graph.ends):
-        raise Unfit("the strategy ends elsewhere than it foresaw")
+        raise CannotDrawLean(f"the strategy needs to see the whole network: {error.fact}") from error
+    if set(nodes_of(ends)) != set(drawn.graph.ends):
+        raise CannotDrawLean("the strategy ends elsewhere than it foresaw")
     return ends
 
 
-def _whole(plan: Plan, stored: StoredWeights) -> int:
-    """Number of parameters of the whole network, of which a part was drawn: the card says it, or else the file."""
-    card = plan.architecture.value
-    as_told = all(plan.options[option.name] == option.default for option in card.options)
-    if card.parameters is not None and as_told and plan.source_channels == card.input.weights_channels:
-        return card.parameters
-    return sum(math.prod(array.shape) for layer in stored.layers or () for array in layer.arrays)
-
-
-def _kept(trunk: keras.Model, graph: Graph, ends: Sequence[str]) -> Graph:
-    """The trunk as data: what is known of its nodes already, in the order in which it would be read off the trunk."""
-    part, names = graph.kept(*ends), [op.name for op in trunk.operations]
-    is_told = {node.name for node in part} == set(names) and all(node.outputs == 1 for node in part)
-    if is_told and part.nodes[0].shape == tuple(trunk.inputs[0].shape[1:]):  # not for other channels
-        return part.in_order(names)
-    return read_graph(trunk, graph.name, keep=[node.name for node in graph]).knowing(graph.levels)
-
-
-def _match(network: Network, stored: StoredWeights) -> Match:
-    if not network.part:
-        if stored.layers is None and network.valueless and not can_tell_places():
-            raise Unfit("this Keras has moved the names that tell where in such a file the values of a network are")
-        return match(network.model, stored)
-    found = match_by_name(network.model, stored)
+def _match(drawn: DrawnModel, stored: StoredWeights) -> Match:
+    if drawn.mode != PARTIAL:
+        return match(drawn.model, stored)
+    found = match_by_name(drawn.model, stored)
     if found is None:
-        raise Unfit("the weights file does not tell by names which of its arrays belong to a part of the network")
+        raise CannotDrawLean("the weights file does not tell by names which of its arrays belong to a part of the network")
     return found
+
+
+def _truncate(drawn: DrawnModel, plan: Plan, ends: Cut | None, channels: int) -> tuple[keras.Model, Pairs]:
+    """The truncated model, and each weight of the drawn one that it keeps beside its own."""
+    ends = ends and outermost(drawn.graph, ends)
+    if drawn.valueless and plan.adapt is None:
+        shared = share_layers(drawn.model, ends, plan.name)
+        if shared is not None and leave_scopes(shared[0]):
+            detach(shared[0])
+            return shared
+
+    def change(config: Config) -> Config:
+        return config if plan.adapt is None else widen(config, channels, plan.input_shape[2], network_mix(plan, channels))
+
+    with as_built(drawn.model), without_values() if drawn.valueless else nullcontext():
+        return rebuild(drawn.model, ends, plan.name, change=change)
+
+
+def _fill(model: keras.Model, pairs: Pairs, values: Match | None, plan: Plan, channels: int) -> None:
+    """Values from the file; without one, those of the network, or where it has none, those that the initialisers draw.
+
+    Raises:
+        IntegrityError: A value in the file is not one that could be meant.
+        PluginError: A variable is left without one.
+    """
+    mixed = {} if plan.adapt is None else image_weights(model)
+    for old, new in pairs:
+        if values is not None:
+            value = read_value(values.of(old), old, values.path)
+            if id(new) in mixed:
+                mix = network_mix(plan, channels)
+                value = adapted(value, tuple(new.shape), channels, plan.input_shape[2], mix, mixed[id(new)])
+            put(new, value, new.path)
+        elif has_value(old) and new is not old:
+            new.assign(old)
+    given = {id(new) for _, new in pairs}
+    left = [weight.path for weight in model.weights if id(weight) not in given]
+    if left:
+        raise PluginError(f"{left[0]!r} is a weight of {plan.architecture.qualified!r} that would be left at random")
+    for variable in model.variables:
+        if not has_value(variable):  # of a random generator, or there is no file
+            draw_value(variable)
+    derive(model)
+
+
+def _graph_of(model: keras.Model, whole: Graph, ends: Cut | None) -> Graph:
+    """The truncated model as data: what is known of its nodes already, in the order in which it would be read off it."""
+    part, names = whole.kept(*(nodes_of(ends) or whole.ends)), [op.name for op in model.operations]
+    is_known = {node.name for node in part} == set(names) and all(node.outputs == 1 for node in part)
+    if is_known and part.nodes[0].shape == tuple(model.inputs[0].shape[1:]):  # not for other channels
+        return part.in_order(names)
+    return read_graph(model, whole.name).knowing(whole.levels)
+
+
+def _parameters_of_all(plan: Plan, stored: StoredWeights) -> int:
+    """Number of parameters of the network of which a part was drawn, by its architecture or else by its weights file."""
+    architecture = plan.architecture.value
+    if architecture.parameters is not None and has_default_options(plan):
+        if plan.source_channels == architecture.input.weights_channels:
+            return architecture.parameters
+    return sum(math.prod(array.shape) for layer in stored.layers or () for array in layer.arrays)
 
 
 def _other_width(error: OtherWidth, plan: Plan) -> TorsoError:
@@ -212,61 +284,3 @@ def _other_width(error: OtherWidth, plan: Plan) -> TorsoError:
         place=plan.weights.place,
         notes=[*(note for note in error.error.notes if note[0] == "cause"), *fixes],
     )
-
-
-def _trunk(network: Network, plan: Plan, ends: Cut | None, channels: int) -> tuple[keras.Model, list[tuple[Any, Any]]]:
-    """The trunk, and each weight of the network that it has beside its own."""
-    cut = ends and outermost(network.graph, ends)
-    if network.valueless and plan.adapt is None and can_detach():
-        trunk = shared(network.model, cut, plan.name, keep=network.written)
-        if trunk is not None and leave_scopes(trunk):
-            detach(trunk)
-            return trunk, [(weight, weight) for weight in trunk.weights]
-
-    def change(config: Config) -> Config:
-        return config if plan.adapt is None else widen(config, channels, plan.input_shape[2], network_mix(plan, channels))
-
-    with as_built(network.model), without_values() if network.valueless else nullcontext():
-        return regrown(network.model, cut, plan.name, keep=network.written, change=change)
-
-
-def _give_values(
-    trunk: keras.Model,
-    pairs: list[tuple[Any, Any]],
-    matched: Match | None,
-    plan: Plan,
-    channels: int,
-) -> None:
-    """Values from the file; without one, those of the network, or where it has none, those that the initialisers draw.
-
-    Raises:
-        IntegrityError: A value in the file is not one that could be meant.
-        PluginError: A variable is left without one.
-    """
-    mixed = {} if plan.adapt is None else image_weights(trunk)
-    for old, new in pairs:
-        if matched is not None:
-            value = read_value(matched.of(old), old, matched.path)
-            if id(new) in mixed:
-                mix = network_mix(plan, channels)
-                value = adapted(value, tuple(new.shape), channels, plan.input_shape[2], mix, mixed[id(new)])
-            put(new, value, new.path)
-        elif has_value(old) and new is not old:
-            new.assign(old)
-    given = {id(new) for _, new in pairs}
-    left = [weight.path for weight in trunk.weights if id(weight) not in given]
-    if left:
-        raise PluginError(f"{left[0]!r} is a weight of {plan.architecture.qualified!r} that would be left at random")
-    for variable in trunk.variables:
-        if not has_value(variable):  # of a random generator, or there is no file
-            draw_value(variable)
-    derive(trunk)
-
-
-@contextmanager
-def _abandoned(variables: Collection[Any]) -> Iterator[None]:
-    """See to it that what is left of a network without values is never computed with."""
-    try:
-        yield
-    finally:
-        abandon(variables)

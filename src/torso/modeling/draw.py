@@ -1,11 +1,13 @@
-"""The headless network as its builder draws it: without values wherever that fits, and no further than is needed."""
+"""Draw the headless network as its builder makes it: without values wherever that fits, and no further than is needed."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Iterable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
@@ -13,100 +15,116 @@ import tensorflow as tf
 
 from torso.errors import OptionError, PluginError, TorsoError
 from torso.graph import Graph
-from torso.modeling.graph_reader import read_graph
+from torso.model_config.layer_names import canonical_names
+from torso.modeling.graph_reader import functional, read_graph
 from torso.modeling.keras_private import (
+    Valueless,
     abandon,
-    can_give_values,
-    counting_names,
-    fresh_names,
+    can_draw_lean,
     has_value,
+    in_fresh_thread,
+    name_counts,
+    patched,
     without_values,
     without_weights,
 )
-from torso.modeling.lean import build_until, quickly
+from torso.modeling.resolve_cut import has_default_options
 from torso.planning import Plan
 from torso.plugins.calling import one_line, plugin_errors
 
 
-class Unfit(Exception):
-    """A network cannot be had in this way; the text says why."""
+PARTIAL: Final = "stopped at the cut"  # the words of the manifest
+LEAN: Final = "lean"
+EAGER: Final = "ordinary"
+
+
+class CannotDrawLean(Exception):
+    """A network cannot be built in this mode; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class DrawnModel:
     """What a builder returned.
 
     Attributes:
-        model: Functional model; headless.
+        model: Functional model; headless, with canonical names.
         graph: The model as data, with levels.
-        written: Names in it that look as if Keras had given them, and are its author's.
         valueless: Its variables, where they have no memory yet, and those that were made on the way; empty where they have
             values.
-        part: It ends at the nodes that were asked for; the rest was not drawn.
+        mode: ``PARTIAL``: it ends at the nodes that were asked for, and the rest was not drawn; ``LEAN`` or ``EAGER``.
     """
 
     model: keras.Model
     graph: Graph
-    written: Collection[str]
+    mode: str
     valueless: Collection[Any] = field(default=(), repr=False)
-    part: bool = False
 
 
-def lean_network(plan: Plan, channels: int, *, until: Collection[str] = ()) -> Network:
+def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> DrawnModel:
     """The network without values.
 
     Args:
         plan: What to build.
         channels: Number of channels of its images.
-        until: Names of the nodes behind which nothing is needed; none of them for the whole network.
+        until: Names of the nodes after which nothing is needed; none of them for the whole network.
 
     Raises:
-        Unfit: The builder needs values, makes some itself, returns what it made before, or fails.
+        CannotDrawLean: The builder needs values, makes some itself, returns what it made before, or fails.
     """
-    if not can_give_values():
-        raise Unfit("this Keras has moved the names by which variables get their memory")
-    built: Any = None
+    if not can_draw_lean():
+        raise CannotDrawLean("this Keras has moved the names by which variables get their memory")
+    made = Valueless()
+
+    def draw() -> tuple[Any, bool]:
+        nonlocal made
+        with without_values() as made:
+            return _run_builder(plan, channels, until)
+
     try:
-        with without_values() as built, fresh_names():
-            network = _run(plan, channels, until)
-        _require_fit(network.model, built)
+        model, partial = in_fresh_thread(draw)
+        graph = _graph_of(model, plan, channels)
+        _require_lean(model, made)
     except (Exception, SystemExit) as error:
-        abandon(built.variables if built else ())
-        if isinstance(error, (Unfit, OptionError)):
+        abandon(made.variables)
+        if isinstance(error, (CannotDrawLean, OptionError)):
             raise
-        fact = error.fact if isinstance(error, TorsoError) else one_line(error)
-        raise Unfit(fact) from error
-    return Network(
-        model=network.model, graph=network.graph, written=network.written, valueless=built.variables, part=network.part
-    )
+        raise CannotDrawLean(error.fact if isinstance(error, TorsoError) else one_line(error)) from error
+    return DrawnModel(model=model, graph=graph, mode=PARTIAL if partial else LEAN, valueless=made.variables)
 
 
-def ordinary_network(plan: Plan, channels: int) -> Network:
+def draw_eager(plan: Plan, channels: int) -> DrawnModel:
     """The network as its builder makes it, with the values that its initialisers draw.
 
     Raises:
         TorsoError: The builder failed, or returned something else than a model for these images.
     """
-    return _run(plan, channels, ())
+    try:
+        model, _ = in_fresh_thread(lambda: _run_builder(plan, channels, ()))
+    except PluginError as error:
+        if not isinstance(error.__cause__, ValueError):
+            raise
+        # A builder that keeps layers without names meets them again where Keras counts from zero; here it counts on.
+        model, _ = _run_builder(plan, channels, ())
+    return DrawnModel(model=model, graph=_graph_of(model, plan, channels), mode=EAGER)
 
 
 def headless_graph(plan: Plan) -> Graph:
-    """The graph of the whole headless network, read off a model without values wherever its builder allows that.
+    """The graph of the whole headless network, drawn without values wherever its builder allows that.
 
     Raises:
         TorsoError: The builder failed, or its model has no graph.
     """
+    require_keras()
     try:
-        with quickly():
-            network = lean_network(plan, plan.source_channels)
-    except Unfit:
-        return ordinary_network(plan, plan.source_channels).graph
-    abandon(network.valueless)
-    return network.graph
+        drawn = draw_lean(plan, plan.source_channels)
+    except CannotDrawLean:
+        return draw_eager(plan, plan.source_channels).graph
+    abandon(drawn.valueless)
+    return drawn.graph
 
 
-def _run(plan: Plan, channels: int, until: Collection[str]) -> Network:
-    card, plugin = plan.architecture.value, plan.architecture.plugin
+def require_keras() -> None:
+    """Refuse settings of this thread under which no backbone can be built."""
     if keras.config.image_data_format() != "channels_last":
         raise OptionError(
             "Keras is set to channels_first, and torso builds for images (N, H, W, C)",
@@ -117,69 +135,155 @@ def _run(plan: Plan, channels: int, until: Collection[str]) -> Network:
             "a backbone cannot be built inside a tf.function or a graph: it would have no values of its own",
             notes=[("fix", "build it outside, and call its model inside")],
         )
-    shape = (*plan.input_shape[:2], channels)
-    with plugin_errors(plugin, f"the builder of {plan.architecture.qualified!r}"):
-        module, _, function = card.builder.partition(":")
+
+
+def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any, bool]:
+    """What the builder returns, with canonical names, or the part of it up to some nodes; and whether it is that part."""
+    architecture = plan.architecture.value
+    before = name_counts()
+    with plugin_errors(plan.architecture.plugin, f"the builder of {plan.architecture.qualified!r}"):
+        module, _, function = architecture.builder.partition(":")
         builder = getattr(importlib.import_module(module), function)
-        with without_weights(), counting_names() as is_numbered:
-            model, part = build_until(until, lambda: builder(input_shape=shape, **plan.arguments))
-            if part and model is None:
-                raise Unfit("the part in front of the cut has several inputs")
-            if isinstance(model, keras.Model):
-                written = {layer.name for layer in _layers(model) if not is_numbered(layer)}
-    _require_model(model, shape, plan)
-    with plugin_errors(plugin, f"reading the graph of {plan.architecture.qualified!r}"):
-        as_declared = all(plan.options[option.name] == option.default for option in card.options)
-        graph = read_graph(model, card.name, keep=written).with_levels(card.levels, as_declared=as_declared)
-    return Network(model=model, graph=graph, written=written, part=part)
+        arguments = {"input_shape": (*plan.input_shape[:2], channels), **plan.arguments}
+        with without_weights():
+            model, partial = _stopped_at(until, lambda: builder(**arguments))
+        is_renamed = name_canonically(model, before)
+    if partial and is_renamed:  # what is not drawn may have a number too
+        raise CannotDrawLean("a part of the network does not tell its canonical names")
+    return model, partial
 
 
-def _require_model(model: Any, shape: tuple[int | None, ...], plan: Plan) -> None:
-    plugin = ("plugin", str(plan.architecture.plugin))
+def name_canonically(model: Any, before: Mapping[str, int]) -> bool:
+    """Rename the layers and ops that Keras has numbered since ``before``: from zero in each model. Others stay.
+
+    Returns:
+        Whether a name was changed.
+    """
     if not isinstance(model, keras.Model):
-        raise PluginError(
-            f"the builder of {plan.architecture.qualified!r} returned {type(model).__name__}, not a keras.Model",
-            notes=[plugin],
-        )
+        return False
+    counts = name_counts()
+
+    def is_numbered(name: str) -> bool:
+        match = re.fullmatch(r"(.+?)(?:_([1-9][0-9]*))?", name, re.DOTALL)
+        stem, number = match.groups() if match else (name, 0)
+        return before.get(stem, 0) <= int(number or 0) < counts.get(stem, 0)
+
+    ops = _operations(model)
+    written = [op.name for op in ops if not is_numbered(op.name)]
+    names = canonical_names(((op.name, type(op).__name__) for op in ops), keep=written)
+    is_renamed = False
+    for op in ops:
+        is_renamed |= op.name != names[op.name]
+        op.name = names[op.name]
+        is_renamed |= name_canonically(op, before)
+    return is_renamed
+
+
+def _operations(model: keras.Model) -> list[Any]:
+    if isinstance(model, keras.Sequential):  # its input layer is known to its graph alone
+        return list(functional(model, model.name).operations) if model.built else list(model.layers)
+    return list(getattr(model, "operations", model.layers))
+
+
+class _Reached(BaseException):
+    """Everything wanted has been called; no builder's ``except Exception`` is to catch it."""
+
+
+def _stopped_at(names: Collection[str], build: Callable[[], Any]) -> tuple[Any, bool]:
+    """Run a builder, and end it as soon as these layers and ops have been called.
+
+    Args:
+        names: Of layers and ops, each called once, outside of any other; none of them to let the builder finish.
+        build: Makes and returns a functional model of one input.
+
+    Returns:
+        What the builder returns and False; or the model that ends at ``names``, in their order, and True.
+    """
+    ends: dict[str, Any] = dict.fromkeys(names)
+    sources: dict[int, tuple[Any, list[Any]]] = {}  # by the identity of an output: it, and the tensors it is made from
+    depth = 0
+
+    def call(original: Callable[..., Any], op: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal depth
+        depth += 1
+        try:
+            outputs = original(op, *args, **kwargs)
+        finally:
+            depth -= 1
+        if depth:
+            return outputs  # within another layer
+        read = [tensor for tensor in keras.tree.flatten((args, kwargs)) if isinstance(tensor, keras.KerasTensor)]
+        for output in keras.tree.flatten(outputs):
+            if isinstance(output, keras.KerasTensor):
+                sources[id(output)] = output, read
+        if op.name in ends and ends[op.name] is None and isinstance(outputs, keras.KerasTensor):
+            ends[op.name] = outputs
+            if None not in ends.values():
+                raise _Reached
+        return outputs
+
+    with ExitStack() as stack:
+        if names:
+            stack.enter_context(patched(keras.Layer, "__call__", call))
+            stack.enter_context(patched(keras.Operation, "symbolic_call", call))  # bare ops
+        try:
+            return build(), False
+        except _Reached:
+            pass
+    inputs, seen, todo = [], set(), list(ends.values())
+    while todo:
+        tensor = todo.pop()
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            _, read = sources.get(id(tensor), (tensor, None))
+            todo += read or ()
+            inputs += [tensor] if read is None else []
+    if len(inputs) > 1:
+        raise CannotDrawLean("the part before the cut has several inputs")
+    outputs = list(ends.values())
+    return keras.Model(inputs[0], outputs if len(outputs) > 1 else outputs[0]), True
+
+
+def _graph_of(model: Any, plan: Plan, channels: int) -> Graph:
+    """Check that a builder returned a model for these images, and read its graph."""
+    architecture, plugin = plan.architecture.value, plan.architecture.plugin
+    shape = (*plan.input_shape[:2], channels)
     shapes = [tuple(tensor.shape[1:]) for tensor in getattr(model, "inputs", None) or ()]
-    if len(shapes) > 1:
+    wrong = fix = ""
+    if not isinstance(model, keras.Model):
+        wrong = f"{type(model).__name__}, not a keras.Model"
+    elif len(shapes) > 1:
+        wrong = f"a model with {len(shapes)} inputs, and a backbone takes one batch of images"
+        fix = "let it return the part that reads the images, with that one input"
+    elif shapes and shapes != [shape]:
+        wrong, fix = f"a model for images {shapes}, not {[shape]}", "let it take its input_shape"
+    if wrong:
         raise PluginError(
-            f"the builder of {plan.architecture.qualified!r} returned a model with {len(shapes)} inputs, and a backbone "
-            "takes one batch of images",
-            notes=[plugin, ("fix", "let it return the part that reads the images, with that one input")],
+            f"the builder of {plan.architecture.qualified!r} returned {wrong}",
+            notes=[("plugin", str(plugin)), *([("fix", fix)] if fix else [])],
         )
-    if shapes and shapes != [shape]:
-        raise PluginError(
-            f"the builder of {plan.architecture.qualified!r} returned a model for images {shapes}, not {[shape]}",
-            notes=[plugin, ("fix", "let it take its input_shape")],
-        )
+    with plugin_errors(plugin, f"reading the graph of {plan.architecture.qualified!r}"):
+        graph = read_graph(model, architecture.name)
+        return graph.with_levels(architecture.levels, as_declared=has_default_options(plan))
 
 
-def _require_fit(model: keras.Model, built: Any) -> None:
+def _require_lean(model: keras.Model, made: Valueless) -> None:
     """Make sure that nothing in the model has a value, or was computed from what its variables had in place of one."""
-    if built.assigned:
-        raise Unfit("the builder gives values to its weights itself")
-    made = {id(variable) for variable in built.variables}
+    if made.assigned:
+        raise CannotDrawLean("the builder gives values to its weights itself")
+    own = {id(variable) for variable in made.variables}
     for variable in model.variables:
-        if has_value(variable) or id(variable) not in made:
-            raise Unfit(f"the builder returns {variable.path!r}, which it made before")
-    for layer in _layers(model):
-        derived = None if type(layer).__module__.startswith("keras.") else _derived(vars(layer).items())
-        if derived is not None:
-            raise Unfit(f"layer {layer.name!r} keeps {derived!r}, which it computed when it was made")
+        if has_value(variable) or id(variable) not in own:
+            raise CannotDrawLean(f"the builder returns {variable.path!r}, which it made before")
+    for layer in _every_layer(model):
+        for name, value in vars(layer).items() if not type(layer).__module__.startswith("keras.") else ():
+            is_tensor = keras.ops.is_tensor(value) and not isinstance(value, keras.Variable)
+            if is_tensor or isinstance(value, np.ndarray):
+                raise CannotDrawLean(f"layer {layer.name!r} keeps {name!r}, which it computed when it was made")
 
 
-def _derived(attributes: Iterable[tuple[str, Any]]) -> str | None:
-    """The first attribute that holds numbers of its own."""
-    for name, value in attributes:
-        is_tensor = keras.ops.is_tensor(value) and not isinstance(value, keras.Variable)
-        if is_tensor or isinstance(value, np.ndarray):
-            return name
-    return None
-
-
-def _layers(model: keras.Model) -> Iterator[Any]:
-    for layer in getattr(model, "operations", None) or model.layers:  # a Sequential has no operations
+def _every_layer(model: keras.Model) -> Iterator[Any]:
+    for layer in _operations(model):
         yield layer
         if isinstance(layer, keras.Model):
-            yield from _layers(layer)
+            yield from _every_layer(layer)

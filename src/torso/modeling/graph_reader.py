@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,11 +12,10 @@ import keras
 
 from torso.errors import CutError
 from torso.graph import Feature, Graph, Node, Shape
-from torso.model_config.calls import Calls, Config, Tensor
+from torso.model_config.calls import Calls, Config, Tensor, is_functional
 from torso.model_config.flops import cost_of_call
-from torso.model_config.layer_names import canonical_names
 from torso.model_config.receptive_field import Grid, grid_after, sees_all, window_of, with_sides
-from torso.modeling.keras_private import without_values
+from torso.modeling.keras_private import FUNCTIONAL, without_values
 
 
 def functional(model: keras.Model, name: str) -> keras.Model:
@@ -26,8 +25,8 @@ def functional(model: keras.Model, name: str) -> keras.Model:
         CutError: The model has no graph: it is subclassed, or was never built.
     """
     kind = type(model)
-    if kind.__name__ == "Functional" and kind.__module__.startswith("keras.") and isinstance(model.input, keras.KerasTensor):
-        return model  # it is one
+    if kind.__name__ == FUNCTIONAL and kind.__module__.startswith("keras.") and isinstance(model.input, keras.KerasTensor):
+        return model
     try:
         inputs, outputs = model.inputs, _outputs(model)
         return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=model.name)
@@ -47,34 +46,22 @@ def _outputs(model: keras.Model) -> Any:
     return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
 
 
-def layer_names(entries: Iterable[Config], keep: Collection[str] = ()) -> Mapping[str, str]:
-    """The canonical name for each layer of one model; ``keep`` holds names that are canonical already."""
-    return canonical_names(((entry["name"], entry["class_name"]) for entry in entries), keep=keep)
-
-
-def inside(keep: Collection[str], name: str) -> Collection[str]:
-    """The names that are canonical already in the nested model of that name; what an author wrote is so anywhere."""
-    return {*keep, *(kept.removeprefix(f"{name}/") for kept in keep if kept.startswith(f"{name}/"))}
-
-
-def read_graph(model: keras.Model, name: str, *, keep: Collection[str] = ()) -> Graph:
-    """The model as data, with canonical names.
+def read_graph(model: keras.Model, name: str) -> Graph:
+    """The model as data, under the names that its layers and ops have.
 
     Args:
         model: A functional or a built ``Sequential`` model, nested to any depth.
         name: The architecture, as errors say it.
-        keep: Names that are canonical already: those of a trunk that a plugin has transformed since, or those that an
-            author wrote.
 
     Returns:
-        The graph; its ends stand in the order of the model's outputs.
+        The graph; its ends are in the order of the model's outputs.
 
     Raises:
         CutError: The model has no graph, two nodes of one name, or one node as two outputs.
     """
     plain = functional(model, name)
     reader = _Reader()
-    flat = reader.read(plain, prefix="", feeds={}, keep=keep)
+    flat = reader.read(plain, prefix="", feeds={})
     given = [flat[position] for position in _positions(plain)]
     ends = tuple(end.node for end in given)
     if len(set(ends)) < len(ends):
@@ -140,7 +127,6 @@ class _Reader:
         *,
         prefix: str,
         feeds: Mapping[str, _End],
-        keep: Collection[str] = (),
         path: str = "",
         sized: keras.Model | None = None,
     ) -> list[_End]:
@@ -150,7 +136,6 @@ class _Reader:
             model: The live model; it has the weights.
             prefix: ``outer/`` in a nested model.
             feeds: In a nested model, what each of its input layers stands for outside.
-            keep: Names that are canonical already.
             path: The prefix without the numbers of calls.
             sized: The same model for images of a known size, where it was made for any.
 
@@ -158,7 +143,6 @@ class _Reader:
             The model's outputs, in the order in which Keras flattens them.
         """
         calls = Calls((sized or model).get_config())
-        names = layer_names(calls.entries.values(), keep)
         layers = {layer.name: layer for layer in model.operations}
         ends: dict[tuple[str, int], list[_End]] = {(layer, 0): [end] for layer, end in feeds.items()}
 
@@ -174,13 +158,11 @@ class _Reader:
             inputs = [end_of(tensor) for tensor in call.inputs]
             for end, shape in zip(inputs, call.shapes, strict=True):
                 self._learn(end, tuple(shape[1:]))
-            name = node_name(prefix, names[call.layer], call.number, calls.count(call.layer))
+            name = node_name(prefix, call.layer, call.number, calls.count(call.layer))
             layer = layers[call.layer]
-            owner = self.owners.setdefault(id(layer), path + names[call.layer])
+            owner = self.owners.setdefault(id(layer), path + call.layer)
             if isinstance(layer, keras.Model):
-                ends[call.layer, call.number] = self._read_nested(
-                    layer, name, owner, inputs, inside(keep, names[call.layer])
-                )
+                ends[call.layer, call.number] = self._read_nested(layer, name, owner, inputs)
             else:
                 entry = calls.entries[call.layer]
                 self._draft(_Draft(entry, layer, name, owner, tuple(dict.fromkeys(inputs))))
@@ -190,13 +172,11 @@ class _Reader:
             self._learn(end, tuple(tensor.shape[1:]))
         return outputs
 
-    def _read_nested(
-        self, model: keras.Model, name: str, owner: str, inputs: list[_End], keep: Collection[str]
-    ) -> list[_End]:
+    def _read_nested(self, model: keras.Model, name: str, owner: str, inputs: list[_End]) -> list[_End]:
         inner = functional(model, name)
         feeds = dict(zip((tensor.layer for tensor in Calls(inner.get_config()).inputs), inputs, strict=True))
         sized = _sized(inner, {layer: self.shapes[end] for layer, end in feeds.items()})
-        ends = self.read(inner, prefix=f"{name}/", feeds=feeds, keep=keep, path=f"{owner}/", sized=sized)
+        ends = self.read(inner, prefix=f"{name}/", feeds=feeds, path=f"{owner}/", sized=sized)
         if len(ends) == 1 and ends[0].node in self.drafts:
             self.drafts[ends[0].node].alias += (name,)
         return ends
@@ -260,8 +240,10 @@ def _sized(model: keras.Model, shapes: Mapping[str, Shape]) -> keras.Model | Non
     for entry in config["layers"]:
         if entry["name"] in shapes:
             entry["config"]["batch_shape"] = (None, *shapes[entry["name"]])
-    with suppress(Exception), without_values():  # whatever it is that cannot be made anew: then its sizes stay unknown
-        return type(model).from_config(config, custom_objects=custom_classes(model))
+    with suppress(Exception), without_values():  # what cannot be made anew keeps sizes that are not known
+        sized = type(model).from_config(config, custom_objects=custom_classes(model))
+        restore_names(sized, config)
+        return sized
     return None
 
 
@@ -275,6 +257,20 @@ def custom_classes(model: keras.Model) -> dict[str, type]:
         if not kind.__module__.startswith("keras."):
             classes |= {kind.__name__: kind, keras.saving.get_registered_name(kind): kind}
     return classes
+
+
+def restore_names(model: keras.Model, config: Config) -> None:
+    """Give the ops of a model their names, which Keras loses of some when it makes the model from its configuration."""
+    names = {entry["name"]: entry["class_name"] for entry in config["layers"]}
+    lost = [name for name in names if name not in {op.name for op in model.operations}]
+    for op in model.operations:
+        alike = [name for name in lost if names[name] == type(op).__name__]
+        if op.name not in names and alike:
+            op.name = alike[0]
+            lost.remove(op.name)
+    for entry in config["layers"]:
+        if is_functional(entry):
+            restore_names(model.get_layer(entry["name"]), entry["config"])
 
 
 def _stride(grid: Grid | None) -> int | None:

@@ -1,42 +1,47 @@
-"""The only module that uses private names of Keras; each use has a public way to fall back to.
+"""The only module that uses private names of Keras. tests/modeling/test_keras_private.py tells when Keras moves one.
 
 | private name | used for | without it |
 |---|---|---|
-| ``keras.src.utils.file_utils.get_file`` | build the graph that belongs to published weights without fetching them | Keras fetches them itself; the graph is the same |
-| ``keras.src.backend.common.global_state`` | forget the variables that were made without values, which Keras would fill later on | they are made with values: slower, and the graph is the same |
-| the same: its count of names | let Keras number a network's names from zero; tell a name that it numbered from one that an author wrote alike | names are changed afterwards, on a copy; the author's ``conv2d_7`` counts as numbered by Keras |
-| ``Variable._value``, ``_initializer``, ``_initialize``, ``_deferred_initialize`` | give memory to a variable that was made without, once its value is there | variables are made with random values and filled |
-| ``Operation._outbound_nodes`` | let go of the layers behind a cut | the trunk is built anew from its configuration |
-| ``_path`` of layers and variables, ``Layer._flatten_layers`` | take a builder's name scopes out of its variables' paths | the trunk is built anew from its configuration |
-| ``Layer._flatten_layers`` | find what a wrapper wraps: a normalisation whose statistics follow the data | it is not found there |
-| ``Optimizer._trainable_variables`` | tell at once that what trains was changed after ``compile`` | it is told at the end of the run, by what has not moved |
-| the marks ``_keras_call_info_injected`` and, of TensorFlow, ``ag_pass_through`` of an error | let an error of torso's within a layer's call be told in its own words | Keras repeats the images below its first line; TensorFlow makes it another error, with torso's words in it |
-| ``saving_lib._save_state`` and its store | learn where in a ``.weights.h5`` each variable belongs | Keras writes such a file of the model, which must have values then |
+| ``keras.src.utils.file_utils.get_file`` | draw the graph of published weights without downloading them | Keras downloads them |
+| ``keras.src.backend.common.global_state`` | hand a thread's settings to the thread that draws; the list of variables without values; the count of names | build mode ``ordinary``; names stay as Keras gives them |
+| ``Variable._value``, ``_initializer``, ``_initialize``, ``_deferred_initialize`` | give memory to a variable that was made without | build mode ``ordinary`` |
+| ``Operation._outbound_nodes`` | release the layers after a cut | build mode ``ordinary`` |
+| ``_path`` of layers and variables, ``Layer._flatten_layers`` | variables' paths without the name scopes of a builder | the truncated model is rebuilt from its configuration |
+| ``Layer._flatten_layers`` | find what a wrapper wraps | only the wrapper is seen |
+| ``Optimizer._trainable_variables`` | report at once that flags were changed after ``compile`` | reported at the end of the run |
+| the marks ``_keras_call_info_injected`` and, of TensorFlow, ``ag_pass_through`` of an error | an error of torso within a layer's call keeps its own words | Keras repeats the images below its first line |
+| ``saving_lib._save_state`` and its store | where in a ``.weights.h5`` each variable belongs | such a file is refused |
+| the class names below | recognise classes that Keras does not export | they are taken for somebody else's |
 """  # noqa: E501
 
 from __future__ import annotations
 
 import importlib
 import re
-import weakref
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import keras
 
-from torso.modeling.interception import Interception
+FUNCTIONAL = "Functional"
+DROPOUT_RNN_CELL = "DropoutRNNCell"  # a base of recurrent cells
+STOCHASTIC_DEPTH = "StochasticDepth"  # of ConvNeXt
 
 _FILE_UTILS = "keras.src.utils.file_utils"
 _GLOBAL_STATE = "keras.src.backend.common.global_state"
 _SAVING = "keras.src.saving.saving_lib"
 _PENDING = "uninitialized_variables"
 _COUNTS = "object_name_uids"
-DROPOUT_RNN_CELL = "DropoutRNNCell"  # classes that Keras does not export, by name: a base of recurrent cells,
-STOCHASTIC_DEPTH = "StochasticDepth"  # and a layer of ConvNeXt
-_numbered: weakref.WeakSet[Any] = weakref.WeakSet()  # layers and ops that Keras named while a builder ran
+# What belongs to the place in the program where a build was asked for, and would change what is drawn.
+_LEFT_BEHIND = {_PENDING, _COUNTS, "name_scope_stack", "stateless_scope", "symbolic_scope", "autocast_scope", "current_call_ctx"}
+
+T = TypeVar("T")
 
 
 def _module(name: str, *functions: str) -> Any:
@@ -60,8 +65,55 @@ def _saving() -> Any:
     return _module(_SAVING, "_save_state", "H5IOStore")
 
 
-_load_weights = Interception(lambda: keras.Model, "load_weights")
-_get_file = Interception(_file_utils, "get_file")
+# --- a thread of its own, and functions that act otherwise in it ---------------------------------------------------------
+
+
+def in_fresh_thread(call: Callable[[], T]) -> T:
+    """Return what a function returns in a new thread, in which Keras has given no names yet; its errors pass.
+
+    Keras' state belongs to a thread: the count of names starts at zero, and nothing of the call stays in this thread. What
+    the user has set (dtype policy, seed, custom objects) is handed over.
+    """
+    state, policy = _global_state(), keras.config.dtype_policy()
+    mine = vars(getattr(state, "GLOBAL_STATE_TRACKER", threading.local()))
+    handed = {name: value for name, value in mine.items() if name not in _LEFT_BEHIND}
+
+    def run() -> T:
+        for name, value in handed.items():
+            state.set_global_attribute(name, value)
+        keras.config.set_dtype_policy(policy)
+        return call()
+
+    # Ctrl-C is raised here, and waits in __exit__ until the call ends: nothing goes on in secret.
+    with ThreadPoolExecutor(1, "torso") as pool:
+        return pool.submit(copy_context().run, run).result()
+
+
+_one_at_a_time = threading.RLock()
+_is_patching = ContextVar("_is_patching", default=False)
+
+
+@contextmanager
+def patched(owner: Any, name: str, handler: Callable[..., Any]) -> Iterator[None]:
+    """Replace a function for this thread alone: ``handler`` takes the original, and its arguments.
+
+    Two threads take turns, for the last one would put back what the first had replaced. A thread that a builder starts by
+    building with torso itself holds the turn already.
+    """
+    thread = threading.get_ident()
+    with nullcontext() if _is_patching.get() else _one_at_a_time:
+        original = getattr(owner, name)
+
+        def replaced(*args: Any, **kwargs: Any) -> Any:
+            return handler(original, *args, **kwargs) if threading.get_ident() == thread else original(*args, **kwargs)
+
+        token = _is_patching.set(True)
+        setattr(owner, name, replaced)
+        try:
+            yield
+        finally:
+            setattr(owner, name, original)
+            _is_patching.reset(token)
 
 
 @dataclass(frozen=True)
@@ -76,11 +128,10 @@ class WeightsRequest:
 
 @contextmanager
 def without_weights() -> Iterator[list[WeightsRequest]]:
-    """Let builders of this thread draw their pretrained graph, but neither fetch nor load the weights.
+    """Let builders of this thread draw the graph of their published weights, but neither download nor load these.
 
     Yields:
-        The downloads that were asked for, in order. It stays empty where Keras has moved ``get_file``: then Keras
-        fetches the file by itself, and only the loading is left out.
+        The downloads that were asked for, in order; empty where Keras has moved ``get_file`` and downloads by itself.
     """
     requests: list[WeightsRequest] = []
 
@@ -89,14 +140,55 @@ def without_weights() -> Iterator[list[WeightsRequest]]:
         return fname
 
     with ExitStack() as stack:
-        stack.enter_context(_load_weights.by(lambda original, model, *args, **kwargs: None))
-        stack.enter_context(_get_file.by(get_file))
+        stack.enter_context(patched(keras.Model, "load_weights", lambda original, model, *args, **kwargs: None))
+        if (file_utils := _file_utils()) is not None:
+            stack.enter_context(patched(file_utils, "get_file", get_file))
         yield requests
 
 
-def can_intercept() -> bool:
-    """Whether this Keras has the private name that keeps builders from downloading."""
-    return _file_utils() is not None
+# --- names --------------------------------------------------------------------------------------------------------------
+
+
+def name_counts() -> Mapping[str, int]:
+    """How often Keras has given out each name in this thread; empty where Keras has moved that."""
+    state = _global_state()
+    return {} if state is None else dict(state.get_global_attribute(_COUNTS) or {})
+
+
+def reserve_names(model: keras.Model) -> None:
+    """Let Keras give none of a model's names to a layer made later in this thread: the two may stand in one model."""
+    state = _global_state()
+    if state is None:
+        return
+    counts = state.get_global_attribute(_COUNTS, defaultdict(int), set_to_default=True)
+    for op in model.operations:
+        match = re.fullmatch(r"(.+)_([0-9]+)", op.name)
+        name, used = (match[1], int(match[2]) + 1) if match else (op.name, 1)
+        counts[name] = max(counts[name], used)
+
+
+def leave_scopes(model: keras.Model) -> bool:
+    """Take the name scopes that a builder worked in out of the paths of a model's variables, as Keras does when it loads it.
+
+    Returns:
+        Whether every path is that of its layer's name now; otherwise the model must be rebuilt from its configuration.
+    """
+    for layer in model.layers:
+        if layer.path is None:  # it was never built, as an activation
+            continue
+        scope = layer.path.removesuffix(layer.name)
+        owners = (*inner_layers(layer), *layer.variables)
+        if scope + layer.name != layer.path or not all(hasattr(one, "_path") for one in owners):
+            return False
+        if scope:
+            for one in owners:
+                one._path = (one.path or "").removeprefix(scope) or None
+        if isinstance(layer, keras.Model) and not all((one.path or one.name).endswith(one.name) for one in layer.layers):
+            return False
+    return True
+
+
+# --- variables without values -------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -108,100 +200,32 @@ class Valueless:
         assigned: Whether one of them was given a value meanwhile, which is lost.
     """
 
-    variables: list[Any]
+    variables: list[Any] = field(default_factory=list)
     assigned: bool = False
 
 
 @contextmanager
-def without_values() -> Iterator[Valueless | None]:
-    """Let what is built here have variables with a shape and no memory.
-
-    Yields:
-        What will be known of them afterwards; None where Keras has moved its own list of them: then they have values.
-    """
-    state = _global_state()
-    if state is None:
-        yield None
-        return
-    before = list(state.get_global_attribute(_PENDING) or ())
-    built = Valueless([])
+def without_values() -> Iterator[Valueless]:
+    """Let what is built here have variables with a shape and no memory; yields what is known of them afterwards."""
+    pending = _global_state().get_global_attribute(_PENDING, [], set_to_default=True)
+    before, built = len(pending), Valueless()
     try:
         with keras.StatelessScope(initialize_variables=False) as scope:
             yield built
             built.assigned = bool(scope.state_mapping)
     finally:
-        built.variables.extend((state.get_global_attribute(_PENDING) or ())[len(before) :])
-        state.set_global_attribute(_PENDING, before)
+        built.variables += pending[before:]
+        del pending[before:]  # Keras would fill them when the next scope ends
 
 
-def can_forget() -> bool:
-    """Whether this Keras has the private names that let variables without values be forgotten."""
-    return _global_state() is not None
-
-
-@contextmanager
-def fresh_names() -> Iterator[bool]:
-    """Let Keras number the names that it gives here from zero, as in a process that has built nothing yet.
-
-    Yields:
-        Whether it does.
-    """
-    state = _global_state()
-    if state is None:
-        yield False
-        return
-    before = state.get_global_attribute(_COUNTS)
-    state.set_global_attribute(_COUNTS, defaultdict(int))
-    try:
-        yield True
-    finally:
-        state.set_global_attribute(_COUNTS, before)
-
-
-def reserve_names(model: keras.Model) -> None:
-    """Let Keras give none of a model's names to a layer that is made later: the two may come to stand in one model."""
-    state = _global_state()
-    if state is None:
-        return
-    counts = state.get_global_attribute(_COUNTS, default=defaultdict(int), set_to_default=True)
-    for op in model.operations:
-        stem, _, number = op.name.rpartition("_")
-        name, used = (stem, int(number) + 1) if stem and number.isdecimal() else (op.name, 1)
-        counts[name] = max(counts[name], used)
-
-
-@contextmanager
-def counting_names() -> Iterator[Callable[[Any], bool]]:
-    """Watch which names Keras gives out while a builder runs.
-
-    Yields:
-        Whether a layer or op has a name that Keras may have given it: in this time, or when torso saw it made before, as
-        where a builder keeps a part of its network. It says yes to all where Keras has moved its count, or where the
-        builder set that back.
-    """
-    before = _name_counts()
-
-    def is_numbered(layer: Any) -> bool:
-        counts = _name_counts()
-        match = re.fullmatch(r"(.+?)(?:_([1-9][0-9]*))?", layer.name)
-        stem, number = (match[1], int(match[2] or 0)) if match else (layer.name, 0)
-        first, last = before.get(stem, 0), counts.get(stem, 0)
-        if not counts or last < first or first <= number < last:
-            _numbered.add(layer)
-        return layer in _numbered
-
-    yield is_numbered
-
-
-def _name_counts() -> Mapping[str, int]:
-    state = _global_state()
-    return {} if state is None else dict(state.get_global_attribute(_COUNTS) or {})
-
-
-def can_give_values() -> bool:
-    """Whether this Keras has the private names that give memory to a variable which was made without."""
+def can_draw_lean() -> bool:
+    """Whether this Keras has the private names that a network without values needs."""
     methods = ("_initialize", "_deferred_initialize")
-    return can_forget() and all(callable(getattr(keras.Variable, method, None)) for method in methods)
+    return (
+        _global_state() is not None
+        and all(callable(getattr(keras.Variable, method, None)) for method in methods)
+        and hasattr(keras.layers.Identity(name="probe"), "_outbound_nodes")
+    )
 
 
 def has_value(variable: Any) -> bool:
@@ -210,12 +234,9 @@ def has_value(variable: Any) -> bool:
 
 
 def give_value(variable: Any, value: Any) -> None:
-    """Give memory to a variable that was made without: that of this array, which nobody may write to any more.
-
-    TensorFlow copies an array that it is given, for it might be changed, and takes over what says that it is like one.
-    """
+    """Give memory to a variable that was made without: that of this array, which nobody may write to any more."""
     try:
-        variable._initialize(_AsItIs(value))
+        variable._initialize(_AsItIs(value))  # TensorFlow copies an array, and takes over what only says that it is one
     except (TypeError, ValueError):  # a TensorFlow, or a type, for which that is not so
         variable._initialize(value)
     variable._initializer = None
@@ -253,11 +274,6 @@ def abandon(variables: Iterable[Any]) -> None:
             variable._initializer = _Abandoned(variable.path)
 
 
-def can_detach() -> bool:
-    """Whether this Keras has the private name of what reads a layer's outputs."""
-    return hasattr(keras.layers.Identity(name="probe"), "_outbound_nodes")
-
-
 def detach(model: keras.Model) -> None:
     """Let the layers and ops of a functional model forget every reader that is not in it."""
     kept = {id(op) for op in model.operations}
@@ -265,23 +281,7 @@ def detach(model: keras.Model) -> None:
         op._outbound_nodes = [node for node in op._outbound_nodes if id(node.operation) in kept]
 
 
-def leave_scopes(model: keras.Model) -> bool:
-    """Take the name scopes that a builder worked in out of the paths of a model's variables.
-
-    Keras leaves them out itself where it makes the model anew from its configuration, as when it is loaded.
-
-    Returns:
-        Whether no path is within such a scope any more: not so where Keras has moved its name for paths.
-    """
-    for layer in model.layers:
-        scope = (layer.path or "").removesuffix(layer.name)
-        if not scope:
-            continue
-        if not layer.path.endswith(f"/{layer.name}") or not all(hasattr(one, "_path") for one in layer.variables):
-            return False
-        for owner in (*layer._flatten_layers(), *layer.variables):
-            owner._path = (owner.path or "").removeprefix(scope) or None
-    return True
+# --- what Keras knows and does not tell ---------------------------------------------------------------------------------
 
 
 def can_tell_places() -> bool:
@@ -290,10 +290,7 @@ def can_tell_places() -> bool:
 
 
 def places_of(model: keras.Model) -> Mapping[str, Any]:
-    """Where Keras would write each variable of a model in a ``.weights.h5``: the variable by its path in the file.
-
-    Only their names are looked at: they need no values.
-    """
+    """Each variable of a model, with or without a value, by the path where Keras would write it in a ``.weights.h5``."""
     saving = _saving()
     found: dict[str, dict[str, Any]] = {}
 

@@ -1,4 +1,4 @@
-"""Say for each weight of a model which array of a weights file holds its value, and give it that value.
+"""Find for each weight of a model the array of a weights file that holds its value, and give it that value.
 
 The architecture is never read from a file. Each weight belongs to exactly one array of the same shape, and none is left
 over; that is settled before a value is read.
@@ -13,13 +13,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 import tensorflow as tf
 
 from torso.errors import IntegrityError, Note
-from torso.files.atomic import scratch_directory
 from torso.model_config.layer_names import automatic_stem
 from torso.modeling.keras_private import can_tell_places, give_value, has_value, places_of
 from torso.weights_files import StoredArray, StoredWeights
@@ -58,8 +56,7 @@ def match(model: keras.Model, stored: StoredWeights) -> Match:
     """Find the array for every weight of a model.
 
     Args:
-        model: The whole headless network that the file was written from, or its equal; it needs no values, unless Keras
-            has moved its private names.
+        model: The whole headless network that the file was written from, or its equal; it needs no values.
         stored: The open file.
 
     Raises:
@@ -74,8 +71,8 @@ def match(model: keras.Model, stored: StoredWeights) -> Match:
 def match_by_name(model: keras.Model, stored: StoredWeights) -> Match | None:
     """Find the arrays for a part of the network, where the names of layers alone tell them.
 
-    Names that Keras gives are not to be trusted, for it counted otherwise when the file was written; but where the file
-    has one layer of that class only, there is no other that could be meant.
+    Names that Keras gives are not trusted, for it counted otherwise when the file was written; but where the file has one
+    layer of that class only, there is no other that could be meant.
 
     Returns:
         None where the names do not tell, or the shapes are others.
@@ -110,8 +107,7 @@ def _by_order(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
     theirs = [(layer.name, layer.arrays) for layer in stored.layers or () if layer.arrays]
     ours = [(layer.name, weights) for layer in model.layers if (weights := _listed(layer))]
     if len(theirs) != len(ours):
-        cause = f"{len(theirs)} layers with weights in the file, {len(ours)} in the model"
-        raise _of_another(stored.path, [("cause", cause)])
+        raise _of_another(stored.path, [f"{len(theirs)} layers with weights in the file, {len(ours)} in the model"])
     written = {layer.name for layer in model.layers if not _is_numbered(layer.name, layer)}  # these do not drift
     problems = []
     pairs: list[_Pair] = []
@@ -122,7 +118,7 @@ def _by_order(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
             problems.append(f"layer {name!r} holds {len(arrays)} arrays, {layer!r} needs {len(weights)}")
         pairs.extend((layer, weight, array) for weight, array in zip(weights, arrays, strict=False))
     if problems:
-        raise _of_another(stored.path, _causes(problems))
+        raise _of_another(stored.path, problems)
     return pairs
 
 
@@ -133,37 +129,20 @@ def _listed(layer: Any) -> list[Any]:
 
 def _by_place(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
     """The format of Keras 3: Keras itself says where each weight belongs."""
-    places = places_of(model) if can_tell_places() else _places_written(model)
     weights = {id(weight) for weight in model.weights}
+    places = places_of(model) if can_tell_places() else {}
     wanted = {place: weight for place, weight in places.items() if id(weight) in weights}
     if len(wanted) < len(weights) or len({id(weight) for weight in wanted.values()}) < len(wanted):
+        moved = "a layer of the model has a way of its own to save" if places else "this Keras does not tell its places"
         raise IntegrityError(
-            f"the weights file {str(stored.path)!r} does not fit: a layer of the model has a way of its own to save",
+            f"the weights file {str(stored.path)!r} does not fit: {moved}",
             notes=[("fix", "save the weights in the older format, as .h5")],
         )
     problems = [f"{place} is missing" for place in wanted if place not in stored.arrays]
     problems += [f"{place} has no place in the model" for place in stored.arrays if place not in wanted]
     if problems:
-        raise _of_another(stored.path, _causes(problems))
+        raise _of_another(stored.path, problems)
     return [(place, weight, stored.arrays[place]) for place, weight in wanted.items()]
-
-
-def _places_written(model: keras.Model) -> Mapping[str, Any]:
-    """The same by public means: each weight is written as its own number, and read back by plain HDF5."""
-    values = [(weight, weight.numpy()) for weight in model.weights]
-    found: dict[str, Any] = {}
-    with scratch_directory() as folder:
-        try:
-            for number, (weight, value) in enumerate(values):
-                weight.assign(np.full(value.shape, number, value.dtype))
-            model.save_weights(folder / "numbers.weights.h5")
-        finally:
-            for weight, value in values:
-                weight.assign(value)
-        with h5py.File(folder / "numbers.weights.h5") as file:
-            file.visititems(lambda place, item: found.update({place: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    numbers = {place: int(value.flat[0]) for place, value in found.items() if "seed_generator" not in place and value.size}
-    return {place: values[number][0] for place, number in numbers.items()}
 
 
 def _refuse_other_shapes(model: keras.Model, pairs: Sequence[_Pair], path: Path) -> None:
@@ -180,8 +159,8 @@ def _refuse_other_shapes(model: keras.Model, pairs: Sequence[_Pair], path: Path)
         return
     (change, *others) = changes
     if change is not None and not others and change[0] == model.inputs[0].shape[-1]:
-        raise OtherWidth(change[1], _of_another(path, _causes(problems)))
-    raise _of_another(path, _causes(problems))
+        raise OtherWidth(change[1], _of_another(path, problems))
+    raise _of_another(path, problems)
 
 
 def read_value(array: StoredArray, weight: Any, path: Path) -> np.ndarray:
@@ -228,14 +207,11 @@ def _seen(weight: Any) -> np.ndarray:
         return np.asarray(weight)
 
 
-def _of_another(path: Path, notes: Sequence[Note]) -> IntegrityError:
+def _of_another(path: Path, problems: Sequence[str]) -> IntegrityError:
+    notes: list[Note] = [("cause", problem) for problem in problems[:3]]
+    if len(problems) > 3:
+        notes.append(("cause", f"… and {len(problems) - 3} more of this kind"))
     return IntegrityError(
         f"the weights file {str(path)!r} was written from another model",
         notes=[*notes, ("fix", "name the architecture and the options that the file was trained with")],
     )
-
-
-def _causes(problems: Sequence[str]) -> list[Note]:
-    shown = [("cause", problem) for problem in problems[:3]]
-    rest = len(problems) - len(shown)
-    return [*shown, ("cause", f"… and {rest} more of this kind")] if rest else shown

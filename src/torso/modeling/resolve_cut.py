@@ -11,13 +11,19 @@ from torso.planning import Plan
 from torso.plugins.calling import at_location, plugin_errors
 
 
-def foreseen(plan: Plan) -> tuple[str, ...]:
+def has_default_options(plan: Plan) -> bool:
+    """Whether the architecture is built as its figures and levels are declared."""
+    return all(plan.options[option.name] == option.default for option in plan.architecture.value.options)
+
+
+def static_cut(plan: Plan) -> tuple[str, ...]:
     """The nodes that the strategy may end at, where it knows them before it has seen the graph."""
-    card, strategy = plan.architecture.value, plan.truncate.contribution
-    as_declared = all(plan.options[option.name] == option.default for option in card.options)
+    architecture, strategy = plan.architecture.value, plan.truncate.contribution
     with plugin_errors(strategy.plugin, f"truncation strategy {strategy.qualified!r}", plan.truncate.place):
-        declared = DeclaredLevels(levels=card.levels if as_declared else {}, is_clean=card.is_clean)
+        levels = architecture.levels if has_default_options(plan) else {}
+        declared = DeclaredLevels(levels=levels, is_clean=architecture.is_clean)
         names = tuple(strategy.value.static_cut(declared, plan.truncate.options))
+    # A call of a shared layer, and what is inside a nested model, are not known by their names while they are drawn.
     return () if any(":" in name or "/" in name for name in names) else names
 
 
@@ -33,32 +39,32 @@ def select_cut(plan: Plan, graph: Graph) -> Cut | None:
     if selected == graph.ends:
         return None
     several = dict(selected) if isinstance(selected, Mapping) else {"": selected}
-    known = [graph[end] for end in several.values() if isinstance(end, str) and end in graph]
-    if not several or len(set(known)) < len(several):
+    nodes = [graph[end] for end in several.values() if isinstance(end, str) and end in graph]
+    if not several or len(set(nodes)) < len(several):
         raise PluginError(
             f"truncation strategy {strategy.qualified!r} returned {selected!r}, and that is no cut of {graph.name}",
-            notes=[("plugin", str(strategy.plugin)), ("fix", "return one node's name, or different ones by their labels")],
+            notes=[("plugin", str(strategy.plugin)), ("fix", "return a node name, or a dict {output name: node name}")],
         )
     with at_location(plan.truncate.place):
-        for node in known:
+        for node in nodes:
             _refuse_end(node, graph)
-    names = [node.name for node in known]
+    names = [node.name for node in nodes]
     return dict(zip(several, names, strict=True)) if isinstance(selected, Mapping) else names[0]
 
 
-def nodes_of(ends: Cut | None) -> tuple[str, ...]:
-    if ends is None:
+def nodes_of(cut: Cut | None) -> tuple[str, ...]:
+    if cut is None:
         return ()
-    return (ends,) if isinstance(ends, str) else tuple(ends.values())
+    return (cut,) if isinstance(cut, str) else tuple(cut.values())
 
 
-def outermost(graph: Graph, ends: Cut) -> Cut:
+def outermost(graph: Graph, cut: Cut) -> Cut:
     """The same cut, where a nested model ends by the name of that model's call: nothing inside it is to be cut off."""
 
     def call_of(name: str) -> str:
         return [name, *graph[name].alias][-1]
 
-    return call_of(ends) if isinstance(ends, str) else {label: call_of(name) for label, name in ends.items()}
+    return call_of(cut) if isinstance(cut, str) else {label: call_of(name) for label, name in cut.items()}
 
 
 def _refuse_end(node: Node, graph: Graph) -> None:
@@ -66,7 +72,7 @@ def _refuse_end(node: Node, graph: Graph) -> None:
     if not node.inputs:
         raise CutError(
             f"a cut at {node.name!r} would leave nothing of {graph.name}: that is its input",
-            notes=[("fix", "name a node behind it, or write truncate: none")],
+            notes=[("fix", "name a node after it, or write truncate: none")],
         )
     if node.outputs > 1:
         raise CutError(
@@ -76,6 +82,6 @@ def _refuse_end(node: Node, graph: Graph) -> None:
     if len(node.shape) < 2 and node.name not in graph.ends:
         around = zip(("clean before", "clean after"), graph.clean_neighbours(node.name), strict=True)
         raise CutError(
-            f"{node.name!r} of {graph.name} is no map of cells any more: it gives {node.channels} values for a whole image",
+            f"{node.name!r} of {graph.name} is no feature map: it gives {node.channels} values for a whole image",
             notes=[(label, f"{clean.name!r}  ({describe(clean)})") for label, clean in around if clean is not None],
         )

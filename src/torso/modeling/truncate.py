@@ -1,13 +1,13 @@
-"""Cut a model: keep the nodes that the end is computed from, and nothing of the original alive.
+"""Truncate a model: keep the nodes that the end is computed from, and nothing of the original alive.
 
-The trunk is built anew from the pruned configuration and filled with the kept values. A model that merely shares layers
-with the original keeps every weight of it in memory, for each layer remembers all its calls.
+The truncated model is either made of the very layers of the model, which is of no use for anything else then, or rebuilt
+from its pruned configuration and filled. A model that merely shares layers with a living one keeps every weight of that in
+memory, for each layer remembers all its calls.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,122 +25,78 @@ from torso.model_config.calls import (
     map_histories,
     visit_tensors,
 )
-from torso.model_config.layer_names import canonical_names
-from torso.modeling.graph_reader import custom_classes, functional, inside, layer_names, node_name
+from torso.modeling.graph_reader import custom_classes, functional, node_name, restore_names
 
 Change = Callable[[Config], Config]
+Pairs = list[tuple[Any, Any]]
+"""Each weight of a model that is kept, beside the weight of the truncated model that stands for it."""
 
 
-def cut(model: keras.Model, ends: Cut | None, name: str, *, keep: Collection[str] = ()) -> keras.Model:
-    """A model of its own that ends at some nodes, with canonical names and the same values.
+def cut(model: keras.Model, ends: Cut | None, name: str) -> keras.Model:
+    """A model of its own that ends at some nodes, with the same values.
 
     Args:
         model: Functional model from images ``(N, H, W, C)``.
-        ends: Canonical name of the node to end at, ``outer/inner`` inside a nested model; several by the names of the
-            model's outputs, which is then a dictionary; None to keep the whole model.
+        ends: Name of the node to end at, ``outer/inner`` inside a nested model; several by the names of the model's outputs,
+            which is then a dictionary; None to keep the whole model.
         name: What errors and the new model are called.
-        keep: Layer names of the model that are canonical already.
 
     Returns:
-        The trunk; nothing of ``model`` stays alive through it.
+        The truncated model; nothing of ``model`` stays alive through it.
 
     Raises:
         CutError: An end lies inside a model that is called more than once, or is one of several and inside one; or the
             model has what no configuration can carry.
     """
-    trunk, weights = regrown(model, ends, name, keep=keep)
+    truncated, weights = rebuild(model, ends, name)
     for old, new in weights:
         new.assign(old)
-    derive(trunk)
-    return trunk
+    derive(truncated)
+    return truncated
 
 
-def regrown(
-    model: keras.Model, ends: Cut | None, name: str, *, keep: Collection[str] = (), change: Change = lambda config: config
-) -> tuple[keras.Model, list[tuple[Any, Any]]]:
-    """The trunk as :func:`cut` makes it, before it has the values of the model.
+def rebuild(
+    model: keras.Model, ends: Cut | None, name: str, *, change: Change = lambda config: config
+) -> tuple[keras.Model, Pairs]:
+    """The truncated model as :func:`cut` makes it, before it has the values of the model.
 
     Args:
-        model, ends, name, keep: As there.
+        model, ends, name: As there.
         change: What else is to be different in its configuration.
-
-    Returns:
-        The trunk, and each weight of the model that is kept beside the weight of the trunk that stands for it.
     """
     plain = functional(model, name)
     _refuse_what_cannot_be_written(plain, {})
-    config, names = _pruned(plain.get_config(), ends, keep)
-    config["name"] = _bare(name)
-    trunk: keras.Model = type(plain).from_config(change(config), custom_objects=custom_classes(plain))
-    return trunk, list(_weights(plain, trunk, names, keep))
+    config = plain.get_config()
+    if ends is not None:
+        config = _pruned(config, ends)
+    config = change(config | {"name": _bare(name)})
+    truncated: keras.Model = type(plain).from_config(config, custom_objects=custom_classes(plain))
+    restore_names(truncated, config)
+    return truncated, list(_weights(plain, truncated))
 
 
-def shared(model: keras.Model, ends: Cut | None, name: str, *, keep: Collection[str] = ()) -> keras.Model | None:
-    """The trunk as the very layers of the model, which are of no use for anything else then.
+def share_layers(model: keras.Model, ends: Cut | None, name: str) -> tuple[keras.Model, Pairs] | None:
+    """The truncated model as the very layers of the model, which are of no use for anything else then.
 
     Args:
-        model, ends, name, keep: As for :func:`cut`.
+        model, ends, name: As for :func:`cut`.
 
     Returns:
-        The trunk; None where a name is to be changed, an end lies inside a nested model, or a layer is called several
-        times: then it can only be made anew.
+        None where an end lies inside a nested model, or a layer is called several times: then it must be rebuilt.
     """
     plain = functional(model, name)
-    paths = {} if ends is None else {"": ends} if isinstance(ends, str) else ends
+    several = {} if ends is None else {"": ends} if isinstance(ends, str) else ends
     ops = {op.name: op for op in plain.operations}
-    if not all(path in ops for path in paths.values()) or not _has_canonical_names(plain, keep):
+    if not all(path in ops for path in several.values()) or not _is_called_once(plain):
         return None
-    outputs: Any = {label: ops[path].output for label, path in paths.items()}
+    _refuse_what_cannot_be_written(plain, {})
+    outputs: Any = {label: ops[path].output for label, path in several.items()}
     if ends is None:
         outputs = plain.output
     elif isinstance(ends, str):
         outputs = outputs[""]
-    _refuse_what_cannot_be_written(plain, {})
-    return keras.Model(plain.input, outputs, name=_bare(name))
-
-
-def _bare(name: str) -> str:
-    return name.rsplit("/", 1)[-1]
-
-
-def _has_canonical_names(model: keras.Model, keep: Collection[str]) -> bool:
-    """Whether every layer and op has its canonical name and is called once, in nested models too."""
-    names = canonical_names(((op.name, type(op).__name__) for op in model.operations), keep=keep)
-    if any(name != canonical for name, canonical in names.items()):
-        return False
-    for op in model.operations:
-        try:
-            op.output  # noqa: B018  # Keras tells it of what is called once alone
-        except (AttributeError, ValueError):
-            return False
-        if isinstance(op, keras.Model) and not _has_canonical_names(functional(op, op.name), inside(keep, op.name)):
-            return False
-    return True
-
-
-def _weights(
-    source: keras.Model, target: keras.Model, names: Mapping[str, str], keep: Collection[str] = ()
-) -> Iterator[tuple[Any, Any]]:
-    """Each weight of ``source`` that ``target`` has too, and the latter; random generators start anew.
-
-    Args:
-        source: A functional model.
-        target: A pruned copy of it.
-        names: The target's name for each layer name of the source.
-        keep: Layer names that are canonical already.
-    """
-    theirs = {names[layer.name]: layer for layer in source.operations}
-    for layer in target.operations:
-        if isinstance(layer, keras.layers.InputLayer) or not isinstance(layer, keras.Layer):
-            continue
-        original = theirs[layer.name]
-        if isinstance(layer, keras.Model):
-            inner = functional(original, original.name)
-            inner_keep = inside(keep, layer.name)
-            inner_names = layer_names(inner.get_config()["layers"], inner_keep)
-            yield from _weights(inner, functional(layer, layer.name), inner_names, inner_keep)
-            continue
-        yield from zip(original.weights, layer.weights, strict=True)
+    truncated = keras.Model(plain.input, outputs, name=_bare(name))
+    return truncated, [(weight, weight) for weight in truncated.weights]
 
 
 def derive(model: keras.Model) -> None:
@@ -150,6 +106,33 @@ def derive(model: keras.Model) -> None:
             derive(layer)
         elif isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
+
+
+def _bare(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
+
+
+def _is_called_once(model: keras.Model) -> bool:
+    """Whether every layer and op is called once, in nested models too."""
+    for op in model.operations:
+        try:
+            op.output  # noqa: B018  # Keras tells it of what is called once alone
+        except (AttributeError, ValueError):
+            return False
+        if isinstance(op, keras.Model) and not _is_called_once(functional(op, op.name)):
+            return False
+    return True
+
+
+def _weights(source: keras.Model, target: keras.Model) -> Iterator[tuple[Any, Any]]:
+    """Each weight of a functional model that its pruned copy has too, and the latter; random generators start anew."""
+    theirs = {layer.name: layer for layer in source.operations}
+    for layer in target.operations:
+        if isinstance(layer, keras.Model):
+            inner = theirs[layer.name]
+            yield from _weights(functional(inner, inner.name), functional(layer, layer.name))
+        elif getattr(layer, "weights", ()):
+            yield from zip(theirs[layer.name].weights, layer.weights, strict=True)
 
 
 def _refuse_what_cannot_be_written(model: keras.Model, owners: dict[int, str], prefix: str = "") -> None:
@@ -171,23 +154,17 @@ def _refuse_what_cannot_be_written(model: keras.Model, owners: dict[int, str], p
             _refuse_what_cannot_be_written(functional(layer, layer.name), owners, f"{path}/")
 
 
-def _pruned(
-    config: Config, ends: Cut | None, keep: Collection[str] = (), *, nested: bool = False
-) -> tuple[Config, Mapping[str, str]]:
-    """The configuration of the part that ends at some nodes, and the canonical name for each layer of the whole.
+def _pruned(config: Config, ends: Cut, *, nested: bool = False) -> Config:
+    """The configuration of the part of a functional model that ends at some nodes; what it is made of is changed in place.
 
     Args:
         config: Configuration of a functional model.
-        ends: Where to end; None to keep everything and only rename.
-        keep: Layer names that are canonical already.
+        ends: Where to end.
         nested: Its inputs are given by a call, and all of them stay.
     """
     calls = Calls(config)
-    names = layer_names(config["layers"], keep)
-    paths: Mapping[str, list[str]] = {}
-    if ends is not None:
-        paths = {label: path.split("/") for label, path in ({"": ends} if isinstance(ends, str) else ends).items()}
-    found = {label: _find(calls, names, path[0]) for label, path in paths.items()}
+    paths = {label: path.split("/") for label, path in ({"": ends} if isinstance(ends, str) else ends).items()}
+    found = {label: _find(calls, path[0]) for label, path in paths.items()}
     deeper = {found[label].layer: path for label, path in paths.items() if len(path) > 1}
     if deeper and len(paths) > 1:
         raise CutError(
@@ -195,75 +172,60 @@ def _pruned(
             "cannot end there",
             notes=[("fix", "end at that node alone, or let the builder not nest its models")],
         )
-    kept = _needed(calls, found.values() or calls.outputs)
-    if nested or ends is None:
+    kept = _needed(calls, found.values())
+    if nested:
         kept |= {(tensor.layer, tensor.call) for tensor in calls.inputs}
     number_of = _renumbered(kept)
 
     def rewire(tensor: Config) -> None:
         layer, number, output = tensor["keras_history"]
-        tensor["keras_history"] = [names[layer], number_of[layer, number], output]
+        tensor["keras_history"] = [layer, number_of[layer, number], output]
 
     def end(tensor: Tensor) -> History:
-        history = calls.history(replace(tensor, call=number_of[tensor.layer, tensor.call]))
-        return [names[tensor.layer], *history[1:]]
+        return calls.history(replace(tensor, call=number_of[tensor.layer, tensor.call]))
 
     entries = []
     for name, entry in calls.entries.items():
         numbers = [number for number in range(calls.count(name)) if (name, number) in kept]
         if not numbers:
             continue
-        path = deeper.get(name, [])
-        if path and len(numbers) > 1:
-            raise CutError(
-                f"{'/'.join(path)!r} lies inside a model that is called {len(numbers)} times",
-                notes=[("fix", "cut behind one of its calls, or in front of the first")],
-            )
-        new = _shortened(entry, path[1:], inside(keep, names[name]))
-        new["name"] = new["config"]["name"] = names[name]
-        new["inbound_nodes"] = [node for number, node in enumerate(new["inbound_nodes"]) if number in numbers]
-        visit_tensors(new["inbound_nodes"], rewire)
-        entries.append(new)
+        if name in deeper:
+            if len(numbers) > 1:
+                raise CutError(
+                    f"{'/'.join(deeper[name])!r} lies inside a model that is called {len(numbers)} times",
+                    notes=[("fix", "cut after one of its calls, or before the first")],
+                )
+            _shorten(entry, deeper[name][1:])
+        entry["inbound_nodes"] = [node for number, node in enumerate(entry["inbound_nodes"]) if number in numbers]
+        visit_tensors(entry["inbound_nodes"], rewire)
+        entries.append(entry)
     inputs = config["input_layers"]
-    if not (nested or ends is None):
-        inputs = _unpacked([calls.history(tensor) for tensor in calls.inputs if (tensor.layer, tensor.call) in kept])
+    if not nested:
+        inputs = [calls.history(tensor) for tensor in calls.inputs if (tensor.layer, tensor.call) in kept]
+        inputs = inputs[0] if len(inputs) == 1 else inputs  # a model of one input takes a tensor, not a list of one
     outputs: Any = {label: end(tensor) for label, tensor in found.items()}
-    if ends is None:
-        outputs = map_histories(config["output_layers"], lambda history: end(calls.end(history)))
     return config | {
         "layers": entries,
         "input_layers": map_histories(inputs, lambda history: end(calls.end(history))),
         "output_layers": outputs[""] if isinstance(ends, str) else outputs,
-    }, names
+    }
 
 
-def _shortened(entry: Config, path: Sequence[str], keep: Collection[str]) -> Config:
-    """A copy of one layer's entry; if it is a model, with canonical names inside and ending at ``path``."""
-    entry = copy.deepcopy(entry)
+def _shorten(entry: Config, path: list[str]) -> None:
+    """Let the entry of a nested model end at a path within it."""
     if is_functional(entry):
-        entry["config"] = _pruned(entry["config"], "/".join(path) or None, keep, nested=True)[0]
+        entry["config"] = _pruned(entry["config"], "/".join(path), nested=True)
     elif is_sequential(entry):
         inner = entry["config"]["layers"]
-        names = canonical_names(((layer["config"]["name"], layer["class_name"]) for layer in inner), keep=keep)
-        kept = []
-        for layer in inner:
-            name = names[layer["config"]["name"]]
-            last = bool(path) and name == path[0]
-            kept.append(_shortened(layer, path[1:] if last else (), inside(keep, name)))
-            kept[-1]["config"]["name"] = name
-            if last:
-                break
-        entry["config"]["layers"] = kept
-    return entry
+        last = next(index for index, layer in enumerate(inner) if layer["config"]["name"] == path[0])
+        entry["config"]["layers"] = inner[: last + 1]
+        if path[1:]:
+            _shorten(inner[last], path[1:])
 
 
-def _unpacked(items: list[Any]) -> Any:
-    return items[0] if len(items) == 1 else items  # a model of one input takes a tensor, not a list of one
-
-
-def _find(calls: Calls, names: Mapping[str, str], part: str) -> Tensor:
+def _find(calls: Calls, part: str) -> Tensor:
     for call in calls.ordered:
-        if node_name("", names[call.layer], call.number, calls.count(call.layer)) == part:
+        if node_name("", call.layer, call.number, calls.count(call.layer)) == part:
             return Tensor(call.layer, call.number, 0)
     raise LookupError(part)  # the graph was read from this very model, and had it
 
