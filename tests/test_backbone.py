@@ -254,7 +254,7 @@ def test_a_cut_at_the_input_is_refused(registry: torso.Registry) -> None:
         torso.create_backbone("VGG16", weights="none", truncate={"layer": "input_layer"}, registry=registry)
     assert str(caught.value) == (
         "a cut at 'input_layer' would leave nothing of VGG16: that is its input (argument truncate.layer)\n"
-        "  fix: name a node behind it, or write truncate: none"
+        "  fix: name a node after it, or write truncate: none"
     )
 
 

@@ -15,7 +15,7 @@ from networks import assert_same_and_meaningful, images, keras_own, save_listed
 import torso
 from torso.builtins.keras_applications import torso_architectures
 from torso.model_config.layer_names import canonical_names
-from torso.modeling import build as growing, draw as network
+from torso.modeling import build as building, draw as drawing
 
 CARDS = {card.name: card for card in torso_architectures()}
 SMALLEST = {card.family: card.name for card in sorted(CARDS.values(), key=lambda card: -(card.parameters or 0))}
@@ -51,10 +51,10 @@ class Ways:
 
     def build(self, way: str, name: str, **spec: Any) -> torso.Backbone:
         with self._patch.context() as patch:
-            if way != growing.STOPPED:
-                patch.setattr(growing, "foreseen", lambda plan: ())
-            if way == growing.ORDINARY:
-                patch.setattr(network, "can_give_values", lambda: False)
+            if way != drawing.PARTIAL:
+                patch.setattr(building, "static_cut", lambda plan: ())
+            if way == drawing.EAGER:
+                patch.setattr(drawing, "can_draw_lean", lambda: False)
             backbone = torso.create_backbone(name, registry=self._registry, input={"size": [SIZE, SIZE]}, **spec)
         assert backbone.manifest["built"]["way"] == way
         return backbone
@@ -97,7 +97,7 @@ def test_the_ways_give_the_same_backbone_and_compute_what_keras_computes(name: s
     full = keras_own(name, SIZE)
     save_listed(full, tmp_path / "w.h5")
     spec: dict[str, Any] = {"weights": {"file": tmp_path / "w.h5"}, "truncate": {"level": "C3"}}
-    lean, ordinary = (ways.build(way, name, **spec) for way in (growing.LEAN, growing.ORDINARY))
+    lean, ordinary = (ways.build(way, name, **spec) for way in (drawing.LEAN, drawing.EAGER))
     assert_alike(lean, ordinary)
     pixels = images((SIZE, SIZE, 3))
     plain = at(full, lean.features[0].node)
@@ -106,7 +106,7 @@ def test_the_ways_give_the_same_backbone_and_compute_what_keras_computes(name: s
         np.testing.assert_array_equal(weight, wanted, err_msg=weight.path)
     stopped = torso.create_backbone(name, registry=ways._registry, input={"size": [SIZE, SIZE]}, **spec)
     if CARDS[name].family in NAMED_BY_AUTHORS:
-        assert stopped.manifest["built"]["way"] == growing.STOPPED
+        assert stopped.manifest["built"]["way"] == drawing.PARTIAL
     assert_alike(stopped, lean)
 
 
@@ -119,7 +119,7 @@ def test_every_level_and_the_whole_network_in_every_way(name: str, tmp_path: Pat
     cuts = [{"level": level} for level in CARDS[name].levels] + [{"levels": ["C3", "C4", "C5"]}, "none"]
     for truncate in cuts:
         spec: dict[str, Any] = {"weights": {"file": tmp_path / "w.h5"}, "truncate": truncate}
-        lean = ways.build(growing.LEAN, name, **spec)
+        lean = ways.build(drawing.LEAN, name, **spec)
         shortest = torso.create_backbone(name, registry=ways._registry, input={"size": [SIZE, SIZE]}, **spec)
         assert_alike(shortest, lean)
         if isinstance(truncate, dict) and "level" in truncate:
@@ -135,6 +135,6 @@ def test_every_format_gives_what_keras_computes(name: str, file: str, tmp_path: 
     spec: dict[str, Any] = {"weights": {"file": tmp_path / file}, "input": {"size": [SIZE, SIZE]}, "registry": registry}
     pixels = images((SIZE, SIZE, 3))
     cut = torso.create_backbone(name, truncate={"level": "C3"}, **spec)
-    assert cut.manifest["built"]["way"] in (growing.STOPPED, growing.LEAN)
+    assert cut.manifest["built"]["way"] in (drawing.PARTIAL, drawing.LEAN)
     assert_same_and_meaningful(cut.model(pixels), at(full, cut.features[0].node)(pixels))
     assert_same_and_meaningful(torso.create_backbone(name, **spec).model(pixels), full(pixels))

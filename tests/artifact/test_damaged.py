@@ -22,7 +22,7 @@ import torso
 from torso.artifact.lock import Lock, lock_path
 from torso.artifact.manifest import digest_of
 from torso.cli import main
-from torso.modeling import building
+from torso.modeling import build as building
 from torso.plugins.registry import Registry
 
 TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"

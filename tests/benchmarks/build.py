@@ -107,7 +107,7 @@ def measured(way: str, case: Case, path: str) -> dict[str, Any]:
 
     if way == "torso":
         import torso.artifact.save
-        import torso.modeling.building
+        import torso.modeling.build
         import torso.modeling.preprocess_layer
         from torso.api import build
 
@@ -169,13 +169,13 @@ def part(which: str, case: Case, path: str) -> float:
     import keras
     import numpy as np
 
+    from torso.modeling.draw import stopped_at
     from torso.modeling.keras_private import without_values
-    from torso.modeling.lean import build_until
 
     keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1)])  # what the first layer of all costs
     start = time.process_time()
     with without_values():
-        model, _ = build_until([str(case.node)], lambda: _plain_network(case.network))
+        model, _ = stopped_at([str(case.node)], lambda: _plain_network(case.network))
     if which == "layers":
         return time.process_time() - start
     values = [np.zeros(weight.shape, "float32") for weight in model.weights]

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import keras
 import pytest
+from keras.src.utils import naming
 from networks import randomize
+
+
+@pytest.fixture(autouse=True)
+def fresh_names() -> None:
+    """Keras counts names from zero, as it does where torso draws."""
+    naming.reset_uids()
 
 
 @pytest.fixture

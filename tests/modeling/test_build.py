@@ -20,8 +20,8 @@ from networks import assert_same_and_meaningful, images, randomize, save_listed
 import torso
 from torso.errors import IntegrityError, OptionError, PluginError, TorsoError
 from torso.files.hashing import hash_of
-from torso.modeling import build as growing, draw as network, keras_private as private, load_weights as loading
-from torso.modeling.build import LEAN, ORDINARY, STOPPED
+from torso.modeling import build as building, draw as drawing, keras_private as private, load_weights as loading
+from torso.modeling.draw import EAGER, LEAN, PARTIAL
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.keras_private import has_value
 
@@ -106,8 +106,8 @@ def assert_as_plain(backbone: torso.Backbone, full: keras.Model) -> None:
 # --- which way ----------------------------------------------------------------------------------------------------------
 
 CUTS = {
-    "declared clean": ({"layer": "join"}, (STOPPED, "")),
-    "insisted on": ({"layer": {"name": "left", "allow_partial": True}}, (STOPPED, "")),
+    "declared clean": ({"layer": "join"}, (PARTIAL, "")),
+    "insisted on": ({"layer": {"name": "left", "allow_partial": True}}, (PARTIAL, "")),
     "sought in the graph": ({"layer": "end"}, (LEAN, "")),
     "popped": ({"pop": 1}, (LEAN, "")),
     "none": ("none", (LEAN, "")),
@@ -141,7 +141,7 @@ def test_nothing_is_drawn_behind_the_cut(make: Make) -> None:
     full = acme.plain()
     acme.write(full)
     backbone = acme.create(truncate={"layer": "stem"})
-    assert built(backbone) == (STOPPED, "")
+    assert built(backbone) == (PARTIAL, "")
     assert_as_plain(backbone, full)
     with pytest.raises(PluginError, match="the builder went on"):
         acme.create(truncate={"layer": "end"})
@@ -193,7 +193,7 @@ def test_what_was_cut_off_is_counted_for_the_options_that_were_chosen(tmp_path: 
     save_listed(full, tmp_path / "w.h5")
     spec: dict[str, Any] = {"options": {"alpha": 0.25}, "input": {"size": [32, 32]}, "weights": {"file": tmp_path / "w.h5"}}
     backbone = torso.create_backbone("MobileNet", truncate={"layer": "conv_pw_3_relu"}, **spec)
-    assert built(backbone)[0] == STOPPED
+    assert built(backbone)[0] == PARTIAL
     assert backbone.manifest["dropped"] == {
         "nodes": None,
         "parameters": full.count_params() - backbone.model.count_params(),
@@ -252,7 +252,7 @@ def test_a_name_inside_a_nested_model_is_not_taken_for_the_one_outside(make: Mak
     full = acme.plain()
     acme.write(full)
     backbone = acme.create(truncate={"layer": "join"})
-    assert built(backbone) == (STOPPED, "")
+    assert built(backbone) == (PARTIAL, "")
     assert_as_plain(backbone, full)
 
 
@@ -269,7 +269,7 @@ def test_a_builder_that_goes_on_after_errors_is_stopped_all_the_same(make: Make)
     full = acme.plain()
     acme.write(full)
     backbone = acme.create(truncate={"layer": "join"})
-    assert built(backbone) == (STOPPED, "")
+    assert built(backbone) == (PARTIAL, "")
     assert_as_plain(backbone, full)
 
 
@@ -387,7 +387,7 @@ def test_a_builder_that_does_not_fit_is_run_as_its_author_wrote_it(make: Make, c
     acme.write(full)
     backbone = acme.create()
     if why is not None:
-        assert built(backbone)[0] == ORDINARY
+        assert built(backbone)[0] == EAGER
         assert built(backbone)[1].startswith(why)
     assert_as_plain(backbone, full)
     again = acme.create()
@@ -397,7 +397,7 @@ def test_a_builder_that_does_not_fit_is_run_as_its_author_wrote_it(make: Make, c
 def test_values_that_a_builder_gives_are_kept_where_no_others_are_asked_for(make: Make) -> None:
     acme = make(ODD["values assigned"][0])
     backbone = acme.create(weights="none")
-    assert built(backbone) == (ORDINARY, "the builder gives values to its weights itself")
+    assert built(backbone) == (EAGER, "the builder gives values to its weights itself")
     assert {float(value) for value in np.unique(backbone.model.get_layer("stem").kernel)} == {0.5}
     assert len(np.unique(backbone.model.get_layer("left").kernel)) > 9
 
@@ -422,7 +422,7 @@ def test_two_backbones_of_a_builder_that_keeps_its_network_are_strangers(make: M
     acme.write(other_values)
     other = acme.create(truncate={"pop": 1}, freeze="none")
     assert built(one)[0] == LEAN
-    assert built(other) == (ORDINARY, "the builder returns 'stem/kernel', which it made before")
+    assert built(other) == (EAGER, "the builder returns 'stem/kernel', which it made before")
     assert_as_plain(other, other_values)
     for weight, value in zip(one.model.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
@@ -499,21 +499,21 @@ def test_no_value_is_random_where_there_is_a_file(make: Make, freeze: str, monke
         monkeypatch.setattr(kind, "__call__", refuse)
     backbone = acme.create(truncate={"layer": "join"}, freeze=freeze)
     monkeypatch.undo()
-    assert built(backbone)[0] == STOPPED
+    assert built(backbone)[0] == PARTIAL
     assert_as_plain(backbone, full)
 
 
 def test_a_weight_that_nothing_gives_a_value_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     acme = make()
     acme.write(acme.plain())
-    regrown = growing.regrown
+    rebuild = building.rebuild
 
     def forgetful(*args: Any, **kwargs: Any) -> Any:
-        trunk, pairs = regrown(*args, **kwargs)
+        trunk, pairs = rebuild(*args, **kwargs)
         return trunk, pairs[:-1]
 
-    monkeypatch.setattr(growing, "shared", lambda *args, **kwargs: None)
-    monkeypatch.setattr(growing, "regrown", forgetful)
+    monkeypatch.setattr(building, "share_layers", lambda *args, **kwargs: None)
+    monkeypatch.setattr(building, "rebuild", forgetful)
     with pytest.raises(PluginError, match="'end/bias' is a weight of 'acme/Net' that would be left at random"):
         acme.create()
 
@@ -613,7 +613,7 @@ def test_the_name_scopes_of_a_builder_are_no_part_of_its_variables_paths(
     acme.write(full)
     assert full.weights[0].path == "block/stem/kernel"
     shared = acme.create()
-    monkeypatch.setattr(growing, "leave_scopes", lambda model: False)
+    monkeypatch.setattr(building, "leave_scopes", lambda model: False)
     anew = acme.create()
     assert_as_plain(shared, full)
     assert shared.model.weights[0].path == "stem/kernel"
@@ -708,7 +708,7 @@ def test_what_was_built_before_does_not_make_a_build_slower(make: Make, monkeypa
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("the trunk was made a second time, to change its names")
 
-    monkeypatch.setattr(growing, "regrown", refuse)
+    monkeypatch.setattr(building, "rebuild", refuse)
     for _ in range(2):
         backbone = acme.create(weights="none")
         assert [layer.name for layer in backbone.model.layers] == ["images", "activation", "conv2d"]
@@ -771,10 +771,8 @@ def test_threads_build_side_by_side_and_disturb_nobody(make: Make) -> None:
 @pytest.mark.parametrize(
     ("name", "moved", "way"),
     [
-        ("_GLOBAL_STATE", "keras.src.moved", ORDINARY),
-        ("_SAVING", "keras.src.moved", ORDINARY),
-        ("can_give_values", lambda: False, ORDINARY),
-        ("can_detach", lambda: False, LEAN),
+        ("_GLOBAL_STATE", "keras.src.moved", EAGER),
+        ("can_draw_lean", lambda: False, EAGER),
         ("leave_scopes", lambda model: False, LEAN),
     ],
 )
@@ -785,12 +783,10 @@ def test_without_a_private_name_the_public_way_gives_the_same(
     acme = make(file=file)
     full = acme.plain()
     acme.write(full)
-    for module in (private, network, growing):
+    for module in (private, drawing, building):
         if hasattr(module, name):
             monkeypatch.setattr(module, name, moved)
     backbone = acme.create(truncate={"pop": 1})
-    if name == "_SAVING" and file == "w.h5":
-        way = LEAN  # that one has no need of it
     assert built(backbone)[0] == way
     assert_as_plain(backbone, full)
 
@@ -813,6 +809,6 @@ def test_a_backbone_is_not_built_inside_a_graph(make: Make) -> None:
 )
 def test_the_graph_is_that_which_is_read_off_the_trunk(make: Make, truncate: Any) -> None:
     backbone = make().create(weights="none", truncate=truncate)
-    read = read_graph(backbone.model, "Net", keep=[node.name for node in backbone.graph])
+    read = read_graph(backbone.model, "Net")
     assert backbone.graph.nodes == read.nodes
     assert backbone.graph.ends == read.ends

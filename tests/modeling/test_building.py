@@ -11,7 +11,7 @@ import pytest
 from networks import assert_same_and_meaningful, images
 
 import torso
-from torso.modeling.building import build_trunk
+from torso.backbone import build
 from torso.plugins import BUILTINS, Plugins
 from torso.plugins.registry import Registry
 
@@ -48,7 +48,7 @@ def run(tmp_path: Any) -> Run:
         registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
         assert not registry.plugins.absent, registry.plugins.absent[0].reason
         plan = torso.plan("Tiny", registry=registry, **{"weights": "none", **spec})
-        return build_trunk(plan, registry)
+        return build(plan, registry)
 
     return run
 
@@ -63,12 +63,12 @@ def failure(run: Run, *args: Any, **spec: Any) -> str:
 def test_a_plugin_file_is_built_with_the_options_of_the_spec(run: Run) -> None:
     trunk = run(options={"depth": 3})
     assert [node.name for node in trunk.graph] == ["image", "conv0", "conv1", "conv2"]
-    assert (trunk.grown.dropped_nodes, trunk.grown.dropped_parameters) == (0, 0)
+    assert trunk.manifest["dropped"] == {"nodes": 0, "parameters": 0}
 
 
 def test_what_the_cut_dropped_is_counted(run: Run) -> None:
     trunk = run(truncate={"pop": 1})
-    assert (trunk.grown.dropped_nodes, trunk.grown.dropped_parameters) == (1, 3 * 3 * 2 * 2 + 2)
+    assert trunk.manifest["dropped"] == {"nodes": 1, "parameters": 3 * 3 * 2 * 2 + 2}
     assert trunk.model.count_params() == 3 * 3 * 3 * 2 + 2
 
 
@@ -76,7 +76,7 @@ def test_the_steps_are_told_in_order(run: Run, tmp_path: Any) -> None:
     (tmp_path / "acme.py").write_text(PLUGIN.format(more="", returned="keras.Model(inputs, x)"))
     registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
     steps: list[str] = []
-    build_trunk(torso.plan("Tiny", weights="none", registry=registry), registry, progress=steps.append)
+    build(torso.plan("Tiny", weights="none", registry=registry), registry, progress=steps.append)
     assert steps == ["building Tiny", "cutting at conv1", "freezing"]
 
 
@@ -131,7 +131,7 @@ SHARED = "keras.Model(inputs, (same := keras.layers.Conv2D(2, 1, name='same'))(s
 def test_a_cut_at_one_call_of_a_shared_layer_saves_and_loads(run: Run, tmp_path: Any) -> None:
     trunk = run(returned=SHARED, truncate={"layer": "same:0"})
     assert [node.name for node in trunk.graph] == ["image", "conv0", "conv1", "same"]
-    assert (trunk.grown.dropped_nodes, trunk.grown.dropped_parameters) == (1, 0)
+    assert trunk.manifest["dropped"] == {"nodes": 1, "parameters": 0}
     registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
     plan: dict[str, Any] = {"weights": "none", "registry": registry}
     saved = torso.create_backbone("Tiny", truncate={"layer": "same:0"}, **plan).save(tmp_path / "saved")
@@ -154,11 +154,11 @@ def test_a_custom_layer_cannot_be_saved_as_what_plain_keras_loads(run: Run, tmp_
 
 def test_a_builder_loads_no_weights_by_itself(run: Run) -> None:
     trunk = run(returned="[m := keras.Model(inputs, x), m.load_weights('nowhere.weights.h5')][0]")
-    assert trunk.grown.weights_file is None
+    assert trunk.manifest["weights_file"] is None
 
 
 NO_CUT = """that is no cut of Tiny
-  fix: return one node's name, or different ones by their labels"""
+  fix: return a node name, or a dict {output name: node name}"""
 STRATEGY = """
 @torso.hookimpl
 def torso_truncations():

@@ -18,7 +18,7 @@ from torso.artifact.manifest import fingerprint
 from torso.builtins.keras_applications import torso_architectures
 from torso.contracts.preprocessing import Preprocessing
 from torso.graph import Graph
-from torso.modeling.embed_preprocessing import bake
+from torso.modeling.embed_preprocessing import embed_preprocessing
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.preprocess_layer import preprocessing_layer
 from torso.modeling.truncate import cut
@@ -67,7 +67,7 @@ def assert_takes_pixels(baked: keras.Model, model: keras.Model, numbers: Preproc
 def test_a_baked_model_gives_from_pixels_what_it_gives_from_what_is_preprocessed(name: str, residual: keras.Model) -> None:
     model, graph = canonical(residual)
     numbers = CARDS[name].preprocessing
-    baked, _ = bake(model, graph, numbers)
+    baked, _ = embed_preprocessing(model, graph, numbers)
     assert_takes_pixels(baked, model, numbers, images((8, 8, 3)))
 
 
@@ -86,7 +86,7 @@ def unoptimised() -> Iterator[None]:
 def test_a_baked_model_gives_the_same_in_a_graph(name: str, residual: keras.Model) -> None:
     model, graph = canonical(residual)
     numbers, pixels = CARDS[name].preprocessing, images((8, 8, 3))
-    baked, _ = bake(model, graph, numbers)
+    baked, _ = embed_preprocessing(model, graph, numbers)
     prepared = np.asarray(preprocessing_layer(numbers)(pixels))
     with unoptimised():
         assert_same_and_meaningful(tf.function(baked)(pixels), tf.function(model)(prepared))
@@ -102,7 +102,7 @@ def test_a_baked_model_of_other_channels_has_their_numbers(name: str, channels: 
     network = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="conv")(inputs))
     randomize(network)
     model, graph = canonical(network)
-    baked, after = bake(model, graph, numbers)
+    baked, after = embed_preprocessing(model, graph, numbers)
     assert [node.name for node in after][1:-1] == STEPS[name]
     assert_takes_pixels(baked, model, numbers, images((8, 8, channels)))
 
@@ -113,7 +113,7 @@ def test_values_that_are_derived_from_weights_are_derived_again() -> None:
     network = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="conv")(scaled))
     randomize(network)
     model, graph = canonical(network)
-    assert_takes_pixels(bake(model, graph, TF)[0], model, TF, images((8, 8, 3)))
+    assert_takes_pixels(embed_preprocessing(model, graph, TF)[0], model, TF, images((8, 8, 3)))
 
 
 def test_policies_of_mixed_types_stay() -> None:
@@ -122,7 +122,7 @@ def test_policies_of_mixed_types_stay() -> None:
     network = keras.Model(inputs, half)
     randomize(network)
     model, graph = canonical(network)
-    baked, _ = bake(model, graph, TORCH)
+    baked, _ = embed_preprocessing(model, graph, TORCH)
     assert baked.output.dtype == "float16"
     assert_takes_pixels(baked, model, TORCH, images((8, 8, 3)))
 
@@ -174,7 +174,7 @@ def test_whatever_reads_the_image_reads_it_preprocessed(reader: Callable[[Any], 
     randomize(network)
     model, graph = canonical(network)
     numbers = CARDS[name].preprocessing
-    baked, after = bake(model, graph, numbers)
+    baked, after = embed_preprocessing(model, graph, numbers)
     assert_takes_pixels(baked, model, numbers, images((8, 8, 3)))
     names = [node.name for node in graph]
     steps = [step + "_" * sum(name.rstrip("_") == step for name in names) for step in STEPS[name]]
@@ -186,7 +186,7 @@ def test_an_image_that_is_among_the_ends_is_preprocessed_there_too() -> None:
     network = keras.Model(image, {"image": image, "conv": keras.layers.Conv2D(3, 3, name="conv")(image)})
     randomize(network)
     model, graph = canonical(network)
-    baked, _ = bake(model, graph, TORCH)
+    baked, _ = embed_preprocessing(model, graph, TORCH)
     assert_takes_pixels(baked, model, TORCH, images((8, 8, 3)))
 
 
@@ -196,7 +196,7 @@ def test_the_image_may_be_given_in_a_list_or_by_its_name(inputs: Callable[[Any],
     network = keras.Model(inputs(image), keras.layers.Conv2D(3, 3, name="conv")(image))
     randomize(network)
     trunk = cut(network, "conv", "net")
-    baked, _ = bake(trunk, read_graph(trunk, "net"), CAFFE)
+    baked, _ = embed_preprocessing(trunk, read_graph(trunk, "net"), CAFFE)
     assert_takes_pixels(baked, trunk, CAFFE, images((8, 8, 3)))
 
 
@@ -207,7 +207,7 @@ def test_the_image_may_be_given_in_a_list_or_by_its_name(inputs: Callable[[Any],
 def test_names_levels_and_all_else_stay(name: str, residual: keras.Model) -> None:
     model, graph = canonical(residual)
     graph = graph.knowing({"C1": "stem", "C2": "pool"})
-    baked, after = bake(model, graph, CARDS[name].preprocessing)
+    baked, after = embed_preprocessing(model, graph, CARDS[name].preprocessing)
     assert [node.name for node in after] == ["image", *STEPS[name], *[node.name for node in graph][1:]]
     assert after.levels == graph.levels
     for node in graph.nodes[1:]:
@@ -222,8 +222,8 @@ def test_a_name_that_an_author_wrote_as_keras_numbers_stays() -> None:
     image = keras.Input((8, 8, 3), name="image")
     trunk = keras.Model(image, keras.layers.Conv2D(3, 3, name="conv2d_7")(image), name="net")
     randomize(trunk)
-    graph = read_graph(trunk, "net", keep=["image", "conv2d_7"])
-    baked, after = bake(trunk, graph, CAFFE)
+    graph = read_graph(trunk, "net")
+    baked, after = embed_preprocessing(trunk, graph, CAFFE)
     assert [node.name for node in after] == ["image", *STEPS["VGG16"], "conv2d_7"]
     assert_takes_pixels(baked, trunk, CAFFE, images((8, 8, 3)))
 
@@ -231,18 +231,18 @@ def test_a_name_that_an_author_wrote_as_keras_numbers_stays() -> None:
 def test_where_there_is_nothing_to_compute_the_model_stays_itself(residual: keras.Model) -> None:
     model, graph = canonical(residual)
     for numbers in BUILT_IN, Preprocessing(), Preprocessing(source="nobody"):
-        baked, after = bake(model, graph, numbers)
+        baked, after = embed_preprocessing(model, graph, numbers)
         assert baked is model
         assert after is graph
 
 
 @pytest.mark.parametrize("numbers", [CAFFE, TORCH, TF], ids=("caffe", "torch", "tf"))
 def test_the_graph_does_not_depend_on_what_the_process_has_built(numbers: Preprocessing, residual: keras.Model) -> None:
-    first = fingerprint(bake(*canonical(residual), numbers)[1])
+    first = fingerprint(embed_preprocessing(*canonical(residual), numbers)[1])
     for _ in range(2):
-        bake(*canonical(residual), TORCH)
+        embed_preprocessing(*canonical(residual), TORCH)
         keras.Input((2,)) / 3.0 - 1.0  # Keras counts them
-    again = bake(*canonical(residual), numbers)[1]
+    again = embed_preprocessing(*canonical(residual), numbers)[1]
     assert fingerprint(again) == first
     assert first != fingerprint(canonical(residual)[1])
 
@@ -250,7 +250,7 @@ def test_the_graph_does_not_depend_on_what_the_process_has_built(numbers: Prepro
 def test_what_the_baked_model_came_from_is_not_changed(residual: keras.Model) -> None:
     model, graph = canonical(residual)
     before = model.get_config(), [weight.numpy() for weight in model.weights], fingerprint(graph)
-    baked, _ = bake(model, graph, CAFFE)
+    baked, _ = embed_preprocessing(model, graph, CAFFE)
     for weight in baked.weights:
         weight.assign(weight * 0)
     assert (model.get_config(), fingerprint(graph)) == (before[0], before[2])

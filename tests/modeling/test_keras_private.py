@@ -3,7 +3,9 @@ from __future__ import annotations
 import importlib
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
@@ -11,12 +13,13 @@ import pytest
 from torso.errors import TorsoError
 from torso.modeling import keras_private as private
 from torso.modeling.keras_private import (
-    can_forget,
-    can_intercept,
-    counting_names,
+    can_draw_lean,
+    in_fresh_thread,
     inner_layers,
     let_pass,
+    name_counts,
     optimized,
+    patched,
     without_values,
     without_weights,
 )
@@ -26,8 +29,18 @@ def efficientnet() -> keras.Model:
     return keras.applications.EfficientNetB0(weights="imagenet", include_top=False, input_shape=(32, 32, 3))
 
 
-def test_this_keras_has_the_private_name_that_keeps_builders_from_downloading() -> None:
-    assert can_intercept()  # if this fails, the way below is taken: Keras has moved get_file
+def tiny() -> keras.Model:
+    inputs = keras.Input((2,))
+    return keras.Model(inputs, keras.layers.Dense(1)(inputs))
+
+
+def test_this_keras_has_the_private_names_and_class_names() -> None:
+    assert private._file_utils() is not None  # else Keras downloads weights itself
+    assert can_draw_lean()  # else every build is eager
+    assert private.can_tell_places()  # else .weights.h5 is refused
+    assert type(tiny()).__name__ == private.FUNCTIONAL
+    assert private.DROPOUT_RNN_CELL in {kind.__name__ for kind in keras.layers.LSTMCell.__mro__}
+    assert hasattr(importlib.import_module("keras.src.applications.convnext"), private.STOCHASTIC_DEPTH)
 
 
 def test_without_weights_draws_the_pretrained_graph_and_records_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +53,7 @@ def test_without_weights_draws_the_pretrained_graph_and_records_the_file(monkeyp
     assert re.fullmatch("[0-9a-f]{32}", requests[0].file_hash or "")
 
 
-def test_without_weights_goes_on_behind_another_within_it() -> None:
+def test_without_weights_goes_on_after_another_within_it() -> None:
     with without_weights() as outer:
         with without_weights() as inner:
             pass
@@ -89,7 +102,6 @@ def test_without_the_private_name_keras_fetches_the_file_itself(monkeypatch: pyt
 
     monkeypatch.setattr(importlib.import_module(private._FILE_UTILS), "get_file", get_file)
     monkeypatch.setattr(private, "_FILE_UTILS", "keras.src.utils.moved_away")
-    assert not can_intercept()
     with without_weights() as requests:
         model = efficientnet()  # load_weights is public, and left out in this way too: there is no such file
     assert fetched == ["efficientnetb0_notop.h5"]
@@ -97,8 +109,80 @@ def test_without_the_private_name_keras_fetches_the_file_itself(monkeypatch: pyt
     assert model.output_shape == (None, 1, 1, 1280)
 
 
-def test_this_keras_has_the_private_names_that_let_variables_be_forgotten() -> None:
-    assert can_forget()  # if this fails, the way below is taken: graphs are read off models with values
+# --- a thread of its own ------------------------------------------------------------------------------------------------
+
+
+def test_names_start_at_zero_in_a_fresh_thread_and_here_keras_counts_on() -> None:
+    before = keras.layers.Dense(1).name
+    assert in_fresh_thread(lambda: [keras.layers.Dense(1).name for _ in range(2)]) == ["dense", "dense_1"]
+    assert int(keras.layers.Dense(1).name.rsplit("_")[-1]) == int(f"{before}_0".split("_")[1]) + 1
+
+
+def set_up(call: Callable[[Callable[[], Any]], Any]) -> Any:
+    keras.utils.set_random_seed(3)
+    registered = keras.saving.get_registered_object
+    return call(lambda: (keras.config.dtype_policy().name, registered("twice"), float(keras.random.uniform(()))))
+
+
+def test_what_the_user_has_set_holds_in_a_fresh_thread() -> None:
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        with keras.saving.custom_object_scope({"twice": abs}), keras.name_scope("outer"):
+            here, there = (set_up(call) for call in (lambda settings: settings(), in_fresh_thread))
+            assert there == here == ("mixed_float16", abs, here[2])
+            assert in_fresh_thread(lambda: keras.Variable(0.0, name="v").path) == "v"  # the scope stays here
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+def test_an_error_in_a_fresh_thread_is_raised_with_its_traceback(error: type[BaseException]) -> None:
+    def fail() -> None:
+        raise error("no more")
+
+    with pytest.raises(error, match="no more") as caught:
+        in_fresh_thread(fail)
+    assert caught.traceback[-1].name == "fail"
+
+
+def test_two_threads_patch_one_after_the_other_and_a_nested_one_at_once() -> None:
+    class Owner:
+        word = staticmethod(lambda: "own")
+
+    heard: list[str] = []
+    inside, leave = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with patched(Owner, "word", lambda original: f"first {original()}"):
+            inside.set()
+            leave.wait(5)
+            with patched(Owner, "word", lambda original: f"inner {original()}"):
+                heard.append(Owner.word())
+            heard.append(in_fresh_thread(nested))
+            heard.append(Owner.word())
+
+    def nested() -> str:  # as a builder that builds with torso itself
+        with patched(Owner, "word", lambda original: f"nested {original()}"):
+            return Owner.word()
+
+    def second() -> None:
+        with patched(Owner, "word", lambda original: f"second {original()}"):
+            heard.append(Owner.word())
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    threads[0].start()
+    inside.wait(5)
+    threads[1].start()
+    assert Owner.word() == "own"
+    leave.set()
+    for thread in threads:
+        thread.join(5)
+    assert heard == ["inner first own", "nested own", "first own", "second own"]
+    assert Owner.word() == "own"
+
+
+# --- variables without values -------------------------------------------------------------------------------------------
 
 
 def pending() -> int:
@@ -108,16 +192,15 @@ def pending() -> int:
 
 def test_without_values_makes_variables_without_memory_and_forgets_them() -> None:
     before = pending()
-    with without_values() as lean:
-        assert lean is not None
+    with without_values() as made:
         model = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3))
         assert pending() > before
-        assert all(getattr(weight, "_value", None) is None for weight in model.weights)
     assert pending() == before
+    assert {id(weight) for weight in model.weights} <= {id(variable) for variable in made.variables}
     assert model.count_params() == 3_228_864
     with keras.StatelessScope():  # a later scope fills what is pending: nothing of ours
         pass
-    assert all(getattr(weight, "_value", None) is None for weight in model.weights)
+    assert not any(private.has_value(weight) for weight in model.weights)
 
 
 def test_without_values_leaves_no_trace_of_a_builder_that_fails() -> None:
@@ -133,34 +216,16 @@ def test_without_values_leaves_no_trace_of_a_builder_that_fails() -> None:
     assert keras.layers.Dense(3)(keras.ops.ones((1, 4))).shape == (1, 3)
 
 
-def test_without_the_private_names_variables_have_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_count_of_names_nothing_is_known_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    keras.layers.Dense(1)
+    assert name_counts()["dense"] > 0
     monkeypatch.setattr(private, "_GLOBAL_STATE", "keras.src.moved")
-    assert not can_forget()
-    layer = keras.layers.Dense(3)
-    with without_values() as lean:
-        assert lean is None
-        layer.build((None, 4))
-    assert layer.kernel.numpy().shape == (4, 3)
+    assert name_counts() == {}
+    assert not can_draw_lean()
+    assert in_fresh_thread(lambda: keras.layers.Dense(1).name) == "dense"
 
 
-def test_names_that_keras_counted_are_told_from_those_behind_and_before_them() -> None:
-    before = keras.layers.Dense(1)
-    start = int(f"{before.name}_0".split("_")[1]) + 1
-    with counting_names() as is_numbered:
-        counted = keras.layers.Dense(1)
-        written = keras.layers.Dense(1, name=f"dense_{start + 1}")
-        assert counted.name == f"dense_{start}"
-    assert [is_numbered(layer) for layer in (before, counted, written)] == [False, True, False]
-
-
-@pytest.mark.parametrize("counts", [{"dense": 1}, {}])
-def test_where_the_count_of_names_cannot_be_trusted_any_name_may_be_of_it(
-    monkeypatch: pytest.MonkeyPatch, counts: dict[str, int]
-) -> None:
-    found = iter([{"dense": 9}, counts])
-    monkeypatch.setattr(private, "_name_counts", lambda: next(found))
-    with counting_names() as is_numbered:
-        assert is_numbered(keras.layers.Dense(1, name="dense_3"))
+# --- what Keras knows and does not tell ---------------------------------------------------------------------------------
 
 
 def trained(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:

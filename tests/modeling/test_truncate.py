@@ -77,7 +77,7 @@ def test_cut_inside_a_model_that_is_called_twice_is_refused() -> None:
         cut(keras.Model(inputs, inner(inner(inputs))), "inner:1/first", "trunk")
     assert str(caught.value) == (
         "'inner:1/first' lies inside a model that is called 2 times\n"
-        "  fix: cut behind one of its calls, or in front of the first"
+        "  fix: cut after one of its calls, or before the first"
     )
 
 

@@ -43,7 +43,7 @@ from torso.planning.channel_mix import network_mix
 from torso.plugins import PluginInfo
 from torso.plugins.calling import at_location, plugin_errors
 from torso.plugins.registry import Registry
-from torso.weights_files import StoredWeights
+from torso.weights_files import StoredWeights, open_weights
 
 Progress = Callable[[str], None]
 
@@ -268,9 +268,9 @@ def _graph_of(model: keras.Model, whole: Graph, ends: Cut | None) -> Graph:
 def _parameters_of_all(plan: Plan, stored: StoredWeights) -> int:
     """Number of parameters of the network of which a part was drawn, by its architecture or else by its weights file."""
     architecture = plan.architecture.value
-    if architecture.parameters is not None and has_default_options(plan):
-        if plan.source_channels == architecture.input.weights_channels:
-            return architecture.parameters
+    is_default = has_default_options(plan) and plan.source_channels == architecture.input.weights_channels
+    if architecture.parameters is not None and is_default:
+        return architecture.parameters
     return sum(math.prod(array.shape) for layer in stored.layers or () for array in layer.arrays)
 
 

@@ -32,7 +32,6 @@ from torso.modeling.resolve_cut import has_default_options
 from torso.planning import Plan
 from torso.plugins.calling import one_line, plugin_errors
 
-
 PARTIAL: Final = "stopped at the cut"  # the words of the manifest
 LEAN: Final = "lean"
 EAGER: Final = "ordinary"
@@ -146,7 +145,7 @@ def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any
         builder = getattr(importlib.import_module(module), function)
         arguments = {"input_shape": (*plan.input_shape[:2], channels), **plan.arguments}
         with without_weights():
-            model, partial = _stopped_at(until, lambda: builder(**arguments))
+            model, partial = stopped_at(until, lambda: builder(**arguments))
         is_renamed = name_canonically(model, before)
     if partial and is_renamed:  # what is not drawn may have a number too
         raise CannotDrawLean("a part of the network does not tell its canonical names")
@@ -189,7 +188,7 @@ class _Reached(BaseException):
     """Everything wanted has been called; no builder's ``except Exception`` is to catch it."""
 
 
-def _stopped_at(names: Collection[str], build: Callable[[], Any]) -> tuple[Any, bool]:
+def stopped_at(names: Collection[str], build: Callable[[], Any]) -> tuple[Any, bool]:
     """Run a builder, and end it as soon as these layers and ops have been called.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -241,9 +242,7 @@ def _sized(model: keras.Model, shapes: Mapping[str, Shape]) -> keras.Model | Non
         if entry["name"] in shapes:
             entry["config"]["batch_shape"] = (None, *shapes[entry["name"]])
     with suppress(Exception), without_values():  # what cannot be made anew keeps sizes that are not known
-        sized = type(model).from_config(config, custom_objects=custom_classes(model))
-        restore_names(sized, config)
-        return sized
+        return remake(model, config)
     return None
 
 
@@ -257,6 +256,13 @@ def custom_classes(model: keras.Model) -> dict[str, type]:
         if not kind.__module__.startswith("keras."):
             classes |= {kind.__name__: kind, keras.saving.get_registered_name(kind): kind}
     return classes
+
+
+def remake(model: keras.Model, config: Config) -> keras.Model:
+    """A functional model of the classes of this one, from another configuration."""
+    made = type(model).from_config(copy.deepcopy(config), custom_objects=custom_classes(model))  # Keras empties it
+    restore_names(made, config)
+    return made
 
 
 def restore_names(model: keras.Model, config: Config) -> None:

@@ -39,7 +39,7 @@ _SAVING = "keras.src.saving.saving_lib"
 _PENDING = "uninitialized_variables"
 _COUNTS = "object_name_uids"
 # What belongs to the place in the program where a build was asked for, and would change what is drawn.
-_LEFT_BEHIND = {_PENDING, _COUNTS, "name_scope_stack", "stateless_scope", "symbolic_scope", "autocast_scope", "current_call_ctx"}
+_LEFT_BEHIND = {_PENDING, _COUNTS, "name_scope_stack", "stateless_scope", "symbolic_scope", "autocast_scope"}
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from torso.model_config.calls import (
     map_histories,
     visit_tensors,
 )
-from torso.modeling.graph_reader import custom_classes, functional, node_name, restore_names
+from torso.modeling.graph_reader import functional, node_name, remake
 
 Change = Callable[[Config], Config]
 Pairs = list[tuple[Any, Any]]
@@ -70,8 +70,7 @@ def rebuild(
     if ends is not None:
         config = _pruned(config, ends)
     config = change(config | {"name": _bare(name)})
-    truncated: keras.Model = type(plain).from_config(config, custom_objects=custom_classes(plain))
-    restore_names(truncated, config)
+    truncated = remake(plain, config)
     return truncated, list(_weights(plain, truncated))
 
 
