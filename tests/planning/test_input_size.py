@@ -18,7 +18,7 @@ from networks import assert_same_and_meaningful, images, settle
 import torso
 from torso.artifact.manifest import fingerprint
 from torso.graph import Graph
-from torso.modeling.graph_reader import layer_names
+from torso.model_config.layer_names import canonical_names
 from torso.modeling.keras_private import without_weights
 from torso.planning.input_size import MOST_VALUES
 
@@ -32,7 +32,7 @@ FEW = ("ConvNeXtTiny", "EfficientNetB1", "MobileNetV2", "VGG16")
 def settings_of(model: keras.Model) -> dict[str, Any]:
     """The configuration of each layer and op by its canonical name, but for the shapes that it was called with."""
     entries = model.get_config()["layers"]
-    names = layer_names(entries)
+    names = canonical_names((entry["name"], entry["class_name"]) for entry in entries)
     return {names[entry["name"]]: settings_alone(entry["config"]) for entry in entries}
 
 

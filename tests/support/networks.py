@@ -13,7 +13,7 @@ import h5py
 import keras
 import numpy as np
 
-from torso.modeling.keras_private import without_weights
+from torso.modeling.keras_private import in_fresh_thread, without_weights
 
 
 def randomize(model: keras.Model, seed: int = 0) -> None:
@@ -65,8 +65,12 @@ def assert_same_and_meaningful(actual: object, expected: object) -> None:
 def keras_own(name: str, size: int) -> keras.Model:
     """A headless network as Keras builds it for its published weights, with values of our own."""
     tag = "imagenet" if name.startswith("EfficientNetB") else None  # the others' graph is the same without
-    with without_weights():
-        model = getattr(keras.applications, name)(weights=tag, include_top=False, input_shape=(size, size, 3))
+
+    def draw() -> keras.Model:
+        with without_weights():
+            return getattr(keras.applications, name)(weights=tag, include_top=False, input_shape=(size, size, 3))
+
+    model = in_fresh_thread(draw)  # with the names that Keras gives where nothing was built before
     settle(model, images((size, size, 3)))
     return model
 
