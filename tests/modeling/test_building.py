@@ -11,7 +11,7 @@ import pytest
 from networks import assert_same_and_meaningful, images
 
 import torso
-from torso.backbone import build
+from torso.api import build
 from torso.plugins import BUILTINS, Plugins
 from torso.plugins.registry import Registry
 

@@ -175,13 +175,8 @@ def check_every_clean_cut_computes_what_the_whole_network_computes(subject: Subj
     operations = {operation.name: operation for operation in model.operations}
     for node in subject.backbone.graph.clean[1:]:
         if node.name not in operations:
-<<<<<<< HEAD
             continue  # inside a nested model, or a layer that is called twice: Keras has no tensor of that name
-        truncated = cut(model, node.name, "truncated", keep=names)
-=======
-            continue  # inside a nested model, or a layer that is called twice: Keras gives no tensor by its name
-        trunk = cut(model, node.name, "trunk")
->>>>>>> 0d279bc (Draw in a fresh thread; names once; build in three modes; one straight build())
+        truncated = cut(model, node.name, "truncated")
         expected = keras.Model(model.input, operations[node.name].output)(subject.pixels)
         assert np.array_equal(truncated(subject.pixels), expected), f"the cut at {node.name!r} computes something else"
 
