@@ -52,6 +52,11 @@ def create(registry: torso.Registry, **spec: Any) -> torso.Backbone:
     return torso.create_backbone("Odd", weights="none", registry=registry, **spec)
 
 
+def told(error: torso.TorsoError) -> str:
+    """An error without the plugin that it names last."""
+    return str(error).split("\n  raised by: ")[0]
+
+
 def image() -> Any:
     return keras.Input((16, 16, 3), name="images")
 
@@ -137,7 +142,7 @@ def test_the_shape_of_an_end_is_that_of_the_output_that_the_network_gives(odd: O
 def test_several_outputs_of_one_node_are_refused(odd: Odd) -> None:
     with pytest.raises(CutError) as caught:
         create(odd("return keras.Model(images, ops.split(layers.Conv2D(4, 1)(images), 2, axis=-1))"))
-    assert str(caught.value) == (
+    assert told(caught.value) == (
         "Odd has several outputs that are of one node, 'split'\n  fix: let the builder return each node once"
     )
 
@@ -286,7 +291,7 @@ def test_a_layer_that_two_models_share_is_counted_once_and_not_torn_apart(odd: O
     assert graph.cost().parameters == 3 * 3 * 3 * 3 + 3
     with pytest.raises(CutError) as caught:
         create(registry)
-    assert str(caught.value) == (
+    assert told(caught.value) == (
         "'inner/shared' and 'shared' are one layer, and a copy of the network would have two with weights of their own\n"
         "  fix: let a layer be called within one model only, nested ones or the outer one"
     )
@@ -295,7 +300,7 @@ def test_a_layer_that_two_models_share_is_counted_once_and_not_torn_apart(odd: O
 def test_python_code_in_a_network_is_refused_by_name(odd: Odd) -> None:
     with pytest.raises(CutError) as caught:
         create(odd("return keras.Model(images, layers.Lambda(lambda x: x * 2, name='twice')(layers.Conv2D(2, 1)(images)))"))
-    assert str(caught.value) == (
+    assert told(caught.value) == (
         "'twice' is a Lambda layer, and Python code in it is neither copied nor saved\n"
         "  fix: use an op of keras.ops or a layer of Keras in its place"
     )
