@@ -353,9 +353,8 @@ def test_a_killed_download_goes_on_in_the_next_run(server: Loopback, tmp_path: P
     assert not partial.exists()
 
 
-@pytest.mark.parametrize("limit", [0, 300_000])
+@pytest.mark.parametrize(("limit", "before"), [(0, None), (300_000, b"old")])
 @pytest.mark.parametrize("promised", [SHA256, {}])
-@pytest.mark.parametrize("before", [None, b"old"])
 def test_a_full_disk_leaves_the_old_or_nothing(
     server: Loopback, tmp_path: Path, limit: int, promised: dict[str, str], before: bytes | None
 ) -> None:

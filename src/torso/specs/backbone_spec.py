@@ -20,6 +20,7 @@ Values = dict[str, Any]
 Readers = Mapping[str, Callable[[str, Node], Any]]
 """For each known key, a function from the key and its node to the value."""
 
+# A name that a folder can have on every system, Windows too.
 BACKBONE_NAME: Final = "[A-Za-z0-9_]([A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?"
 
 
@@ -105,6 +106,7 @@ def read_name(key: str, node: Node) -> ScalarNode:
 
 
 def _read_name_or_none(key: str, node: ScalarNode) -> ScalarNode:
+    # null could mean that there is none, or that nothing is said
     if node.text.casefold() in ("", "null", "~") and not node.quoted:
         raise must_be(key, "a name", node, "write none")
     return read_name(key, node)

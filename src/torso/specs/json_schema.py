@@ -85,6 +85,7 @@ def json_schema(
             },
             required=["version"],
         ),
+        # Without extends, each backbone needs an architecture, its own or that of the defaults.
         "if": {"required": ["extends"]},
         "else": {
             "required": ["backbones"],
@@ -107,6 +108,7 @@ def _conditions(architectures: Iterable[ArchitectureEntry]) -> list[Schema]:
         options = _options(one.options)
         required = ["options"] if options.get("required") else []
         then = {"properties": {"options": options, "weights": tag}, "required": required}
+        # keyed by their text: a dictionary is no key
         names.setdefault(json.dumps(then), []).append(one.name)
     return [
         {"if": {"properties": {"architecture": {"enum": same}}, "required": ["architecture"]}, "then": json.loads(then)}

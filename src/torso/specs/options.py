@@ -23,8 +23,10 @@ Options = Mapping[str, Value]
 REQUIRED: Final = object()
 """The default of an option that must be given."""
 
+# No leading zeros: 0644 is 420 in YAML 1.1, and 644 in YAML 1.2.
 _INT = re.compile(r"[-+]?(0|[1-9](_?[0-9])*)")
 _FLOAT = re.compile(r"[-+]?((0|[1-9](_?[0-9])*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+# What YAML 1.1 takes for a switch, with what to write.
 _SWITCHES = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 _TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
@@ -112,12 +114,12 @@ class Option:
             return text or None
         if self.type is bool:
             return {"true": True, "false": False}.get(text)
-        if self.type is int and _INT.fullmatch(text) and len(text) < 40:
+        if self.type is int and _INT.fullmatch(text) and len(text) < 40:  # Python refuses 4,300 digits
             whole = int(text)
-            return whole if whole.bit_length() <= 63 else None
+            return whole if whole.bit_length() <= 63 else None  # as in JSON and TensorFlow
         if self.type is float and _FLOAT.fullmatch(text):
             number = float(text)
-            vanished = number == 0 and re.match(r"[-+.0_]*[1-9]", text)
+            vanished = number == 0 and re.match(r"[-+.0_]*[1-9]", text)  # as 1e-999 does
             return None if isinf(number) or vanished else number
         return None
 

@@ -78,7 +78,7 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
     """
     file = os.fspath(path)
     nodes, errors = _read_chain(file)
-    whole = not errors
+    whole = not errors  # otherwise an architecture may be in a file that could not be read
     defaults: Values = {}
     backbones: dict[str, Values] = {}
     for node in nodes:
@@ -123,7 +123,7 @@ def _read_chain(file: str) -> tuple[list[Node], list[TorsoError]]:
                 return nodes, []
             name = read_name("extends", extends)
             file, place = str(path_of(name)), name.place
-            if os.path.realpath(file) in seen:
+            if os.path.realpath(file) in seen:  # through links too
                 raise SpecError(f"{name.text!r} extends itself", place=place)
             if len(seen) > MAX_EXTENDS:
                 raise SpecError(f"a spec extends {MAX_EXTENDS} others at most", place=place)
@@ -173,7 +173,7 @@ def _missing(name: str, values: Values) -> list[TorsoError]:
 def _case_clashes(backbones: Mapping[str, Values]) -> Iterator[TorsoError]:
     first: dict[str, str] = {}
     for name, values in backbones.items():
-        other = first.setdefault(name.casefold(), name)
+        other = first.setdefault(name.casefold(), name)  # one folder, on disks that ignore case
         if other != name:
             fact = f"backbones {other!r} and {name!r} differ only in the case of letters"
             yield SpecError(fact, place=values["place"])

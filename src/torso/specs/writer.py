@@ -11,6 +11,7 @@ from torso.specs.backbone_spec import INPUT, Choice
 from torso.specs.spec_file import VERSION, BackboneSpec, Spec
 from torso.specs.yaml_nodes import Node, ScalarNode, SequenceNode, from_python
 
+# Texts that YAML reads as they are; all others are quoted.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*|[-+.][-+.0-9eE_]*[0-9][-+.0-9eE_]*|~|")
 
 

@@ -21,6 +21,7 @@ MAX_TEXT = 4096  # characters, as in a path on Linux
 ILLEGAL_CHARACTER = re.compile("[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 """Control characters, halves of surrogate pairs, and line breaks that no editor counts."""
 
+# What an option could read as something else than text.
 _MORE_THAN_TEXT = re.compile(r"[-+]?\.?[0-9][-+.0-9eE_]*|true|false|none|null|~|", re.IGNORECASE)
 
 
@@ -132,7 +133,7 @@ def _from_python(value: Any, path: str, depth: int) -> Node:
     place = Place(path)
     if value is None:
         return ScalarNode("none", place=place)
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # before Integral: a bool is one
         return ScalarNode("true" if value else "false", place=place)
     if isinstance(value, Integral):
         number = int(value)

@@ -128,7 +128,7 @@ class _Composer(yaml.BaseLoader):
             if is_key:
                 raise SpecError("a key must be text, not a list or a mapping", place=place)
             check_depth(self._depth + 1, place)
-        self._depth += 1
+        self._depth += 1  # bounded above: the recursion is too
         composed = super().compose_node(parent, index)
         self._depth -= 1
         node = self._converted(composed, place)
@@ -186,7 +186,7 @@ def _decoded(data: bytes, file: str) -> str:
         fact = f"the byte {data[error.start]:#04x} at offset {error.start} is not UTF-8"
         raise SpecError(fact, place=_end_of(before, file), notes=[("fix", "save the file as UTF-8")]) from None
     start = 1 if text.startswith("\ufeff") else 0  # the byte order mark of some editors
-    illegal = ILLEGAL_CHARACTER.search(text, start)
+    illegal = ILLEGAL_CHARACTER.search(text, start)  # PyYAML counts lines at some of them, editors do not
     if illegal:
         before = text[: illegal.start()]
         fact = f"the character {illegal.group()!a} at offset {len(before.encode())} is not allowed in a spec"
