@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 
@@ -99,56 +98,45 @@ def levels(text: str) -> dict[str, str]:
     return {level: name.partition(":")[2] for level, name in infer_levels(nodes, block_outputs(nodes)).items()}
 
 
-def test_a_level_is_the_last_block_output_at_its_stride() -> None:
-    assert levels("image conv/2 pool/4 add relu add concat/8 sep/16 pw+relu") == {
-        "C1": "conv", "C2": "add", "C3": "concat", "C4": "pw+relu",
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("image conv/2 pool/4 add relu add concat/8 sep/16 pw+relu",
+         {"C1": "conv", "C2": "add", "C3": "concat", "C4": "pw+relu"}),  # the last block output at each stride
+        ("image conv/3 conv/4 conv/6 conv/64", {"C2": "conv"}),  # strides that are no power of two, or skipped
+        ("image conv/2:8 bn relu dw pw:16 bn pw:96 bn relu pad dw/4:96 pw:24 bn add:24 bn",
+         {"C1": "bn", "C1@expansion": "relu", "C2": "bn"}),  # the wider node after it
+        ("image conv/2 concat:64 bn relu pw:32 pool/4", {"C1": "concat", "C2": "pool"}),  # what narrows is no expansion
+    ],
+)  # fmt: skip
+def test_levels_are_inferred(text: str, found: dict[str, str]) -> None:
+    nodes = chain(text)
+    assert {level: name.partition(":")[2] for level, name in infer_levels(nodes, block_outputs(nodes)).items()} == found
 
 
-def test_strides_that_are_no_power_of_two_or_skipped_give_no_level() -> None:
-    assert levels("image conv/3 conv/4 conv/6 conv/64") == {"C2": "conv"}
-
-
-def test_the_expansion_is_the_wider_node_behind() -> None:
-    text = "image conv/2:8 bn relu dw pw:16 bn pw:96 bn relu pad dw/4:96 pw:24 bn add:24 bn"
-    assert levels(text) == {"C1": "bn", "C1@expansion": "relu", "C2": "bn"}
-
-
-def test_what_narrows_behind_a_block_is_no_expansion() -> None:
-    assert levels("image conv/2 concat:64 bn relu pw:32 pool/4") == {"C1": "concat", "C2": "pool"}
+def linked(text: str) -> Graph:
+    """A graph in which each node of a chain reads the one before it."""
+    first, *rest = chain(text)
+    nodes = [replace(first, inputs=())]
+    for node in rest:
+        nodes.append(replace(node, inputs=(nodes[-1].name,)))
+    return Graph("Net", tuple(nodes))
 
 
 def test_declared_levels_come_before_inferred_ones() -> None:
-    nodes = chain("image conv/2 relu relu conv/4 relu")
-    nodes[0] = replace(nodes[0], inputs=())
-    nodes[1:] = [replace(node, inputs=(before.name,)) for before, node in pairwise(nodes)]
-    graph = Graph("Net", tuple(nodes))
-    assert graph.levels == {"C1": nodes[3].name, "C2": nodes[5].name}
-    declared = {"C1": nodes[2].name, "C2": nodes[2].name, "C3": "nowhere"}  # not at stride 4; not there
-    assert graph.with_levels(declared).levels == {"C1": nodes[2].name, "C2": nodes[5].name}
-    assert graph.with_levels({"C2@expansion": nodes[5].name}).levels["C2@expansion"] == nodes[5].name
-
-
-def test_levels_stand_in_their_order_whichever_are_declared() -> None:
-    nodes = (
-        Node(name="image", kind="InputLayer", shape=(8, 8, 3), stride=1),
-        Node(name="left", kind="Conv2D", inputs=("image",), shape=(4, 4, 8), stride=2, kernel=(3, 3)),
-        Node(name="right", kind="Conv2D", inputs=("image",), shape=(4, 4, 8), stride=2, kernel=(3, 3)),
-        Node(name="join", kind="Concatenate", inputs=("left", "right"), shape=(2, 2, 8), stride=4),
-    )
-    assert list(Graph("Net", nodes).with_levels({"C1": "left"}).levels.items()) == [("C1", "left"), ("C2", "join")]
+    graph = linked("image conv/2 relu relu conv/4 relu")
+    names = [node.name for node in graph]
+    assert graph.levels == {"C1": names[3], "C2": names[5]}
+    declared = {"C1": names[2], "C2": names[2], "C3": "nowhere"}  # C2 is not at stride 4; C3 is not there
+    assert graph.with_levels(declared).levels == {"C1": names[2], "C2": names[5]}
+    levels = graph.with_levels({"C2@expansion": names[5], "C1": names[2]}).levels
+    assert list(levels.items()) == [("C1", names[2]), ("C2", names[5]), ("C2@expansion", names[5])]  # in their order
 
 
 def test_a_declared_name_that_keras_numbers_holds_with_default_options_only() -> None:
-    nodes = [
-        Node(name=name, kind=kind, inputs=inputs, shape=(4, 4, 8), stride=2, kernel=(3, 3) if kind == "Conv2D" else None)
-        for name, kind, inputs in [
-            ("image", "InputLayer", ()),
-            ("stem", "Conv2D", ("image",)),
-            ("re_lu", "ReLU", ("stem",)),
-            ("re_lu_1", "ReLU", ("re_lu",)),
-        ]
-    ]
+    graph = linked("image conv/2 relu relu")
+    renamed = dict(zip((node.name for node in graph), ("image", "stem", "re_lu", "re_lu_1"), strict=True))
+    nodes = (replace(node, name=renamed[node.name], inputs=tuple(renamed[name] for name in node.inputs)) for node in graph)
     graph = Graph("Net", tuple(nodes))
     assert graph.levels == {"C1": "re_lu_1"}
     assert graph.with_levels({"C1": "re_lu"}).levels == {"C1": "re_lu"}
