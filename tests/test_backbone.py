@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,12 @@ from graphs import SMALLEST, parameters
 from networks import assert_same_and_meaningful, images, keras_own, randomize, save_listed
 
 import torso
-from torso.artifact.manifest import digest_of
 from torso.model_config.layer_names import canonical_names
 from torso.modeling.graph_reader import read_graph
 
 SIZE = 96  # more than the greatest minimum, 75
-# one of each topology: nested models, squeeze and excitation, bottlenecks, a plain chain
-some = pytest.mark.parametrize(
-    "name", parameters(SMALLEST.values(), ["ConvNeXtTiny", "EfficientNetB0", "MobileNetV2", "VGG16"])
-)
+# squeeze and excitation, bottlenecks, a plain chain; the slow run has every topology
+some = pytest.mark.parametrize("name", parameters(SMALLEST.values(), ["EfficientNetB0", "MobileNetV2", "VGG16"]))
 
 
 @pytest.fixture
@@ -72,7 +68,7 @@ def test_an_uncut_backbone_computes_what_keras_computes(name: str, tmp_path: Pat
     assert_same_and_meaningful(torso.create_backbone(name, registry=registry, **spec).model(pixels), full(pixels))
 
 
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "ConvNeXtTiny", pytest.param("NASNetMobile", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", parameters(["MobileNetV3Small", "ConvNeXtTiny", "NASNetMobile"], ["ConvNeXtTiny"]))
 def test_names_are_the_same_in_each_build_and_in_a_fresh_process(
     name: str, registry: torso.Registry, fresh_torso: Fresh
 ) -> None:
@@ -261,83 +257,8 @@ def test_a_cut_at_the_input_is_refused(registry: torso.Registry) -> None:
 SMALL: dict[str, Any] = {"weights": "none", "truncate": {"layer": "block1_conv1"}, "input": {"size": [32, 32]}}
 
 
-def edit(folder: Path, spoil: Callable[[dict[str, Any]], Any], *, sign: bool) -> None:
-    """Change a manifest by hand, and its own hash with it."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    spoil(manifest)
-    if sign:
-        manifest["digest"] = digest_of(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
-def test_load_refuses_a_model_that_is_not_the_one_that_was_saved(tmp_path: Path, registry: torso.Registry) -> None:
-    backbone = torso.create_backbone("VGG16", weights="none", truncate={"layer": "block1_conv1"}, registry=registry)
-    folder = backbone.save(tmp_path / "one")
-    data = bytearray((folder / "model.keras").read_bytes())
-    data[len(data) // 2] ^= 1
-    (folder / "model.keras").write_bytes(data)
-    with pytest.raises(torso.IntegrityError, match="is not the model that was saved with its manifest\n  sha256 expected"):
-        torso.load(folder)
-    (folder / "model.keras").unlink()
-    with pytest.raises(torso.IntegrityError, match=r"model\.keras' is missing"):
-        torso.load(folder)
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda manifest: manifest.pop("files"),
-        lambda manifest: manifest.pop("digest"),
-        lambda manifest: manifest["frozen"].update(trainable=7),
-        lambda manifest: manifest.update(note="looked at by hand"),
-    ],
-)
-def test_load_refuses_a_manifest_that_was_edited(tmp_path: Path, registry: torso.Registry, spoil: Any) -> None:
-    folder = torso.create_backbone("VGG16", registry=registry, **SMALL).save(tmp_path / "one")
-    edit(folder, spoil, sign=False)
-    with pytest.raises(torso.IntegrityError) as caught:
-        torso.load(folder)
-    assert str(caught.value) == (
-        f"{str(folder / 'manifest.json')!r} was changed after it was saved\n"
-        f"  see: torso verify {folder}\n"
-        "  fix: undo the change, or build the backbone again from its spec"
-    )
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda manifest: manifest.pop("files"), "is not a valid manifest"),
-        (lambda manifest: manifest.pop("name"), "is not a valid manifest"),
-        (lambda manifest: manifest.update(plan=None), "is not a valid manifest"),
-        (lambda manifest: manifest["preprocessing"].update(foo=1), "is not a valid manifest"),
-        (lambda manifest: manifest["features"][0].update(stride=8), "features expected"),
-        (lambda manifest: manifest["frozen"].update(trainable=7), "frozen.trainable expected: 7"),
-        (
-            lambda manifest: manifest["frozen"].update(trains=["block1_conv1/bias"]),
-            "frozen.frozen expected: 1792\n  frozen.frozen found: 1728",  # the bias does train then, as it says
-        ),
-        (lambda manifest: manifest["graph"].update(nodes=9), "graph.nodes expected: 9"),
-        (lambda manifest: manifest.update(manifest=3), "version 3, and this torso reads version 2\n  fix: update torso"),
-        (
-            lambda manifest: manifest.update(manifest=1),
-            "version 1, and this torso reads version 2\n  fix: use the torso that",
-        ),
-    ],
-)
-def test_load_refuses_a_manifest_that_was_edited_and_signed(
-    tmp_path: Path, registry: torso.Registry, spoil: Any, message: str
-) -> None:
-    """Whoever changes the digest too is caught by what is found in the model."""
-    folder = torso.create_backbone("VGG16", registry=registry, **SMALL).save(tmp_path / "one")
-    edit(folder, spoil, sign=True)
-    with pytest.raises(torso.IntegrityError, match=message):
-        torso.load(folder)
-
-
 def test_a_backbone_that_was_thawed_is_saved_as_it_is(tmp_path: Path, registry: torso.Registry) -> None:
-    spec: dict[str, Any] = {"weights": "none", "truncate": {"layer": "block1_conv1"}, "input": {"size": [32, 32]}}
-    backbone = torso.create_backbone("VGG16", registry=registry, **spec)
+    backbone = torso.create_backbone("VGG16", registry=registry, **SMALL)
     backbone.model.trainable = True
     loaded = torso.load(backbone.save(tmp_path / "one"))
     assert len(loaded.model.trainable_weights) == 2
@@ -345,8 +266,7 @@ def test_a_backbone_that_was_thawed_is_saved_as_it_is(tmp_path: Path, registry: 
 
 
 def test_force_replaces_a_backbone_and_nothing_else(tmp_path: Path, registry: torso.Registry) -> None:
-    spec: dict[str, Any] = {"weights": "none", "truncate": {"layer": "block1_conv1"}, "input": {"size": [32, 32]}}
-    backbone = torso.create_backbone("VGG16", registry=registry, **spec)
+    backbone = torso.create_backbone("VGG16", registry=registry, **SMALL)
     backbone.save(backbone.save(tmp_path / "one"), force=True)
     (tmp_path / "one" / "thesis.tex").write_text("years")
     with pytest.raises(torso.OutputExistsError, match="not a backbone that torso saved, or holds other files too"):
@@ -354,11 +274,13 @@ def test_force_replaces_a_backbone_and_nothing_else(tmp_path: Path, registry: to
     assert (tmp_path / "one" / "thesis.tex").read_text() == "years"
 
 
-@pytest.mark.parametrize("key", ["weights", "truncate", "freeze", "options"])
-def test_none_of_python_is_refused_rather_than_guessed_at(key: str, registry: torso.Registry) -> None:
+@pytest.mark.parametrize(
+    ("key", "none"), [("weights", ", or write weights='none'"), ("freeze", ", or write freeze='none'"), ("options", "")]
+)
+def test_none_of_python_is_refused_rather_than_guessed_at(key: str, none: str, registry: torso.Registry) -> None:
     with pytest.raises(torso.SpecError) as caught:
         torso.plan("VGG16", registry=registry, **{key: None})
-    assert str(caught.value) == f"{key} is None (argument {key})\n  fix: leave it out, or write 'none'"
+    assert str(caught.value) == f"{key} is None (argument {key})\n  fix: leave it out{none}"
 
 
 def test_load_refuses_a_folder_without_a_backbone(tmp_path: Path) -> None:

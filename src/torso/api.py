@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torso.artifact.lock import Lock, lock_path
 from torso.artifact.manifest_file import MODEL, NAME, read_manifest, understood
 from torso.backbone import Backbone
-from torso.errors import OptionError, SpecError, TorsoError, raise_all
+from torso.errors import OptionError, Place, SpecError, TorsoError, raise_all
 from torso.graph import Graph
 from torso.planning import Plan, make_plan, make_plans
 from torso.plugins.registry import Registry
@@ -46,7 +46,7 @@ def plan(architecture: str, *, registry: Registry | None = None, name: str | Non
     for key, value in {"architecture": architecture, **spec}.items():
         if value is None:
             none = f", or write {key}='none'" if key in ("weights", "truncate", "freeze") else ""
-            raise SpecError(f"{key} is None", notes=[("fix", f"leave {key} out{none}")])
+            raise SpecError(f"{key} is None", place=Place(f"$.{key}"), notes=[("fix", f"leave it out{none}")])
     bare = str(architecture).rsplit("/", 1)[-1]
     default = bare if re.fullmatch(BACKBONE_NAME, bare) else "backbone"  # what is no name is refused as an architecture
     spec_of = backbone_from_python(str(name) if name is not None else default, architecture=architecture, **spec)
