@@ -1,55 +1,43 @@
-"""Compare what was written for another runtime with the Keras model, and refuse what is something else."""
+"""Compare exported files with the Keras model, and refuse what computes or holds something else."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import keras
 import numpy as np
 
 from torso.artifact.reference_outputs import Features, largest_difference
-from torso.errors import IntegrityError, Note
+from torso.errors import IntegrityError
 from torso.export.record import files_in
 
+# The least size of the files, as a part of the kernels' bytes. Vectors do not count: converters fold those of a
+# normalisation into the kernels beside it.
 LEAST: Final = 0.95
-"""How much of the weights' bytes the files must have at least. Only arrays of two axes and more count: converters fold the
-vectors of a normalisation into the kernels beside it, and leave them out."""
 
 
 def require_finite(features: Features) -> None:
-    """Refuse features that nothing can be compared with.
-
-    Raises:
-        IntegrityError: Some values are no numbers.
-    """
+    """Refuse features of the Keras model with NaN or infinite values."""
     for name, values in features.items():
         if not np.isfinite(values).all():
             raise IntegrityError(
                 f"feature {name!r} of the Keras model has values that are NaN or infinite: nothing can be compared",
-                notes=[("fix", "look at the weights, and at the images if they are yours")],
+                notes=[("fix", "check the weights; or the images, if they are yours")],
             )
 
 
 def require_weights(model: keras.Model, folder: Path, written: str) -> None:
-    """Refuse files that are too small to hold the weights of a model.
-
-    Args:
-        model: The model.
-        folder: Where the files are.
-        written: What errors call them.
-
-    Raises:
-        IntegrityError: They have too few bytes.
-    """
-    wanted = sum(_bytes_of(weight) for weight in model.weights if len(weight.shape) > 1)
+    """Refuse files, called ``written`` in errors, that are too small to hold the weights of a model."""
+    kernels = [weight for weight in model.weights if len(weight.shape) > 1]
+    wanted = sum(math.prod(kernel.shape) * np.dtype(kernel.dtype).itemsize for kernel in kernels)
     found = sum(path.stat().st_size for path in files_in(folder).values())
     if found < LEAST * wanted or not found:
         cause = (
-            "the converter left weights out, as that of TFLite does with the functions of a Keras 3 model, or wrote them in "
-            "lower precision"
+            "the converter left weights out, as TFLite's does with functions of a Keras 3 model, or wrote them in lower "
+            "precision"
         )
         raise IntegrityError(
             f"{written} has {found:,} bytes, and the kernels of the network alone have {wanted:,}",
@@ -58,16 +46,16 @@ def require_weights(model: keras.Model, folder: Path, written: str) -> None:
 
 
 def errors_of(expected: Features, found: Features, written: str) -> dict[str, float]:
-    """How far each feature is off, relative to its largest value: by name, whatever the order. NaN where it is no number.
+    """The largest error of each feature, by name, relative to its largest value; NaN if it has NaN.
 
     Raises:
-        IntegrityError: A feature is not there, or has another shape.
+        IntegrityError: A feature is missing, or has another shape.
     """
     errors = {}
     for name, values in expected.items():
         if name not in found:
-            there = ", ".join(map(repr, found)) or "none"
-            raise IntegrityError(f"{written} gives no feature {name!r}", notes=[("known", there)])
+            known = ", ".join(map(repr, found)) or "none"
+            raise IntegrityError(f"{written} gives no feature {name!r}", notes=[("known", known)])
         if found[name].shape != values.shape:
             raise IntegrityError(
                 f"{written} gives feature {name!r} in another shape",
@@ -78,26 +66,16 @@ def errors_of(expected: Features, found: Features, written: str) -> dict[str, fl
 
 
 def require_near(errors: Mapping[str, float], bound: float, written: str) -> None:
-    """Refuse features that are further off than is tolerated, or no numbers.
-
-    Raises:
-        IntegrityError: Which, and by how much.
-    """
-    far = {name: _said(error) for name, error in errors.items() if not error <= bound}  # NaN is within no bound
+    """Refuse errors above the bound, and NaN."""
+    far = {
+        name: f"off by {error:.1e} of its largest value" if math.isfinite(error) else "with values that are NaN or infinite"
+        for name, error in errors.items()
+        if not error <= bound  # NaN is within no bound
+    }
     if far:
-        first, *others = far
-        more: list[Note] = [(name, far[name]) for name in others]
+        (first, by), *others = far.items()
         fix = "another format; or a larger bound with --bound (Python: bound=), where that is good enough"
         raise IntegrityError(
-            f"{written} gives another feature {first!r} than the Keras model: {far[first]}, and {bound:g} is tolerated",
-            notes=[*more, ("fix", fix)],
+            f"{written} gives another feature {first!r} than the Keras model: {by}, and {bound:g} is tolerated",
+            notes=[*others, ("fix", fix)],
         )
-
-
-def _said(error: float) -> str:
-    return f"off by {error:.1e} of its largest value" if math.isfinite(error) else "with values that are NaN or infinite"
-
-
-def _bytes_of(weight: Any) -> int:  # Any: a variable of Keras
-    size: int = math.prod(weight.shape) * np.dtype(weight.dtype).itemsize
-    return size

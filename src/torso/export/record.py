@@ -1,4 +1,4 @@
-"""What stands beside every export: what the files are, what goes in and comes out, and how far that is from the model."""
+"""``export.json``: what the files beside it are, their inputs and outputs, and how far they are from the Keras model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Record = Mapping[str, Any]  # JSON
 
 
 def is_export(folder: Path) -> bool:
-    """Whether a folder holds what torso exported, and nothing besides."""
+    """Whether a folder holds what torso exported, and nothing else."""
     try:
         with open_file(folder / NAME) as stream:
             record = json.loads(stream.read())
@@ -31,21 +31,17 @@ def is_export(folder: Path) -> bool:
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """The files of a folder and those below it, by their names with ``/``, sorted."""
+    """All files in a folder by their names with ``/``, sorted."""
     paths = sorted(path for path in folder.rglob("*") if not path.is_dir())
     return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
 def write_record(record: Record, folder: Path) -> None:
-    """Write it beside the files, with the size and the hash of each, and a hash of its own.
-
-    Raises:
-        PluginError: There is a link, a pipe or a device among them.
-    """
+    """Write the record beside the files, with the size and hash of each; a PluginError for a link, a pipe or a device."""
     files = files_in(folder)
     for name, path in files.items():
         if path.is_symlink() or not path.is_file():
-            raise PluginError(f"the export has {name!r}, which is no file of its own", notes=[("fix", "write plain files")])
+            raise PluginError(f"the export has {name!r}, which is no regular file", notes=[("fix", "write plain files")])
     facts = {name: {"bytes": path.stat().st_size, "sha256": hash_of(path)} for name, path in files.items()}
     whole = {**record, "export": VERSION, "files": facts}
     text = json.dumps({**whole, "digest": digest_of(whole)}, indent=2, ensure_ascii=False, sort_keys=True)
@@ -53,6 +49,6 @@ def write_record(record: Record, folder: Path) -> None:
 
 
 def read_record(folder: Path) -> Record:
-    """Read what was just written."""
+    """Read the record of an export."""
     record: Record = json.loads((folder / NAME).read_text(encoding="utf-8"))
     return record

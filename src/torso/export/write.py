@@ -1,4 +1,4 @@
-"""Write a model for another runtime, run what was written in a process of its own, and put it on record."""
+"""Write a model for another runtime, run the files in a process of their own, and record how near they are."""
 
 from __future__ import annotations
 
@@ -36,24 +36,17 @@ def write_export(
     bound: float,
     progress: Callable[[str], None] = lambda step: None,
 ) -> None:
-    """Fill an empty folder with a model in another format, and with a record of it.
+    """Fill the empty folder ``stage`` with a model in a format, and with a record.
 
-    Args:
-        model: What is written.
-        manifest: How it was made.
-        chosen: The format.
-        stage: The folder.
-        images: ``(N, H, W, C)`` as the model expects them, to compare the two on.
-        bound: How far a feature may be off, relative to its largest value.
-        progress: Told of each step in a few words.
+    The two are compared on ``images``, ``(N, H, W, C)`` as the model expects them. A feature may be off by ``bound``,
+    relative to its largest value.
 
     Raises:
-        PluginError: The format's functions fail, or the network cannot be drawn as a graph of TensorFlow.
-        IntegrityError: The files hold too little, or give other features; or the model's cannot be compared with any.
+        PluginError: The format's functions fail, or TensorFlow cannot trace the network.
+        IntegrityError: The files are too small, or give other features; or the model's are not finite.
         DiskError: The disk is full; an ``OSError`` passes.
     """
-    form, written = chosen.value, f"what export format {chosen.name!r} wrote"
-    names = manifest.feature_names
+    form, written, names = chosen.value, f"what export format {chosen.name!r} wrote", manifest.feature_names
     with keras.device("cpu:0"):  # where the files are run too: an accelerator may compute in lower precision
         expected = features_for(model, images, names)
     require_finite(expected)
@@ -73,15 +66,15 @@ def write_export(
         found = call(form.run, stage, images=images)
     errors = errors_of(expected, found, written)
     require_near(errors, bound, written)
-    about = {"images": len(images), "sha256": digest_of(images), "bound": bound}
-    write_record({**_described(model, manifest, chosen, errors), "compared": about}, stage)
+    compared = {"images": len(images), "sha256": digest_of(images), "bound": bound}
+    write_record({**_described(model, manifest, chosen, errors), "compared": compared}, stage)
 
 
 def save_for_inference(model: keras.Model, names: Sequence[str], folder: Path) -> None:
-    """Write a SavedModel that computes features by their names, as the model does outside of training.
+    """Write a SavedModel that computes the features by their names, as the model does outside of training.
 
     Raises:
-        PluginError: The network can be called, and cannot be drawn as a graph of TensorFlow.
+        PluginError: TensorFlow cannot trace the network.
         DiskError: It could not be written.
     """
 
@@ -92,29 +85,30 @@ def save_for_inference(model: keras.Model, names: Sequence[str], folder: Path) -
     images = tf.TensorSpec(model.input_shape, model.input.dtype, name=INPUT)
     function = tf.function(features, input_signature=[images], autograph=False)
     try:
-        with ThreadPoolExecutor(1) as own:  # Keras leaves its name scopes behind in a thread where drawing fails
+        with ThreadPoolExecutor(1) as own:  # where tracing fails, Keras leaves its name scopes in the thread
             signature = own.submit(function.get_concrete_function).result()
-    except Exception as error:  # whatever a layer raises that can be called, and cannot be drawn
+    except Exception as error:  # a layer may raise anything
+        lines = [line for line in re.sub("\x1b\\[[0-9]*m", "", str(error)).split("\n") if line.strip()]  # Keras writes bold
+        cause = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
         fact = "the network computes, but TensorFlow cannot draw the graph of it that every export begins from"
-        raise PluginError(fact, notes=[("cause", _cause(error))]) from error
+        raise PluginError(fact, notes=[("cause", cause)]) from error
     holder = tf.Module()
-    holder.weights = [weight.value for weight in model.weights]  # alone: Keras' layers would be written down one by one
+    holder.weights = [weight.value for weight in model.weights]  # without Keras' layers, each of which would be written too
     try:
         tf.saved_model.save(holder, str(folder), signatures={SIGNATURE: signature})
-    except tf.errors.OpError as error:  # it is drawn by now: only the disk is left to fail
+    except tf.errors.OpError as error:  # it is traced by now: only the disk is left to fail
         raise DiskError(f"{str(folder)!r} could not be written", notes=[("cause", str(error).split("\n")[0])]) from error
-
-
-def _cause(error: Exception) -> str:
-    """What is wrong, without the words and the bold type that Keras puts around it."""
-    lines = [line for line in re.sub("\x1b\\[[0-9]*m", "", str(error)).split("\n") if line.strip()]
-    return next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
 
 
 def _described(
     model: keras.Model, manifest: Manifest, chosen: Contribution[ExportFormat], errors: Mapping[str, float]
 ) -> dict[str, Any]:
     """What the files are, what they were made of, and what goes in and comes out."""
+    distributions, needed = packages_distributions(), manifest.preprocessing
+    needs = [name for module in chosen.value.needs for name in distributions.get(module, [module])]
+    inside = manifest.preprocessing_included or needed.built_in
+    pixels = f"{'RGB ' if model.input_shape[-1] == 3 else ''}pixels of {'0..255' if inside else needed}"
+    numbers = as_json(needed)
     return {
         "format": chosen.qualified,
         "plugin": as_json(plugin_records([chosen.plugin])[0]),
@@ -123,28 +117,14 @@ def _described(
             "architecture": manifest.plan["architecture"],
             "manifest": manifest.digest(),
         },
-        "made_with": {**versions(), **_versions_of(chosen.value.needs)},
-        "input": _input(model, manifest),
+        "made_with": {**versions(), **{name: version_of(name) for name in needs}},
+        "input": {
+            "name": INPUT,
+            "shape": list(model.input_shape),
+            "dtype": model.input.dtype,
+            "expects": pixels,
+            "preprocessing": None if inside else {name: numbers[name] for name in ("order", "divide", "mean", "std")},
+        },
         "outputs": [{**as_json(one), "shape": [None, *one.shape], "error": errors[one.name]} for one in manifest.features],
         "training": "none: it computes features as outside of training, and what is frozen is not said in it",
     }
-
-
-def _input(model: keras.Model, manifest: Manifest) -> dict[str, Any]:
-    """What goes in, and what must have been done to it."""
-    needed, numbers = manifest.preprocessing, as_json(manifest.preprocessing)
-    inside = manifest.preprocessing_included or needed.built_in
-    channels = model.input_shape[-1]
-    return {
-        "name": INPUT,
-        "shape": list(model.input_shape),
-        "dtype": model.input.dtype,
-        "expects": f"{'RGB ' if channels == 3 else ''}pixels of {'0..255' if inside else needed}",
-        "preprocessing": None if inside else {name: numbers[name] for name in ("order", "divide", "mean", "std")},
-    }
-
-
-def _versions_of(modules: Sequence[str]) -> dict[str, str | None]:
-    """The versions of what the modules come from; one may come from any of several distributions."""
-    distributions = packages_distributions()
-    return {name: version_of(name) for module in modules for name in distributions.get(module, [module])}
