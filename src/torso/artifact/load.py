@@ -13,7 +13,8 @@ from torso.artifact.reference_outputs import variable_hashes
 from torso.errors import IntegrityError
 from torso.graph import Graph
 from torso.modeling.freeze import report_of, restore
-from torso.modeling.graph_reader import features_of, read_graph, restore_names
+from torso.modeling.functional import restore_names
+from torso.modeling.graph_reader import features_of, read_graph
 from torso.modeling.preprocess_layer import preprocessing_from
 
 

@@ -27,7 +27,7 @@ from torso.files.hashing import hash_of
 from torso.graph import Feature
 from torso.modeling.build import BuiltModel
 from torso.modeling.freeze import FreezeReport, report_of
-from torso.modeling.graph_reader import custom_classes
+from torso.modeling.functional import custom_classes
 from torso.modeling.variable_paths import variables_by_path
 from torso.planning import Plan, preprocessing_for
 

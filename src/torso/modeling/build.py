@@ -50,37 +50,21 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltModel:
-    """A truncated model with its values, and how it came to be.
+    """A truncated model with its values, and how it came to be."""
 
-    Attributes:
-        model: Functional model from images ``(N, H, W, C)`` to features.
-        graph: The same as data; it knows the levels of the network that was cut.
-        mode: The build mode.
-        why: Why it was not one of those before.
-        dropped_nodes: How many nodes of the network were cut off; None where they were not drawn.
-        dropped_parameters: How many parameters they had.
-        weights_file: The file that the values are from, closed by now, or None.
-        weights_channels: The number of channels of the images that the file is for.
-        transformed_by: The plugins that changed it.
-    """
-
-    model: keras.Model
-    graph: Graph
-    mode: str
-    why: str
-    dropped_nodes: int | None
+    model: keras.Model  # functional, from images (N, H, W, C) to features
+    graph: Graph  # it knows the levels of the network that was cut
+    mode: str  # the build mode
+    why: str  # it was not one of those before
+    dropped_nodes: int | None  # None where they were not drawn
     dropped_parameters: int
-    weights_file: StoredWeights | None
-    weights_channels: int
+    weights_file: StoredWeights | None  # closed by now
+    weights_channels: int  # of the images that the file is for
     transformed_by: tuple[PluginInfo, ...] = ()
 
 
 def build_model(plan: Plan, progress: Progress) -> BuiltModel:
-    """Draw, select the cut, truncate and fill.
-
-    Raises:
-        TorsoError: The builder failed, the weights cannot be had or are not its own, or the cut is not in the graph.
-    """
+    """Draw the network, select the cut, truncate and fill."""
     require_keras()
     with ExitStack() as stack:
         # Asked for when the cut is known to be right, and then for each mode that is tried.
@@ -103,11 +87,7 @@ def build_model(plan: Plan, progress: Progress) -> BuiltModel:
 
 
 def transform(built: BuiltModel, plan: Plan, registry: Registry) -> BuiltModel:
-    """Let the plugins change the truncated model before it is frozen, and embed the preprocessing where that is asked for.
-
-    Raises:
-        PluginError: A plugin failed, or returned something else than a model.
-    """
+    """Let the plugins change the truncated model before it is frozen; embed the preprocessing where that is asked for."""
     reserve_names(built.model)
     for plugin, hook in registry.plugins.callers("torso_before_freeze"):
         before = name_counts()
@@ -130,11 +110,7 @@ def transform(built: BuiltModel, plan: Plan, registry: Registry) -> BuiltModel:
 
 
 def freeze_as_planned(built: BuiltModel, plan: Plan) -> FreezeReport:
-    """Freeze what the policy selects.
-
-    Raises:
-        TorsoError: The policy failed, or selected what cannot be frozen.
-    """
+    """Freeze what the policy selects."""
     policy = plan.freeze.contribution
     with plugin_errors(policy.plugin, f"freeze policy {policy.qualified!r}", plan.freeze.place):
         selected = policy.value.select(built.graph, plan.freeze.options)
@@ -230,12 +206,7 @@ def _truncate(drawn: DrawnModel, plan: Plan, ends: Cut | None, channels: int) ->
 
 
 def _fill(model: keras.Model, pairs: Pairs, values: Match | None, plan: Plan, channels: int) -> None:
-    """Values from the file; without one, those of the network, or where it has none, those that the initialisers draw.
-
-    Raises:
-        IntegrityError: A value in the file is not one that could be meant.
-        PluginError: A variable is left without one.
-    """
+    """Values from the file; without one, those of the network, or where it has none, those that the initialisers draw."""
     mixed = {} if plan.adapt is None else image_weights(model)
     for old, new in pairs:
         if values is not None:

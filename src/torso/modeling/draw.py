@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +15,8 @@ import tensorflow as tf
 from torso.errors import OptionError, PluginError, TorsoError
 from torso.graph import Graph
 from torso.model_config.layer_names import canonical_names
-from torso.modeling.graph_reader import functional, read_graph
+from torso.modeling.functional import functional
+from torso.modeling.graph_reader import read_graph
 from torso.modeling.keras_private import (
     Valueless,
     abandon,
@@ -24,10 +24,10 @@ from torso.modeling.keras_private import (
     has_value,
     in_fresh_thread,
     name_counts,
-    patched,
     without_values,
     without_weights,
 )
+from torso.modeling.patched import stopped_at
 from torso.modeling.resolve_cut import has_default_options
 from torso.planning import Plan
 from torso.plugins.calling import one_line, plugin_errors
@@ -48,9 +48,8 @@ class DrawnModel:
     Attributes:
         model: Functional model; headless, with canonical names.
         graph: The model as data, with levels.
-        valueless: Its variables, where they have no memory yet, and those that were made on the way; empty where they have
-            values.
         mode: ``PARTIAL``: it ends at the nodes that were asked for, and the rest was not drawn; ``LEAN`` or ``EAGER``.
+        valueless: The variables that have no memory yet, those that were made on the way among them.
     """
 
     model: keras.Model
@@ -60,12 +59,7 @@ class DrawnModel:
 
 
 def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> DrawnModel:
-    """The network without values.
-
-    Args:
-        plan: What to build.
-        channels: Number of channels of its images.
-        until: Names of the nodes after which nothing is needed; none of them for the whole network.
+    """The network without values; no further than the nodes ``until`` where there are any.
 
     Raises:
         CannotDrawLean: The builder needs values, makes some itself, returns what it made before, or fails.
@@ -92,11 +86,7 @@ def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> Draw
 
 
 def draw_eager(plan: Plan, channels: int) -> DrawnModel:
-    """The network as its builder makes it, with the values that its initialisers draw.
-
-    Raises:
-        TorsoError: The builder failed, or returned something else than a model for these images.
-    """
+    """The network as its builder makes it, with the values that its initialisers draw."""
     try:
         model, _ = in_fresh_thread(lambda: _run_builder(plan, channels, ()))
     except PluginError as error:
@@ -108,11 +98,7 @@ def draw_eager(plan: Plan, channels: int) -> DrawnModel:
 
 
 def headless_graph(plan: Plan) -> Graph:
-    """The graph of the whole headless network, drawn without values wherever its builder allows that.
-
-    Raises:
-        TorsoError: The builder failed, or its model has no graph.
-    """
+    """The graph of the whole headless network, drawn without values wherever its builder allows that."""
     require_keras()
     try:
         drawn = draw_lean(plan, plan.source_channels)
@@ -153,11 +139,7 @@ def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any
 
 
 def name_canonically(model: Any, before: Mapping[str, int]) -> bool:
-    """Rename the layers and ops that Keras has numbered since ``before``: from zero in each model. Others stay.
-
-    Returns:
-        Whether a name was changed.
-    """
+    """Rename layers and ops that Keras has numbered since ``before``: from zero in each model; whether a name changed."""
     if not isinstance(model, keras.Model):
         return False
     counts = name_counts()
@@ -182,65 +164,6 @@ def _operations(model: keras.Model) -> list[Any]:
     if isinstance(model, keras.Sequential):  # its input layer is known to its graph alone
         return list(functional(model, model.name).operations) if model.built else list(model.layers)
     return list(getattr(model, "operations", model.layers))
-
-
-class _Reached(BaseException):
-    """Everything wanted has been called; no builder's ``except Exception`` is to catch it."""
-
-
-def stopped_at(names: Collection[str], build: Callable[[], Any]) -> tuple[Any, bool]:
-    """Run a builder, and end it as soon as these layers and ops have been called.
-
-    Args:
-        names: Of layers and ops, each called once, outside of any other; none of them to let the builder finish.
-        build: Makes and returns a functional model of one input.
-
-    Returns:
-        What the builder returns and False; or the model that ends at ``names``, in their order, and True.
-    """
-    ends: dict[str, Any] = dict.fromkeys(names)
-    sources: dict[int, tuple[Any, list[Any]]] = {}  # by the identity of an output: it, and the tensors it is made from
-    depth = 0
-
-    def call(original: Callable[..., Any], op: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal depth
-        depth += 1
-        try:
-            outputs = original(op, *args, **kwargs)
-        finally:
-            depth -= 1
-        if depth:
-            return outputs  # within another layer
-        read = [tensor for tensor in keras.tree.flatten((args, kwargs)) if isinstance(tensor, keras.KerasTensor)]
-        for output in keras.tree.flatten(outputs):
-            if isinstance(output, keras.KerasTensor):
-                sources[id(output)] = output, read
-        if op.name in ends and ends[op.name] is None and isinstance(outputs, keras.KerasTensor):
-            ends[op.name] = outputs
-            if None not in ends.values():
-                raise _Reached
-        return outputs
-
-    with ExitStack() as stack:
-        if names:
-            stack.enter_context(patched(keras.Layer, "__call__", call))
-            stack.enter_context(patched(keras.Operation, "symbolic_call", call))  # bare ops
-        try:
-            return build(), False
-        except _Reached:
-            pass
-    inputs, seen, todo = [], set(), list(ends.values())
-    while todo:
-        tensor = todo.pop()
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            _, read = sources.get(id(tensor), (tensor, None))
-            todo += read or ()
-            inputs += [tensor] if read is None else []
-    if len(inputs) > 1:
-        raise CannotDrawLean("the part before the cut has several inputs")
-    outputs = list(ends.values())
-    return keras.Model(inputs[0], outputs if len(outputs) > 1 else outputs[0]), True
 
 
 def _graph_of(model: Any, plan: Plan, channels: int) -> Graph:
@@ -274,15 +197,14 @@ def _require_lean(model: keras.Model, made: Valueless) -> None:
     for variable in model.variables:
         if has_value(variable) or id(variable) not in own:
             raise CannotDrawLean(f"the builder returns {variable.path!r}, which it made before")
-    for layer in _every_layer(model):
+    _require_nothing_computed(model)
+
+
+def _require_nothing_computed(model: keras.Model) -> None:
+    for layer in _operations(model):
+        if isinstance(layer, keras.Model):
+            _require_nothing_computed(layer)
         for name, value in vars(layer).items() if not type(layer).__module__.startswith("keras.") else ():
             is_tensor = keras.ops.is_tensor(value) and not isinstance(value, keras.Variable)
             if is_tensor or isinstance(value, np.ndarray):
                 raise CannotDrawLean(f"layer {layer.name!r} keeps {name!r}, which it computed when it was made")
-
-
-def _every_layer(model: keras.Model) -> Iterator[Any]:
-    for layer in _operations(model):
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from _every_layer(layer)

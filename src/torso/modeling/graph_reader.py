@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -13,49 +12,15 @@ import keras
 
 from torso.errors import CutError
 from torso.graph import Feature, Graph, Node, Shape
-from torso.model_config.calls import Calls, Config, Tensor, is_functional
+from torso.model_config.calls import Calls, Config, Tensor
 from torso.model_config.flops import cost_of_call
 from torso.model_config.receptive_field import Grid, grid_after, sees_all, window_of, with_sides
-from torso.modeling.keras_private import FUNCTIONAL, without_values
-
-
-def functional(model: keras.Model, name: str) -> keras.Model:
-    """The same layers as a plain functional model.
-
-    Raises:
-        CutError: The model has no graph: it is subclassed, or was never built.
-    """
-    kind = type(model)
-    if kind.__name__ == FUNCTIONAL and kind.__module__.startswith("keras.") and isinstance(model.input, keras.KerasTensor):
-        return model
-    try:
-        inputs, outputs = model.inputs, _outputs(model)
-        return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=model.name)
-    except (AttributeError, ValueError, TypeError) as error:
-        raise CutError(
-            f"{name} has no graph to cut: its {type(model).__name__} is not a functional model",
-            notes=[
-                ("cause", "a subclassed model computes in Python code, and that cannot be cut"),
-                ("fix", "let the builder return keras.Model(inputs, outputs)"),
-            ],
-        ) from error
-
-
-def _outputs(model: keras.Model) -> Any:
-    """The output tensors: one alone, several as a list, or as the dictionary that the model returns."""
-    outputs = model.outputs if isinstance(model, keras.Sequential) else model.output  # a Sequential's may be another call's
-    return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
+from torso.modeling.functional import functional, outputs_of, remake
+from torso.modeling.keras_private import without_values
 
 
 def read_graph(model: keras.Model, name: str) -> Graph:
-    """The model as data, under the names that its layers and ops have.
-
-    Args:
-        model: A functional or a built ``Sequential`` model, nested to any depth.
-        name: The architecture, as errors say it.
-
-    Returns:
-        The graph; its ends are in the order of the model's outputs.
+    """The model as data, under the names that its layers and ops have; ``name`` is the architecture, as errors say it.
 
     Raises:
         CutError: The model has no graph, two nodes of one name, or one node as two outputs.
@@ -76,7 +41,7 @@ def read_graph(model: keras.Model, name: str) -> Graph:
 
 def _positions(model: keras.Model) -> list[int]:
     """For each output of a model in its own order, where it stands among the flattened ones."""
-    outputs = _outputs(model)
+    outputs = outputs_of(model)
     if not isinstance(outputs, dict):
         return list(range(len(model.outputs)))
     flattened = keras.tree.flatten({name: name for name in outputs})
@@ -85,7 +50,7 @@ def _positions(model: keras.Model) -> list[int]:
 
 def features_of(model: keras.Model, graph: Graph) -> tuple[Feature, ...]:
     """The outputs of a model that was read into a graph, in their order."""
-    outputs = _outputs(model)
+    outputs = outputs_of(model)
     names = tuple(outputs) if isinstance(outputs, dict) else graph.ends
     return tuple(graph.feature(name, node) for name, node in zip(names, graph.ends, strict=True))
 
@@ -95,16 +60,14 @@ def node_name(prefix: str, layer: str, number: int, count: int) -> str:
     return f"{prefix}{layer}:{number}" if count > 1 else prefix + layer
 
 
-class _End(NamedTuple):
-    """One output of one node."""
-
+class _End(NamedTuple):  # one output of one node
     node: str
     output: int
 
 
 @dataclass
 class _Draft:
-    """What is known of a node when its call is read; the shape of its output stands with whoever reads it."""
+    """What is known of a node when its call is read; whoever reads its output knows the shape."""
 
     entry: Config
     layer: Any  # a Keras layer or op
@@ -131,7 +94,7 @@ class _Reader:
         path: str = "",
         sized: keras.Model | None = None,
     ) -> list[_End]:
-        """Draft the nodes of one functional model.
+        """Draft the nodes of one functional model; return its outputs in the order in which Keras flattens them.
 
         Args:
             model: The live model; it has the weights.
@@ -139,9 +102,6 @@ class _Reader:
             feeds: In a nested model, what each of its input layers stands for outside.
             path: The prefix without the numbers of calls.
             sized: The same model for images of a known size, where it was made for any.
-
-        Returns:
-            The model's outputs, in the order in which Keras flattens them.
         """
         calls = Calls((sized or model).get_config())
         layers = {layer.name: layer for layer in model.operations}
@@ -208,7 +168,9 @@ class _Reader:
             grid = grids[name] = grid_after(draft.entry, grids_in, *with_sides(draft.entry, draft.layer, shapes, shape))
             everywhere[name] = sees_all(draft.entry, grids_in, grid, [everywhere[end.node] for end in draft.inputs])
             macs, flops = cost_of_call(draft.entry, draft.layer, shapes, shape)
-            activation = draft.entry["config"].get("activation", "linear")
+            activation = draft.entry["config"].get("activation", "linear")  # a name, or how to make the object
+            if not isinstance(activation, str):
+                activation = str(activation.get("class_name", "custom"))
             yield Node(
                 name=name,
                 kind=draft.entry["class_name"],
@@ -218,7 +180,7 @@ class _Reader:
                 receptive_field=None if grid is None else max(axis.field for axis in grid),
                 sees_all=everywhere[name],
                 kernel=window_of(draft.entry),
-                activation="" if activation == "linear" else _name_of(activation),
+                activation="" if activation == "linear" else activation,
                 parameters=sum(math.prod(weight.shape) for weight in getattr(draft.layer, "weights", ())),
                 macs=macs,
                 flops=flops,
@@ -246,48 +208,10 @@ def _sized(model: keras.Model, shapes: Mapping[str, Shape]) -> keras.Model | Non
     return None
 
 
-def custom_classes(model: keras.Model) -> dict[str, type]:
-    """The classes of a model's layers that Keras could not find by their name alone."""
-    classes: dict[str, type] = {}
-    for layer in model.operations:
-        if isinstance(layer, keras.Model):
-            classes |= custom_classes(functional(layer, layer.name))
-        kind = type(layer)
-        if not kind.__module__.startswith("keras."):
-            classes |= {kind.__name__: kind, keras.saving.get_registered_name(kind): kind}
-    return classes
-
-
-def remake(model: keras.Model, config: Config) -> keras.Model:
-    """A functional model of the classes of this one, from another configuration."""
-    made = type(model).from_config(copy.deepcopy(config), custom_objects=custom_classes(model))  # Keras empties it
-    restore_names(made, config)
-    return made
-
-
-def restore_names(model: keras.Model, config: Config) -> None:
-    """Give the ops of a model their names, which Keras loses of some when it makes the model from its configuration."""
-    names = {entry["name"]: entry["class_name"] for entry in config["layers"]}
-    lost = [name for name in names if name not in {op.name for op in model.operations}]
-    for op in model.operations:
-        alike = [name for name in lost if names[name] == type(op).__name__]
-        if op.name not in names and alike:
-            op.name = alike[0]
-            lost.remove(op.name)
-    for entry in config["layers"]:
-        if is_functional(entry):
-            restore_names(model.get_layer(entry["name"]), entry["config"])
-
-
 def _stride(grid: Grid | None) -> int | None:
     if grid is None or grid[0].stride != grid[1].stride or grid[0].stride.denominator != 1:
         return None
     return int(grid[0].stride)
-
-
-def _name_of(activation: Any) -> str:
-    """The name of a function, whether Keras wrote that alone or how to make the object."""
-    return activation if isinstance(activation, str) else str(activation.get("class_name", "custom"))
 
 
 def _output_count(layer: Any) -> int:

@@ -22,12 +22,15 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
-from contextvars import ContextVar, copy_context
+from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import keras
+
+from torso.modeling.patched import patched
 
 FUNCTIONAL = "Functional"
 DROPOUT_RNN_CELL = "DropoutRNNCell"  # a base of recurrent cells
@@ -53,27 +56,14 @@ def _module(name: str, *functions: str) -> Any:
     return module if all(callable(getattr(module, function, None)) for function in functions) else None
 
 
-def _file_utils() -> Any:
-    return _module(_FILE_UTILS, "get_file")
-
-
 def _global_state() -> Any:
     return _module(_GLOBAL_STATE, "get_global_attribute", "set_global_attribute")
 
 
-def _saving() -> Any:
-    return _module(_SAVING, "_save_state", "H5IOStore")
-
-
-# --- a thread of its own, and functions that act otherwise in it ---------------------------------------------------------
-
-
 def in_fresh_thread(call: Callable[[], T]) -> T:
-    """Return what a function returns in a new thread, in which Keras has given no names yet; its errors pass.
-
-    Keras' state belongs to a thread: the count of names starts at zero, and nothing of the call stays in this thread. What
-    the user has set (dtype policy, seed, custom objects) is handed over.
-    """
+    """Return what a function returns in a new thread, in which Keras has given no names yet; its errors pass."""
+    # Keras' state belongs to a thread: names are counted from zero, and nothing of the call stays in this thread. What the
+    # user has set (dtype policy, seed, custom objects) is handed over.
     state, policy = _global_state(), keras.config.dtype_policy()
     mine = vars(getattr(state, "GLOBAL_STATE_TRACKER", threading.local()))
     handed = {name: value for name, value in mine.items() if name not in _LEFT_BEHIND}
@@ -89,33 +79,6 @@ def in_fresh_thread(call: Callable[[], T]) -> T:
         return pool.submit(copy_context().run, run).result()
 
 
-_one_at_a_time = threading.RLock()
-_is_patching = ContextVar("_is_patching", default=False)
-
-
-@contextmanager
-def patched(owner: Any, name: str, handler: Callable[..., Any]) -> Iterator[None]:
-    """Replace a function for this thread alone: ``handler`` takes the original, and its arguments.
-
-    Two threads take turns, for the last one would put back what the first had replaced. A thread that a builder starts by
-    building with torso itself holds the turn already.
-    """
-    thread = threading.get_ident()
-    with nullcontext() if _is_patching.get() else _one_at_a_time:
-        original = getattr(owner, name)
-
-        def replaced(*args: Any, **kwargs: Any) -> Any:
-            return handler(original, *args, **kwargs) if threading.get_ident() == thread else original(*args, **kwargs)
-
-        token = _is_patching.set(True)
-        setattr(owner, name, replaced)
-        try:
-            yield
-        finally:
-            setattr(owner, name, original)
-            _is_patching.reset(token)
-
-
 @dataclass(frozen=True)
 class WeightsRequest:
     """A file that a builder wanted to download."""
@@ -128,11 +91,7 @@ class WeightsRequest:
 
 @contextmanager
 def without_weights() -> Iterator[list[WeightsRequest]]:
-    """Let builders of this thread draw the graph of their published weights, but neither download nor load these.
-
-    Yields:
-        The downloads that were asked for, in order; empty where Keras has moved ``get_file`` and downloads by itself.
-    """
+    """Let builders of this thread neither download nor load weights; yields the downloads that they ask for, in order."""
     requests: list[WeightsRequest] = []
 
     def get_file(original: Any, fname: Any = None, origin: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -141,12 +100,9 @@ def without_weights() -> Iterator[list[WeightsRequest]]:
 
     with ExitStack() as stack:
         stack.enter_context(patched(keras.Model, "load_weights", lambda original, model, *args, **kwargs: None))
-        if (file_utils := _file_utils()) is not None:
+        if (file_utils := _module(_FILE_UTILS, "get_file")) is not None:
             stack.enter_context(patched(file_utils, "get_file", get_file))
         yield requests
-
-
-# --- names --------------------------------------------------------------------------------------------------------------
 
 
 def name_counts() -> Mapping[str, int]:
@@ -168,11 +124,7 @@ def reserve_names(model: keras.Model) -> None:
 
 
 def leave_scopes(model: keras.Model) -> bool:
-    """Take the name scopes that a builder worked in out of the paths of a model's variables, as Keras does when it loads it.
-
-    Returns:
-        Whether every path is that of its layer's name now; otherwise the model must be rebuilt from its configuration.
-    """
+    """Take a builder's name scopes out of the paths of a model's variables; whether every path is its layer's name now."""
     for layer in model.layers:
         if layer.path is None:  # it was never built, as an activation
             continue
@@ -188,20 +140,12 @@ def leave_scopes(model: keras.Model) -> bool:
     return True
 
 
-# --- variables without values -------------------------------------------------------------------------------------------
-
-
 @dataclass
 class Valueless:
-    """What was built without values.
+    """What was built without values."""
 
-    Attributes:
-        variables: Those that have a shape and no memory, once it is built.
-        assigned: Whether one of them was given a value meanwhile, which is lost.
-    """
-
-    variables: list[Any] = field(default_factory=list)
-    assigned: bool = False
+    variables: list[Any] = field(default_factory=list)  # that have a shape and no memory, once it is built
+    assigned: bool = False  # one of them was given a value meanwhile, which is lost
 
 
 @contextmanager
@@ -257,21 +201,15 @@ def draw_value(variable: Any) -> None:
     variable._deferred_initialize()
 
 
-@dataclass(frozen=True)
-class _Abandoned:
-    """Stands for the initialiser of a variable without memory, which Keras would compute with as if it were a value."""
-
-    path: str
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise RuntimeError(f"{self.path!r} belongs to a network that torso built without values, and has none")
-
-
 def abandon(variables: Iterable[Any]) -> None:
     """Make sure that nobody computes with those of these variables that have no memory."""
     for variable in variables:
-        if not has_value(variable) and not isinstance(variable._initializer, _Abandoned):
-            variable._initializer = _Abandoned(variable.path)
+        if not has_value(variable):  # Keras would compute with what the initialiser makes, as if it were the value
+            variable._initializer = partial(_refuse, variable.path)
+
+
+def _refuse(path: str, *args: Any, **kwargs: Any) -> Any:
+    raise RuntimeError(f"{path!r} belongs to a network that torso built without values, and has none")
 
 
 def detach(model: keras.Model) -> None:
@@ -281,17 +219,11 @@ def detach(model: keras.Model) -> None:
         op._outbound_nodes = [node for node in op._outbound_nodes if id(node.operation) in kept]
 
 
-# --- what Keras knows and does not tell ---------------------------------------------------------------------------------
-
-
-def can_tell_places() -> bool:
-    """Whether this Keras has the private names that tell where in a ``.weights.h5`` each variable belongs."""
-    return _saving() is not None
-
-
 def places_of(model: keras.Model) -> Mapping[str, Any]:
-    """Each variable of a model, with or without a value, by the path where Keras would write it in a ``.weights.h5``."""
-    saving = _saving()
+    """Each variable of a model, with or without a value, by its path in a ``.weights.h5``; empty where Keras has moved."""
+    saving = _module(_SAVING, "_save_state", "H5IOStore")
+    if saving is None:
+        return {}
     found: dict[str, dict[str, Any]] = {}
 
     class Store(saving.H5IOStore):  # type: ignore[misc,name-defined]  # found at run time

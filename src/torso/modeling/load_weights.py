@@ -19,21 +19,16 @@ import tensorflow as tf
 
 from torso.errors import IntegrityError, Note
 from torso.model_config.layer_names import automatic_stem
-from torso.modeling.keras_private import can_tell_places, give_value, has_value, places_of
+from torso.modeling.keras_private import give_value, has_value, places_of
 from torso.weights_files import StoredArray, StoredWeights
 
 
 @dataclass(frozen=True)
 class Match:
-    """What a weights file holds for a model.
-
-    Attributes:
-        path: The file.
-        arrays: By the identity of each weight: the weight, and the array that holds its value.
-    """
+    """What a weights file holds for a model."""
 
     path: Path
-    arrays: Mapping[int, tuple[Any, StoredArray]]
+    arrays: Mapping[int, tuple[Any, StoredArray]]  # by the identity of each weight: it, and the array of its value
 
     def of(self, weight: Any) -> StoredArray:
         """The array that holds the value of a weight."""
@@ -53,11 +48,7 @@ _Pair = tuple[str, Any, StoredArray]  # what an error calls the weight, the weig
 
 
 def match(model: keras.Model, stored: StoredWeights) -> Match:
-    """Find the array for every weight of a model.
-
-    Args:
-        model: The whole headless network that the file was written from, or its equal; it needs no values.
-        stored: The open file.
+    """Find the array for every weight of a whole headless network, with or without values.
 
     Raises:
         IntegrityError: The file was written from another model.
@@ -130,7 +121,7 @@ def _listed(layer: Any) -> list[Any]:
 def _by_place(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
     """The format of Keras 3: Keras itself says where each weight belongs."""
     weights = {id(weight) for weight in model.weights}
-    places = places_of(model) if can_tell_places() else {}
+    places = places_of(model)
     wanted = {place: weight for place, weight in places.items() if id(weight) in weights}
     if len(wanted) < len(weights) or len({id(weight) for weight in wanted.values()}) < len(wanted):
         moved = "a layer of the model has a way of its own to save" if places else "this Keras does not tell its places"

@@ -25,7 +25,8 @@ from torso.model_config.calls import (
     map_histories,
     visit_tensors,
 )
-from torso.modeling.graph_reader import functional, node_name, remake
+from torso.modeling.functional import functional, remake
+from torso.modeling.graph_reader import node_name
 
 Change = Callable[[Config], Config]
 Pairs = list[tuple[Any, Any]]
@@ -45,8 +46,8 @@ def cut(model: keras.Model, ends: Cut | None, name: str) -> keras.Model:
         The truncated model; nothing of ``model`` stays alive through it.
 
     Raises:
-        CutError: An end lies inside a model that is called more than once, or is one of several and inside one; or the
-            model has what no configuration can carry.
+        CutError: The model has what no configuration can carry; or an end inside a nested model is one of several, or that
+            model is called more than once.
     """
     truncated, weights = rebuild(model, ends, name)
     for old, new in weights:
@@ -58,12 +59,7 @@ def cut(model: keras.Model, ends: Cut | None, name: str) -> keras.Model:
 def rebuild(
     model: keras.Model, ends: Cut | None, name: str, *, change: Change = lambda config: config
 ) -> tuple[keras.Model, Pairs]:
-    """The truncated model as :func:`cut` makes it, before it has the values of the model.
-
-    Args:
-        model, ends, name: As there.
-        change: What else is to be different in its configuration.
-    """
+    """The truncated model as :func:`cut` makes it, before it has values; ``change`` may alter its configuration."""
     plain = functional(model, name)
     _refuse_what_cannot_be_written(plain, {})
     config = plain.get_config()
@@ -75,10 +71,7 @@ def rebuild(
 
 
 def share_layers(model: keras.Model, ends: Cut | None, name: str) -> tuple[keras.Model, Pairs] | None:
-    """The truncated model as the very layers of the model, which are of no use for anything else then.
-
-    Args:
-        model, ends, name: As for :func:`cut`.
+    """The truncated model as :func:`cut` makes it, of the very layers of the model, which is of no other use then.
 
     Returns:
         None where an end lies inside a nested model, or a layer is called several times: then it must be rebuilt.
@@ -154,13 +147,7 @@ def _refuse_what_cannot_be_written(model: keras.Model, owners: dict[int, str], p
 
 
 def _pruned(config: Config, ends: Cut, *, nested: bool = False) -> Config:
-    """The configuration of the part of a functional model that ends at some nodes; what it is made of is changed in place.
-
-    Args:
-        config: Configuration of a functional model.
-        ends: Where to end.
-        nested: Its inputs are given by a call, and all of them stay.
-    """
+    """The configuration of the part that ends at some nodes, made of the same entries; a nested one keeps all inputs."""
     calls = Calls(config)
     paths = {label: path.split("/") for label, path in ({"": ends} if isinstance(ends, str) else ends).items()}
     found = {label: _find(calls, path[0]) for label, path in paths.items()}

@@ -1,0 +1,90 @@
+"""Replace functions while a builder runs, for its thread alone; end the builder at the cut."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any
+
+import keras
+
+_one_at_a_time = threading.RLock()
+_is_patching = ContextVar("_is_patching", default=False)
+
+
+@contextmanager
+def patched(owner: Any, name: str, handler: Callable[..., Any]) -> Iterator[None]:
+    """Replace a function for this thread alone: ``handler`` takes the original, and its arguments."""
+    thread = threading.get_ident()
+    # Threads take turns, or the last would put back what the first had replaced. Where a builder builds with torso itself,
+    # the new thread holds the turn of the one that waits for it.
+    with nullcontext() if _is_patching.get() else _one_at_a_time:
+        original = getattr(owner, name)
+
+        def replaced(*args: Any, **kwargs: Any) -> Any:
+            return handler(original, *args, **kwargs) if threading.get_ident() == thread else original(*args, **kwargs)
+
+        token = _is_patching.set(True)
+        setattr(owner, name, replaced)
+        try:
+            yield
+        finally:
+            setattr(owner, name, original)
+            _is_patching.reset(token)
+
+
+class _Reached(BaseException):
+    """Everything wanted has been called; no builder's ``except Exception`` is to catch it."""
+
+
+def stopped_at(names: Collection[str], build: Callable[[], Any]) -> tuple[Any, bool]:
+    """Run a builder, and end it as soon as these layers and ops have been called, each outside of any other.
+
+    Returns:
+        What the builder returns and False; or the model that ends at ``names``, in their order, and True.
+    """
+    ends: dict[str, Any] = dict.fromkeys(names)
+    sources: dict[int, tuple[Any, list[Any]]] = {}  # by the identity of an output: it, and the tensors it is made from
+    depth = 0
+
+    def call(original: Callable[..., Any], op: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal depth
+        depth += 1
+        try:
+            outputs = original(op, *args, **kwargs)
+        finally:
+            depth -= 1
+        if depth:
+            return outputs  # within another layer
+        read = [tensor for tensor in keras.tree.flatten((args, kwargs)) if isinstance(tensor, keras.KerasTensor)]
+        for output in keras.tree.flatten(outputs):
+            if isinstance(output, keras.KerasTensor):
+                sources[id(output)] = output, read
+        if op.name in ends and ends[op.name] is None and isinstance(outputs, keras.KerasTensor):
+            ends[op.name] = outputs
+            if None not in ends.values():
+                raise _Reached
+        return outputs
+
+    with ExitStack() as stack:
+        if names:
+            stack.enter_context(patched(keras.Layer, "__call__", call))
+            stack.enter_context(patched(keras.Operation, "symbolic_call", call))  # bare ops
+        try:
+            return build(), False
+        except _Reached:
+            pass
+    inputs, seen, todo = [], set(), list(ends.values())
+    while todo:
+        tensor = todo.pop()
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            _, read = sources.get(id(tensor), (tensor, None))
+            todo += read or ()
+            inputs += [tensor] if read is None else []
+    if len(inputs) > 1:
+        raise ValueError("the part before the cut has several inputs")
+    outputs = list(ends.values())
+    return keras.Model(inputs[0], outputs if len(outputs) > 1 else outputs[0]), True
