@@ -94,6 +94,8 @@ def transcript(code: str) -> str:
 def workplace(text: str) -> Iterator[Path]:
     """An empty folder, made the current one, with what a page uses: its files, the plugin, pictures and weights."""
     with tempfile.TemporaryDirectory() as folder:
+        import keras
+
         before, environment = Path.cwd(), dict(os.environ)
         place = Path(folder)
         (place / "plugins").symlink_to(ROOT / "plugins")
@@ -106,6 +108,7 @@ def workplace(text: str) -> Iterator[Path]:
         os.environ.pop("TORSO_OFFLINE", None)
         if "flowers" in text:
             draw_pictures(place / "flowers")
+            keras.utils.set_random_seed(0)  # for the head of the README
         if "0.35" in text:
             publish_weights(place / "keras" / "models")
         os.chdir(place)
@@ -126,7 +129,7 @@ def draw_pictures(folder: Path) -> None:
         (folder / name).mkdir(parents=True)
         for number in range(12):
             pixels = generator.integers(0, 60, (120, 160, 3)) + np.array([0, 100, 0])
-            pixels[30:90, 40:120] = np.clip(colour + generator.integers(-30, 30, (60, 80, 3)), 0, 255)
+            pixels[10:110, 10:150] = np.clip(colour + generator.integers(-30, 30, (100, 140, 3)), 0, 255)
             Image.fromarray(pixels.astype("uint8")).save(folder / name / f"{number}.jpg")
 
 
@@ -139,11 +142,14 @@ def publish_weights(cache: Path) -> None:
 @functools.cache
 def _random_weights() -> bytes:
     import keras
-    from networks import images, save_listed, settle
+    from networks import save_listed
 
     keras.utils.set_random_seed(0)
     model = keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, include_top=False, weights=None)
-    settle(model, images((96, 96, 3)))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0  # the statistics of the colours below, so that features differ from colour to colour
+    model(np.random.default_rng(0).uniform(-1, 1, (16, 1, 1, 3)).repeat(96, 1).repeat(96, 2), training=True)
     with tempfile.TemporaryDirectory() as folder:
         save_listed(model, Path(folder, "weights.h5"))
         return Path(folder, "weights.h5").read_bytes()
