@@ -114,6 +114,11 @@ def test_the_glossary_defines(word: str) -> None:
     assert f"\n| {word} |" in TEXTS["docs/glossary.md"]
 
 
+def test_the_architecture_page_has_every_package() -> None:
+    packages = re.findall(r"^\| `(\w+)/?` \|", TEXTS["docs/architecture.md"], re.M)
+    assert sorted(packages) == sorted({path.stem for path in (ROOT / "src/torso").glob("[!_]*")} - {"py"})
+
+
 def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 150
 
