@@ -34,12 +34,11 @@ def mix_of(*sources: int | None) -> Mix:
 
 def rebuilt(model: keras.Model, mix: Mix) -> keras.Model:
     """The model for other channels, with the values that the mix makes of the model's own."""
-    have, want = len(mix[0]), len(mix)
-    new = type(model).from_config(widen(model.get_config(), have, want, mix))
+    new = type(model).from_config(widen(model.get_config(), mix))
     names = image_weights(model)
     for old, target in zip(model.weights, new.weights, strict=True):
         value = np.asarray(old)
-        target.assign(adapted(value, target.shape, have, want, mix, names[id(old)]) if id(old) in names else value)
+        target.assign(adapted(value, target.shape, mix, names[id(old)]) if id(old) in names else value)
     finalize(new)
     return new
 
@@ -123,7 +122,7 @@ def test_the_new_channels_are_followed_no_further_than_the_first_kernels(front: 
     model = behind(*front())
     config = model.get_config()
     before = copy.deepcopy(config)
-    wide = widen(config, 3, 5, mix_of(0, 1, 2, 0, 1))
+    wide = widen(config, mix_of(0, 1, 2, 0, 1))
     assert config == before, "what was given is not what was changed"
     entries = Calls(wide).entries
     assert entries["later"]["config"]["mean"] == [1.0, 2.0, 3.0]
@@ -211,7 +210,7 @@ def test_what_nobody_reads_has_neutral_constants() -> None:
     keras.utils.clear_session(free_memory=False)  # ops are numbered from the start
     one, two = np.array([1.0, 2.0, 3.0], "float32"), np.array([4.0, 5.0, 6.0], "float32")
     model = behind(lambda x: (x - one) / two * one + two)
-    entries = Calls(widen(model.get_config(), 3, 2, mix_of(2, None))).entries
+    entries = Calls(widen(model.get_config(), mix_of(2, None))).entries
     assert {name: entries[name]["inbound_nodes"][0]["args"][1]["config"]["value"] for name in ARITHMETIC} == ARITHMETIC
 
 
@@ -274,7 +273,7 @@ def test_what_cannot_be_widened_is_named(kind: str, layer: Callable[[], Any], re
     if any(isinstance(one, keras.Sequential) for one in model.layers):
         name = "s/x"
     with pytest.raises(OptionError) as caught:
-        widen(model.get_config(), 3, 4, mix_of(0, 1, 2, 0))
+        widen(model.get_config(), mix_of(0, 1, 2, 0))
     fact = f"the network cannot be adapted to images of other channels: {name!r}, a {kind}, {reason}"
     assert caught.value.fact.startswith(fact)
 
@@ -283,21 +282,21 @@ KERNEL = np.array([-0.0, 1e-45, np.float32(1) / 3, 3.4e38, -1e-38, 7.0], "float3
 
 
 def test_a_channel_that_is_copied_is_so_to_the_last_bit() -> None:
-    found = adapted(KERNEL, (1, 1, 4, 2), 3, 4, mix_of(2, None, 1, 0))
+    found = adapted(KERNEL, (1, 1, 4, 2), mix_of(2, None, 1, 0))
     assert found.dtype == KERNEL.dtype
     assert found[:, :, [0, 2, 3]].tobytes() == KERNEL[:, :, [2, 1, 0]].tobytes()
     assert not found[:, :, 1].any()
     odd = np.array([np.nan, np.inf, 1.0], "float32").reshape(3, 1)
-    assert adapted(odd, (1, 1), 3, 1, mix_of(2)).tolist() == [[1.0]], "what is not read does not count, not even as NaN"
+    assert adapted(odd, (1, 1), mix_of(2)).tolist() == [[1.0]], "what is not read does not count, not even as NaN"
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
 def test_kernels_are_sums_and_statistics_are_means(dtype: str) -> None:
     kernel = np.array([1.0, 2.0, 4.0]).reshape(1, 3, 1).astype(keras.ops.convert_to_numpy(keras.ops.zeros(1, dtype)).dtype)
     mix = ((1.0, 1.0, 0.0), (-0.5, 0.0, 0.5))
-    assert adapted(kernel, (1, 2, 1), 3, 2, mix).tolist() == [[[3.0], [1.5]]]
-    assert adapted(kernel.reshape(3), (2,), 3, 2, mix, "moving_mean").tolist() == [1.5, 2.5]
-    assert adapted(kernel, (1, 2, 1), 3, 2, mix).dtype == kernel.dtype
+    assert adapted(kernel, (1, 2, 1), mix).tolist() == [[[3.0], [1.5]]]
+    assert adapted(kernel.reshape(3), (2,), mix, "moving_mean").tolist() == [1.5, 2.5]
+    assert adapted(kernel, (1, 2, 1), mix).dtype == kernel.dtype
 
 
 @pytest.mark.parametrize(
@@ -306,7 +305,7 @@ def test_kernels_are_sums_and_statistics_are_means(dtype: str) -> None:
 )
 def test_an_array_of_other_channels_is_refused(shape: tuple[int, ...], name: str, wanted: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=name):
-        adapted(np.zeros(shape), wanted, 3, 4, mix_of(0, 1, 2, 0), name)
+        adapted(np.zeros(shape), wanted, mix_of(0, 1, 2, 0), name)
 
 
 def check_one_of_the_forty(name: str, widths: tuple[int, ...]) -> None:
@@ -321,7 +320,7 @@ def check_one_of_the_forty(name: str, widths: tuple[int, ...]) -> None:
         for want in widths:
             for rule in (mean, repeat, zero_extra):
                 mix = tuple(map(tuple, rule(3, want, {})))
-                wide = widen(config, 3, want, mix)
+                wide = widen(config, mix)
                 if rule is not mean:
                     assert numbers(wide) == [(key, expected(mix, row, float(key != "mean"))) for key, row in numbers(config)]
             new = type(full).from_config(wide)

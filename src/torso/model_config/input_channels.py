@@ -44,20 +44,18 @@ _ARITHMETIC = frozenset({"Add", "Subtract", "Multiply", "Divide", "TrueDivide"})
 _NUMBERED = frozenset({"BatchNormalization", "Normalization", "Rescaling"})
 
 
-def widen(config: Config, have: int, want: int, matrix: Mix) -> Config:
-    """The configuration of the same network for images of ``want`` channels.
+def widen(config: Config, mix: Mix) -> Config:
+    """The configuration of the same network for images of other channels.
 
     Args:
-        config: ``get_config()`` of a functional model of one input, images ``(H, W, have)``. It is not changed.
-        have: Number of channels now.
-        want: Number of channels wanted.
-        matrix: ``want`` rows of ``have`` numbers, in the network's order: each new channel as a mix of the old ones.
+        config: ``get_config()`` of a functional model with one input, images ``(H, W, C)``. It is not changed.
+        mix: A row of C numbers for each new channel: how it is mixed from the old ones, in the network's order.
 
     Raises:
         OptionError: A layer before the first kernels, or with them, cannot take other channels; it is named.
     """
     new = copy.deepcopy(config)
-    walk = _Walk(have, want, matrix)
+    walk = _Walk(mix)
     walk.functional(new, [True] * len(Calls(new).inputs), "")
     return new
 
@@ -69,7 +67,7 @@ def image_weights(model: keras.Model) -> dict[int, str]:
         model: Functional model from images ``(H, W, C)``, before or after it was widened.
     """
     channels = int(model.inputs[0].shape[-1])
-    walk = _Walk(channels, channels, tuple(tuple(float(i == j) for i in range(channels)) for j in range(channels)))
+    walk = _Walk(tuple(tuple(float(i == j) for i in range(channels)) for j in range(channels)))
     walk.functional(model.get_config(), [True] * len(model.inputs), "")
     found: dict[int, str] = {}
     for path in walk.mixed:
@@ -81,33 +79,29 @@ def image_weights(model: keras.Model) -> dict[int, str]:
     return found
 
 
-def adapted(
-    array: np.ndarray[Any, Any], shape: Sequence[int], have: int, want: int, matrix: Mix, name: str = "kernel"
-) -> np.ndarray[Any, Any]:
+def adapted(array: np.ndarray[Any, Any], shape: Sequence[int], mix: Mix, name: str = "kernel") -> np.ndarray[Any, Any]:
     """The values of one weight for other channels; a row with a single 1 copies them bit by bit.
 
     Args:
-        array: A kernel ``(…, have, channels out)``, or one number for each channel, ``(have,)``.
+        array: A kernel ``(…, C, channels out)``, or one number for each channel, ``(C,)``.
         shape: The shape that the result must have.
-        have: Number of channels now.
-        want: Number of channels wanted.
-        matrix: As for :func:`widen`.
+        mix: As for :func:`widen`.
         name: Name of the weight: ``kernel``, ``mean``, ``moving_variance``.
 
     Raises:
         ValueError: The array does not have these channels, or the result not that shape.
     """
-    axis = -2 if name == "kernel" else -1
+    axis, have = -2 if name == "kernel" else -1, len(mix[0])
     if array.ndim < -axis or array.shape[axis] != have or (axis == -1 and array.ndim > 1):
         raise ValueError(f"{name} of shape {array.shape} has no {have} channels")
     if axis == -1:
-        numbers = [weighted_mean(row, array.tolist(), neutral=NEUTRAL[name]) for row in matrix]
+        numbers = [weighted_mean(row, array.tolist(), neutral=NEUTRAL[name]) for row in mix]
         result = np.array(numbers, array.dtype)
     else:
         parts = np.moveaxis(array, axis, 0).astype("float64")
-        result = np.moveaxis(np.stack([_sum(row, parts) for row in matrix]), 0, axis).astype(array.dtype)
+        result = np.moveaxis(np.stack([_sum(row, parts) for row in mix]), 0, axis).astype(array.dtype)
     if result.shape != tuple(shape):
-        raise ValueError(f"{name} has shape {result.shape} for {want} channels, not {tuple(shape)}")
+        raise ValueError(f"{name} has shape {result.shape} for {len(mix)} channels, not {tuple(shape)}")
     return result
 
 
@@ -123,8 +117,8 @@ class _Walk:
         mixed: Paths of the layers whose weights have a part for each channel.
     """
 
-    def __init__(self, have: int, want: int, matrix: Mix) -> None:
-        self.have, self.want, self.matrix = have, want, matrix
+    def __init__(self, mix: Mix) -> None:
+        self.mix, self.have, self.want = mix, len(mix[0]), len(mix)
         self.mixed: list[str] = []
 
     def functional(self, config: Config, wide: Sequence[bool], prefix: str) -> list[bool]:
@@ -233,7 +227,7 @@ class _Walk:
             return value  # one number for all channels
         if key not in NEUTRAL or len(numbers) != self.have or not all(isinstance(one, (int, float)) for one in numbers):
             raise self._refusal(entry, prefix, f"holds other numbers than one for each of {self.have} channels")
-        mixed = [weighted_mean(row, numbers, neutral=NEUTRAL[key]) for row in self.matrix]
+        mixed = [weighted_mean(row, numbers, neutral=NEUTRAL[key]) for row in self.mix]
         return {**value, "config": {**value["config"], "value": mixed}} if isinstance(value, dict) else mixed
 
     def _refusal(self, entry: Config, prefix: str, reason: str) -> OptionError:

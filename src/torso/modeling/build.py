@@ -199,7 +199,7 @@ def _truncate(drawn: DrawnModel, plan: Plan, ends: Cut | None, channels: int) ->
             return shared
 
     def change(config: Config) -> Config:
-        return config if plan.adapt is None else widen(config, channels, plan.input_shape[2], network_mix(plan, channels))
+        return config if plan.adapt is None else widen(config, network_mix(plan, channels))
 
     with as_built(drawn.model), without_values() if drawn.valueless else nullcontext():
         return rebuild(drawn.model, ends, plan.name, change=change)
@@ -213,7 +213,7 @@ def _fill(model: keras.Model, pairs: Pairs, values: Match | None, plan: Plan, ch
             value = read_value(values.of(old), old, values.path)
             if id(new) in mixed:
                 mix = network_mix(plan, channels)
-                value = adapted(value, tuple(new.shape), channels, plan.input_shape[2], mix, mixed[id(new)])
+                value = adapted(value, tuple(new.shape), mix, mixed[id(new)])
             put(new, value, new.path)
         elif has_value(old) and new is not old:
             new.assign(old)
