@@ -1,4 +1,4 @@
-"""Strides and receptive fields, against the pixels that a cell really depends on."""
+"""Strides and receptive fields, against the pixels that a position really depends on."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def graph_of(model: keras.Model) -> Graph:
     return read_graph(model, "Net")
 
 
-def pixels_of(model: keras.Model, axis: int, cell: int) -> tuple[int, int]:
-    """By brute force: the first and the last pixel along an axis that a cell of the output depends on.
+def pixels_of(model: keras.Model, axis: int, position: int) -> tuple[int, int]:
+    """By brute force: the first and the last pixel along an axis that a position of the output depends on.
 
-    The model is linear, with weights above 0 alone: what lights up behind one row of white pixels depends on that row.
+    The model is linear, with weights above 0 alone: what lights up after one row of white pixels depends on that row.
     """
     size = model.input_shape[1 + axis]
     images = np.zeros((size, *model.input_shape[1:]), "float32")
     np.moveaxis(images, 1 + axis, 1)[np.arange(size), np.arange(size)] = 1
     outputs = np.moveaxis(computed(model, images), 1 + axis, 1)
-    pixels = np.flatnonzero(outputs[:, cell].reshape(size, -1).max(axis=1) > 0)
+    pixels = np.flatnonzero(outputs[:, position].reshape(size, -1).max(axis=1) > 0)
     return int(pixels[0]), int(pixels[-1])
 
 
 def computed(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """What a model gives, twice the same: Conv2DTranspose of TensorFlow 2.21 is now and then wrong.
 
-    With oneDNN and several threads, 11 of 150 runs lit up cells that no pixel bears on; with one thread, or without oneDNN
+    With oneDNN and several threads, 11 of 150 runs lit up positions that no pixel bears on; with one thread, or without oneDNN
     (``TF_ENABLE_ONEDNN_OPTS=0``), none of 150 did.
     """
     outputs = keras.ops.convert_to_numpy(model(images, training=False))
@@ -83,7 +83,7 @@ def links(draw: st.DrawFn, exact: bool = True) -> tuple[str, dict[str, Any]]:
         return kind, {"size": draw(st.integers(1, 3)), "interpolation": "bilinear"}
     if kind == "AveragePooling2D":
         return kind, {"pool_size": (draw(extent), draw(extent)), "strides": (draw(step), draw(step)), "padding": padding}
-    if kind == "Conv2DTranspose":  # a window smaller than the stride would leave cells that depend on nothing
+    if kind == "Conv2DTranspose":  # a window smaller than the stride would leave positions that depend on nothing
         extent = st.integers(2, 4)
     windows = (draw(extent), draw(extent))
     if kind == "Dilated":
@@ -112,8 +112,8 @@ def assert_as_by_brute_force(model: keras.Model, *, exact: bool = True) -> None:
     assume(node.receptive_field <= SIDE // 2 and min(model.output_shape[1:3]) >= 4)
     fields, shifts = [], set()
     for axis in (0, 1):
-        cell = model.output_shape[1 + axis] // 2
-        (first, last), (first_of_next, last_of_next) = (pixels_of(model, axis, at) for at in (cell, cell + 1))
+        middle = model.output_shape[1 + axis] // 2
+        (first, last), (first_of_next, last_of_next) = (pixels_of(model, axis, at) for at in (middle, middle + 1))
         assume(first > 0 and last_of_next < SIDE - 1)  # no border is in sight
         fields.append(last - first + 1)
         shifts |= {first_of_next - first, last_of_next - last}
@@ -135,7 +135,7 @@ def test_a_chain_has_the_stride_and_receptive_field_that_brute_force_finds(chain
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(st.lists(links(exact=False), min_size=1, max_size=4))
-def test_behind_a_layer_that_enlarges_the_receptive_field_is_never_too_small(chain: Chain) -> None:
+def test_the_receptive_field_is_never_too_small_after_a_layer_that_enlarges(chain: Chain) -> None:
     inputs = x = keras.Input((SIDE, SIDE, 1))
     for link in chain:
         x = call(link, x)

@@ -196,7 +196,7 @@ def test_read_options_fills_in_defaults_in_their_order(value: object, positional
         options["alpha"] = 2.0  # type: ignore[index]
 
 
-def test_read_options_reads_a_list_as_the_main_option():
+def test_read_options_reads_a_list_as_the_positional_option():
     levels = Option(name="levels", type=str, many=True)
     assert read_options(OWNER, (levels,), node("[C3, C4]"), positional="levels") == {"levels": ("C3", "C4")}
 

@@ -109,7 +109,7 @@ def test_read_yaml_refuses_each_byte_that_cannot_begin_a_character():
         assert f"{byte:#04x} at offset 3" in message(b"a: " + bytes([byte]))
 
 
-def test_read_yaml_names_all_keys_that_stand_twice():
+def test_read_yaml_names_all_keys_that_occur_twice():
     with pytest.raises(ManyErrors) as caught:
         read("a: 1\na: 2\nb: {c: 1, c: 2}\na: 3\n")
     assert str(caught.value) == (
