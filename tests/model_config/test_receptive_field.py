@@ -52,7 +52,7 @@ def pixels_of(model: keras.Model, axis: int, position: int) -> tuple[int, int]:
 def computed(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """What a model gives, twice the same: Conv2DTranspose of TensorFlow 2.21 is now and then wrong.
 
-    With oneDNN and several threads, 11 of 150 runs lit up positions that no pixel bears on; with one thread, or without oneDNN
+    With oneDNN and several threads, 11 of 150 runs lit up positions that see no pixel; with one thread, or without oneDNN
     (``TF_ENABLE_ONEDNN_OPTS=0``), none of 150 did.
     """
     outputs = keras.ops.convert_to_numpy(model(images, training=False))
