@@ -145,7 +145,7 @@ def _fill(part: Path, address: str, *, hashed: bool, resume: bool) -> bool:
                     have = 0  # the server sends the whole file, which replaces what is there
                 continued = continued or have > 0
                 total = _checked_length(part, address, response, have, hashed=hashed)
-                _write(part, response, have, total)
+                _write(part, address, response, have, total)
             if total in (None, part.stat().st_size):
                 return continued
             cause = "the connection broke off"
@@ -200,9 +200,9 @@ def _checked_length(part: Path, address: str, response: Response, have: int, *, 
     return total
 
 
-def _write(part: Path, response: Response, have: int, total: int | None) -> None:
+def _write(part: Path, address: str, response: Response, have: int, total: int | None) -> None:
     """Write the body to the file, after the bytes that are there."""
-    name = urlsplit(response.url).path.rsplit("/", 1)[-1]
+    name = urlsplit(address).path.rsplit("/", 1)[-1]
     of, tenth = f" of {total / 1e6:.1f}" if total else "", None
     with part.open("ab" if have else "wb") as file:
         # Not iter_content(): it drops the last bytes before a connection breaks off.
@@ -211,7 +211,7 @@ def _write(part: Path, response: Response, have: int, total: int | None) -> None
             file.flush()  # a run that is killed here is continued here
             have += len(chunk)
             if have > MOST_BYTES:
-                raise _failed(response.url, f"it is longer than {MOST_BYTES:,} bytes", part)
+                raise _failed(address, f"it is longer than {MOST_BYTES:,} bytes", part)
             if tenth != (tenth := 10 * have // (total or 10**8)):
                 _listener.get()(f"downloading {name}: {have / 1e6:.1f}{of} MB")
 
