@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 from fresh import Fresh
 from graphs import ARCHITECTURES, registry
-from networks import assert_same_and_meaningful, images, keras_own, settle
+from networks import assert_same_and_meaningful, images, keras_own
 
 import torso
+from torso.modeling.variable_paths import leaves
 
 # stochastic depth and Normalization; nested models and a layer that Keras does not export
 SOME = ("EfficientNetB0", "ConvNeXtTiny")
+CLONED = 60_000_000  # parameters: a clone draws all of them; larger networks have the layers of smaller ones
 
 
 def each_architecture() -> Iterator[Any]:
@@ -28,7 +30,8 @@ def each_architecture() -> Iterator[Any]:
     for name in SOME:
         yield pytest.param(name, 32, {"truncate": {"level": "C2"}}, id=f"{name} to C2")
     for name in ARCHITECTURES:
-        yield pytest.param(name, 96, {}, id=name, marks=pytest.mark.slow)
+        side = 75 if "ception" in name else 64  # the least size of some; two by two positions are left at the end
+        yield pytest.param(name, side, {}, id=name, marks=pytest.mark.slow)
 
 
 def train_head(model: keras.Model, pixels: np.ndarray, eagerly: bool) -> bool:
@@ -58,26 +61,31 @@ print(json.dumps(found))
 """
 
 
-def settled(name: str, pixels: np.ndarray, **spec: Any) -> torso.Backbone:
-    """Frozen, with the statistics that these images have in it; to get them, normalisation must not be frozen."""
-    loose = torso.create_backbone(name, weights="none", registry=registry(), freeze="none", **spec).model
-    settle(loose, pixels)
-    weights = loose.get_weights()
-    del loose
-    frozen = torso.create_backbone(name, weights="none", registry=registry(), **spec)
-    set_weights(frozen.model, weights)
-    return frozen
+def settle(model: keras.Model, pixels: np.ndarray) -> None:
+    """Random values, all from one block, for to draw them takes longest; and the statistics that these images have."""
+    block = np.random.default_rng(0).standard_normal(1_000_003, dtype="float32")  # a prime: no two kernels are alike
+    for weight in model.weights:
+        values = np.resize(block, weight.shape)
+        many = len(weight.shape) > 1
+        weight.assign(values * np.sqrt(2 / np.prod(weight.shape[:-1])) if many else 1 + np.clip(values, -2, 2) / 4)
+    finalize(model)
+    norms = [layer for _, layer in leaves(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    momentum = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.trainable, layer.momentum = True, 0.0
+    model(pixels, training=True)
+    for layer, value in zip(norms, momentum, strict=True):
+        layer.trainable, layer.momentum = False, value
 
 
-def set_weights(model: keras.Model, weights: list[np.ndarray]) -> None:
-    model.set_weights(weights)
-    for layer in model.layers:
+def finalize(model: keras.Model) -> None:
+    for _, layer in leaves(model):
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # Keras computes with constants that it makes of the weights
 
 
-def digests(model: keras.Model) -> list[str]:
-    return [hashlib.sha256(np.asarray(weight).tobytes()).hexdigest() for weight in model.weights]
+def checksums(model: keras.Model) -> list[int]:
+    return [zlib.crc32(np.ascontiguousarray(weight).view("uint8")) for weight in map(np.asarray, model.weights)]
 
 
 def foreign(config: Any) -> list[str]:
@@ -109,17 +117,14 @@ def test_what_is_frozen_gives_the_same_bits_in_training_elsewhere_and_as_a_clone
 ) -> None:
     pixels = images((side, side, 3))
     eagerly = not spec  # TensorFlow keeps what it has drawn of a model, with the weights: some of them are large
-    backbone = settled(name, pixels, input={"size": [side, side]}, **spec)
+    backbone = torso.create_backbone(name, weights="none", registry=registry(), input={"size": [side, side]}, **spec)
     model = backbone.model
-    expected, weights = np.asarray(model(pixels, training=False)), digests(model)
-
-    def require_same(of: keras.Model) -> None:
-        assert_same_and_meaningful(of(pixels, training=True), expected)
-        assert digests(of) == weights
-
-    require_same(model)
+    settle(model, pixels)
+    expected, weights = np.asarray(model(pixels, training=False)), checksums(model)
+    assert_same_and_meaningful(model(pixels, training=True), expected)
     assert train_head(model, pixels, eagerly)
-    require_same(model)
+    assert_same_and_meaningful(model(pixels, training=True), expected)
+    assert checksums(model) == weights
 
     assert type(model) is type(keras.Model(model.input, model.output))
     path = backbone.save(tmp_path / "saved") / "model.keras"
@@ -131,11 +136,15 @@ def test_what_is_frozen_gives_the_same_bits_in_training_elsewhere_and_as_a_clone
     assert found == dict.fromkeys(["loaded", "in training", "moved", "after"], True)
     path.unlink()
 
-    clone = keras.models.clone_model(model)
-    set_weights(clone, model.get_weights())
-    require_same(clone)
-    assert train_head(clone, pixels, eagerly)
-    require_same(clone)
+    if model.count_params() < CLONED:
+        clone = keras.models.clone_model(model)
+        clone.set_weights(model.get_weights())
+        finalize(clone)
+        assert clone.trainable_variables == []
+        assert_same_and_meaningful(clone(pixels, training=True), expected)
+        assert eagerly or train_head(clone, pixels, eagerly)
+        assert_same_and_meaningful(clone(pixels, training=True), expected)
+        assert checksums(clone) == weights
 
 
 def test_what_keras_calls_not_trainable_gives_other_features_in_training() -> None:
