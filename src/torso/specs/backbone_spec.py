@@ -65,7 +65,7 @@ class InputSpec:
 def read_keys(owner: str, node: Node, readers: Readers, errors: list[TorsoError]) -> Values | None:
     """Read a mapping key by key; None if it is no mapping. All that is wrong is added to the errors."""
     if not isinstance(node, MappingNode):
-        errors.append(must_be(owner, "a mapping", node))
+        errors.append(must_be(owner, "a mapping", node, SpecError))
         return None
     values: Values = {}
     for key, value in node:
@@ -102,20 +102,20 @@ def check_backbone_name(key: ScalarNode) -> str:
 def read_name(key: str, node: Node) -> ScalarNode:
     if isinstance(node, ScalarNode) and node.text:
         return ScalarNode(node.text, place=node.place)
-    raise must_be(key, "a name", node)
+    raise must_be(key, "a name", node, SpecError)
 
 
 def _read_name_or_none(key: str, node: ScalarNode) -> ScalarNode:
     # null could mean that there is none, or that nothing is said
     if node.text.casefold() in ("", "null", "~") and not node.quoted:
-        raise must_be(key, "a name", node, "write none")
+        raise must_be(key, "a name", node, SpecError, "write none")
     return read_name(key, node)
 
 
 def read_mapping(key: str, node: Node) -> MappingNode:
     if isinstance(node, MappingNode):
         return node
-    raise must_be(key, "a mapping", node)
+    raise must_be(key, "a mapping", node, SpecError)
 
 
 def _weights(key: str, node: Node) -> Node:
@@ -123,7 +123,7 @@ def _weights(key: str, node: Node) -> Node:
         return _read_name_or_none(key, node)
     if isinstance(node, MappingNode) and len(node):
         return node
-    raise must_be(key, "a name, none or a mapping", node, "write imagenet, or {file: PATH, sha256: HEX}")
+    raise must_be(key, "a name, none or a mapping", node, SpecError, "write imagenet, or {file: PATH, sha256: HEX}")
 
 
 def _choice(key: str, node: Node) -> Choice:
@@ -134,7 +134,9 @@ def _choice(key: str, node: Node) -> Choice:
         return Choice(name=name.text, value=value, place=name.place)
     was = f"one of {len(node)} keys" if isinstance(node, MappingNode) else node
     example = "{map: [R, G, B, R]}" if key == "adapt" else "{pop: {count: 1, allow_partial: true}}"
-    raise must_be(key, "a name, or a mapping with one key", node, f"put the options under the name, as in {example}", was)
+    raise must_be(
+        key, "a name, or a mapping with one key", node, SpecError, f"put the options under the name, as in {example}", was
+    )
 
 
 def _adapter(key: str, node: Node) -> Choice | None:
@@ -161,7 +163,7 @@ def _size(key: str, node: Node) -> Size:
         side = "null" if is_nothing(sides[0]) else sides[0].text
         fix = f"write [{side}, {side}]"
     was = f"a list of {len(sides)}" if isinstance(node, SequenceNode) else node
-    raise must_be(key, "a list of two whole numbers", node, fix, was)
+    raise must_be(key, "a list of two whole numbers", node, SpecError, fix, was)
 
 
 def _input(key: str, node: Node) -> InputSpec:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, Union
 
 from torso.errors import Note, OptionError, Place, SpecError, TorsoError, collect, did_you_mean, known, raise_all
-from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, path_of
+from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, must_be, path_of
 
 Value = Union[None, bool, int, float, str, tuple["Value", ...]]  # noqa: UP007  # refers to itself, on Python 3.10
 Options = Mapping[str, Value]
@@ -77,8 +77,8 @@ class Option:
         if not self.many:
             return self._read_one(node)
         if not isinstance(node, SequenceNode):
-            instead = f"[{node.text}]" if isinstance(node, ScalarNode) and self._parsed(node.text) is not None else None
-            raise _refusal(f"{self.name} must be {self.type_words}", node, instead)
+            fix = f"write [{node.text}]" if isinstance(node, ScalarNode) and self._parsed(node.text) is not None else None
+            raise must_be(self.name, self.type_words, node, OptionError, fix)
         errors: list[TorsoError] = []
         values = tuple(collect(errors, self._read_one, item) for item in node)
         raise_all(errors)
@@ -143,7 +143,7 @@ class Option:
 
     def _wrong(self, node: Node, instead: str | None) -> OptionError:
         subject = f"an item of {self.name}" if self.many else self.name
-        return _refusal(f"{subject} must be {_TYPE_WORDS[self.type]}", node, instead)
+        return must_be(subject, _TYPE_WORDS[self.type], node, OptionError, instead and f"write {instead}")
 
     def _illegal(self, node: ScalarNode, *notes: Note) -> OptionError:
         return OptionError(f"{self.name} cannot be {node.text!r}", place=node.place, notes=notes)
@@ -189,11 +189,6 @@ def read_options(
             errors.append(OptionError(fact, place=place if node is None else node.place))
     raise_all(errors)
     return MappingProxyType({name: values.get(name, option.default) for name, option in by_name.items()})
-
-
-def _refusal(expected: str, node: Node, instead: str | None) -> OptionError:
-    notes = [("fix", f"write {instead}")] if instead else []
-    return OptionError(f"{expected}, not {node}", place=node.place, notes=notes)
 
 
 def is_nothing(node: Node) -> bool:

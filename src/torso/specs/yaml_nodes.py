@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from torso.errors import Place, SpecError
+from torso.errors import Place, SpecError, TorsoError
 
 MAX_DEPTH = 20  # a spec needs seven levels
 MAX_TEXT = 4096  # characters, as in a path on Linux
@@ -93,10 +93,13 @@ def path_of(text: ScalarNode) -> Path:
     return Path(text.place.file or "").parent / text.text
 
 
-def must_be(key: str, expected: str, node: Node, fix: str | None = None, was: object = None) -> SpecError:
+E = TypeVar("E", bound=TorsoError)
+
+
+def must_be(key: str, expected: str, node: Node, kind: type[E], fix: str | None = None, was: object = None) -> E:
     """The error of a key whose value is of the wrong kind."""
     notes = [("fix", fix)] if fix else []
-    return SpecError(f"{key} must be {expected}, not {was or node}", place=node.place, notes=notes)
+    return kind(f"{key} must be {expected}, not {was or node}", place=node.place, notes=notes)
 
 
 def check_text(text: str, place: Place) -> str:
