@@ -1,4 +1,4 @@
-"""Three ways to the same trunk: stopped at the cut, lean, and as its author wrote it. What they give is the same."""
+"""Three build modes give the same backbone: stopped at the cut, lean, and ordinary."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from graphs import ARCHITECTURES, parameters
 from networks import assert_same_and_meaningful, images, keras_own, save_listed
 
 import torso
-from torso.builtins.keras_applications import torso_architectures
 from torso.model_config.layer_names import canonical_names
 from torso.modeling import build as building, draw as drawing
 
-CARDS = {card.name: card for card in torso_architectures()}
-SMALLEST = {card.family: card.name for card in sorted(CARDS.values(), key=lambda card: -(card.parameters or 0))}
 SIZE = 96  # more than the greatest minimum, 75
 NAMED_BY_AUTHORS = {"DenseNet", "EfficientNet", "EfficientNetV2", "MobileNet", "MobileNetV2", "ResNet", "ResNetV2", "VGG"}
 
@@ -43,7 +41,7 @@ def at(model: keras.Model, node: str) -> keras.Model:
 
 
 class Ways:
-    """Builds one spec in each of the three ways."""
+    """Builds one spec in each of the three modes."""
 
     def __init__(self, registry: torso.Registry, monkeypatch: pytest.MonkeyPatch) -> None:
         self._registry = registry
@@ -89,10 +87,11 @@ def assert_alike(one: torso.Backbone, other: torso.Backbone) -> None:
         np.testing.assert_array_equal(weight, wanted, err_msg=weight.path)
 
 
-EVERY_NETWORK = [pytest.param(name, marks=[] if name in SMALLEST.values() else pytest.mark.slow, id=name) for name in CARDS]
+# One of each topology by default: inverted residuals, residuals, nested models and scales without names, gates.
+TOPOLOGIES = ("MobileNetV2", "ResNet50", "ConvNeXtTiny", "EfficientNetB0")
 
 
-@pytest.mark.parametrize("name", EVERY_NETWORK)
+@pytest.mark.parametrize("name", parameters(ARCHITECTURES, TOPOLOGIES))
 def test_the_ways_give_the_same_backbone_and_compute_what_keras_computes(name: str, tmp_path: Path, ways: Ways) -> None:
     full = keras_own(name, SIZE)
     save_listed(full, tmp_path / "w.h5")
@@ -105,18 +104,18 @@ def test_the_ways_give_the_same_backbone_and_compute_what_keras_computes(name: s
     for weight, wanted in zip(lean.model.weights, plain.weights, strict=True):
         np.testing.assert_array_equal(weight, wanted, err_msg=weight.path)
     stopped = torso.create_backbone(name, registry=ways._registry, input={"size": [SIZE, SIZE]}, **spec)
-    if CARDS[name].family in NAMED_BY_AUTHORS:
+    if ARCHITECTURES[name].family in NAMED_BY_AUTHORS:
         assert stopped.manifest["built"]["way"] == drawing.PARTIAL
     assert_alike(stopped, lean)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_level_and_the_whole_network_in_every_way(name: str, tmp_path: Path, ways: Ways) -> None:
     full = keras_own(name, SIZE)
     save_listed(full, tmp_path / "w.h5")
     pixels = images((SIZE, SIZE, 3))
-    cuts = [{"level": level} for level in CARDS[name].levels] + [{"levels": ["C3", "C4", "C5"]}, "none"]
+    cuts = [{"level": level} for level in ARCHITECTURES[name].levels] + [{"levels": ["C3", "C4", "C5"]}, "none"]
     for truncate in cuts:
         spec: dict[str, Any] = {"weights": {"file": tmp_path / "w.h5"}, "truncate": truncate}
         lean = ways.build(drawing.LEAN, name, **spec)
@@ -128,7 +127,7 @@ def test_every_level_and_the_whole_network_in_every_way(name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("file", FORMATS)
-@pytest.mark.parametrize("name", ["ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small"])
+@pytest.mark.parametrize("name", parameters(["ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small"], ["MobileNetV3Small"]))
 def test_every_format_gives_what_keras_computes(name: str, file: str, tmp_path: Path, registry: torso.Registry) -> None:
     full = keras_own(name, SIZE)
     FORMATS[file](full, tmp_path / file)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import random
 from pathlib import Path
 from typing import Any
 
 import keras
 import pytest
-from graphs import graph_of, registry
+from fresh import Fresh
+from graphs import ARCHITECTURES, SEED, graph_of, parameters, registry
 
 import torso
 from torso.artifact.manifest import fingerprint
-from torso.builtins.keras_applications import torso_architectures
-
-CARDS = {card.name: card for card in torso_architectures()}
-
 
 CLASSES = (
     "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate", "Cropping2D", "Dropout", "ELU",
@@ -49,7 +45,7 @@ def test_the_unrelated_layers_make_keras_count_on() -> None:
     assert not after & {"conv2d", "add", "layer_normalization"}
 
 
-@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize("name", parameters(ARCHITECTURES, random.Random(SEED).sample(list(ARCHITECTURES), 8)))
 def test_a_second_reading_gives_the_same_graph_whatever_was_built_in_between(name: str) -> None:
     first = graph_of(name)
     unrelated()
@@ -58,30 +54,32 @@ def test_a_second_reading_gives_the_same_graph_whatever_was_built_in_between(nam
     assert second == first
 
 
-CHEAP = ["NASNetMobile", "VGG16", "MobileNetV3Small", "InceptionV3", "EfficientNetB0", "ConvNeXtTiny", "ResNet50V2"]
+CHEAP = ["VGG16", "MobileNetV3Small", "EfficientNetB0", "ConvNeXtTiny"]
 
 
-def test_a_fresh_process_gives_the_same_graphs_in_another_order() -> None:
+def test_a_fresh_process_gives_the_same_graphs_in_another_order(fresh_torso: Fresh) -> None:
     code = f"""
 import json, torso
 from torso.artifact.manifest import fingerprint
 graphs = [torso.read_graph(name) for name in {CHEAP!r}]
 print(json.dumps({{graph.name: [fingerprint(graph), dict(graph.levels)] for graph in graphs}}))
 """
-    fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    fresh = fresh_torso(code)
     here = {name: [fingerprint(graph_of(name)), dict(graph_of(name).levels)] for name in reversed(CHEAP)}
     assert json.loads(fresh.stdout) == here
 
 
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "ConvNeXtTiny", "InceptionV3", "NASNetMobile"])
+@pytest.mark.parametrize(
+    "name", parameters(["MobileNetV3Small", "ConvNeXtTiny", "InceptionV3", "NASNetMobile"], ["ConvNeXtTiny"])
+)
 def test_saving_and_loading_keeps_every_name(name: str, tmp_path: Path) -> None:
-    side = max(32, CARDS[name].input.minimum)
+    side = max(32, ARCHITECTURES[name].input.minimum)
     spec: dict[str, Any] = {"weights": "none", "input": {"size": [side, side]}, "registry": registry()}
     backbone = torso.create_backbone(name, **spec)
     unrelated()
     loaded = torso.load(backbone.save(tmp_path / "saved"))
     assert loaded.graph == backbone.graph
-    assert loaded.graph.levels == backbone.graph.levels == CARDS[name].levels
+    assert loaded.graph.levels == backbone.graph.levels == ARCHITECTURES[name].levels
     assert loaded.features == backbone.features
     assert [layer.name for layer in loaded.model.operations] == [layer.name for layer in backbone.model.operations]
     assert [node.name for node in backbone.graph] == [node.name for node in graph_of(name)]

@@ -139,7 +139,7 @@ def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any
 
 
 def name_canonically(model: Any, before: Mapping[str, int]) -> bool:
-    """Rename layers and ops that Keras has numbered since ``before``: from zero in each model; whether a name changed."""
+    """Rename what Keras has numbered since ``before``, from zero in each model; return whether one of its own was."""
     if not isinstance(model, keras.Model):
         return False
     counts = name_counts()
@@ -156,7 +156,7 @@ def name_canonically(model: Any, before: Mapping[str, int]) -> bool:
     for op in ops:
         is_renamed |= op.name != names[op.name]
         op.name = names[op.name]
-        is_renamed |= name_canonically(op, before)
+        name_canonically(op, before)
     return is_renamed
 
 

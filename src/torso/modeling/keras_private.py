@@ -135,8 +135,9 @@ def leave_scopes(model: keras.Model) -> bool:
         if scope:
             for one in owners:
                 one._path = (one.path or "").removeprefix(scope) or None
-        if isinstance(layer, keras.Model) and not all((one.path or one.name).endswith(one.name) for one in layer.layers):
-            return False
+        for one in layer.layers if isinstance(layer, keras.Model) else ():
+            if one.path not in (None, one.name) or isinstance(one, keras.Model):
+                return False
     return True
 
 
