@@ -20,8 +20,8 @@ class Weights:
         tag: The name in YAML: ``imagenet``.
         files: The files, one for each combination of options that was trained.
         classes: Number of classes that the full network was trained to tell apart.
-        top1: Published top-1 accuracy of the full network with default options, in per cent, or None.
-        top5: Published top-5 accuracy, in per cent, or None.
+        top1: Published top-1 accuracy of the full network with default options, in per cent.
+        top5: Published top-5 accuracy, in per cent.
         source: Who published the weights and the figures.
     """
 
@@ -109,9 +109,9 @@ class Architecture:
     source: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("name", "family", "builder"):
-            if not (isinstance(getattr(self, name), str) and getattr(self, name)):
-                raise TypeError(f"the {name} of an architecture must be text, not {getattr(self, name)!r}")
+        for name, value in (("name", self.name), ("family", self.family), ("builder", self.builder)):
+            if not isinstance(value, str) or not value:
+                raise TypeError(f"the {name} of an architecture must be text, not {value!r}")
         if not isinstance(self.input, InputRules) or not isinstance(self.preprocessing, Preprocessing):
             raise TypeError(f"architecture {self.name!r} needs InputRules and Preprocessing")
         try:
@@ -136,12 +136,10 @@ def matching_file(
     weights: Weights, options: Options, size: tuple[int | None, int | None]
 ) -> tuple[WeightsFile | None, bool]:
     """The file for these options, and whether it was trained at this size (False for any size)."""
-    fitting = [
-        file
-        for file in weights.files
-        if all(options.get(name) == value for name, value in file.when.items() if name != "size")
-    ]
-    for file in fitting:
-        if file.when.get("size") in (None, size[0] if size[0] == size[1] else -1):
-            return file, True
-    return (fitting[-1], False) if fitting else (None, False)  # a network does not depend on the size it was trained at
+    fitting = None
+    for file in weights.files:
+        if all(options.get(name) == value for name, value in file.when.items() if name != "size"):
+            if file.when.get("size") in (None, size[0] if size[0] == size[1] else -1):
+                return file, True
+            fitting = file  # weights of one size fit networks of all sizes
+    return fitting, False

@@ -94,11 +94,7 @@ class Preprocessing:
         return tuple(row[::-1] for row in mix[::-1]) if self.order == "BGR" else mix
 
     def adapted(self, mix: Mix) -> Preprocessing:
-        """The numbers for images whose channels are mixed from those of the weights.
-
-        Args:
-            mix: One row for each channel of the new images, in the user's channel order.
-        """
+        """The numbers for images whose channels are mixed from those of the weights; rows in the user's channel order."""
         mix = self.network_mix(mix)
         mean, std = _mixed(self.mean, mix, neutral=0.0), _mixed(self.std, mix, neutral=1.0)
         return replace(self, mean=mean, std=std)

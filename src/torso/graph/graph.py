@@ -53,11 +53,7 @@ class Graph:
         return name in self._index
 
     def __getitem__(self, name: str) -> Node:
-        """The node of that name.
-
-        Raises:
-            UnknownNameError: There is none; the nearest names are suggested.
-        """
+        """The node of that name; an UnknownNameError suggests the nearest names."""
         index = self._index.get(name)
         if index is None:
             raise unknown_node(name, self.name, self.nodes, self.clean_cuts)
@@ -161,11 +157,7 @@ class Graph:
         return infer_levels(self.clean_cuts, self.blocks) if self.known_levels is None else self.known_levels
 
     def node_of_level(self, level: str) -> str:
-        """The name of a level's node.
-
-        Raises:
-            UnknownNameError: The network has no such level; the error lists those that it has.
-        """
+        """The name of a level's node; an UnknownNameError lists the levels that there are."""
         if level not in self.levels:
             raise UnknownNameError(f"{self.name} has no level {level}", notes=self.level_notes())
         return self.levels[level]
@@ -181,15 +173,13 @@ class Graph:
         return next((level for level, node in self.levels.items() if node == name), None)
 
     def with_levels(self, declared: Mapping[str, str], *, as_declared: bool = True) -> Graph:
-        """The same graph with declared levels in place of the inferred ones, where their nodes are at the right stride.
-
-        ``as_declared`` says that the network has the options that the levels were declared for.
-        """
+        """The same graph with declared levels in place of inferred ones, where their nodes are at the right stride."""
         levels = infer_levels(self.clean_cuts, self.blocks)
         for level, name in declared.items():
             if name not in self or self[name].stride != LEVELS.get(level.removesuffix(EXPANSION)):
                 continue
-            if as_declared or not self[name].is_numbered:  # other options may give a number to another node
+            # With other options than those of the declaration, a name that Keras numbers may be another node's.
+            if as_declared or not self[name].is_numbered:
                 levels[level] = self[name].name
         return replace(self, known_levels=dict(sorted(levels.items())))
 

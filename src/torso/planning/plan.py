@@ -44,7 +44,6 @@ class Chosen(Generic[T]):
         return " ".join(words)
 
     def report(self) -> dict[str, Any]:
-        """As JSON."""
         return {"name": self.contribution.qualified, "options": dict(self.options)}
 
 
@@ -63,7 +62,6 @@ class PlannedWeights:
         return str(self.request[self.source.value.name]) if self.source else None
 
     def report(self) -> dict[str, Any]:
-        """As JSON."""
         return {"label": self.label, "source": self.source.qualified if self.source else None, **self.request}
 
 
@@ -127,7 +125,6 @@ class Plan:
         return tuple(sorted({one.plugin.name: one.plugin for one in chosen}.values(), key=lambda plugin: plugin.name))
 
     def report(self) -> dict[str, Any]:
-        """As JSON."""
         return {
             "name": self.name,
             "architecture": self.architecture.qualified,

@@ -78,7 +78,8 @@ def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     warnings = [*warnings_for(architecture.input, shape[:2])]
     if adapt is None and shape[2] != trained:
         warnings.append(f"no weights were trained on {shape[2]} channels: the pixels are not preprocessed")
-    if published and mix is not None and _changes_nothing(mix):
+    channels = range(shape[2])
+    if published and mix == tuple(tuple(float(row == column) for column in channels) for row in channels):
         warnings.append(f"adapt: {adapt} changes nothing: the {label} weights are for {shape[2]} channels already")
     weights = attempt(_plan_weights, architecture, spec, registry, label, settled, shape, warnings)
     if published and adapt is None and shape[2] != trained:
@@ -159,11 +160,6 @@ def _mix(
         if published or not any(takes(adapt, have, shape[2]) for have in range(1, MOST_GUESSED)):
             raise
     return None
-
-
-def _changes_nothing(mix: Mix) -> bool:
-    size = range(len(mix))
-    return mix == tuple(tuple(float(row == column) for column in size) for row in size)
 
 
 def _weights_label(architecture: Architecture, node: Node | None, registry: Registry) -> str:

@@ -24,14 +24,8 @@ def at_location(location: Place | None) -> Iterator[None]:
 def plugin_errors(plugin: PluginInfo, what: str, location: Place | None = None) -> Iterator[None]:
     """Attach the spec location and the plugin name to errors raised by plugin code.
 
-    Args:
-        plugin: The plugin whose code runs.
-        what: What it does, as the subject of a sentence: ``"freeze policy 'acme/half'"``.
-        location: Where the user asked for it.
-
-    Raises:
-        TorsoError: The plugin raised it: a refusal, with the plugin's name in a note.
-        PluginError: The plugin raised something else.
+    A :class:`torso.TorsoError` is the plugin's refusal: it gets a note. Anything else becomes a :class:`torso.PluginError`;
+    ``what`` is the subject of its sentence: ``"freeze policy 'acme/half'"``.
     """
     try:
         yield

@@ -122,8 +122,7 @@ def _run_file(path: Path, name: str) -> ModuleType:
     from importlib.util import module_from_spec, spec_from_file_location
 
     spec = spec_from_file_location(name, path)
-    assert spec is not None  # true for every path that ends in .py
-    assert spec.loader is not None
+    assert spec is not None and spec.loader is not None  # noqa: PT018  # true for every path that ends in .py
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses, pickle, and a builder reference f"{__name__}:build" look it up there
     try:

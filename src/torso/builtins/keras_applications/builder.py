@@ -13,17 +13,10 @@ if TYPE_CHECKING:
 def build(
     *, constructor: str, input_shape: tuple[int | None, int | None, int], weights: str | None = None, **options: Value
 ) -> keras.Model:
-    """Build the headless graph of one constructor of Keras; torso lets no builder download or load anything.
+    """Build the headless network of a constructor in ``keras.applications``; ``options`` are passed on to it.
 
-    Args:
-        constructor: Its name in ``keras.applications``.
-        input_shape: Height and width in pixels, None and None for images of any size, and number of channels.
-        weights: Tag of the weights that the graph is drawn for, where the constructor draws another one with weights
-            than without: EfficientNetB0 to B7 divide the pixels once more (keras/src/applications/efficientnet.py).
-        options: Passed on to the constructor.
-
-    Returns:
-        Functional model from images ``(N, H, W, C)`` to features.
+    ``weights`` is the tag that the network is built for: EfficientNetB0 to B7 divide the pixels once more with weights than
+    without (keras/src/applications/efficientnet.py). torso lets no builder download or load anything.
     """
     import keras
 
