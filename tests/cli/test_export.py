@@ -14,6 +14,7 @@ from networks import settle
 
 import torso as door
 from torso.artifact.reference_outputs import reference_images
+from torso.cli.commands.export_command import _beside
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 PLUGINS = ("--plugins-dir", str(FIXTURES / "export_formats"))
@@ -66,20 +67,15 @@ def test_export_ends_with_how_far_each_feature_is_off(torso, edge, tmp_path):
     ]
 
 
-def test_export_as_json_is_the_record(torso, edge, tmp_path):
-    told = torso("export", "edge", "--to", "odd/faithful", "-o", "out", "--json", *PLUGINS).json
-    assert told.pop("folder") == "out"
-    assert told == json.loads((tmp_path / "out" / "export.json").read_text())
+def test_export_as_json_is_the_record_beside_the_backbone(torso, edge, tmp_path, monkeypatch):
+    monkeypatch.chdir(edge)
+    told = torso("export", "../edge/", "--to", "odd/faithful", "--json", *PLUGINS).json
+    assert Path(told.pop("folder")).resolve() == tmp_path / "edge-faithful"
+    assert told == json.loads((tmp_path / "edge-faithful" / "export.json").read_text())
     assert told["backbone"]["manifest"] == json.loads((edge / "manifest.json").read_text())["digest"]
-
-
-@pytest.mark.parametrize("said", ["edge", "edge/", ".", "../edge"])
-def test_without_a_place_the_export_stands_beside_the_backbone(torso, edge, tmp_path, monkeypatch, said):
-    if said.startswith("."):
-        monkeypatch.chdir(edge)
-    told = torso("export", said, "--to", "odd/faithful", "--json", *PLUGINS).json
-    assert Path(told["folder"]).resolve() == tmp_path / "edge-faithful"
-    assert (tmp_path / "edge-faithful" / "export.json").is_file()
+    monkeypatch.chdir(tmp_path)
+    assert [str(_beside(Path(place), "onnx")) for place in ("edge", "a/edge/")] == ["edge-onnx", "a/edge-onnx"]
+    assert _beside(Path(), "onnx") == tmp_path.with_name(f"{tmp_path.name}-onnx")
 
 
 def test_an_export_that_is_off_ends_with_7_and_leaves_nothing(torso, edge, tmp_path):

@@ -220,23 +220,11 @@ def test_a_file_that_is_swapped_before_it_is_copied_is_refused(torso, server, tm
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_full_disk_leaves_no_bundle(server, tmp_path):
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
-        "from torso.cli import main; main(['fetch', 'spec.yaml', 'below', '--to', 'bundle', '--plugins-dir', sys.argv[1]])"
-    )
-    plugins = str(Path(__file__).parents[1] / "fixtures" / "plugin_folder")
-    environment = {**os.environ, "TORSO_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", code, plugins],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 5, done.stderr
-    assert "'bundle' could not be written\n  cause: File too large" in done.stderr
+def test_a_full_disk_leaves_no_bundle(torso, server, tmp_path, small_disk):
+    with small_disk(3000):
+        result = torso("fetch", "spec.yaml", "below", "--to", "bundle")
+    assert result.code == 5
+    assert "'bundle' could not be written\n  cause: File too large" in result.err
     assert not [path.name for path in tmp_path.iterdir() if "bundle" in path.name]
 
 
@@ -254,11 +242,3 @@ def test_fetch_imports_neither_tensorflow_nor_keras(server, tmp_path):
     )
     assert len(json.loads(done.stdout)["fetched"]) == 7
     assert done.stderr.endswith("\n[]\n")
-
-
-def test_names_of_backbones_are_completed(torso, server, monkeypatch):
-    words = "torso fetch spec.yaml tw"
-    monkeypatch.setenv("COMP_WORDS", words)
-    monkeypatch.setenv("COMP_CWORD", "3")
-    monkeypatch.setenv("_TORSO_COMPLETE", "bash_complete")
-    assert torso(plugins=False).out == "plain,twin\n"

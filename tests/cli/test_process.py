@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -137,16 +136,12 @@ def test_a_poor_encoding_gets_plainer_characters(process, environment):
     assert "----" in result.stdout
 
 
-def test_a_disk_that_fills_up_leaves_what_was_there(torso, spec, tmp_path):
+def test_a_disk_that_fills_up_leaves_what_was_there(torso, spec, tmp_path, small_disk):
     assert torso("build", "tiny.yaml", "whole", "-o", "out").code == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert len(before) == 3
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
+    with small_disk(20_000):
         result = torso("build", "tiny.yaml", "whole", "-o", "out", "--force")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (result.code, result.out) == (5, "")
     assert "Traceback" not in result.err
     assert result.err.count("error: ") == 1
