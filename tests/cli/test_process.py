@@ -86,6 +86,7 @@ def test_a_signal_ends_a_build_at_once_and_leaves_nothing(environment, tmp_path,
     ) as running:
         assert running.stderr.readline() == "starting TensorFlow\n"
         assert running.stderr.readline() == "slow: building SlowNet\n"  # and none of TensorFlow's log lines
+        time.sleep(0.5)  # the builder sleeps by now
         running.send_signal(number)
         start = time.monotonic()
         out, err = running.communicate(timeout=20)

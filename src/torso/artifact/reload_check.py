@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +15,7 @@ import numpy as np
 from torso.artifact.reference_outputs import TOLERANCE, Features, features_for, largest_difference, variable_hashes
 from torso.errors import IntegrityError, PluginError
 from torso.modeling.freeze import FreezeReport
+from torso.modeling.keras_private import start_thread
 from torso.modeling.variable_paths import variables_by_path
 
 
@@ -46,7 +45,7 @@ def check_reload(model: keras.Model, frozen: FreezeReport, path: Path, images: n
     """
     _require_plain(path)
     # Keras keeps names, custom objects, dtype policy and safe mode per thread: a new thread has only Keras' defaults.
-    reading = _in_new_thread(lambda: _reload(path, images, names, training=frozen.everything))
+    reading = start_thread(lambda: _reload(path, images, names, training=frozen.everything))
     expected, variables = features_for(model, images, names), variable_hashes(model)  # meanwhile
     try:
         found = reading.result()
@@ -106,20 +105,6 @@ def _foreign(config: Any) -> Iterator[str]:
             yield str(config["config"] if config["class_name"] == "function" else config["class_name"])
     for part in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
         yield from _foreign(part)
-
-
-def _in_new_thread(work: Callable[[], Reloaded]) -> Future[Reloaded]:
-    result: Future[Reloaded] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:  # noqa: BLE001  # raised again by the thread that waits
-            result.set_exception(error)
-
-    # Not a ThreadPoolExecutor: Python shuts it down before atexit functions run, and they may save too.
-    threading.Thread(target=run, daemon=True).start()
-    return result
 
 
 def _refuse(path: Path, cause: str) -> NoReturn:

@@ -21,7 +21,7 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -74,9 +74,22 @@ def in_fresh_thread(call: Callable[[], T]) -> T:
         keras.config.set_dtype_policy(policy)
         return call()
 
-    # Ctrl-C is raised here, and waits in __exit__ until the call ends: nothing goes on in secret.
-    with ThreadPoolExecutor(1, "torso") as pool:
-        return pool.submit(copy_context().run, run).result()
+    return start_thread(partial(copy_context().run, run)).result()
+
+
+def start_thread(work: Callable[[], T]) -> Future[T]:
+    """Run a function in a new thread that nobody waits for at exit: Ctrl-C ends the process even if a builder sleeps."""
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # raised again by the thread that waits
+            result.set_exception(error)
+
+    # Not a ThreadPoolExecutor: Python waits for its threads, and shuts it down before atexit functions run, which may save.
+    threading.Thread(target=run, name="torso", daemon=True).start()
+    return result
 
 
 @dataclass(frozen=True)
