@@ -15,13 +15,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from graphs import ARCHITECTURES, SEED
+from graphs import ARCHITECTURES, SEED, SMALLEST
 from networks import assert_same_and_meaningful, images, settle
 
 from torso.graph import Graph, Node
 from torso.modeling.graph_reader import read_graph
-from torso.modeling.keras_private import without_weights
-from torso.modeling.truncate import cut
+from torso.modeling.keras_private import draw_value, has_value, without_values, without_weights
+from torso.modeling.load_weights import put
+from torso.modeling.truncate import derive, rebuild
 
 SIDE = 64  # the deepest maps have 2×2 cells: every weight of a 3×3 window counts in one of them, and with 1×1 one in nine
 MOST_VALUES = 250_000_000  # of truncated models that nothing refers to any more, until they are collected: 1 GB
@@ -84,7 +85,7 @@ def assert_each_cut_is_exact(whole: Whole, names: Iterable[str]) -> None:
     expected = whole.activations(names)
     left = 0
     for name in names:
-        model = cut(whole.model, name, "truncated")
+        model = truncated(whole.model, name)
         assert_same_and_meaningful(model(whole.pixels), expected[name])
         kept = whole.graph.kept(name)
         cost = costs[name] if name in clean else kept.cost()
@@ -100,6 +101,19 @@ def assert_each_cut_is_exact(whole: Whole, names: Iterable[str]) -> None:
             gc.collect()
 
 
+def truncated(model: keras.Model, ends: str | dict[str, str]) -> keras.Model:
+    """A model of its own that ends at some nodes, made as ``create_backbone`` makes it: without values, and filled then."""
+    with without_values():
+        new, pairs = rebuild(model, ends, "truncated")
+    for old, variable in pairs:
+        put(variable, np.asarray(old), old.path)
+    for variable in new.variables:
+        if not has_value(variable):  # of a random generator
+            draw_value(variable)
+    derive(new)
+    return new
+
+
 def same_names(nodes: Iterable[Node]) -> list[Node]:
     """Without the second names: that of a nested model goes to the last of its nodes that is kept."""
     return [replace(node, alias=()) for node in nodes]
@@ -109,9 +123,36 @@ def same_names(nodes: Iterable[Node]) -> list[Node]:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_cut_computes_what_keras_computes_there(name: str) -> None:
     whole = build(name)
+    cuts = whole.cuts()
     unclean = set(whole.graph.levels.values()) - {node.name for node in whole.graph.clean}
     assert bool(unclean) == name.startswith("NASNet")  # whose levels are tried too
-    assert_each_cut_is_exact(whole, whole.cuts())
+    if name in SMALLEST.values():
+        return assert_each_cut_is_exact(whole, cuts)
+    # Larger siblings, by the same code: one model that ends at every cut, and for each cut alone what is kept for it.
+    assert_each_cut_is_exact(whole, [*Random(f"{SEED} {name}").sample(cuts, 4), *(cut for cut in cuts if "/" in cut)])
+    outer = [cut for cut in cuts if "/" not in cut]
+    expected, found = whole.activations(outer), truncated(whole.model, {cut: cut for cut in outer})(whole.pixels)
+    for cut in outer:
+        assert_same_and_meaningful(found[cut], expected[cut])
+        kept = {node.name.partition("/")[0] for node in whole.graph.kept(cut)}
+        assert pruned(whole.model, cut) == (kept, cut)
+    return None
+
+
+def pruned(model: keras.Model, end: str) -> tuple[set[str], str]:
+    """The layers that a truncated model would be made of, and the one that it would end at."""
+
+    def stop(config: dict[str, Any]) -> Any:
+        raise Pruned(config)
+
+    with pytest.raises(Pruned) as caught:
+        rebuild(model, end, "truncated", change=stop)
+    (config,) = caught.value.args
+    return {layer["name"] for layer in config["layers"]}, keras.tree.flatten(config["output_layers"])[0]
+
+
+class Pruned(Exception):
+    """A configuration, before a model is made of it."""
 
 
 def sample() -> list[str]:
