@@ -107,24 +107,12 @@ def test_a_baked_model_of_other_channels_has_their_numbers(name: str, channels: 
     assert_takes_pixels(baked, model, numbers, images((8, 8, channels)))
 
 
-def test_values_that_are_derived_from_weights_are_derived_again() -> None:
-    inputs = keras.Input((8, 8, 3), name="image")
-    scaled = keras.layers.Normalization(name="norm")(inputs)
-    network = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="conv")(scaled))
-    randomize(network)
-    model, graph = canonical(network)
-    assert_takes_pixels(embed_preprocessing(model, graph, TF)[0], model, TF, images((8, 8, 3)))
+def derived(image: Any) -> Any:
+    return keras.layers.Conv2D(4, 3, name="conv")(keras.layers.Normalization(name="norm")(image))
 
 
-def test_policies_of_mixed_types_stay() -> None:
-    inputs = keras.Input((8, 8, 3), name="image")
-    half = keras.layers.Conv2D(4, 3, name="conv", dtype="mixed_float16")(inputs)
-    network = keras.Model(inputs, half)
-    randomize(network)
-    model, graph = canonical(network)
-    baked, _ = embed_preprocessing(model, graph, TORCH)
-    assert baked.output.dtype == "float16"
-    assert_takes_pixels(baked, model, TORCH, images((8, 8, 3)))
+def half(image: Any) -> Any:
+    return keras.layers.Conv2D(4, 3, name="conv", dtype="mixed_float16")(image)
 
 
 # Whatever reads the image.
@@ -163,11 +151,13 @@ def names_like_ours(image: Any) -> Any:
     return keras.layers.Conv2D(3, 3, name="preprocess_flip")(second)
 
 
-READERS = [read_twice, nested, sequential, called_twice, bare_ops, several_ends, names_like_ours]
+READERS = [derived, half, read_twice, nested, sequential, called_twice, bare_ops, several_ends, names_like_ours]
 
 
-@pytest.mark.parametrize("name", ["VGG16", "DenseNet121", "MobileNetV2"])
-@pytest.mark.parametrize("reader", READERS, ids=lambda reader: str(reader.__name__))
+@pytest.mark.parametrize(
+    ("reader", "name"),
+    [*((reader, "DenseNet121") for reader in READERS), (bare_ops, "VGG16"), (read_twice, "MobileNetV2")],
+)
 def test_whatever_reads_the_image_reads_it_preprocessed(reader: Callable[[Any], Any], name: str) -> None:
     image = keras.Input((8, 8, 3), name="image")
     network = keras.Model(image, reader(image))
@@ -302,29 +292,22 @@ def pixels_for(backbone: torso.Backbone) -> np.ndarray:
     return images((height or 40, width or 48, channels))
 
 
-each_spec = pytest.mark.parametrize("name", SPECS)
+Pair = Callable[[str], tuple[torso.Backbone, torso.Backbone]]
+SLOW = ("caffe", "torch")
 
 
-@each_spec
-def test_a_backbone_with_its_preprocessing_gives_the_same_bits(
-    name: str, pair: Callable[[str], tuple[torso.Backbone, torso.Backbone]]
-) -> None:
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in SPECS])
+def test_a_backbone_with_its_preprocessing_gives_the_same_bits_and_is_frozen(name: str, pair: Pair) -> None:
     plain, baked = pair(name)
     pixels = pixels_for(plain)
     for given in pixels, pixels.astype("uint8"):
         expected = arrays(plain.model(plain.preprocess(given)))
-        for ours, other, own in zip(
-            arrays(baked.model(given)), arrays(baked.model(baked.preprocess(given))), expected, strict=True
-        ):
-            assert_same_and_meaningful(ours, own)
-            assert_same_and_meaningful(other, own)
-
-
-@each_spec
-def test_a_backbone_with_its_preprocessing_is_the_same_but_for_the_first_nodes(
-    name: str, pair: Callable[[str], tuple[torso.Backbone, torso.Backbone]]
-) -> None:
-    plain, baked = pair(name)
+        found = baked.model(given), baked.model(baked.preprocess(given)), baked.model(given, training=True)
+        for features in map(arrays, found):
+            for ours, own in zip(features, expected, strict=True):
+                assert_same_and_meaningful(ours, own)
+    assert baked.manifest["frozen"]["everything"]
+    assert baked.model.trainable_weights == []
     names = [node.name for node in plain.graph]
     steps = [node.name for node in baked.graph if node.name not in names]
     assert [node.name for node in baked.graph] == [names[0], *steps, *names[1:]]
@@ -338,22 +321,8 @@ def test_a_backbone_with_its_preprocessing_is_the_same_but_for_the_first_nodes(
     assert (plain.manifest["preprocessing_included"], baked.manifest["preprocessing_included"]) == (False, True)
 
 
-@each_spec
-def test_a_backbone_with_its_preprocessing_is_frozen_as_a_whole(
-    name: str, pair: Callable[[str], tuple[torso.Backbone, torso.Backbone]]
-) -> None:
-    _, baked = pair(name)
-    assert baked.manifest["frozen"]["everything"]
-    assert baked.model.trainable_weights == []
-    pixels = pixels_for(baked)
-    for trained, used in zip(arrays(baked.model(pixels, training=True)), arrays(baked.model(pixels)), strict=True):
-        assert_same_and_meaningful(trained, used)
-
-
 @pytest.mark.parametrize("name", ["caffe, any size", "tf, a pyramid"])
-def test_a_saved_backbone_takes_pixels_in_plain_keras_and_in_torso(
-    name: str, pair: Callable[[str], tuple[torso.Backbone, torso.Backbone]], tmp_path: Path
-) -> None:
+def test_a_saved_backbone_takes_pixels_in_plain_keras_and_in_torso(name: str, pair: Pair, tmp_path: Path) -> None:
     _, baked = pair(name)
     pixels = pixels_for(baked).astype("uint8")
     folder = baked.save(tmp_path / "there")
@@ -366,9 +335,7 @@ def test_a_saved_backbone_takes_pixels_in_plain_keras_and_in_torso(
     assert again.manifest["preprocessing_included"]
 
 
-def test_a_backbone_that_takes_pixels_still_looks_at_them(
-    pair: Callable[[str], tuple[torso.Backbone, torso.Backbone]], registry: torso.Registry
-) -> None:
+def test_a_backbone_that_takes_pixels_still_looks_at_them(registry: torso.Registry) -> None:
     baked = torso.create_backbone("TinyNet", weights="none", preprocess={"include": True}, registry=registry)
     pixels = pixels_for(baked)
     with pytest.warns(torso.PixelWarning, match="they look scaled to 0 to 1 already"):
