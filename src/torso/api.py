@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torso.artifact.lock import Lock, lock_path
+from torso.artifact.lock import Lock, read_lock
 from torso.artifact.manifest_file import MODEL, NAME, read_manifest, understood
 from torso.backbone import Backbone
-from torso.errors import OptionError, Place, SpecError, TorsoError, raise_all
+from torso.errors import OptionError, Place, SpecError
 from torso.graph import Graph
 from torso.planning import Plan, make_plan, make_plans
 from torso.plugins.registry import Registry
@@ -49,8 +49,8 @@ def plan(architecture: str, *, registry: Registry | None = None, name: str | Non
             raise SpecError(f"{key} is None", place=Place(f"$.{key}"), notes=[("fix", f"leave it out{none}")])
     bare = str(architecture).rsplit("/", 1)[-1]
     default = bare if re.fullmatch(BACKBONE_NAME, bare) else "backbone"  # what is no name is refused as an architecture
-    spec_of = backbone_from_python(str(name) if name is not None else default, architecture=architecture, **spec)
-    return make_plan(spec_of, registry or Registry.load())
+    declared = backbone_from_python(str(name) if name is not None else default, architecture=architecture, **spec)
+    return make_plan(declared, registry or Registry.load())
 
 
 def build(
@@ -76,13 +76,9 @@ def build(
     record = describe(plan, built, features, frozen)
     if lock:
         lock.check_manifest(record)
+    layer = preprocess_layer_of(record)
     backbone = Backbone(
-        name=plan.name,
-        model=built.model,
-        preprocess=preprocess_layer_of(record),
-        features=features,
-        graph=built.graph,
-        record=record,
+        name=plan.name, model=built.model, preprocess=layer, features=features, graph=built.graph, record=record
     )
     for _, observe in registry.plugins.callers("torso_backbone_built"):
         observe(backbone=backbone)
@@ -103,10 +99,8 @@ def load(folder: str | Path) -> Backbone:
 
     with understood(place / NAME):
         model, graph = load_model(place / MODEL, record)
-        preprocess = preprocess_layer_of(record)
-    return Backbone(
-        name=record.name, model=model, preprocess=preprocess, features=record.features, graph=graph, record=record
-    )
+        layer = preprocess_layer_of(record)
+    return Backbone(name=record.name, model=model, preprocess=layer, features=record.features, graph=graph, record=record)
 
 
 class Backbones(Mapping[str, Backbone]):
@@ -135,38 +129,19 @@ class Backbones(Mapping[str, Backbone]):
 
 
 def load_specs(path: str | Path, *, registry: Registry | None = None, locked: bool = False) -> Backbones:
-    """Read and check a spec file; each backbone is built when it is first asked for.
+    """Read and check a YAML spec file; each backbone is built when it is first asked for.
 
     Args:
-        path: The YAML file.
+        path: The file.
         registry: The plugins; by default those that are installed.
         locked: Refuse what the lock beside the file (``torso lock``) does not name.
 
     Raises:
-        TorsoError: Everything that is wrong with the file, at once; and everything that differs from the lock, where that
-            can be known before it is built.
+        TorsoError: Everything that is wrong with the file, or is not locked, at once.
     """
     registry = registry or Registry.load()
     plans = make_plans(read_spec(path).backbones.values(), registry)
     return Backbones(plans, registry, read_lock(path, plans.values()) if locked else None)
-
-
-def read_lock(spec: str | Path, plans: Iterable[Plan]) -> Lock:
-    """Read the lock beside a spec, and compare it with the plans.
-
-    Raises:
-        OptionError: There is none.
-        TorsoError: Everything in the plans that is not locked, at once.
-    """
-    lock = Lock.read(lock_path(spec))
-    errors: list[TorsoError] = []
-    for planned in plans:
-        try:
-            lock.check_plan(planned)
-        except TorsoError as error:
-            errors.append(error)
-    raise_all(errors)
-    return lock
 
 
 def read_graph(architecture: str, *, registry: Registry | None = None, **spec: Any) -> Graph:
@@ -214,9 +189,5 @@ def get_base_model(
         )
     if alpha is not None:
         spec["options"] = {**(spec.get("options") or {}), "alpha": alpha}
-    truncate: Any = "none"
-    if training_layer is not None:
-        truncate = {"layer": training_layer}
-    elif pop_layers:
-        truncate = {"pop": pop_layers}
-    return create_backbone(network, truncate=truncate, **spec).model
+    cut = {"layer": training_layer} if training_layer is not None else {"pop": pop_layers} if pop_layers else "none"
+    return create_backbone(network, truncate=cut, **spec).model

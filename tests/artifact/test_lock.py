@@ -11,9 +11,9 @@ import pytest
 from networks import images, settle
 
 import torso
-from torso.api import build, read_lock
+from torso.api import build
 from torso.artifact import manifest as manifests
-from torso.artifact.lock import Lock, lock_path
+from torso.artifact.lock import Lock, lock_path, read_lock
 from torso.files.hashing import hash_of
 from torso.plugins.registry import Registry
 

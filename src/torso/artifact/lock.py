@@ -12,12 +12,29 @@ from typing import Any, Final
 from torso.artifact.diff import differences, short_value
 from torso.artifact.manifest import Difference, Manifest, PluginRecord, as_json, digest_of, plugin_records, versions
 from torso.artifact.manifest_file import read_json
-from torso.errors import IntegrityError, Note, OptionError
+from torso.errors import IntegrityError, Note, OptionError, TorsoError, raise_all
 from torso.planning import Plan
 
 VERSION: Final = 1
 _MOST = 12  # differences that an error lists
 _FIX: Note = ("fix", "go back to what is locked, or lock the new state: torso lock")
+
+
+def read_lock(spec: str | Path, plans: Iterable[Plan]) -> Lock:
+    """Read the lock beside a spec, and compare it with the plans.
+
+    Raises:
+        OptionError: There is none.
+        TorsoError: Everything in the plans that is not locked, at once.
+    """
+    lock, errors = Lock.read(lock_path(spec)), []
+    for plan in plans:
+        try:
+            lock.check_plan(plan)
+        except TorsoError as error:
+            errors.append(error)
+    raise_all(errors)
+    return lock
 
 
 def lock_path(spec: str | Path) -> Path:

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from torso.api import build, read_lock
+from torso.api import build
+from torso.artifact.lock import read_lock
 from torso.artifact.manifest_file import MODEL, is_saved_backbone
 from torso.backbone import Backbone
 from torso.cli.completion import backbone_names
