@@ -40,7 +40,8 @@ class Fault:
         if event in ("os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.link", "os.truncate"):
             self.step(event)
         elif event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-            if "__autograph_generated" not in str(arguments[0]):  # TensorFlow's own, and caught there
+            # but for a device, and what TensorFlow generates and catches itself
+            if arguments[0] != os.devnull and "__autograph_generated" not in str(arguments[0]):
                 self.step("open")
 
     def watch(self, moment=None):
