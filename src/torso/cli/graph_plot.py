@@ -96,25 +96,16 @@ def figure_of(graph: Graph) -> Figure:
 
 
 class _Layout:
-    """Where a graph is drawn. A stage begins where the stride is first larger than all before it.
-
-    Attributes:
-        bounds: The index of each stage's first node, and the number of nodes.
-        edges: The x of each bound.
-        heights: The height of each stage.
-        labels: The lines of text below each stage.
-        levels: Each level and its node, the last first.
-        flags: The height of each level's flag.
-        cuts: The clean cuts.
-    """
+    """Where a graph is drawn. A stage begins where the stride is first larger than all before it."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.cuts = [node for node in graph.clean if node.inputs]
+        # Each level and its node, the last first.
         self.levels = [(level, graph[name]) for level, name in graph.levels.items() if not level.endswith(EXPANSION)]
         self.levels.sort(key=lambda pair: graph.position(pair[1].name), reverse=True)
         strides: list[int | None] = []
-        self.bounds: list[int] = []
+        self.bounds: list[int] = []  # the index of each stage's first node, and the number of nodes
         for index, node in enumerate(graph):
             largest = max(filter(None, strides), default=0)
             # A node without a stride: a stage of its own where the graph begins so, or ends so (a classification head).
@@ -124,7 +115,7 @@ class _Layout:
                 self.bounds.append(index)
         self.bounds.append(len(graph))
         shared = max(_NODES, _LEAST - _STAGE * len(strides))
-        self.edges = [0.0]
+        self.edges = [0.0]  # the x of each bound
         self.heights, self.labels = [], []
         for stride, (first, stop) in zip(strides, pairwise(self.bounds), strict=True):
             self.edges.append(self.edges[-1] + _STAGE + shared * (stop - first) / len(graph))

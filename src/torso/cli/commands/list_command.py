@@ -51,17 +51,13 @@ def command(
     left out by --min-params and --max-params.
     """
     catalogue = session.registry().architectures
-    offered: Sequence[Offered] = _matching(catalogue, pattern) if pattern else list(catalogue)
+    offered: Sequence[Offered] = catalogue.search(*pattern) if pattern else list(catalogue)
+    raise_all([_no_match(catalogue, one) for one in pattern if not catalogue.search(one)])
     offered = _with(offered, "provider", provider, lambda one: [one.plugin.name])
     offered = _with(offered, "family", family, lambda one: [one.value.family])
     offered = _with(offered, "weights", weights, lambda one: one.value.tags)
     offered = _within(offered, min_params, max_params)
     return Result(document={"architectures": [_as_json(one) for one in offered]}, text=_text(offered))
-
-
-def _matching(catalogue: Catalogue[Architecture], patterns: tuple[str, ...]) -> Sequence[Offered]:
-    raise_all([_no_match(catalogue, pattern) for pattern in patterns if not catalogue.search(pattern)])
-    return catalogue.search(*patterns)
 
 
 def _no_match(catalogue: Catalogue[Architecture], pattern: str) -> UnknownNameError:
