@@ -18,7 +18,6 @@ from torso.export.record import KIND, NAME, Record, is_export, read_record
 from torso.files.atomic import refuse_existing
 from torso.files.disk_errors import require_writable
 
-
 _FORMATS = "saved_model, litert, onnx, openvino, or a format of a plugin."
 
 
@@ -36,8 +35,8 @@ def command(
 
     DIR is a folder written by torso build. The converted model runs on test images, or on each FILE, and its features are
     compared with those of Keras. FOLDER is only written if the error, relative to a feature's largest value, is within the
-    bound. It also gets export.json, which describes the
-    inputs, the outputs and the measured error. A converted model computes features; it cannot be trained.
+    bound. It also gets export.json, which describes the inputs, the outputs and the measured error. A converted model
+    computes features; it cannot be trained.
     """
     registry = session.registry()
     chosen = registry.export_formats.resolve(to)
