@@ -6,8 +6,6 @@ costs 4 s for TensorFlow alone.
 
 from __future__ import annotations
 
-import os
-import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,19 +15,15 @@ from typing import Any
 
 import pytest
 from fresh import Fresh
-from graphs import ARCHITECTURES
+from graphs import ARCHITECTURES, SEED
 
 from torso.plugins import Plugins
-
-os.environ.setdefault(
-    "TORSO_TEST_SEED", str(random.randrange(10**6))
-)  # before pytest-xdist starts its workers, which inherit it
 
 DISTRIBUTIONS = Path(__file__).parent / "fixtures" / "distributions"
 
 
 def pytest_report_header() -> str:
-    return f"torso: what is sampled comes from TORSO_TEST_SEED={os.environ['TORSO_TEST_SEED']}"
+    return f"torso: samples drawn with TORSO_TEST_SEED={SEED}"
 
 
 @pytest.hookimpl(optionalhook=True)

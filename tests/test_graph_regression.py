@@ -83,7 +83,7 @@ def doctored(change: Callable[[Node], Node], name: str = "block3_conv2") -> Grap
     )
 
 
-def test_a_changed_graph_is_explained_with_both_releases_of_keras_and_each_stretch_that_differs() -> None:
+def test_a_changed_graph_is_explained_with_both_releases_and_each_stretch() -> None:
     record = record_of(graph_of("VGG16"), "3.15.1")
     found = doctored(lambda node: replace(node, kind="SeparableConv2D", parameters=7))
     now = record_of(found, "3.99.0")
@@ -111,7 +111,7 @@ def test_a_changed_graph_is_explained_with_both_releases_of_keras_and_each_stret
     )
 
 
-def test_a_shortcut_that_a_release_of_keras_adds_shows_in_the_cuts_that_it_makes_unclean() -> None:
+def test_a_shortcut_that_keras_adds_shows_in_the_cuts_that_it_makes_unclean() -> None:
     graph = graph_of("VGG16")
     at = graph.position("block5_conv3")
     join = Node(name="add", kind="Add", inputs=("block5_conv3", "block5_conv1"), shape=graph["block5_conv3"].shape)

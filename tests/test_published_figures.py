@@ -77,7 +77,7 @@ def test_resnets_have_the_published_parameters_and_keras_own_biases(row: dict[st
     assert trainable_of(graph) == row["published"] + row["biases"]
 
 
-def test_inception_v3_has_the_published_parameters_but_no_second_classifier_and_no_scales() -> None:
+def test_inception_v3_has_the_published_parameters_without_auxiliary_classifier() -> None:
     """torchvision's 27,161,264 are with the auxiliary classifier; Keras' normalisations only shift."""
     auxiliary = (768 * 128 + 2 * 128) + (128 * 768 * 5 * 5 + 2 * 768) + (768 * 1000 + 1000)  # two convolutions, one dense
     graph = graph_of("InceptionV3")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import random
 import sys
 import warnings
 from collections import Counter
@@ -29,7 +30,8 @@ from torso.model_config.layer_names import canonical_names
 
 PATH: Final = Path(__file__).parents[1] / "fixtures" / "graphs.json"
 MOST_LINES = 30  # of an explanation
-SEED: Final = os.environ.get("TORSO_TEST_SEED", "0")  # of what is sampled in this run; the header of pytest tells it
+# Of what is sampled in this run. The workers of pytest-xdist inherit it; the header of pytest shows it.
+SEED: Final = os.environ.setdefault("TORSO_TEST_SEED", str(random.randrange(10**6)))
 
 Record = Mapping[str, Any]  # JSON: keras, nodes, fingerprint, kinds, levels, stretches
 
