@@ -74,12 +74,13 @@ def share_layers(model: keras.Model, ends: Cut | None, name: str) -> tuple[keras
     """The truncated model as :func:`cut` makes it, of the very layers of the model, which is of no other use then.
 
     Returns:
-        None where an end lies inside a nested model, or a layer is called several times: then it must be rebuilt.
+        None where an end lies in a nested model, or a layer is called several times: then it must be rebuilt.
     """
     plain = functional(model, name)
     several = {} if ends is None else {"": ends} if isinstance(ends, str) else ends
     ops = {op.name: op for op in plain.operations}
-    if not all(path in ops for path in several.values()) or not _is_called_once(plain):
+    inside = any(path not in ops or isinstance(ops[path], keras.Model) for path in several.values())
+    if inside or not _is_called_once(plain):  # the output of a nested model is not that of its call
         return None
     _refuse_what_cannot_be_written(plain, {})
     outputs: Any = {label: ops[path].output for label, path in several.items()}
