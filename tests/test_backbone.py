@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import graphs
@@ -12,7 +11,6 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from fresh import Fresh
 from graphs import SMALLEST, parameters
 from networks import assert_same_and_meaningful, images, keras_own, randomize, save_listed
 
@@ -26,11 +24,11 @@ some = pytest.mark.parametrize("name", parameters(SMALLEST.values(), ["Efficient
 
 
 @pytest.fixture
-def registry() -> torso.Registry:
+def registry():
     return graphs.registry()
 
 
-def activation(model: keras.Model, node: str, pixels: np.ndarray) -> Any:
+def activation(model, node, pixels):
     """What Keras' own model computes at a node, without any of torso's surgery."""
     operations = {operation.name: operation for operation in model.operations}
     names = canonical_names((operation.name, type(operation).__name__) for operation in model.operations)
@@ -43,7 +41,7 @@ def activation(model: keras.Model, node: str, pixels: np.ndarray) -> Any:
 
 
 @some
-def test_a_cut_by_name_and_one_by_pop_compute_what_keras_computes_there(name: str, tmp_path: Path) -> None:
+def test_a_cut_by_name_and_one_by_pop_compute_what_keras_computes_there(name, tmp_path):
     full = keras_own(name, SIZE)
     save_listed(full, tmp_path / "w.h5")
     graph = read_graph(full, name)
@@ -60,7 +58,7 @@ def test_a_cut_by_name_and_one_by_pop_compute_what_keras_computes_there(name: st
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALLEST.values())
-def test_an_uncut_backbone_computes_what_keras_computes(name: str, tmp_path: Path, registry: torso.Registry) -> None:
+def test_an_uncut_backbone_computes_what_keras_computes(name, tmp_path, registry):
     full = keras_own(name, SIZE)
     save_listed(full, tmp_path / "w.h5")
     spec: dict[str, Any] = {"weights": {"file": tmp_path / "w.h5"}, "input": {"size": [SIZE, SIZE]}}
@@ -69,9 +67,7 @@ def test_an_uncut_backbone_computes_what_keras_computes(name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", parameters(["MobileNetV3Small", "ConvNeXtTiny", "NASNetMobile"], ["ConvNeXtTiny"]))
-def test_names_are_the_same_in_each_build_and_in_a_fresh_process(
-    name: str, registry: torso.Registry, fresh_torso: Fresh
-) -> None:
+def test_names_are_the_same_in_each_build_and_in_a_fresh_process(name, registry, fresh_torso):
     spec: dict[str, Any] = {"weights": "none", "input": {"size": [SIZE, SIZE]}}
     first, second = (torso.create_backbone(name, registry=registry, **spec) for _ in range(2))
     fresh = fresh_torso(f"import torso; print([n.name for n in torso.create_backbone({name!r}, **{spec!r}).graph])")
@@ -80,7 +76,7 @@ def test_names_are_the_same_in_each_build_and_in_a_fresh_process(
     assert [layer.name for layer in second.model.layers] == [layer.name for layer in first.model.layers]
 
 
-def test_names_are_those_that_keras_gives_in_a_fresh_process(registry: torso.Registry, plain_keras: Fresh) -> None:
+def test_names_are_those_that_keras_gives_in_a_fresh_process(registry, plain_keras):
     fresh = plain_keras(
         "import keras; m = keras.applications.InceptionV3(weights=None, include_top=False, input_shape=(96, 96, 3));"
         "print([layer.name for layer in m.layers])"
@@ -90,9 +86,7 @@ def test_names_are_those_that_keras_gives_in_a_fresh_process(registry: torso.Reg
     assert str([layer.name for layer in backbone.model.layers]) == fresh.stdout.strip()
 
 
-def test_a_saved_backbone_loads_with_plain_keras_where_torso_is_not_installed(
-    tmp_path: Path, registry: torso.Registry, plain_keras: Fresh
-) -> None:
+def test_a_saved_backbone_loads_with_plain_keras_where_torso_is_not_installed(tmp_path, registry, plain_keras):
     backbone = torso.create_backbone(
         "ConvNeXtTiny", weights="none", input={"size": [64, 64]}, truncate={"layer": "add_3"}, registry=registry
     )
@@ -110,7 +104,7 @@ def test_a_saved_backbone_loads_with_plain_keras_where_torso_is_not_installed(
     assert_same_and_meaningful(np.load(tmp_path / "features.npy"), backbone.model(pixels))
 
 
-def test_load_gives_back_what_was_saved(tmp_path: Path, registry: torso.Registry) -> None:
+def test_load_gives_back_what_was_saved(tmp_path, registry):
     backbone = torso.create_backbone(
         "MobileNetV2", options={"alpha": 0.35}, weights="none", input={"size": [64, 64]}, registry=registry,
         truncate={"layer": "block_6_expand_relu"}, name="edge",
@@ -128,8 +122,8 @@ def test_load_gives_back_what_was_saved(tmp_path: Path, registry: torso.Registry
     assert loaded.manifest["frozen"] == told["frozen"] | {"lost_by_keras": []}
 
 
-def test_what_a_backbone_was_compiled_with_is_not_saved(tmp_path: Path, registry: torso.Registry) -> None:
-    def own_loss(wanted: Any, given: Any) -> Any:
+def test_what_a_backbone_was_compiled_with_is_not_saved(tmp_path, registry):
+    def own_loss(wanted, given):
         return keras.ops.mean(given - wanted)
 
     backbone = torso.create_backbone(
@@ -148,7 +142,7 @@ def test_what_a_backbone_was_compiled_with_is_not_saved(tmp_path: Path, registry
         assert "optimizer" not in values
 
 
-def test_features_say_where_the_backbone_ends(registry: torso.Registry) -> None:
+def test_features_say_where_the_backbone_ends(registry):
     backbone = torso.create_backbone(
         "MobileNetV2", options={"alpha": 0.35}, weights="none", truncate={"pop": 3}, registry=registry
     )
@@ -160,7 +154,7 @@ def test_features_say_where_the_backbone_ends(registry: torso.Registry) -> None:
     assert backbone.model.output_shape == (None, 7, 7, 112)
 
 
-def test_a_frozen_efficientnet_no_longer_drops_paths(registry: torso.Registry) -> None:
+def test_a_frozen_efficientnet_no_longer_drops_paths(registry):
     backbone = torso.create_backbone("EfficientNetB0", weights="none", input={"size": [64, 64]}, registry=registry)
     randomize(backbone.model)
     pixels = images((64, 64, 3))
@@ -168,9 +162,7 @@ def test_a_frozen_efficientnet_no_longer_drops_paths(registry: torso.Registry) -
     assert len(backbone.manifest["frozen"]["silenced"]) == 9  # as many as Keras 3.15 draws, headless
 
 
-def test_the_same_file_gives_the_same_bytes_of_weights_in_one_process_and_in_two(
-    tmp_path: Path, registry: torso.Registry, fresh_torso: Fresh
-) -> None:
+def test_the_same_file_gives_the_same_bytes_of_weights_in_one_process_and_in_two(tmp_path, registry, fresh_torso):
     save_listed(keras_own("MobileNet", SIZE), tmp_path / "w.h5")
     spec: dict[str, Any] = {
         "weights": {"file": str(tmp_path / "w.h5")},
@@ -182,13 +174,13 @@ def test_the_same_file_gives_the_same_bytes_of_weights_in_one_process_and_in_two
     fresh_torso(f"import torso; torso.create_backbone('MobileNet', **{spec!r}).save({str(saved)!r})")
     three = torso.load(saved)
 
-    def content(backbone: torso.Backbone) -> list[tuple[str, bytes]]:
+    def content(backbone):
         return [(weight.path, weight.numpy().tobytes()) for weight in backbone.model.weights]
 
     assert content(one) == content(two) == content(three)
 
 
-def test_get_base_model_does_the_five_steps_in_one_call() -> None:
+def test_get_base_model_does_the_five_steps_in_one_call():
     model = torso.get_base_model("mobilenetv2", 0.35, "block_12_add", weights="none", input={"size": [96, 96]})
     assert isinstance(model, keras.Model)
     assert model.output_shape == (None, 6, 6, 32)
@@ -197,7 +189,7 @@ def test_get_base_model_does_the_five_steps_in_one_call() -> None:
     assert popped.layers[-1].name == "block5_conv3"
 
 
-def test_get_base_model_refuses_two_cuts() -> None:
+def test_get_base_model_refuses_two_cuts():
     with pytest.raises(torso.OptionError) as caught:
         torso.get_base_model("VGG16", training_layer="block1_pool", pop_layers=2)
     assert str(caught.value) == (
@@ -206,12 +198,12 @@ def test_get_base_model_refuses_two_cuts() -> None:
     )
 
 
-def test_get_base_model_refuses_an_alpha_that_the_network_does_not_have() -> None:
+def test_get_base_model_refuses_an_alpha_that_the_network_does_not_have():
     with pytest.raises(torso.OptionError, match="architecture 'VGG16' has no option 'alpha'"):
         torso.get_base_model("VGG16", alpha=0.5)
 
 
-def test_load_specs_plans_all_and_builds_each_once(tmp_path: Path, registry: torso.Registry) -> None:
+def test_load_specs_plans_all_and_builds_each_once(tmp_path, registry):
     spec = tmp_path / "b.yaml"
     spec.write_text(
         "version: 1\n"
@@ -227,9 +219,7 @@ def test_load_specs_plans_all_and_builds_each_once(tmp_path: Path, registry: tor
     assert "two" not in backbones._built
 
 
-def test_a_layer_that_is_not_there_is_placed_in_the_spec(
-    tmp_path: Path, registry: torso.Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_layer_that_is_not_there_is_placed_in_the_spec(tmp_path, registry, monkeypatch):
     spec = tmp_path / "b.yaml"
     spec.write_text(
         "version: 1\nbackbones:\n  one:\n    architecture: VGG16\n    weights: none\n    truncate: {layer: block1_pol}\n"
@@ -245,7 +235,7 @@ def test_a_layer_that_is_not_there_is_placed_in_the_spec(
     )
 
 
-def test_a_cut_at_the_input_is_refused(registry: torso.Registry) -> None:
+def test_a_cut_at_the_input_is_refused(registry):
     with pytest.raises(torso.CutError) as caught:
         torso.create_backbone("VGG16", weights="none", truncate={"layer": "input_layer"}, registry=registry)
     assert str(caught.value) == (
@@ -257,7 +247,7 @@ def test_a_cut_at_the_input_is_refused(registry: torso.Registry) -> None:
 SMALL: dict[str, Any] = {"weights": "none", "truncate": {"layer": "block1_conv1"}, "input": {"size": [32, 32]}}
 
 
-def test_a_backbone_that_was_thawed_is_saved_as_it_is(tmp_path: Path, registry: torso.Registry) -> None:
+def test_a_backbone_that_was_thawed_is_saved_as_it_is(tmp_path, registry):
     backbone = torso.create_backbone("VGG16", registry=registry, **SMALL)
     backbone.model.trainable = True
     loaded = torso.load(backbone.save(tmp_path / "one"))
@@ -265,7 +255,7 @@ def test_a_backbone_that_was_thawed_is_saved_as_it_is(tmp_path: Path, registry: 
     assert loaded.manifest["frozen"]["trainable"] == 3 * 3 * 3 * 64 + 64
 
 
-def test_force_replaces_a_backbone_and_nothing_else(tmp_path: Path, registry: torso.Registry) -> None:
+def test_force_replaces_a_backbone_and_nothing_else(tmp_path, registry):
     backbone = torso.create_backbone("VGG16", registry=registry, **SMALL)
     backbone.save(backbone.save(tmp_path / "one"), force=True)
     (tmp_path / "one" / "thesis.tex").write_text("years")
@@ -277,18 +267,18 @@ def test_force_replaces_a_backbone_and_nothing_else(tmp_path: Path, registry: to
 @pytest.mark.parametrize(
     ("key", "none"), [("weights", ", or write weights='none'"), ("freeze", ", or write freeze='none'"), ("options", "")]
 )
-def test_none_of_python_is_refused_rather_than_guessed_at(key: str, none: str, registry: torso.Registry) -> None:
+def test_none_of_python_is_refused_rather_than_guessed_at(key, none, registry):
     with pytest.raises(torso.SpecError) as caught:
         torso.plan("VGG16", registry=registry, **{key: None})
     assert str(caught.value) == f"{key} is None (argument {key})\n  fix: leave it out{none}"
 
 
-def test_load_refuses_a_folder_without_a_backbone(tmp_path: Path) -> None:
+def test_load_refuses_a_folder_without_a_backbone(tmp_path):
     with pytest.raises(torso.OptionError, match=r"holds no saved backbone: it has no manifest\.json"):
         torso.load(tmp_path)
 
 
-def test_a_list_of_architectures_is_sorted_as_people_sort(registry: torso.Registry) -> None:
+def test_a_list_of_architectures_is_sorted_as_people_sort(registry):
     assert torso.list_architectures("resnet*", registry=registry) == (
         "ResNet50", "ResNet50V2", "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2",
     )  # fmt: skip

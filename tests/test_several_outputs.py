@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import gc
 import weakref
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-from fresh import Fresh
 from networks import assert_same_and_meaningful, images, save_listed, settle
 
 import torso
@@ -19,12 +17,12 @@ SIZE = 64
 
 
 @pytest.fixture(scope="module")
-def registry() -> torso.Registry:
+def registry():
     return torso.Registry.load(discover=False)
 
 
 @pytest.fixture(scope="module")
-def resnet() -> keras.Model:
+def resnet():
     """Keras' own, with values that mean something."""
     model = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(SIZE, SIZE, 3))
     settle(model, images((SIZE, SIZE, 3)))
@@ -32,19 +30,17 @@ def resnet() -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def weights(resnet: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def weights(resnet, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "resnet50.h5"
     save_listed(resnet, path)
     return {"file": str(path)}
 
 
-def backbone(registry: torso.Registry, weights: Any, **spec: Any) -> torso.Backbone:
+def backbone(registry, weights, **spec):
     return torso.create_backbone("ResNet50", weights=weights, input={"size": [SIZE, SIZE]}, registry=registry, **spec)
 
 
-def test_a_pyramid_gives_each_level_by_name_in_the_order_asked_for(
-    registry: torso.Registry, resnet: keras.Model, weights: dict[str, str]
-) -> None:
+def test_a_pyramid_gives_each_level_by_name_in_the_order_asked_for(registry, resnet, weights):
     pyramid = backbone(registry, weights, truncate={"levels": ["C4", "C2", "C3"]})
     pixels = images((SIZE, SIZE, 3))
     given = pyramid.model(pixels)
@@ -65,9 +61,7 @@ def test_a_pyramid_gives_each_level_by_name_in_the_order_asked_for(
     }  # fmt: skip
 
 
-def test_a_pyramid_is_loaded_as_it_was_saved_and_by_plain_keras_too(
-    registry: torso.Registry, weights: dict[str, str], tmp_path: Path, plain_keras: Fresh
-) -> None:
+def test_a_pyramid_is_loaded_as_it_was_saved_and_by_plain_keras_too(registry, weights, tmp_path, plain_keras):
     pyramid = backbone(registry, weights, truncate={"levels": ["C3", "C1"]})
     pixels = images((SIZE, SIZE, 3))
     expected = pyramid.model(pixels, training=True)
@@ -88,9 +82,7 @@ def test_a_pyramid_is_loaded_as_it_was_saved_and_by_plain_keras_too(
     assert_same_and_meaningful(np.load(tmp_path / "c1.npy"), expected["C1"])
 
 
-def test_layers_give_the_outputs_of_nodes_by_name_those_in_branches_too(
-    registry: torso.Registry, resnet: keras.Model, weights: dict[str, str]
-) -> None:
+def test_layers_give_the_outputs_of_nodes_by_name_those_in_branches_too(registry, resnet, weights):
     names = ["conv2_block2_2_relu", "conv2_block3_out"]
     taps = backbone(registry, weights, truncate={"layers": names})
     pixels = images((SIZE, SIZE, 3))
@@ -101,7 +93,7 @@ def test_layers_give_the_outputs_of_nodes_by_name_those_in_branches_too(
     assert [(feature.name, feature.level) for feature in taps.features] == [(names[0], None), (names[1], "C2")]
 
 
-def test_levels_that_are_declared_and_not_clean_can_be_taken(registry: torso.Registry) -> None:
+def test_levels_that_are_declared_and_not_clean_can_be_taken(registry):
     built = torso.create_backbone(
         "NASNetMobile",
         weights="none",
@@ -118,9 +110,7 @@ def test_levels_that_are_declared_and_not_clean_can_be_taken(registry: torso.Reg
     assert [feature.stride for feature in built.features] == [4, 8, 16]
 
 
-def test_twins_of_one_architecture_stand_in_one_network_under_their_names(
-    registry: torso.Registry, resnet: keras.Model, weights: dict[str, str], tmp_path: Path
-) -> None:
+def test_twins_of_one_architecture_stand_in_one_network_under_their_names(registry, resnet, weights, tmp_path):
     left = backbone(registry, weights, name="left", truncate={"level": "C3"})
     right = backbone(registry, weights, name="right", truncate={"level": "C2"})
     assert (left.model.name, right.model.name) == ("left", "right")
@@ -142,7 +132,7 @@ def test_twins_of_one_architecture_stand_in_one_network_under_their_names(
 
 
 @pytest.mark.parametrize("architecture", ["EfficientNetB0", "ConvNeXtTiny", "EfficientNetV2B0", "MobileNetV2"])
-def test_the_name_of_a_backbone_has_no_bearing_on_its_weights_file(architecture: str, registry: torso.Registry) -> None:
+def test_the_name_of_a_backbone_has_no_bearing_on_its_weights_file(architecture, registry):
     plans = [torso.plan(architecture, name=name, registry=registry) for name in ("left", "right")]
     assert plans[0].weights.request == plans[1].weights.request
     assert "left" not in str(plans[0].weights.address)
@@ -154,13 +144,11 @@ def test_the_name_of_a_backbone_has_no_bearing_on_its_weights_file(architecture:
     assert built.graph.nodes == own.kept(own.levels["C3"]).nodes
 
 
-def test_what_is_dropped_is_gone_from_memory_and_from_the_file(
-    registry: torso.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_dropped_is_gone_from_memory_and_from_the_file(registry, tmp_path, monkeypatch):
     seen: list[weakref.ref[Any]] = []
     original = keras.applications.VGG16
 
-    def watched(**arguments: Any) -> keras.Model:
+    def watched(**arguments):
         model = original(**arguments)
         dropped = [model.get_layer(name) for name in ("block4_conv1", "block5_conv3")]
         seen.extend(map(weakref.ref, [model, *dropped]))
@@ -203,7 +191,7 @@ def torso_architectures():
 """
 
 
-def test_a_pyramid_of_nested_stages_is_cut_where_they_end(tmp_path: Path) -> None:
+def test_a_pyramid_of_nested_stages_is_cut_where_they_end(tmp_path):
     (tmp_path / "acme.py").write_text(STAGES)
     registry = torso.Registry.load(plugins_dirs=[tmp_path], discover=False)
     spec: dict[str, Any] = {"weights": "none", "registry": registry}

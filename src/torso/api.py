@@ -90,7 +90,7 @@ def load(folder: str | Path) -> Backbone:
 
     Raises:
         OptionError: There is no saved backbone.
-        IntegrityError: It is not what its manifest says.
+        IntegrityError: It does not match its manifest.
     """
     place = Path(folder)
     record = read_manifest(place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, strategies
@@ -20,23 +19,23 @@ FACTS = strategies.dictionaries(WORDS, PLAIN | strategies.dictionaries(WORDS, PL
 
 
 @pytest.fixture(scope="module")
-def registry() -> Registry:
+def registry():
     return Registry.load(plugins_dirs=[TINY], discover=False)
 
 
-def made(registry: Registry, **spec: Any) -> torso.Backbone:
+def made(registry, **spec):
     backbone = torso.create_backbone("TinyNet", weights="none", registry=registry, **spec)
     settle(backbone.model, images((8, 8, 3)))
     return backbone
 
 
-def test_a_backbone_and_its_copy_are_the_same(registry: Registry, tmp_path: Path) -> None:
+def test_a_backbone_and_its_copy_are_the_same(registry, tmp_path):
     one = made(registry).save(tmp_path / "one")
     other = made(registry, name="other").save(tmp_path / "other")
     assert torso.diff(one, other) == ()
 
 
-def test_every_fact_that_differs_is_told_and_no_other(registry: Registry, tmp_path: Path) -> None:
+def test_every_fact_that_differs_is_told_and_no_other(registry, tmp_path):
     one = made(registry)
     other = made(registry, freeze="none")
     other.model.get_layer("left").bias.assign([1, 2, 3, 4])
@@ -55,7 +54,7 @@ def test_every_fact_that_differs_is_told_and_no_other(registry: Registry, tmp_pa
     assert found[5][1:] == ("freeze-policies/all", "freeze-policies/none")
 
 
-def test_variables_that_only_one_has_are_told(registry: Registry, tmp_path: Path) -> None:
+def test_variables_that_only_one_has_are_told(registry, tmp_path):
     whole, stem = made(registry), made(registry, truncate={"layer": "stem"})
     found = torso.diff(whole.save(tmp_path / "whole"), stem.save(tmp_path / "stem"))
     gone = {fact: other for fact, _, other in found if fact.startswith("variables.")}
@@ -64,7 +63,7 @@ def test_variables_that_only_one_has_are_told(registry: Registry, tmp_path: Path
     )
 
 
-def test_a_folder_that_was_tampered_with_is_refused(registry: Registry, tmp_path: Path) -> None:
+def test_a_folder_that_was_tampered_with_is_refused(registry, tmp_path):
     one = made(registry).save(tmp_path / "one")
     (one / "model.keras").write_bytes(b"")
     with pytest.raises(torso.IntegrityError, match="is not the model that was saved with its manifest"):
@@ -73,7 +72,7 @@ def test_a_folder_that_was_tampered_with_is_refused(registry: Registry, tmp_path
         torso.diff(tmp_path, one)
 
 
-def said(facts: dict[str, Any], path: str) -> Any:
+def said(facts, path):
     """What one of the two says, looked up word by word."""
     first, _, second = path.partition(".")
     value = facts.get(first)
@@ -83,7 +82,7 @@ def said(facts: dict[str, Any], path: str) -> Any:
 
 
 @given(FACTS, FACTS)
-def test_every_path_at_which_they_say_something_else_is_told(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_every_path_at_which_they_say_something_else_is_told(one, other):
     paths = set()
     for facts in one, other:
         for word, value in facts.items():
@@ -92,7 +91,7 @@ def test_every_path_at_which_they_say_something_else_is_told(one: dict[str, Any]
     assert list(differences(one, other)) == [each for each in expected if each[1] != each[2]]
 
 
-def test_entries_of_a_list_are_told_by_their_names() -> None:
+def test_entries_of_a_list_are_told_by_their_names():
     one = {"features": [{"name": "C3", "stride": 8}, {"name": "C4", "stride": 16}]}
     other = {"features": [{"name": "C4", "stride": 16}, {"name": "C3", "stride": 4}]}
     assert differences(one, other) == (("features.C3.stride", 8, 4),)
@@ -111,5 +110,5 @@ def test_entries_of_a_list_are_told_by_their_names() -> None:
         ("x" * 100, "x" * 30 + "…" + "x" * 29),
     ],
 )
-def test_a_fact_in_words(value: Any, words: str) -> None:
+def test_a_fact_in_words(value, words):
     assert short_value(value) == words

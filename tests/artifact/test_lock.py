@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from networks import images, settle
@@ -28,12 +27,12 @@ backbones:
 
 
 @pytest.fixture
-def registry() -> Registry:
+def registry():
     return Registry.load(plugins_dirs=[TINY], discover=False)
 
 
 @pytest.fixture
-def spec(tmp_path: Path, registry: Registry) -> Path:
+def spec(tmp_path, registry):
     """A spec with a weights file of its own, and the lock beside it."""
     write_weights(tmp_path, registry)
     path = tmp_path / "nets.yaml"
@@ -44,18 +43,18 @@ def spec(tmp_path: Path, registry: Registry) -> Path:
     return path
 
 
-def write_weights(folder: Path, registry: Registry, seed: int = 1) -> None:
+def write_weights(folder, registry, seed=1):
     model = torso.get_base_model("TinyNet", weights="none", registry=registry)
     settle(model, images((8, 8, 3), seed=seed))
     model.get_layer("stem").bias.assign([seed] * 4)
     model.save_weights(folder / "edge.weights.h5")
 
 
-def locked(spec: Path, registry: Registry) -> torso.Backbones:
+def locked(spec, registry):
     return torso.load_specs(spec, registry=registry, locked=True)
 
 
-def refusal(spec: Path, registry: Registry) -> str:
+def refusal(spec, registry):
     with pytest.raises(torso.IntegrityError) as caught:
         locked(spec, registry)["edge"]
     return str(caught.value)
@@ -64,27 +63,27 @@ def refusal(spec: Path, registry: Registry) -> str:
 FIX = "\n  fix: go back to what is locked, or lock the new state: torso lock"
 
 
-def test_what_is_locked_is_built(spec: Path, registry: Registry) -> None:
+def test_what_is_locked_is_built(spec, registry):
     assert lock_path(spec) == spec.with_name("nets.lock.json")
     backbones = locked(spec, registry)
     assert [backbone.features[0].node for backbone in backbones.values()] == ["joined", "drop"]
 
 
-def test_the_hash_of_the_weights_is_asked_for_where_the_spec_gives_none(spec: Path, registry: Registry) -> None:
+def test_the_hash_of_the_weights_is_asked_for_where_the_spec_gives_none(spec, registry):
     plans = torso.load_specs(spec, registry=registry).plans
     assert plans["edge"].weights.request["sha256"] is None
     held = read_lock(spec, plans.values()).check_plan(plans["edge"])
     assert held.weights.request["sha256"] == hash_of(spec.with_name("edge.weights.h5"))
 
 
-def test_other_weights_under_the_same_name_are_refused(spec: Path, registry: Registry) -> None:
+def test_other_weights_under_the_same_name_are_refused(spec, registry):
     write_weights(spec.parent, registry, seed=2)
     said = refusal(spec, registry)
     assert "edge.weights.h5' does not have the expected " in said
     assert f"sha256 found: {hash_of(spec.with_name('edge.weights.h5'))}" in said
 
 
-def test_another_cut_is_refused_before_anything_is_built(spec: Path, registry: Registry) -> None:
+def test_another_cut_is_refused_before_anything_is_built(spec, registry):
     spec.write_text(SPEC.format(cut="stem"))
     with pytest.raises(torso.IntegrityError) as caught:
         locked(spec, registry)
@@ -104,13 +103,13 @@ def test_another_cut_is_refused_before_anything_is_built(spec: Path, registry: R
         ("preprocess: {crop: 0.5}", "plan.transform.crop: 0.5, locked is 0.875"),
     ],
 )
-def test_every_other_choice_is_refused(spec: Path, registry: Registry, key: str, fact: str) -> None:
+def test_every_other_choice_is_refused(spec, registry, key, fact):
     spec.write_text(SPEC.format(cut="joined").replace("TinyNet, weights: {", f"TinyNet, {key}, weights: {{"))
     assert fact in refusal(spec, registry)
 
 
 @pytest.mark.parametrize("package", ["torso", "keras", "tensorflow", "h5py"])
-def test_another_version_is_refused(spec: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+def test_another_version_is_refused(spec, registry, monkeypatch, package):
     there = manifests.version
     monkeypatch.setattr(manifests, "version", lambda name: "99.0" if name == package else there(name))
     with pytest.raises(torso.ManyErrors) as caught:  # one for each backbone
@@ -118,14 +117,14 @@ def test_another_version_is_refused(spec: Path, registry: Registry, monkeypatch:
     assert str(caught.value).count(f"made_with.{package}: 99.0, locked is {there(package)}") == 2
 
 
-def test_a_plugin_of_another_version_is_refused_before_anything_is_built(spec: Path, registry: Registry) -> None:
+def test_a_plugin_of_another_version_is_refused_before_anything_is_built(spec, registry):
     rewrite(spec, lambda entry: next(p for p in entry["plugins"] if p["name"] == "tiny").update(version="0.9"))
     with pytest.raises(torso.IntegrityError, match=r"plugins\.tiny\.version: -, locked is 0\.9"):
         locked(spec, registry)
 
 
 @pytest.fixture
-def meddled(tmp_path: Path) -> Registry:
+def meddled(tmp_path):
     """The plugins, with one more that changes every trunk."""
     folder = tmp_path / "more"
     folder.mkdir()
@@ -139,20 +138,20 @@ def meddled(tmp_path: Path) -> Registry:
     return Registry.load(plugins_dirs=[TINY, folder], discover=False)
 
 
-def test_a_plugin_that_changes_the_trunk_is_refused_though_the_plan_is_the_same(spec: Path, meddled: Registry) -> None:
+def test_a_plugin_that_changes_the_trunk_is_refused_though_the_plan_is_the_same(spec, meddled):
     said = refusal(spec, meddled)
     assert "plugins.meddler.name: meddler, locked is -" in said
     assert "graph: " in said
 
 
-def test_a_plugin_that_changes_the_trunk_can_be_locked(spec: Path, meddled: Registry, registry: Registry) -> None:
+def test_a_plugin_that_changes_the_trunk_can_be_locked(spec, meddled, registry):
     manifests = [backbone.record for backbone in torso.load_specs(spec, registry=meddled).values()]
     lock_path(spec).write_text(Lock.of(lock_path(spec), manifests).text())
     assert locked(spec, meddled)["edge"].features[0].node == "end"
     assert "plugins.meddler.name: -, locked is meddler" in refusal(spec, registry)
 
 
-def rewrite(spec: Path, change: Any) -> None:
+def rewrite(spec, change):
     """Change what is locked of ``edge``, as if it had been locked so."""
     place = lock_path(spec)
     entries = json.loads(place.read_text())["backbones"]
@@ -169,9 +168,7 @@ def rewrite(spec: Path, change: Any) -> None:
         (lambda entry: entry["preprocessing"].update(divide=1.0), "preprocessing.divide: 255.0, locked is 1.0"),
     ],
 )
-def test_what_only_the_built_backbone_tells_is_held_against_the_lock_too(
-    spec: Path, registry: Registry, change: Any, fact: str
-) -> None:
+def test_what_only_the_built_backbone_tells_is_held_against_the_lock_too(spec, registry, change, fact):
     rewrite(spec, change)
     backbones = locked(spec, registry)  # nothing to be known yet
     with pytest.raises(torso.IntegrityError) as caught:
@@ -179,14 +176,14 @@ def test_what_only_the_built_backbone_tells_is_held_against_the_lock_too(
     assert fact in str(caught.value)
 
 
-def test_a_backbone_that_is_not_named_is_refused(spec: Path, registry: Registry) -> None:
+def test_a_backbone_that_is_not_named_is_refused(spec, registry):
     spec.write_text(spec.read_text() + "  third: {architecture: TinyNet, weights: none}\n")
     with pytest.raises(torso.IntegrityError) as caught:
         locked(spec, registry)
     assert str(caught.value) == f"{str(lock_path(spec))!r} does not name the backbone 'third'\n  known: edge, plain{FIX}"
 
 
-def test_all_that_is_not_locked_is_told_at_once(spec: Path, registry: Registry) -> None:
+def test_all_that_is_not_locked_is_told_at_once(spec, registry):
     spec.write_text(SPEC.format(cut="stem").replace("weights: none", "weights: none, freeze: none"))
     with pytest.raises(torso.ManyErrors) as caught:
         locked(spec, registry)
@@ -201,12 +198,12 @@ def test_all_that_is_not_locked_is_told_at_once(spec: Path, registry: Registry) 
         ('{"lock": 2}', "is a lock of version 2, and this torso reads version 1"),
     ],
 )
-def test_what_is_no_lock_is_refused(spec: Path, registry: Registry, text: str, message: str) -> None:
+def test_what_is_no_lock_is_refused(spec, registry, text, message):
     lock_path(spec).write_text(text)
     assert message in refusal(spec, registry)
 
 
-def test_a_lock_that_was_changed_by_hand_is_refused(spec: Path, registry: Registry) -> None:
+def test_a_lock_that_was_changed_by_hand_is_refused(spec, registry):
     place = lock_path(spec)
     place.write_text(place.read_text().replace('"joined"', '"stem"'))
     assert refusal(spec, registry) == (
@@ -215,19 +212,19 @@ def test_a_lock_that_was_changed_by_hand_is_refused(spec: Path, registry: Regist
     )
 
 
-def test_without_a_lock_nothing_is_built(spec: Path, registry: Registry) -> None:
+def test_without_a_lock_nothing_is_built(spec, registry):
     lock_path(spec).unlink()
     with pytest.raises(torso.OptionError, match=r"there is no '.*nets\.lock\.json'.*\n  fix: torso lock nets\.yaml, "):
         locked(spec, registry)
 
 
-def test_a_lock_says_nothing_of_the_machine(spec: Path) -> None:
+def test_a_lock_says_nothing_of_the_machine(spec):
     text = lock_path(spec).read_text()
     assert str(spec.parent) not in text
     assert "identity" not in text
 
 
-def test_a_lock_holds_where_the_plugins_folder_is_elsewhere(spec: Path, tmp_path: Path) -> None:
+def test_a_lock_holds_where_the_plugins_folder_is_elsewhere(spec, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     shutil.copy(TINY / "tiny.py", tmp_path / "elsewhere")
     assert locked(spec, Registry.load(plugins_dirs=[tmp_path / "elsewhere"], discover=False))["edge"].name == "edge"
@@ -239,7 +236,7 @@ def test_a_lock_holds_where_the_plugins_folder_is_elsewhere(spec: Path, tmp_path
     )
 
 
-def test_the_same_backbones_give_the_same_lock(spec: Path, registry: Registry) -> None:
+def test_the_same_backbones_give_the_same_lock(spec, registry):
     plans = torso.load_specs(spec, registry=registry).plans.values()
     again = Lock.of(lock_path(spec), [build(plan, registry).record for plan in plans])
     assert again.text() == lock_path(spec).read_text()

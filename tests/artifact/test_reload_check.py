@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -21,22 +19,22 @@ TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
 
 
 @pytest.fixture
-def registry() -> Registry:
+def registry():
     return Registry.load(plugins_dirs=[TINY], discover=False)
 
 
 @pytest.fixture
-def backbone(registry: Registry) -> torso.Backbone:
+def backbone(registry):
     made = torso.create_backbone("TinyNet", weights="none", registry=registry)
     settle(made.model, images((8, 8, 3)))
     return made
 
 
-def spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[keras.Model], Any]) -> None:
+def spoil(monkeypatch, change):
     """Have Keras write another model than the one that it is told to."""
     write = keras.Model.save
 
-    def other(model: keras.Model, path: Path) -> None:
+    def other(model, path):
         copy = keras.models.clone_model(model)
         copy.set_weights(model.get_weights())
         changed = change(copy)
@@ -45,20 +43,20 @@ def spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[keras.Model], Any])
     monkeypatch.setattr(keras.Model, "save", other)
 
 
-def add_to_last_bias(model: keras.Model) -> None:
+def add_to_last_bias(model):
     bias = model.get_layer("right").bias
     bias.assign(bias + np.float32([0, 0, 0, 1e-6]))
 
 
-def turn_dropout_on(model: keras.Model) -> None:
+def turn_dropout_on(model):
     model.get_layer("drop").rate = 0.5
 
 
-def double(model: keras.Model) -> keras.Model:
+def double(model):
     return keras.Model(model.input, model.output * 2, name=model.name)
 
 
-def give_two(model: keras.Model) -> keras.Model:
+def give_two(model):
     return keras.Model(model.input, [model.output, model.output * 2], name=model.name)
 
 
@@ -71,13 +69,7 @@ def give_two(model: keras.Model) -> keras.Model:
         (give_two, "ValueError: zip() argument 2 is longer than argument 1"),
     ],
 )
-def test_a_model_that_reads_back_otherwise_is_not_published(
-    backbone: torso.Backbone,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    change: Callable[[keras.Model], Any],
-    cause: str,
-) -> None:
+def test_a_model_that_reads_back_otherwise_is_not_published(backbone, tmp_path, monkeypatch, change, cause):
     before = backbone.save(tmp_path / "edge")
     old = {path.name: path.read_bytes() for path in before.iterdir()}
     spoil(monkeypatch, change)
@@ -92,12 +84,10 @@ def test_a_model_that_reads_back_otherwise_is_not_published(
     assert [path.name for path in tmp_path.iterdir()] == ["edge"]
 
 
-def test_a_file_that_is_damaged_on_its_way_to_the_disk_is_not_published(
-    backbone: torso.Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_is_damaged_on_its_way_to_the_disk_is_not_published(backbone, tmp_path, monkeypatch):
     write = keras.Model.save
 
-    def damaged(model: keras.Model, path: Path) -> None:
+    def damaged(model, path):
         write(model, path)
         data = bytearray(path.read_bytes())
         start = data.index(b"model.weights.h5") + 100
@@ -120,15 +110,8 @@ def test_a_file_that_is_damaged_on_its_way_to_the_disk_is_not_published(
         (type("ResourceExhaustedError", (Exception,), {})(), MemoryError, "read back"),
     ],
 )
-def test_what_fails_while_the_model_is_read_back_is_one_error_and_leaves_nothing(
-    backbone: torso.Backbone,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    raised: Exception,
-    kind: type[Exception],
-    said: str,
-) -> None:
-    def fail(path: Path, compile: bool) -> None:
+def test_a_failure_while_reading_back_is_one_error_and_leaves_nothing(backbone, tmp_path, monkeypatch, raised, kind, said):
+    def fail(path, compile):
         raise raised
 
     monkeypatch.setattr(keras.models, "load_model", fail)
@@ -139,11 +122,11 @@ def test_what_fails_while_the_model_is_read_back_is_one_error_and_leaves_nothing
 
 
 @keras.saving.register_keras_serializable("torso_test")
-def quadruple(x: Any) -> Any:
+def quadruple(x):
     return x * 4
 
 
-def test_a_function_that_only_this_process_knows_is_refused(tmp_path: Path, registry: Registry) -> None:
+def test_a_function_that_only_this_process_knows_is_refused(tmp_path, registry):
     (tmp_path / "acme.py").write_text(
         "import torso\n"
         "def build(input_shape):\n"
@@ -167,13 +150,11 @@ def test_a_function_that_only_this_process_knows_is_refused(tmp_path: Path, regi
     assert not (tmp_path / "edge").exists()
 
 
-def test_what_this_thread_has_set_in_keras_does_not_help_to_read_a_model_back(
-    backbone: torso.Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_this_thread_has_set_in_keras_does_not_help_to_read_a_model_back(backbone, tmp_path, monkeypatch):
     seen: list[object] = []
     read = keras.models.load_model
 
-    def load(path: Path, compile: bool) -> keras.Model:
+    def load(path, compile):
         seen.append(
             (keras.config.dtype_policy().name, keras.layers.Dense(1).name, keras.saving.get_registered_object("own"))
         )
@@ -190,7 +171,7 @@ def test_what_this_thread_has_set_in_keras_does_not_help_to_read_a_model_back(
     assert seen == [("float32", "dense", None)]
 
 
-def test_outputs_are_compared_under_their_names_in_any_order() -> None:
+def test_outputs_are_compared_under_their_names_in_any_order():
     inputs = keras.Input((4, 4, 3))
     model = keras.Model(inputs, {"a": -inputs, "b": inputs})
     pixels = images((4, 4, 3))
@@ -200,7 +181,7 @@ def test_outputs_are_compared_under_their_names_in_any_order() -> None:
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_a_backbone_of_half_precision_is_saved_as_it_is(tmp_path: Path, registry: Registry, policy: str) -> None:
+def test_a_backbone_of_half_precision_is_saved_as_it_is(tmp_path, registry, policy):
     keras.config.set_dtype_policy(policy)
     try:
         backbone = torso.create_backbone("TinyNet", weights="none", registry=registry)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
-import numpy as np
 import pytest
-from fresh import Fresh
 from networks import images, settle
 
 import torso
@@ -24,23 +20,23 @@ NAMES = ("manifest", "files", "graph", "features", "variables", "frozen", "prepr
 
 
 @pytest.fixture(scope="module")
-def registry() -> Registry:
+def registry():
     return Registry.load(plugins_dirs=[TINY], discover=False)
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Path:
+def original(tmp_path_factory, registry):
     backbone = torso.create_backbone("TinyNet", name="edge", weights="none", registry=registry)
     settle(backbone.model, images((8, 8, 3)))
     return backbone.save(tmp_path_factory.mktemp("original") / "edge")
 
 
 @pytest.fixture
-def saved(original: Path, tmp_path: Path) -> Path:
+def saved(original, tmp_path):
     return Path(shutil.copytree(original, tmp_path / "edge"))
 
 
-def edit(folder: Path, change: Callable[[dict[str, Any]], object], *, sign: bool = True) -> None:
+def edit(folder, change, *, sign=True):
     manifest = json.loads((folder / "manifest.json").read_text())
     change(manifest)
     if sign:
@@ -48,7 +44,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object], *, sign: bool
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def sign_the_model(folder: Path) -> None:
+def sign_the_model(folder):
     """Make the manifest name the model that stands beside it, as somebody would who wants to deceive."""
     from hashlib import sha256
 
@@ -57,14 +53,14 @@ def sign_the_model(folder: Path) -> None:
     edit(folder, lambda manifest: manifest.update(files=files))
 
 
-def failed(folder: Path) -> dict[str, str]:
+def failed(folder):
     found = torso.verify(folder)
     wrong = {check.name: check.words for check in found.checks if not check.holds}
     assert found.holds == (not wrong)
     return wrong
 
 
-def test_a_saved_backbone_is_what_its_manifest_says(saved: Path) -> None:
+def test_a_saved_backbone_is_what_its_manifest_says(saved):
     found = torso.verify(saved)
     assert found.holds
     assert (found.folder, found.name) == (saved, "edge")
@@ -83,7 +79,7 @@ def test_a_saved_backbone_is_what_its_manifest_says(saved: Path) -> None:
     ]
 
 
-def test_a_manifest_edited_by_hand_is_found(saved: Path) -> None:
+def test_a_manifest_edited_by_hand_is_found(saved):
     edit(saved, lambda manifest: manifest.update(built={"way": "ordinary", "why": "I say so"}), sign=False)
     assert failed(saved) == {"manifest": "changed after it was written"}
     with pytest.raises(torso.IntegrityError, match="was changed after it was saved"):
@@ -103,26 +99,24 @@ def test_a_manifest_edited_by_hand_is_found(saved: Path) -> None:
         (lambda m: m["probe"]["features"]["drop"].update(sha256="0" * 64, max=1e6), "probe", "drop: off by 1.0e+00"),
     ],
 )
-def test_what_a_signed_manifest_says_wrongly_is_found_in_the_model(
-    saved: Path, change: Callable[[dict[str, Any]], object], check: str, words: str
-) -> None:
+def test_what_a_signed_manifest_says_wrongly_is_found_in_the_model(saved, change, check, words):
     edit(saved, change)
     if check in ("graph", "frozen"):  # the other two are not computed again
-        with pytest.raises(torso.IntegrityError, match=rf" is not what its manifest says\n  {check}\.\w+ expected: "):
+        with pytest.raises(torso.IntegrityError, match=rf" does not match its manifest\n  {check}\.\w+ expected: "):
             torso.load(saved)
     wrong = failed(saved)
     assert wrong[check].startswith(words)
     assert set(wrong) <= {check, "probe"}  # another preprocessing gives other features
 
 
-def test_a_feature_that_the_model_does_not_have_is_found(saved: Path) -> None:
+def test_a_feature_that_the_model_does_not_have_is_found(saved):
     edit(saved, lambda manifest: manifest["features"][0].update(shape=[9, 9, 4]))
     assert set(failed(saved)) == {"features", "probe"}
     with pytest.raises(torso.IntegrityError, match="features expected"):
         torso.load(saved)
 
 
-def test_a_stride_is_held_against_what_the_same_torso_tells(saved: Path) -> None:
+def test_a_stride_is_held_against_what_the_same_torso_tells(saved):
     edit(saved, lambda manifest: manifest["features"][0].update(stride=None))
     assert failed(saved)["features"].startswith("features was ")
     edit(saved, lambda manifest: manifest["made_with"].update(torso="0.0.9"))
@@ -130,25 +124,13 @@ def test_a_stride_is_held_against_what_the_same_torso_tells(saved: Path) -> None
     assert torso.load(saved).features[0].stride is None  # as it was saved
 
 
-def test_every_bit_that_flips_is_found(saved: Path) -> None:
-    data = (saved / "model.keras").read_bytes()
-    generator = np.random.default_rng(0)
-    for position in generator.integers(0, len(data), 25):
-        flipped = bytearray(data)
-        flipped[position] ^= 1 << int(generator.integers(8))
-        (saved / "model.keras").write_bytes(flipped)
-        assert failed(saved)["files"].startswith("files.model.keras.sha256 was ")
-        with pytest.raises(torso.IntegrityError, match="sha256 expected"):
-            torso.load(saved)
-
-
-def test_a_file_of_another_hash_is_not_opened(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_hash_is_not_opened(saved, monkeypatch):
     (saved / "model.keras").write_bytes((saved / "model.keras").read_bytes() + b" ")
     monkeypatch.setattr(keras.models, "load_model", lambda *arguments, **options: pytest.fail("it was opened"))
     assert failed(saved)["files"].endswith("; not opened")
 
 
-def test_swapped_weights_are_found_even_under_a_signed_manifest(saved: Path, tmp_path: Path, registry: Registry) -> None:
+def test_swapped_weights_are_found_even_under_a_signed_manifest(saved, tmp_path, registry):
     other = torso.create_backbone("TinyNet", name="edge", weights="none", registry=registry)
     settle(other.model, images((8, 8, 3), seed=5))
     other.model.layers[1].kernel.assign(-other.model.layers[1].kernel)
@@ -162,7 +144,7 @@ def test_swapped_weights_are_found_even_under_a_signed_manifest(saved: Path, tmp
         torso.load(saved)
 
 
-def test_a_variable_that_is_in_one_of_the_two_only_is_named(saved: Path) -> None:
+def test_a_variable_that_is_in_one_of_the_two_only_is_named(saved):
     edit(saved, lambda manifest: manifest["variables"].update({"stem/more": "0" * 64}))
     assert failed(saved) == {"variables": "variables.stem/more was 000000000000…, is -"}
     edit(saved, lambda manifest: [manifest["variables"].pop(name) for name in ("stem/more", "right/bias")])
@@ -170,7 +152,7 @@ def test_a_variable_that_is_in_one_of_the_two_only_is_named(saved: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["model.keras", "manifest.json"])
-def test_a_file_that_is_missing_is_named(saved: Path, name: str) -> None:
+def test_a_file_that_is_missing_is_named(saved, name):
     (saved / name).unlink()
     if name == "manifest.json":
         for look in torso.verify, torso.load:
@@ -182,26 +164,9 @@ def test_a_file_that_is_missing_is_named(saved: Path, name: str) -> None:
             torso.load(saved)
 
 
-def test_a_file_of_another_hand_is_named(saved: Path) -> None:
+def test_a_file_of_another_hand_is_named(saved):
     (saved / "model.weights.h5").write_bytes(b"")
     assert failed(saved) == {"files": "not saved with it: model.weights.h5"}
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        ("", "cannot be read"),
-        ("[]", "version None"),
-        ('{"manifest": 3}', "version 3, and this torso reads version 2\n  fix: update torso"),
-        ('{"manifest": 1}', "version 1, and this torso reads version 2\n  fix: use the torso that saved it"),
-        ('{"manifest": "2"}', "version 2"),
-    ],
-)
-def test_what_is_no_manifest_of_this_version_is_refused(saved: Path, text: str, error: str) -> None:
-    (saved / "manifest.json").write_text(text)
-    for look in torso.verify, torso.load:
-        with pytest.raises(torso.IntegrityError, match=error):
-            look(saved)
 
 
 FACTS = ["probe", "features", "files", "plugins", "made_with", "name", "frozen", "graph", "plan", "variables"]
@@ -213,14 +178,14 @@ ODD = {
 
 
 @pytest.mark.parametrize(("change", "cause"), ODD.values(), ids=ODD)
-def test_a_signed_manifest_that_lacks_a_fact_or_has_an_odd_one_is_refused(saved: Path, change: Any, cause: str) -> None:
+def test_a_signed_manifest_that_lacks_a_fact_or_has_an_odd_one_is_refused(saved, change, cause):
     edit(saved, change)
     for look in torso.verify, torso.load:
         with pytest.raises(torso.IntegrityError, match=f"is not a valid manifest\n  cause: {cause}"):
             look(saved)
 
 
-def test_a_plugin_that_is_not_here_is_told_of_and_not_needed(saved: Path) -> None:
+def test_a_plugin_that_is_not_here_is_told_of_and_not_needed(saved):
     plugin = {"name": "acme", "origin": "entry point", "distribution": "acme-nets", "version": "1.4"}
     edit(saved, lambda manifest: manifest["plugins"].append(plugin))
     (check,) = [check for check in torso.verify(saved).checks if check.name == "plugins"]
@@ -229,15 +194,15 @@ def test_a_plugin_that_is_not_here_is_told_of_and_not_needed(saved: Path) -> Non
     assert torso.load(saved).name == "edge"
 
 
-def test_other_versions_are_told_of(saved: Path) -> None:
+def test_other_versions_are_told_of(saved):
     edit(saved, lambda manifest: manifest["made_with"].update(keras="3.9.0"))
     (check,) = [check for check in torso.verify(saved).checks if check.name == "made with"]
     assert check.holds
     assert check.words == f"keras 3.9.0, here {keras.__version__}"
 
 
-def test_features_of_another_machine_may_differ_within_the_tolerance(saved: Path) -> None:
-    def shift(manifest: dict[str, Any], share: float) -> None:
+def test_features_of_another_machine_may_differ_within_the_tolerance(saved):
+    def shift(manifest, share):
         told = manifest["probe"]["features"]["drop"]
         told.update(sha256="0" * 64, mean=told["mean"] + share * max(abs(told["max"]), abs(told["min"])))
 
@@ -252,8 +217,8 @@ def test_features_of_another_machine_may_differ_within_the_tolerance(saved: Path
     assert failed(saved) == {"probe": "drop: off by 1.5e-04 of the largest value, tolerance 0.0001"}
 
 
-def test_a_value_that_no_statistic_shows_is_found(saved: Path) -> None:
-    def change(manifest: dict[str, Any]) -> None:
+def test_a_value_that_no_statistic_shows_is_found(saved):
+    def change(manifest):
         told = manifest["probe"]["features"]["drop"]
         told["sha256"] = "0" * 64
         told["sketch"][31] += 0.01 * max(abs(told["max"]), abs(told["min"]))
@@ -262,7 +227,7 @@ def test_a_value_that_no_statistic_shows_is_found(saved: Path) -> None:
     assert failed(saved) == {"probe": "drop: off by 1.0e-02 of the largest value, tolerance 0.0001"}
 
 
-def test_a_frozen_model_that_draws_random_numbers_is_found(saved: Path, tmp_path: Path) -> None:
+def test_a_frozen_model_that_draws_random_numbers_is_found(saved, tmp_path):
     model = keras.models.load_model(saved / "model.keras")
     model.get_layer("drop").rate = 0.5
     model.save(saved / "model.keras")
@@ -274,10 +239,10 @@ def test_a_frozen_model_that_draws_random_numbers_is_found(saved: Path, tmp_path
         torso.load(saved)
 
 
-def test_a_frozen_model_that_gives_other_features_in_training_is_found(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_model_that_gives_other_features_in_training_is_found(saved, monkeypatch):
     features_for = reference_outputs.features_for
 
-    def otherwise(model: keras.Model, given: np.ndarray, names: Any, *, training: bool = False) -> Any:
+    def otherwise(model, given, names, *, training=False):
         features = features_for(model, given, names)
         return {name: values + training for name, values in features.items()}
 
@@ -285,7 +250,7 @@ def test_a_frozen_model_that_gives_other_features_in_training_is_found(saved: Pa
     assert failed(saved) == {"frozen": "frozen.in_training was the same bits, is other features: drop"}
 
 
-def test_the_manifest_names_every_variable_by_the_hash_of_its_values(saved: Path) -> None:
+def test_the_manifest_names_every_variable_by_the_hash_of_its_values(saved):
     from hashlib import sha256
 
     told = json.loads((saved / "manifest.json").read_text())["variables"]
@@ -293,7 +258,7 @@ def test_the_manifest_names_every_variable_by_the_hash_of_its_values(saved: Path
     assert told == {weight.path: sha256(weight.numpy().tobytes()).hexdigest() for weight in model.weights}
 
 
-def test_verify_opens_no_connection_and_needs_no_plugin(saved: Path, fresh_torso: Fresh) -> None:
+def test_verify_opens_no_connection_and_needs_no_plugin(saved, fresh_torso):
     code = (
         "import socket, sys\n"
         "def refuse(*_): raise AssertionError('a connection')\n"

@@ -24,7 +24,7 @@ def diff(one: str | Path, other: str | Path) -> tuple[Difference, ...]:
 
     Raises:
         OptionError: One of the folders holds no saved backbone.
-        IntegrityError: One of the backbones is not what its manifest says.
+        IntegrityError: One of the backbones does not match its manifest.
     """
     return differences(_compared(read_manifest(Path(one))), _compared(read_manifest(Path(other))))
 

@@ -28,7 +28,7 @@ def load_model(path: Path, manifest: SavedManifest) -> tuple[keras.Model, Graph]
     if wrong:
         fact, expected, found = wrong[0]
         raise IntegrityError(
-            f"{str(path)!r} is not what its manifest says",
+            f"{str(path)!r} does not match its manifest",
             notes=[(f"{fact} expected", str(expected)), (f"{fact} found", str(found))],
         )
     return model, graph

@@ -46,7 +46,7 @@ class Verification:
 
     @property
     def holds(self) -> bool:
-        """Whether the folder is what its manifest says."""
+        """Whether the folder matches its manifest."""
         return all(check.holds for check in self.checks)
 
 
