@@ -1,4 +1,4 @@
-"""Nothing that only names, lists or checks may import what takes seconds to import."""
+"""Naming, listing and checking import nothing that takes seconds to import."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ HEAVY = ("tensorflow", "keras", "numpy", "h5py")
         "for kind in (registry.truncations, registry.freeze_policies, registry.weight_sources): list(kind)\n"
         "assert 'onnx' in [one.name for one in registry.export_formats]",
     ],
-    ids=["door", "contract", "registry", "listing"],
+    ids=["API", "contract", "registry", "listing"],
 )
-def test_a_light_act_imports_nothing_heavy(code):
+def test_a_light_import_imports_nothing_heavy(code):
     report = f"\nimport sys\nprint([name for name in {HEAVY} if name in sys.modules])"
-    environment = {**os.environ, "TORSO_DISABLE_PLUGIN_AUTOLOAD": "1"}  # what is installed here is not torso's matter
+    environment = {**os.environ, "TORSO_DISABLE_PLUGIN_AUTOLOAD": "1"}
     result = subprocess.run(
         [sys.executable, "-c", code + report], env=environment, capture_output=True, text=True, check=False
     )

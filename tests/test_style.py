@@ -1,4 +1,4 @@
-"""The rules of the house that tools can hold."""
+"""Rules of style that a test can check."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_ruff_and_mypy_find_nothing(command: list[str]) -> None:
     assert found.returncode == 0, found.stdout + found.stderr
 
 
-def test_the_door_has_these_names() -> None:
+def test_the_public_names() -> None:
     """Adding a public name is a decision, and shows here."""
     assert torso.__all__ == [
         "Architecture", "Backbone", "Backbones", "Branch", "ChannelAdapter", "Check", "ClashError", "Cost", "CutError",
@@ -27,17 +27,16 @@ def test_the_door_has_these_names() -> None:
         "IntegrityError", "License", "ManyErrors", "Node", "Option", "OptionError", "Options", "OutputExistsError",
         "PixelWarning", "Plan", "PluginError", "Preprocessing", "Registry", "SpecError", "TorsoError", "Transform",
         "Truncation", "UnknownNameError", "Verification", "WeightSource", "Weights", "WeightsFile", "create_backbone",
-        "diff", "get_base_model",
-        "hookimpl", "list_architectures", "load", "load_specs", "plan", "read_graph", "verify",
+        "diff", "get_base_model", "hookimpl", "list_architectures", "load", "load_specs", "plan", "read_graph", "verify",
     ]  # fmt: skip
 
 
-def test_every_name_of_the_door_leads_somewhere() -> None:
+def test_every_public_name_can_be_imported() -> None:
     for name in torso.__all__:
         assert getattr(torso, name).__module__.startswith("torso.") or name in ("hookimpl", "Options")
 
 
-def test_a_name_that_is_not_at_the_door_is_an_attribute_error() -> None:
+def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'torso' has no attribute 'getattr_me'"):
         torso.getattr_me  # noqa: B018
 
@@ -52,5 +51,5 @@ def test_every_plugin_folder_is_a_distribution_of_its_own(folder: Path) -> None:
     for path in folder.glob("src/**/*.py"):
         for line in path.read_text().splitlines():
             assert "torso." not in line.split("#")[0] or not line.strip().startswith(("from torso.", "import torso.")), (
-                f"{path} imports more of torso than its door: {line}"
+                f"{path} imports more of torso than its public API: {line}"
             )

@@ -171,6 +171,7 @@ def test_debug_shows_the_traceback_of_the_other_process(torso, edge):
     assert (result.code, "Traceback" in result.err) == (4, False)
 
 
+@pytest.mark.slow  # tests/export has every format by default
 def test_a_format_of_torso_works_from_the_command_line(torso, edge, tmp_path):
     told = torso("export", "edge", "--to", "saved_model", "-o", "out", "--json").json
     assert [output["name"] for output in told["outputs"]] == ["right", "left"]

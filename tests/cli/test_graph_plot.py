@@ -186,8 +186,9 @@ def test_the_boxes_are_a_staircase_that_falls_with_the_resolution() -> None:
     assert steps.pop() > 0
 
 
-@pytest.mark.parametrize("case", ODD)
-@pytest.mark.parametrize("suffix", [".svg", ".png"])
+@pytest.mark.parametrize(
+    ("case", "suffix"), [*((case, ".svg") for case in ODD), ("a long name", ".png"), ("no shape", ".png")]
+)
 def test_an_odd_network_is_drawn_too(tmp_path: Path, case: str, suffix: str) -> None:
     path = tmp_path / f"net{suffix}"
     draw(ODD[case], path)
