@@ -51,112 +51,51 @@ def moved_by(model: keras.Model, steps: int = 3) -> set[str]:
     return {path for path, variable in variables.items() if (np.array(variable) != before[path]).any()}
 
 
-def fit(model: keras.Model) -> None:
-    """Three steps of training with a new head, at a rate that moves whatever can move."""
-    head = keras.layers.GlobalAveragePooling2D()(model.output)
-    full = keras.Model(model.input, keras.layers.Dense(1)(head))
-    full.compile(keras.optimizers.SGD(1.0), "mse")
-    full.fit(images((8, 8, 3), count=6), np.ones((6, 1)), batch_size=2, verbose=0)
-
-
 def test_freeze_all_leaves_nothing_that_training_could_move(residual: keras.Model) -> None:
     graph = read_graph(residual, "Residual")
     report = freeze(residual, graph, FreezePlan(weights=frozenset(node.name for node in graph)), "'all'")
     assert report == FreezeReport(
         frozen=residual.count_params(), trainable=0, trains=(), adapts=(), silenced={"drop": 0.5}, everything=True
     )
-    before = [np.array(weight) for weight in residual.weights]
     pixels = images((8, 8, 3))
     features = residual(pixels, training=False)
     np.testing.assert_array_equal(residual(pixels, training=True), features)
-    fit(residual)
-    for old, weight in zip(before, residual.weights, strict=True):
-        np.testing.assert_array_equal(weight, old)
+    assert moved_by(residual) == set()
     np.testing.assert_array_equal(residual(pixels, training=True), features)
 
 
 def test_freeze_nothing_lets_everything_move(residual: keras.Model) -> None:
+    residual.trainable = False  # as a builder may give it
     report = freeze(residual, read_graph(residual, "Residual"), FreezePlan(stochastic="on"), "'none'")
     statistics = 2 * 4  # moving mean and variance do not train in any case
     assert (report.frozen, report.trainable) == (statistics, residual.count_params() - statistics)
-    assert set(report.trains) == {
-        path for path in variables_by_path(residual) if not path.startswith(("norm/moving", "drop/"))
-    }
+    weights = {path for path in variables_by_path(residual) if not path.startswith("drop/")}
+    assert set(report.trains) == {path for path in weights if not path.startswith("norm/moving")}
     assert report.adapts == ("norm/moving_mean", "norm/moving_variance")
     assert (report.silenced, report.everything) == ({}, False)
-    before = [np.array(weight) for weight in residual.weights]
-    fit(residual)
-    assert all(not np.array_equal(old, weight) for old, weight in zip(before, residual.weights, strict=True))
+    assert moved_by(residual) == weights
     pixels = images((8, 8, 3))
     assert not np.array_equal(residual(pixels, training=True), residual(pixels, training=False))
 
 
 def test_freeze_some_moves_the_others_only(residual: keras.Model) -> None:
     freeze(residual, read_graph(residual, "Residual"), FreezePlan(weights=frozenset({"stem", "norm"})), "'some'")
-    before = {weight.path: np.array(weight) for weight in residual.weights}
-    fit(residual)
-    moved = {
-        path for path, old in before.items() if not np.array_equal(old, next(w for w in residual.weights if w.path == path))
-    }
-    assert moved == {path for path in before if not path.startswith(("stem/", "norm/"))}
-
-
-def test_freeze_norm_keeps_the_statistics_while_the_rest_trains(residual: keras.Model) -> None:
+    every = {path for path in variables_by_path(residual) if not path.startswith("drop/")}
+    assert moved_by(residual) == {path for path in every if not path.startswith(("stem/", "norm/"))}
     freeze(residual, read_graph(residual, "Residual"), FreezePlan(norm=frozenset({"norm"})), "'norm'")
     assert [layer.name for layer in residual.layers if not layer.trainable] == ["norm"]
 
 
-def test_freeze_reaches_a_layer_of_a_nested_model() -> None:
-    inner = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Conv2D(2, 1, name="conv")], name="inner")
+def test_freeze_reaches_a_layer_of_a_nested_model_and_a_shared_one_by_any_of_its_calls() -> None:
+    inner = keras.Sequential([keras.Input((4, 4, 2)), layers.Conv2D(2, 1, name="conv")], name="inner")
     inputs = keras.Input((4, 4, 2))
-    model = keras.Model(inputs, keras.layers.Conv2D(2, 1, name="end")(inner(inputs)))
+    model = keras.Model(inputs, layers.Conv2D(2, 1, name="end")(inner(inputs)))
     freeze(model, read_graph(model, "Nested"), FreezePlan(weights=frozenset({"inner/conv"})), "'some'")
     assert {weight.path for weight in model.trainable_weights} == {"end/kernel", "end/bias"}
-
-
-def test_freeze_reaches_a_shared_layer_by_any_of_its_calls() -> None:
-    inputs = keras.Input((4,))
-    shared = keras.layers.Dense(4, name="shared")
+    shared = layers.Dense(2, name="shared")
     model = keras.Model(inputs, shared(shared(inputs)))
     freeze(model, read_graph(model, "Shared"), FreezePlan(weights=frozenset({"shared:1"})), "'some'")
     assert model.trainable_weights == []
-
-
-def test_freeze_silences_what_inherits_from_dropout() -> None:
-    @keras.saving.register_keras_serializable("tests")
-    class Harder(keras.layers.Dropout):
-        pass
-
-    inputs = keras.Input((4, 4, 2))
-    model = keras.Model(inputs, Harder(0.5, name="harder")(inputs))
-    report = freeze(model, read_graph(model, "Net"), FreezePlan(), "'all'")
-    assert report.silenced == {"harder": 0.5}
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        keras.layers.RandomFlip(name="random"),
-        keras.layers.TimeDistributed(keras.layers.Dropout(0.5), name="random"),
-    ],
-)
-def test_freeze_refuses_what_it_cannot_silence(layer: keras.Layer) -> None:
-    inputs = keras.Input((4, 4, 2))
-    model = keras.Model(inputs, layer(inputs))
-    graph = read_graph(model, "Net")
-    with pytest.raises(OptionError) as caught:
-        freeze(model, graph, FreezePlan(), "'all'")
-    assert str(caught.value) == (
-        f"'random' is a {type(layer).__name__} that draws random numbers in training, and torso cannot turn that off\n"
-        "  fix: leave it out of the network, or choose a freeze policy that leaves random layers on"
-    )
-    freeze(model, graph, FreezePlan(stochastic="on"), "'none'")
-
-
-def test_freeze_nothing_wakes_what_came_frozen(residual: keras.Model) -> None:
-    residual.trainable = False
-    report = freeze(residual, read_graph(residual, "Residual"), FreezePlan(stochastic="on"), "'none'")
-    assert report.trainable == residual.count_params() - 2 * 4
 
 
 def test_freeze_blames_a_policy_that_selects_what_is_not_there(residual: keras.Model) -> None:
@@ -170,12 +109,18 @@ def test_freeze_blames_a_policy_that_selects_what_is_not_there(residual: keras.M
 # --- each policy ---------------------------------------------------------------------------------------------------------
 
 POLICIES: list[Any] = [
-    {"through": {"at": "C1", "norm": "train"}},
-    "norm_only",
     "adapt_norm",
     *(
         pytest.param(policy, marks=pytest.mark.slow)
-        for policy in ("all", "none", {"through": "C1"}, {"last": {"blocks": 1, "stochastic": "off"}}, "acme/edges")
+        for policy in (
+            "norm_only",
+            "all",
+            "none",
+            {"through": {"at": "C1", "norm": "train"}},
+            {"through": "C1"},
+            {"last": {"blocks": 1, "stochastic": "off"}},
+            "acme/edges",
+        )
     ),
 ]
 PLUGIN = """
@@ -264,7 +209,7 @@ LOST = {
 }
 
 
-@pytest.mark.parametrize("name", LOST)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name == "grouped" else ()) for name in LOST])
 def test_a_layer_made_of_others_is_frozen_again_after_load_and_by_keras_alone_is_not(
     create: Create, tmp_path: Path, name: str
 ) -> None:
@@ -285,7 +230,9 @@ def test_a_layer_made_of_others_is_frozen_again_after_load_and_by_keras_alone_is
     assert bool(moved_by(plain)) == bool(lost)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name == "grouped" else ()) for name in LOST])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name != "attention" else ()) for name in LOST]
+)
 def test_a_layer_made_of_others_is_partly_frozen_after_load_as_it_was_before(
     create: Create, tmp_path: Path, name: str
 ) -> None:
@@ -336,7 +283,9 @@ def quiet(model: keras.Model) -> bool:
 
 
 @pytest.mark.parametrize("policy", ["all", "none"])
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if "twice" in name else ()) for name in KEPT])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "noise" not in name else ()) for name in KEPT]
+)
 def test_what_keras_keeps_is_the_same_whoever_loads_it(create: Create, tmp_path: Path, name: str, policy: str) -> None:
     backbone = create(KEPT[name], freeze=policy)
     randomize(backbone.model)
@@ -583,6 +532,7 @@ class Rarely(layers.Layer):
         (layers.Bidirectional(layers.GRU(2, dropout=0.1)), RANDOM),
         (layers.RNN([layers.LSTMCell(2), layers.GRUCell(2, dropout=0.1)]), RANDOM),
         (layers.TimeDistributed(layers.Dropout(0.1)), RANDOM),
+        (layers.RandomContrast(0.1), RANDOM),
         (layers.LSTM(2, stateful=True), CHANGES),
         (layers.SpectralNormalization(layers.Dense(2)), CHANGES),
         (layers.TimeDistributed(layers.SpectralNormalization(layers.Dense(2))), CHANGES),

@@ -73,7 +73,8 @@ def check_reload(model: keras.Model, frozen: FreezeReport, path: Path, images: n
 
 def _reload(path: Path, images: np.ndarray, names: Sequence[str], *, training: bool) -> Reloaded:
     model = keras.models.load_model(path, compile=False)
-    trains = {id(variable) for variable in model.trainable_weights}
+    # What would train under a head: there, the flag of the model itself does not count.
+    trains = {id(variable) for variable in model.weights if variable.trainable}
     return Reloaded(
         model=model,
         features=features_for(model, images, names, training=training),
