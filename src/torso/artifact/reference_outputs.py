@@ -44,11 +44,16 @@ def features_for(model: keras.Model, images: np.ndarray, names: Sequence[str], *
         return {name: np.asarray(given[name]) for name in names}
 
 
-def variable_hashes(model: keras.Model) -> dict[str, str]:
-    """SHA-256 of the values of each weight, by its path."""
+def weights_by_path(model: keras.Model) -> dict[str, Any]:
+    """Each weight by its path."""
     weights = {id(weight) for weight in model.weights}  # the states of random generators are variables, but not weights
     variables = variables_by_path(model).items()
-    return {path: digest_of(np.asarray(variable)) for path, variable in variables if id(variable) in weights}
+    return {path: variable for path, variable in variables if id(variable) in weights}
+
+
+def variable_hashes(model: keras.Model) -> dict[str, str]:
+    """SHA-256 of the values of each weight, by its path."""
+    return {path: digest_of(np.asarray(weight)) for path, weight in weights_by_path(model).items()}
 
 
 def digest_of(values: np.ndarray) -> str:
