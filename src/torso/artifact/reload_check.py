@@ -22,7 +22,7 @@ from torso.artifact.reference_outputs import (
 )
 from torso.errors import IntegrityError, PluginError
 from torso.modeling.freeze import FreezeReport
-from torso.modeling.keras_private import start_thread
+from torso.modeling.patched import start_thread
 from torso.modeling.variable_paths import variables_by_path
 
 

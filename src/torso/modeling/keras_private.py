@@ -21,7 +21,6 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from typing import Any, TypeVar
 
 import keras
 
-from torso.modeling.patched import patched
+from torso.modeling.patched import patched, start_thread
 
 FUNCTIONAL = "Functional"
 DROPOUT_RNN_CELL = "DropoutRNNCell"  # a base of recurrent cells
@@ -75,21 +74,6 @@ def in_fresh_thread(call: Callable[[], T]) -> T:
         return call()
 
     return start_thread(partial(copy_context().run, run)).result()
-
-
-def start_thread(work: Callable[[], T]) -> Future[T]:
-    """Run a function in a new thread that nobody waits for at exit: Ctrl-C ends the process even if a builder sleeps."""
-    result: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:  # noqa: BLE001  # raised again by the thread that waits
-            result.set_exception(error)
-
-    # Not a ThreadPoolExecutor: Python waits for its threads, and shuts it down before atexit functions run, which may save.
-    threading.Thread(target=run, name="torso", daemon=True).start()
-    return result
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,33 @@
-"""Replace functions while a builder runs, for its thread alone; end the builder at the cut."""
+"""Run a builder in a thread of its own, replace functions for that thread alone, and end the builder at the cut."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
+
+T = TypeVar("T")
+
+
+def start_thread(work: Callable[[], T]) -> Future[T]:
+    """Run a function in a new thread that nobody waits for at exit: Ctrl-C ends the process even if a builder sleeps."""
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # raised again by the thread that waits
+            result.set_exception(error)
+
+    # Not a ThreadPoolExecutor: Python waits for its threads, and shuts it down before atexit functions run, which may save.
+    threading.Thread(target=run, name="torso", daemon=True).start()
+    return result
+
 
 _one_at_a_time = threading.RLock()
 _is_patching = ContextVar("_is_patching", default=False)
