@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ def torso_architectures():
             preprocessing=torso.Preprocessing(divide=255.0),
         )
 """
+slow = partial(pytest.param, marks=pytest.mark.slow)
 RATES = {f"drop{number}": number / 10 for number in (1, 2, 3, 4)}
 PIXELS = images((32, 32, 3)) / 255
 Create = Callable[..., torso.Backbone]
@@ -153,15 +155,15 @@ def told(backbone: torso.Backbone) -> dict[str, Any]:
     ("place", "norm", "stochastic", "end"),
     [
         ({"from_level": "C4"}, "frozen", "on", "add3"),  # the highest
-        ({"from_level": "C4"}, "train", "on", "add3"),
+        slow({"from_level": "C4"}, "train", "on", "add3"),
         ({"from_level": "C3"}, "train", "off", "add2"),
-        ({"from_level": "C3"}, "frozen", "off", "add2"),
+        slow({"from_level": "C3"}, "frozen", "off", "add2"),
         ({"from_level": "C1"}, "train", "on", "images"),  # the lowest
         ({"from_node": "conv3"}, "train", "on", "relu3"),
-        ({"from_node": "down3"}, "frozen", "on", "add2"),
-        ({"from_node": "images"}, "frozen", "on", "images"),
+        slow({"from_node": "down3"}, "frozen", "on", "add2"),
+        slow({"from_node": "images"}, "frozen", "on", "images"),
         ({}, "train", "off", "images"),
-        ({}, "frozen", "on", "images"),
+        slow({}, "frozen", "on", "images"),
     ],
 )
 def test_an_unfreeze_lets_train_what_lies_behind_the_boundary_and_as_it_was_built(
@@ -186,15 +188,16 @@ def test_an_unfreeze_lets_train_what_lies_behind_the_boundary_and_as_it_was_buil
     assert moved_by_a_step(backbone) == trains | adapts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "truncate", "level"),
     [
         ("EfficientNetB0", {"level": "C2"}, "C2"),
-        pytest.param("EfficientNetB0", "none", "C4", marks=pytest.mark.slow),
-        pytest.param("MobileNetV2", {"level": "C4"}, "C3", marks=pytest.mark.slow),
-        pytest.param("ConvNeXtTiny", {"level": "C3"}, "C3", marks=pytest.mark.slow),
-        pytest.param("ResNet50", "none", "C5", marks=pytest.mark.slow),
-        pytest.param("NASNetMobile", "none", "C4", marks=pytest.mark.slow),
+        ("EfficientNetB0", "none", "C4"),
+        ("MobileNetV2", {"level": "C4"}, "C3"),
+        ("ConvNeXtTiny", {"level": "C3"}, "C3"),
+        ("ResNet50", "none", "C5"),
+        ("NASNetMobile", "none", "C4"),
     ],
 )
 def test_a_real_network_trains_from_a_level(create: Create, name: str, truncate: Any, level: str) -> None:
@@ -231,7 +234,7 @@ def test_a_layer_on_both_sides_of_the_boundary_stays_frozen_and_silent(create: C
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("level", ["C3", "C4"])
+@pytest.mark.parametrize("level", ["C3", slow("C4")])
 def test_a_boundary_beside_a_nested_model_parts_it_from_the_rest(create: Create, level: str) -> None:
     backbone = create("Nest")
     assert backbone.graph.levels["C3"] == "inner/add3"
@@ -247,17 +250,11 @@ def test_a_boundary_beside_a_nested_model_parts_it_from_the_rest(create: Create,
         "drop4": 0.4,
     }
     assert moved_by_a_step(backbone) == moving
-
-
-def test_a_boundary_within_a_nested_model_parts_that(create: Create) -> None:
-    backbone = create("Nest")
-    backbone.unfreeze(from_node="inner/conv3", norm="train")
+    backbone.unfreeze(from_node="inner/conv3", norm="train")  # and one within it parts that
     trains, adapts = expected(backbone, "inner/relu3", "train")
     assert {path for path in trains if path.startswith("inner/")} == {
-        "inner/conv3/kernel",
-        "inner/bn3/gamma",
-        "inner/bn3/beta",
-    }
+        "inner/conv3/kernel", "inner/bn3/gamma", "inner/bn3/beta",
+    }  # fmt: skip
     assert moved_by_a_step(backbone) == trains | adapts
 
 
@@ -305,7 +302,7 @@ def after_each(create: Create) -> list[tuple[Any, str]]:
     return found
 
 
-@pytest.mark.parametrize("freeze", ["all", "none", "norm_only", "adapt_norm", {"through": "C3"}])
+@pytest.mark.parametrize("freeze", ["all", "adapt_norm", slow("none"), slow("norm_only"), slow({"through": "C3"})])
 def test_only_the_last_of_several_unfreezes_counts(create: Create, after_each: list[tuple[Any, str]], freeze: Any) -> None:
     backbone = create(freeze=freeze)
     for number in (*range(len(STEPS)), *reversed(range(len(STEPS)))):
@@ -314,7 +311,7 @@ def test_only_the_last_of_several_unfreezes_counts(create: Create, after_each: l
 
 
 @pytest.mark.parametrize(
-    "freeze", ["all", "adapt_norm", *(pytest.param(one, marks=pytest.mark.slow) for one in ("norm_only", {"last": 1}))]
+    "freeze", ["adapt_norm", *(pytest.param(one, marks=pytest.mark.slow) for one in ("all", "norm_only", {"last": 1}))]
 )
 def test_to_unfreeze_everything_is_to_have_frozen_nothing(create: Create, freeze: Any) -> None:
     backbone, loose = create(freeze=freeze), create(freeze="none")
