@@ -3,13 +3,13 @@
     python tests/benchmarks/guard.py [PAIRS] [STEPS]
 
 Promised is under 1 % of a run, whatever the network, apart from its begin and end. How long a run takes to begin and to end
-grows with what is frozen, and is printed apart. The model of a case is compiled and trained once before anything counts; then
+grows with what is frozen, and is printed apart. The model of a case is compiled and trained once before it counts; then
 runs of so many steps without and with the guard follow each other in this one process, by turns the one and the other first.
 
 Printed are, over the pairs: the median step with the guard against the median step without, by the clock and in CPU time of
-all threads, each with the least and the greatest; the time within the guard, of the time of all steps but the first: that is
-the same without the noise of the steps, and includes the comparison at the end of an epoch; and the seconds that it takes to
-begin and to end a run, for each 100 MB that are frozen. A run whose optimizer is new looks at what trains too when it begins.
+all threads, each with the least and the greatest; the time within the guard, of the time of all steps but the first: that
+is the same without the noise of the steps, and includes the comparison at the end of an epoch; and the seconds that it takes to
+begin and to end a run, for each 100 MB that are frozen. A run whose optimizer is new looks at what trains too at first.
 """
 
 from __future__ import annotations
