@@ -8,7 +8,7 @@ runs of so many steps without and with the guard follow each other in this one p
 
 Printed are, over the pairs: the median step with the guard against the median step without, by the clock and in CPU time of
 all threads, each with the least and the greatest; the time within the guard, of the time of all steps but the first: that
-is the same without the noise of the steps, and includes the comparison at the end of an epoch; and the seconds that it takes to
+is the same without the noise of the steps, and includes the comparison at the end of an epoch; and the seconds it takes to
 begin and to end a run, for each 100 MB that are frozen. A run whose optimizer is new looks at what trains too at first.
 """
 
