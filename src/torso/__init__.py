@@ -7,71 +7,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # "X as X" makes a name public for type checkers
+if TYPE_CHECKING:  # for type checkers, to whom "X as X" is a public name; the same names as in _MODULES below
+    # fmt: off
+    # isort: off
     from torso.api import (
-        Backbones as Backbones,
-        create_backbone as create_backbone,
-        get_base_model as get_base_model,
-        list_architectures as list_architectures,
-        load as load,
-        load_specs as load_specs,
-        plan as plan,
+        Backbones as Backbones, create_backbone as create_backbone, get_base_model as get_base_model,
+        list_architectures as list_architectures, load as load, load_specs as load_specs, plan as plan,
         read_graph as read_graph,
     )
     from torso.artifact.diff import diff as diff
-    from torso.artifact.verify import (
-        Check as Check,
-        Verification as Verification,
-        verify as verify,
-    )
+    from torso.artifact.verify import Check as Check, Verification as Verification, verify as verify
     from torso.backbone import Backbone as Backbone
     from torso.contracts.architecture import (
-        Architecture as Architecture,
-        InputRules as InputRules,
-        License as License,
-        Weights as Weights,
+        Architecture as Architecture, InputRules as InputRules, License as License, Weights as Weights,
     )
     from torso.contracts.export_format import ExportFormat as ExportFormat
-    from torso.contracts.freeze_policy import (
-        FreezePolicy as FreezePolicy,
-    )
+    from torso.contracts.freeze_policy import FreezePolicy as FreezePolicy
     from torso.contracts.hookspecs import hookimpl as hookimpl
     from torso.contracts.preprocessing import Preprocessing as Preprocessing, Transform as Transform
     from torso.contracts.truncation import Truncation as Truncation
     from torso.contracts.weights import (
-        ChannelAdapter as ChannelAdapter,
-        WeightsFile as WeightsFile,
-        WeightSource as WeightSource,
+        ChannelAdapter as ChannelAdapter, WeightsFile as WeightsFile, WeightSource as WeightSource,
     )
     from torso.errors import (
-        ClashError as ClashError,
-        CutError as CutError,
-        DiskError as DiskError,
-        IntegrityError as IntegrityError,
-        ManyErrors as ManyErrors,
-        OptionError as OptionError,
-        OutputExistsError as OutputExistsError,
-        PixelWarning as PixelWarning,
-        PluginError as PluginError,
-        SpecError as SpecError,
-        TorsoError as TorsoError,
-        UnknownNameError as UnknownNameError,
+        ClashError as ClashError, CutError as CutError, DiskError as DiskError,
+        IntegrityError as IntegrityError, ManyErrors as ManyErrors, OptionError as OptionError,
+        OutputExistsError as OutputExistsError, PixelWarning as PixelWarning, PluginError as PluginError,
+        SpecError as SpecError, TorsoError as TorsoError, UnknownNameError as UnknownNameError,
     )
     from torso.graph import (
-        Branch as Branch,
-        Cost as Cost,
-        Feature as Feature,
-        FreezePlan as FreezePlan,
-        Graph as Graph,
+        Branch as Branch, Cost as Cost, Feature as Feature, FreezePlan as FreezePlan, Graph as Graph,
         Node as Node,
     )
     from torso.modeling.freeze_guard import FreezeGuard as FreezeGuard
     from torso.planning import Plan as Plan
     from torso.plugins.registry import Registry as Registry
-    from torso.specs.options import (
-        Option as Option,
-        Options as Options,
-    )
+    from torso.specs.options import Option as Option, Options as Options
+    # fmt: on
 
 __version__ = "0.1.0"
 

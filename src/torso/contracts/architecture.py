@@ -18,8 +18,8 @@ class Weights:
 
     Attributes:
         tag: The name in YAML: ``imagenet``.
-        files: The files, one for each combination of options that was trained.
-        classes: Number of classes that the full network was trained to tell apart.
+        files: One for each combination of options that was trained.
+        classes: Number of classes of the full network.
         top1: Published top-1 accuracy of the full network with default options, in per cent.
         top5: Published top-5 accuracy, in per cent.
         source: Who published the weights and the figures.
@@ -43,8 +43,7 @@ class InputRules:
         divisor: Height and width must be multiples of this.
         fixed: Only the default size is possible.
         any_size: The builder also takes ``(None, None, channels)``, and builds a network with the same nodes and weights.
-        any_size_divisor: That network gives the features of one that is built for a given size where both sides are
-            multiples of this; elsewhere it pads differently.
+        any_size_divisor: That network gives the same features as one for a given size if both sides are multiples of this.
         channels: Legal numbers of channels; empty for any.
         weights_channels: Number of channels that the published weights expect.
     """
@@ -76,18 +75,17 @@ class Architecture:
         name: The name in YAML; letter case does not count. ``provider/name`` is always unique.
         family: The group it is listed under: ``ResNet``.
         builder: ``package.module:function``, called with ``input_shape=(height, width, channels)``, the options by name and
-            the arguments that hooks add. It returns the headless functional Keras model. Both sides are None for images of
-            any size, if ``input`` allows that. Keras downloads and loads no weights while it runs: torso does.
+            the arguments that hooks add. It returns the headless functional Keras model, without loading weights.
         options: What the user can set.
         arguments: Fixed arguments of the builder.
-        weights: Published weights, the default first; empty where there are none.
+        weights: Published weights, the default first.
         input: Which images it takes.
         preprocessing: What the weights expect of the pixels.
         parameters: Number of parameters of the headless network with default options, or None.
-        levels: The node of each level (``C1`` to ``C5``, ``C4@expansion``) with default options. Levels that are left out,
-            or whose node is not in the graph, are inferred. A declared node need not be a clean cut.
-        clean: Regular expression of whole node names that are clean cuts with any options: a network that is cut there is
-            built no further. For all other names torso looks at the graph.
+        levels: The node of each level (``C1`` to ``C5``, ``C4@expansion``) with default options; it need not be a clean
+            cut. Other levels are inferred.
+        clean: Regular expression of whole node names that are clean cuts with any options, for speed: a network that is cut
+            there is built no further.
         paper: Reference and identifier of the publication.
         license: Licence of code, weights and training data.
         source: Where the figures come from.
@@ -109,15 +107,11 @@ class Architecture:
     source: str = ""
 
     def __post_init__(self) -> None:
-        for name, value in (("name", self.name), ("family", self.family), ("builder", self.builder)):
-            if not isinstance(value, str) or not value:
-                raise TypeError(f"the {name} of an architecture must be text, not {value!r}")
-        if not isinstance(self.input, InputRules) or not isinstance(self.preprocessing, Preprocessing):
-            raise TypeError(f"architecture {self.name!r} needs InputRules and Preprocessing")
-        try:
-            re.compile(self.clean)
-        except re.error as error:
-            raise TypeError(f"architecture {self.name!r} has {self.clean!r} for clean: {error}") from error
+        # What is wrong is told here, while the plugin's hook runs: the plugin is disabled for it, with this reason.
+        for name, kind in (("family", str), ("builder", str), ("input", InputRules), ("preprocessing", Preprocessing)):
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"the {name} of architecture {self.name!r} must be of type {kind.__name__}")
+        re.compile(self.clean)
         unknown = [level for level in self.levels if level.removesuffix(EXPANSION) not in LEVELS]
         if unknown:
             raise TypeError(f"architecture {self.name!r} declares a level {unknown[0]!r}; known: {', '.join(LEVELS)}")

@@ -9,11 +9,8 @@ from typing import Final
 
 from torso.errors import OptionError
 
-SIGNATURE: Final = "serving_default"
-"""The signature of the SavedModel that every format is converted from."""
-
-INPUT: Final = "images"
-"""Name of the input of every export."""
+SIGNATURE: Final = "serving_default"  # of the SavedModel that every format is converted from
+INPUT: Final = "images"  # name of the input of every export
 
 # Two correct programs sum in different orders. On keras.applications with real photographs and trained statistics that came
 # to at most 1e-5 of the largest feature value; lower precision (float16, bfloat16) begins at 1e-3.
@@ -25,7 +22,7 @@ class ExportFormat:
     """A format that a backbone can be written in.
 
     ``write`` and ``run`` are named as ``package.module:function``. torso calls each in a process of its own without an
-    accelerator, so what they import, print and configure ends with that process.
+    accelerator.
 
     Attributes:
         name: The value of ``torso export --to``.
@@ -35,8 +32,7 @@ class ExportFormat:
             ``export.json``.
         run: ``run(folder, images)`` takes that folder and images ``(N, H, W, C)`` as the network expects them. It returns
             the features ``(N, …)`` as numpy arrays by name, computed from the files in the folder, on the CPU.
-        needs: Modules that the two functions import, apart from TensorFlow, Keras and numpy. torso looks for them first,
-            without importing them.
+        needs: Modules that the two functions import, apart from TensorFlow, Keras and numpy.
         install: What to pip install for them: ``torso[onnx]``.
         bound: Default tolerance: the largest difference from the Keras model, relative to the feature's largest value.
     """

@@ -9,8 +9,6 @@ from torso.contracts.renamed import with_old_keywords
 from torso.graph import FreezePlan, Graph
 from torso.specs.options import Option, Options
 
-SelectFrozen = Callable[[Graph, Options], FreezePlan]
-
 
 @with_old_keywords(main="positional")
 @dataclass(frozen=True, kw_only=True)
@@ -20,14 +18,13 @@ class FreezePolicy:
     Attributes:
         name: The key under ``freeze:``.
         doc: One sentence for ``torso schema`` and the reference.
-        select: Takes the graph of the truncated model and the checked options; returns the selection. It must not keep or
-            change anything.
+        select: Takes the graph of the truncated model and the checked options. It must not keep or change anything.
         options: What the user can set.
-        positional: The option that a bare value sets; None for none.
+        positional: The option that a bare value sets: ``{last: 2}`` for ``{last: {blocks: 2}}``.
     """
 
     name: str
     doc: str
-    select: SelectFrozen
+    select: Callable[[Graph, Options], FreezePlan]
     options: tuple[Option, ...] = ()
     positional: str | None = None

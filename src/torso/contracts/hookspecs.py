@@ -1,22 +1,15 @@
 """The plugin contract: the one file that a plugin author must read.
 
 A plugin is a module (or any object) with functions that are marked ``@torso.hookimpl`` and named as below. torso finds it
+through an entry point in the group ``torso``, by its module (``-p package.module``), or as one file in a folder
+(``--plugins-dir DIR``). The entry point's name, the last part of the module's name or the file's stem is the provider's
+name: ``acme`` in ``acme/eyenet``.
 
-- through an entry point in the group ``torso`` of an installed distribution,
-- by its module: ``-p package.module``,
-- as a single file in a folder: ``--plugins-dir DIR``.
-
-The entry point's name, the last part of the module's name or the file's stem is the provider's name: ``acme`` in
-``acme/eyenet``.
-
-Rules:
-
-- Importing a plugin must import neither TensorFlow nor Keras: import them inside the functions that need them.
+- Import TensorFlow and Keras inside the functions that need them only: a plan is made without them.
 - Implement a hook once. Take only arguments that the hook has, without default values; you may leave out some.
 - Hook wrappers are not supported, and the order of plugins never matters.
-- Plural hooks (``torso_architectures``) yield frozen values. torso collects them once, when the registry is made.
-- A plugin that cannot be imported, misspells a hook, asks for an unknown argument, or yields a value of another type is
-  disabled as a whole. ``torso plugins`` shows the reason.
+- Plural hooks (``torso_architectures``) yield frozen values. torso calls each once per registry.
+- A plugin that cannot be imported or breaks these rules is disabled as a whole. ``torso plugins`` shows the reason.
 - To refuse what the user asked for, raise a :class:`torso.TorsoError` such as :class:`torso.OptionError`. Any other
   exception is reported as a fault of the plugin.
 
@@ -39,6 +32,13 @@ Example, a plugin in one file::
 
         images = keras.Input(input_shape)
         return keras.Model(images, keras.layers.Conv2D(8, 3, strides=2, name="stem")(images))
+
+    @torso.hookimpl
+    def torso_truncations():
+        yield torso.Truncation(name="half", doc="Keep half of the nodes.", select=half)
+
+    def half(graph, options):
+        return [node.name for node in graph.clean_cuts if graph.position(node.name) <= len(graph) // 2][-1]
 """
 
 # mypy: disable-error-code="empty-body"
@@ -68,69 +68,33 @@ hookimpl = pluggy.HookimplMarker("torso")
 
 @hookspec
 def torso_architectures() -> Iterable[Architecture]:
-    """Offer architectures, by the names that a spec uses.
-
-    Called once per registry. If two plugins offer the same name, users write ``provider/name``.
-    """
+    """Offer architectures. If two plugins offer one name, users write ``provider/name``."""
 
 
 @hookspec
 def torso_build_arguments(
     architecture: Architecture, options: Options, weights: str, input_shape: tuple[int | None, int | None, int]
 ) -> Mapping[str, Value] | None:
-    """Check a combination of options, and add arguments for the builder.
+    """Check a combination of options, and return arguments for the builder; they replace options of the same name.
 
-    Called while planning, before anything is built or downloaded, and for every architecture: look at its name or family.
-
-    Args:
-        architecture: What is to be built.
-        options: The user's options and the defaults, each checked on its own.
-        weights: A tag, ``"none"``, or the name of a weight source such as ``"file"``.
-        input_shape: (height, width, channels) in pixels; (None, None, channels) for images of any size.
-
-    Returns:
-        Arguments for the builder, which replace options of the same name; None for another plugin's architecture. It is an
-        error if two plugins give one argument different values.
-
-    Example::
-
-        @torso.hookimpl
-        def torso_build_arguments(architecture, options):
-            if architecture.family == "EyeNet" and options["alpha"] > 2:
-                raise torso.OptionError("alpha must be 2 or less")
+    Called while planning, for every architecture: look at its name or family, and return None for another plugin's.
+    ``options`` are checked one by one, defaults included. ``weights`` is a tag, ``"none"``, or the name of a weight source
+    such as ``"file"``. ``input_shape`` is (height, width, channels) in pixels; (None, None, channels) for any size. It is
+    an error if two plugins give one argument different values.
     """
 
 
 @hookspec
 def torso_truncations() -> Iterable[Truncation]:
-    """Offer ways to choose where a backbone ends.
-
-    Called once per registry. ``select`` reads the graph and returns names of nodes; torso cuts.
-
-    Example::
-
-        @torso.hookimpl
-        def torso_truncations():
-            yield torso.Truncation(name="half", doc="Keep half of the nodes.", select=half)
-
-        def half(graph, options):
-            clean = [node.name for node in graph.clean_cuts if graph.position(node.name) <= len(graph) // 2]
-            return clean[-1]
-    """
+    """Offer ways to choose where a backbone ends: ``select`` reads the graph and returns names of nodes; torso cuts."""
 
 
 @hookspec
 def torso_before_freeze(model: keras.Model, plan: Plan) -> keras.Model | None:
-    """Transform the truncated model before it is frozen.
+    """Transform the truncated model before it is frozen: a functional model from images to features.
 
-    Called at each build, one plugin after the other, sorted by name.
-
-    Args:
-        model: The truncated model: a functional model from images to features.
-        plan: What is being built.
-
-    Returns:
-        A functional model with the same input, or None to leave it as it is.
+    Called at each build, one plugin after the other, sorted by name. Return a functional model with the same input, or None
+    to leave it as it is.
     """
 
 
@@ -138,33 +102,21 @@ def torso_before_freeze(model: keras.Model, plan: Plan) -> keras.Model | None:
 def torso_freeze_policies() -> Iterable[FreezePolicy]:
     """Offer ways to choose what does not train.
 
-    Called once per registry. ``select`` reads the graph of the truncated model and returns a ``FreezePlan``; torso freezes.
-
-    Example::
-
-        @torso.hookimpl
-        def torso_freeze_policies():
-            yield torso.FreezePolicy(name="stem", doc="Freeze up to C1.", select=stem)
-
-        def stem(graph, options):
-            return graph.freeze_through(graph.block_boundary("C1"), norm="frozen", stochastic="on")
+    ``select`` reads the graph of the truncated model and returns a ``FreezePlan``, for which ``graph.block_boundary`` and
+    ``graph.freeze_through`` help; torso freezes.
     """
 
 
 @hookspec
 def torso_weight_sources() -> Iterable[WeightSource]:
-    """Offer ways to get a weights file.
-
-    Called once per registry. ``fetch`` returns a local file; it checks the hash where one is given, and never parses the
-    file.
-    """
+    """Offer ways to get a weights file: ``fetch`` returns a local file, and never parses it."""
 
 
 @hookspec
 def torso_channel_adapters() -> Iterable[ChannelAdapter]:
     """Offer rules that turn weights for some number of input channels into weights for another.
 
-    Called once per registry. ``mix`` returns numbers: how much of each trained channel a new channel is. torso computes.
+    ``mix`` returns numbers: how much of each trained channel a new channel is. torso computes.
     """
 
 
@@ -172,14 +124,11 @@ def torso_channel_adapters() -> Iterable[ChannelAdapter]:
 def torso_export_formats() -> Iterable[ExportFormat]:
     """Offer formats for other runtimes.
 
-    Called once per registry. ``write`` converts a SavedModel, and ``run`` computes features from the written files. torso
-    compares them with the Keras model before it publishes the files.
+    ``write`` converts a SavedModel, and ``run`` computes features from the written files. torso compares them with the
+    Keras model before it publishes the files.
     """
 
 
 @hookspec
 def torso_backbone_built(backbone: Backbone) -> None:
-    """Look at a finished backbone.
-
-    Called at the end of each build. The plugin must not change the backbone; what it returns is ignored.
-    """
+    """Look at a finished backbone, at the end of each build. Do not change it; what the hook returns is ignored."""

@@ -10,10 +10,10 @@ from typing import Literal
 from torso.contracts.weights import Mix
 from torso.specs.options import Option
 
+# The methods of tf.image.resize
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic")
-"""The methods of ``tf.image.resize``."""
 
-PREPROCESS = (
+PREPROCESS = (  # the options under ``preprocess``
     Option(
         name="include", type=bool, default=False, doc="Preprocessing is part of the model, which takes pixels of 0 to 255."
     ),
@@ -35,23 +35,15 @@ PREPROCESS = (
     Option(name="interpolation", type=str, default="bilinear", choices=INTERPOLATIONS, doc="Method of tf.image.resize."),
     Option(name="antialias", type=bool, default=True, doc="Whether every pixel counts when an image is made smaller."),
 )
-"""The options under ``preprocess``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """How pictures of any size become the input of a network: resized, then cropped.
+    """How pictures of any size become the input of a network: resized, then cropped. The options under ``preprocess``."""
 
-    Attributes:
-        fit: ``"crop"`` resizes so that the shorter side fits; ``"stretch"`` resizes both sides, and changes proportions.
-        crop: The share of the resized image that the crop in its middle keeps, along the side that fits; 1 for all of it.
-        interpolation: Method of ``tf.image.resize``.
-        antialias: Whether every pixel counts when an image is made smaller.
-    """
-
-    fit: Literal["crop", "stretch"] = "crop"
-    crop: float = 0.875
-    interpolation: str = "bilinear"
+    fit: Literal["crop", "stretch"] = "crop"  # "crop": the shorter side fits, and the middle is kept
+    crop: float = 0.875  # the share of the resized image's side that the crop keeps; 224 of 256
+    interpolation: str = "bilinear"  # method of tf.image.resize
     antialias: bool = True
 
 

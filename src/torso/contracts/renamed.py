@@ -17,7 +17,7 @@ def with_old_keywords(**renamed: str) -> Callable[[type[T]], type[T]]:
         changed: Any = cls
         init = changed.__init__
 
-        def note(old: str) -> str:
+        def new_name(old: str) -> str:
             text = f"{old!r} of torso.{cls.__name__} is deprecated: write {renamed[old]!r}"
             warn(text, DeprecationWarning, stacklevel=3)
             return renamed[old]
@@ -25,15 +25,12 @@ def with_old_keywords(**renamed: str) -> Callable[[type[T]], type[T]]:
         @wraps(init)
         def __init__(self: T, **values: Any) -> None:
             for old in renamed.keys() & values.keys():
-                values[note(old)] = values.pop(old)
+                values[new_name(old)] = values.pop(old)
             init(self, **values)
 
-        def __getattr__(self: T, name: str) -> Any:  # called for names that are no attributes
-            if name not in renamed:
-                raise AttributeError(f"{cls.__name__!r} object has no attribute {name!r}")
-            return getattr(self, note(name))
-
-        changed.__init__, changed.__getattr__ = __init__, __getattr__
+        changed.__init__ = __init__
+        for old in renamed:
+            setattr(cls, old, property(lambda self, old=old: getattr(self, new_name(old))))  # type: ignore[misc]
         return cls
 
     return decorate

@@ -9,23 +9,16 @@ from torso.contracts.renamed import with_old_keywords
 from torso.graph import Graph
 from torso.specs.options import Option, Options
 
+# The name of the node that a backbone ends at; for several outputs, the node by each output's name, in order
 Cut = str | Mapping[str, str]
-"""The name of the node that a backbone ends at; for several outputs, the node by each output's name, in order."""
-
-SelectCut = Callable[[Graph, Options], Cut | tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeclaredLevels:
-    """What an architecture declares of its graph, before the graph is there.
+    """What an architecture declares of its graph, before the graph is there."""
 
-    Attributes:
-        levels: The node of each declared level; empty where options are not at their defaults.
-        is_clean: Whether a node of that name, if there is one, is declared to be a clean cut.
-    """
-
-    levels: Mapping[str, str]
-    is_clean: Callable[[str], bool]
+    levels: Mapping[str, str]  # the node of each declared level; empty where options are not at their defaults
+    is_clean: Callable[[str], bool]  # whether a node of that name, if there is one, is declared to be a clean cut
 
 
 @with_old_keywords(foresee="static_cut", main="positional")
@@ -38,17 +31,17 @@ class Truncation:
         doc: One sentence for ``torso schema`` and the reference.
         select: Takes the headless graph and the checked options. Returns the name of the node to end at; or, for several
             outputs, a mapping from the name of each output to its node; or ``graph.ends`` to keep the whole network. It
-            raises a :class:`torso.TorsoError` to refuse. It must not keep or change anything.
+            must not keep or change anything.
         options: What the user can set.
-        static_cut: Optional, for speed. Takes what the architecture declares, and the checked options. Returns all nodes
-            that ``select`` would end at, where that is certain without the graph; nothing otherwise. The network is then
-            built no further than these nodes, and ``select`` gets the graph of that part.
-        positional: The option that a bare value sets: ``{pop: 3}`` for ``{pop: {count: 3}}``. None for none.
+        static_cut: Optional, for speed. Takes the declared levels and the checked options. Returns all nodes that
+            ``select`` would end at, where that is certain without the graph; nothing otherwise. The network is then built
+            no further than these nodes.
+        positional: The option that a bare value sets: ``{pop: 3}`` for ``{pop: {count: 3}}``.
     """
 
     name: str
     doc: str
-    select: SelectCut
+    select: Callable[[Graph, Options], Cut | tuple[str, ...]]
     options: tuple[Option, ...] = ()
     static_cut: Callable[[DeclaredLevels, Options], Iterable[str]] = lambda declared, options: ()
     positional: str | None = None

@@ -19,8 +19,7 @@ class WeightsFile:
         address: Where that source finds it: ``https://…``, or ``package:path/inside``.
         sha256: Hash in hex, or None where the publisher gives none.
         md5: The hash that some publishers give instead.
-        when: Options that this file was trained with, and ``size`` for its height and width. An option that is absent
-            does not matter.
+        when: Options that this file was trained with, as far as they matter, and ``size`` for its height and width.
         cached_as: Name of the file in Keras' cache, where that is not the last part of the address.
     """
 
@@ -47,17 +46,14 @@ class WeightSource:
     """A way to get a weights file.
 
     Attributes:
-        name: The key under ``weights:`` that selects the source, and the option with the address: ``file`` in
-            ``weights: {file: PATH, sha256: HEX}``.
+        name: The key under ``weights:``, and the option with the address: ``file`` in ``{file: PATH, sha256: HEX}``.
         doc: One sentence for ``torso schema`` and the reference.
         options: What the user can set, ``name`` among them.
-        fetch: Takes the checked options; returns the path of a local file, or raises a :class:`torso.TorsoError`. It
-            verifies the hash where one is given. The file at that path is complete and does not change: ``fetch`` is
-            called once for each backbone, also in several processes at once, and ``torso fetch`` copies the file.
+        fetch: Takes the checked options; returns the path of a local file that is complete, does not change, and has the
+            hash where one is given. Called once for each backbone, also in several processes at once.
         check: Called while planning, without network, and quick: raises what is wrong already, and what is missing where
             ``TORSO_OFFLINE`` is set.
-        hashes: Names of the options that are hashes of the file, in hex, each named as in :mod:`hashlib`. Lock, fetch and
-            build check them too. Names that are not options are left out.
+        hashes: Those of the options that are hashes of the file, in hex, each named as in :mod:`hashlib`.
     """
 
     name: str
@@ -76,8 +72,8 @@ class WeightSource:
         return {name: str(request[name]).lower() for name in self.hashes if request.get(name) is not None}
 
 
+# For each channel of the new images, a row of numbers: how much of each channel of the weights it is
 Mix = tuple[tuple[float, ...], ...]
-"""For each channel of the new images, a row of numbers: how much of each channel of the weights it is."""
 
 
 @with_old_keywords(main="positional")
@@ -85,20 +81,19 @@ Mix = tuple[tuple[float, ...], ...]
 class ChannelAdapter:
     """A rule that turns weights for some number of input channels into weights for another.
 
-    The rule only returns numbers; torso computes. Channel ``c`` of the new images gets the kernel
-    ``sum(row[c][i] * kernel[i])`` over the channels ``i`` of the weights. Its mean, variance and scale are the average of
-    theirs, weighted by the size of the row's numbers; a row of zeros gives mean 0, variance 1 and scale 1.
+    Channel ``c`` of the new images gets the kernel ``sum(row[c][i] * kernel[i])`` over the channels ``i`` of the weights.
+    Its mean, variance and scale are the average of theirs, weighted by the size of the row's numbers; a row of zeros gives
+    mean 0, variance 1 and scale 1.
 
     Attributes:
         name: The value of ``input: {adapt: …}``.
         doc: One sentence for ``torso schema`` and the reference.
         mix: Takes the number of channels of the weights, the number wanted and the checked options. Returns as many rows as
             are wanted, each with one number for each channel of the weights. Channels count in the order of the user's
-            pixels (R, G, B), even if the network reads B, G, R. It raises a :class:`torso.OptionError` to refuse.
+            pixels (R, G, B), even if the network reads B, G, R.
         options: What the user can set.
-        positional: The option that a bare value sets: ``{map: [R, G]}`` for ``{map: {sources: [R, G]}}``. None for none.
-        channels: Takes the checked options; returns the number of channels that they imply, or None. It is the default
-            of ``input: {channels: …}``.
+        positional: The option that a bare value sets: ``{map: [R, G]}`` for ``{map: {sources: [R, G]}}``.
+        channels: Takes the checked options; returns the number of channels that they imply, or None.
     """
 
     name: str
