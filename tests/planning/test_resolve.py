@@ -10,7 +10,7 @@ import pytest
 
 import torso
 from torso.files.hashing import hash_of
-from torso.planning import mix_for, network_mix, preprocessing_for, summary
+from torso.planning import network_mix, preprocessing_for, summary
 
 
 @pytest.fixture(scope="module")
@@ -217,16 +217,16 @@ def test_of_weights_for_other_channels_only_numbers_that_hold_for_all_are_known(
     adapt = {"map": ["4", "0"]}
     torch = torso.plan("DenseNet121", input={"adapt": adapt}, weights=weights, registry=registry)
     assert (torch.mix, torch.warnings) == (None, ())
-    assert mix_for(torch, 5) == ((0, 0, 0, 0, 1), (1, 0, 0, 0, 0))
+    assert network_mix(torch, 5) == ((0, 0, 0, 0, 1), (1, 0, 0, 0, 0))
     assert preprocessing_for(torch, 5) == replace(torch.architecture.value.preprocessing, mean=(), std=())
     assert torch.preprocessing == preprocessing_for(torch, 5)
     caffe = torso.plan("VGG16", input={"adapt": adapt}, weights=weights, registry=registry)
     assert preprocessing_for(caffe, 5).order == "RGB"
-    assert network_mix(caffe, 5) == mix_for(caffe, 5)
+    assert network_mix(caffe, 5) == network_mix(torch, 5)
     scaled = torso.plan("Xception", input={"channels": 3, "adapt": "mean"}, weights=weights, registry=registry)
     assert preprocessing_for(scaled, 1) == replace(scaled.architecture.value.preprocessing, mean=(1.0,))
     several = torso.plan("VGG16", input={"adapt": {"map": ["4", "3", "7"]}}, weights=weights, registry=registry)
-    assert mix_for(several, 8)[1] == (0, 0, 0, 1, 0, 0, 0, 0)
+    assert network_mix(several, 8)[1] == (0, 0, 0, 1, 0, 0, 0, 0)
     assert refused(registry, "VGG16", input={"adapt": adapt}) == (
         "the weights have no channel '4': their input has 3 (argument input.adapt.map)\n  known: R, G, B, 0, 1, 2, none"
     )

@@ -1,17 +1,7 @@
 """The plan: a spec with every name resolved and every choice checked, made without TensorFlow and without network."""
 
-from torso.planning.channel_mix import mix_for, network_mix, preprocessing_for
+from torso.planning.channel_mix import network_mix, preprocessing_for
 from torso.planning.plan import Chosen, Plan, PlannedWeights, summary
 from torso.planning.resolve import make_plan, make_plans
 
-__all__ = [
-    "Chosen",
-    "Plan",
-    "PlannedWeights",
-    "make_plan",
-    "make_plans",
-    "mix_for",
-    "network_mix",
-    "preprocessing_for",
-    "summary",
-]
+__all__ = ["Chosen", "Plan", "PlannedWeights", "make_plan", "make_plans", "network_mix", "preprocessing_for", "summary"]

@@ -11,24 +11,21 @@ from torso.errors import PluginError, TorsoError
 from torso.planning.plan import Chosen, Plan
 from torso.plugins.calling import plugin_errors
 
+# All channel counts below it are tried for the user's own weights, before a rule is refused for fitting none.
 MOST_GUESSED: Final = 64
-"""All channel counts below it are tried for the user's own weights, before a rule is refused for fitting none."""
-
-
-def mix_for(plan: Plan, have: int) -> Mix:
-    """The mix of a plan that has a channel adapter, for weights of ``have`` input channels, in the user's channel order."""
-    assert plan.adapt is not None
-    return mix_of(plan.adapt, have, plan.input_shape[2])
 
 
 def network_mix(plan: Plan, have: int) -> Mix:
-    """The same in the order in which the network reads the channels."""
-    return _numbers(plan, have).network_mix(mix_for(plan, have))
+    """The adapter's mix for weights of ``have`` input channels, in the order in which the network reads the channels."""
+    assert plan.adapt is not None
+    return _numbers(plan, have).network_mix(mix_of(plan.adapt, have, plan.input_shape[2]))
 
 
 def preprocessing_for(plan: Plan, have: int) -> Preprocessing:
     """What the pixels need for weights of ``have`` input channels."""
-    return plan.preprocessing if plan.adapt is None else _numbers(plan, have).adapted(mix_for(plan, have))
+    if plan.adapt is None:
+        return plan.preprocessing
+    return _numbers(plan, have).adapted(mix_of(plan.adapt, have, plan.input_shape[2]))
 
 
 def _numbers(plan: Plan, have: int) -> Preprocessing:
@@ -48,12 +45,7 @@ def channels_of(adapt: Chosen[ChannelAdapter]) -> int | None:
 
 
 def mix_of(adapt: Chosen[ChannelAdapter], have: int, want: int) -> Mix:
-    """What a rule returns: ``want`` rows of ``have`` numbers.
-
-    Raises:
-        TorsoError: The rule refuses.
-        PluginError: Its plugin failed, or returned something else.
-    """
+    """What a rule returns: ``want`` rows of ``have`` numbers."""
     with plugin_errors(adapt.contribution.plugin, _named(adapt), adapt.place):
         rows = tuple(tuple(row) for row in adapt.contribution.value.mix(have, want, adapt.options))
     if len(rows) != want or any(len(row) != have for row in rows):

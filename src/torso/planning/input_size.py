@@ -14,11 +14,7 @@ MOST_VALUES: Final = 2**30
 
 
 def checked_size(architecture: Architecture, given: InputSpec, channels: int) -> Size:
-    """The size that the user gives, or else the architecture's default, for images of so many channels.
-
-    Raises:
-        OptionError: The architecture cannot take images of that size, or they are larger than memory.
-    """
+    """The size that the user gives, or else the architecture's default; refused where one image would not fit in memory."""
     rules, place = architecture.input, given.places.get("size", given.place)
     size = given.size or rules.default
     notes = [("known", legal_sizes(rules))]

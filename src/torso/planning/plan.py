@@ -18,8 +18,7 @@ from torso.plugins.registry import Contribution
 from torso.specs.options import Options
 
 T = TypeVar("T", Truncation, FreezePolicy, ChannelAdapter)
-InputShape = tuple[int | None, int | None, int]
-"""Height, width and number of channels; both sides are None for images of any size."""
+InputShape = tuple[int | None, int | None, int]  # height, width, channels; both sides are None for images of any size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,40 +66,24 @@ class PlannedWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What will be built, cut and frozen, down to the builder's arguments.
+    """What will be built, cut and frozen, down to the builder's arguments."""
 
-    Attributes:
-        name: The backbone's name.
-        architecture: The architecture, and the plugin that offers it.
-        options: The architecture's options, defaults included.
-        arguments: The builder's arguments, without ``input_shape``.
-        input_shape: (height, width, channels) in pixels; (None, None, channels) for images of any size.
-        weights: Where the weights come from.
-        adapt: The rule that turns weights for another number of channels into weights for these, or None.
-        mix: What the rule returns for the published weights, in the user's channel order. None without a rule, or where it
-            fits only the user's own weights, whose number of channels is not known yet.
-        truncate: What chooses the cut.
-        freeze: What chooses what does not train.
-        include_preprocessing: The model itself takes pixels of 0 to 255.
-        transform: How pictures of any size become its input.
-        warnings: What a user should know before building.
-        declared: The backbone's spec as YAML, defaults included.
-    """
-
-    name: str
+    name: str  # of the backbone
     architecture: Contribution[Architecture]
-    options: Options
-    arguments: Options
+    options: Options  # of the architecture, defaults included
+    arguments: Options  # of the builder, without input_shape
     input_shape: InputShape
     weights: PlannedWeights
     truncate: Chosen[Truncation]
     freeze: Chosen[FreezePolicy]
     adapt: Chosen[ChannelAdapter] | None = None
+    # What adapt returns for the published weights, in the user's channel order. None without a rule, or where the rule fits
+    # only the user's own weights, whose number of channels is not known yet.
     mix: Mix | None = None
-    include_preprocessing: bool = False
-    transform: Transform = field(default_factory=Transform)
-    warnings: tuple[str, ...] = ()
-    declared: str = ""
+    include_preprocessing: bool = False  # the model itself takes pixels of 0 to 255
+    transform: Transform = field(default_factory=Transform)  # how pictures of any size become its input
+    warnings: tuple[str, ...] = ()  # what a user should know before building
+    declared: str = ""  # the backbone's spec as YAML, defaults included
 
     @property
     def source_channels(self) -> int:

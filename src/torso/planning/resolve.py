@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from torso.contracts.architecture import Architecture, matching_file
 from torso.contracts.preprocessing import PREPROCESS, Transform
 from torso.contracts.weights import ChannelAdapter, Mix, WeightSource
-from torso.errors import OptionError, TorsoError, UnknownNameError, did_you_mean, known, raise_all
+from torso.errors import OptionError, TorsoError, UnknownNameError, collect, did_you_mean, known, raise_all
 from torso.planning.channel_mix import MOST_GUESSED, channels_of, mix_of, takes
 from torso.planning.input_size import checked_size, in_words, warnings_for
-from torso.planning.plan import Chosen, InputShape, Plan, PlannedWeights, T
+from torso.planning.plan import Chosen, Plan, PlannedWeights, T
 from torso.plugins.calling import at_location, plugin_errors
 from torso.plugins.registry import Catalogue, Contribution, Registry
+from torso.specs.backbone_spec import Size
 from torso.specs.options import Options, read_options
 from torso.specs.spec_file import BackboneSpec, Choice, InputSpec, Spec
 from torso.specs.writer import write_spec
@@ -21,36 +23,23 @@ from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode
 
 
 def make_plans(specs: Iterable[BackboneSpec], registry: Registry) -> dict[str, Plan]:
-    """Resolve and check several backbones.
-
-    Raises:
-        TorsoError: All errors of all specs, at once.
-    """
-    plans: dict[str, Plan] = {}
+    """Resolve and check several backbones; raises the errors of all specs at once."""
     errors: list[TorsoError] = []
-    for spec in specs:
-        try:
-            plans[spec.name] = make_plan(spec, registry)
-        except TorsoError as error:
-            errors.append(error)
+    plans = {spec.name: collect(errors, make_plan, spec, registry) for spec in specs}
     raise_all(errors)
-    return plans
+    return {name: plan for name, plan in plans.items() if plan is not None}
 
 
 def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
-    """Resolve and check one backbone.
+    """Resolve and check one backbone; raises all errors of the spec at once."""
+    with at_location(spec.place):
+        return _make_plan(spec, registry)
 
-    Raises:
-        TorsoError: All errors of the spec, at once.
-    """
+
+def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     errors: list[TorsoError] = []
-
-    def attempt(step: Callable[..., Any], *given: Any, **more: Any) -> Any:  # what the step returns; None where it failed
-        try:
-            return step(*given, **more)
-        except TorsoError as error:
-            errors.extend(part.at(spec.place) for part in error.parts())
-            return None
+    # What a step returns, None where it failed; untyped, as no step is read before raise_all has found no error.
+    attempt: Callable[..., Any] = partial(collect, errors)
 
     truncate = attempt(_choose, registry.truncations, "truncation strategy", spec.truncate, "none")
     freeze = attempt(_choose, registry.freeze_policies, "freeze policy", spec.freeze, "all")
@@ -63,34 +52,32 @@ def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     owner = f"architecture {architecture.name!r}"
     options = attempt(read_options, owner, architecture.options, spec.options, place=spec.place)
     adapt = attempt(_choose, registry.channel_adapters, "channel adapter", given.adapt, "") if given.adapt else None
-    shape = attempt(_input_shape, architecture, given, adapt)
+    trained = architecture.input.weights_channels
+    channels = attempt(_input_channels, architecture, given, adapt)
+    size = attempt(checked_size, architecture, given, channels or trained)
     label = attempt(_weights_label, architecture, spec.weights, registry)
     published = label in architecture.tags and not isinstance(spec.weights, MappingNode)
-    mix = attempt(_mix, architecture, adapt, shape, label, published=published) if adapt and shape and label else None
+    mix = attempt(_mix, architecture, adapt, channels, label, published=published) if adapt and channels and label else None
     raise_all(errors)  # plugins see checked options only
 
-    trained = architecture.input.weights_channels
-    with at_location(spec.options.place if spec.options is not None else spec.place):
-        settled = {
-            **options,
-            **registry.build_arguments(contribution, options, label, (*shape[:2], trained if adapt else shape[2])),
-        }
-    warnings = [*warnings_for(architecture.input, shape[:2])]
-    if adapt is None and shape[2] != trained:
-        warnings.append(f"no weights were trained on {shape[2]} channels: the pixels are not preprocessed")
-    channels = range(shape[2])
-    if published and mix == tuple(tuple(float(row == column) for column in channels) for row in channels):
-        warnings.append(f"adapt: {adapt} changes nothing: the {label} weights are for {shape[2]} channels already")
-    weights = attempt(_plan_weights, architecture, spec, registry, label, settled, shape, warnings)
-    if published and adapt is None and shape[2] != trained:
-        errors.append(_untrained_channels(architecture, given, registry, label, shape[2]).at(spec.place))
+    with at_location(spec.options.place if spec.options is not None else None):
+        settled = options | registry.build_arguments(contribution, options, label, (*size, trained if adapt else channels))
+    warnings = [*warnings_for(architecture.input, size)]
+    if adapt is None and channels != trained:
+        warnings.append(f"no weights were trained on {channels} channels: the pixels are not preprocessed")
+    every = range(channels)
+    if published and mix == tuple(tuple(float(row == column) for column in every) for row in every):
+        warnings.append(f"adapt: {adapt} changes nothing: the {label} weights are for {channels} channels already")
+    weights = attempt(_plan_weights, architecture, spec, registry, label, settled, size, warnings)
+    if published and adapt is None and channels != trained:
+        errors.append(_untrained_channels(architecture, given, registry, label, channels))
     raise_all(errors)
     return Plan(
         name=spec.name,
         architecture=contribution,
         options={name: settled[name] for name in options},
         arguments={**architecture.arguments, **settled},
-        input_shape=shape,
+        input_shape=(*size, channels),
         weights=weights,
         truncate=truncate,
         freeze=freeze,
@@ -126,24 +113,18 @@ def _choose(catalogue: Catalogue[T], kind: str, choice: Choice | None, default: 
     return Chosen(contribution=contribution, options=options, place=place)
 
 
-def _input_shape(architecture: Architecture, given: InputSpec, adapt: Chosen[ChannelAdapter] | None) -> InputShape:
+def _input_channels(architecture: Architecture, given: InputSpec, adapt: Chosen[ChannelAdapter] | None) -> int:
     rules = architecture.input
     channels = given.channels or (channels_of(adapt) if adapt else None) or rules.weights_channels
-    errors: list[TorsoError] = []
-    try:
-        size = checked_size(architecture, given, channels)
-    except OptionError as error:
-        errors.append(error)
     if rules.channels and channels not in rules.channels:
         fact = f"{architecture.name} cannot take images of {channels} channels"
         place = given.places.get("channels", given.places.get("adapt", given.place))
-        errors.append(OptionError(fact, place=place, notes=[known(map(str, rules.channels))]))
-    raise_all(errors)
-    return (*size, channels)
+        raise OptionError(fact, place=place, notes=[known(map(str, rules.channels))])
+    return channels
 
 
 def _mix(
-    architecture: Architecture, adapt: Chosen[ChannelAdapter], shape: InputShape, label: str, *, published: bool
+    architecture: Architecture, adapt: Chosen[ChannelAdapter], channels: int, label: str, *, published: bool
 ) -> Mix | None:
     """The rule's mix for the published weights; None where it fits only weights of another number of channels."""
     if label == "none":
@@ -154,10 +135,10 @@ def _mix(
             notes=[("fix", "leave adapt out (adapt: none takes back a default), or name weights")],
         )
     try:
-        return mix_of(adapt, architecture.input.weights_channels, shape[2])
+        return mix_of(adapt, architecture.input.weights_channels, channels)
     except TorsoError:
         # The user's own weights may have another number of channels; that is known once the file is read.
-        if published or not any(takes(adapt, have, shape[2]) for have in range(1, MOST_GUESSED)):
+        if published or not any(takes(adapt, have, channels) for have in range(1, MOST_GUESSED)):
             raise
     return None
 
@@ -195,7 +176,7 @@ def _plan_weights(
     registry: Registry,
     label: str,
     options: Options,
-    shape: InputShape,
+    size: Size,
     warnings: list[str],
 ) -> PlannedWeights:
     if label == "none":
@@ -208,18 +189,18 @@ def _plan_weights(
             if source.value.hashes and not source.value.expected_hashes(request):
                 warnings.append(f"{request[label]} is taken on trust: give its {source.value.hashes[0]} to have it checked")
         else:
-            source, request = _published(architecture, label, registry, options, shape, warnings)
+            source, request = _published(architecture, label, registry, options, size, warnings)
     with plugin_errors(source.plugin, f"weight source {source.qualified!r}", place):
         source.value.check(request)
     return PlannedWeights(label=label, source=source, request=request, place=place)
 
 
 def _published(
-    architecture: Architecture, tag: str, registry: Registry, options: Options, shape: InputShape, warnings: list[str]
+    architecture: Architecture, tag: str, registry: Registry, options: Options, size: Size, warnings: list[str]
 ) -> tuple[Contribution[WeightSource], Options]:
     """The source and the request for the published file that fits."""
     weights = next(weights for weights in architecture.weights if weights.tag == tag)
-    file, exact = matching_file(weights, options, shape[:2])
+    file, exact = matching_file(weights, options, size)
     if file is None:
         trained = [" and ".join(f"{name} {value}" for name, value in file.when.items()) for file in weights.files]
         raise OptionError(
@@ -228,7 +209,7 @@ def _published(
         )
     if not exact:
         side = file.when["size"]
-        warnings.append(f"no {tag} weights were trained at {in_words(shape[:2])}; those for {side}×{side} are used")
+        warnings.append(f"no {tag} weights were trained at {in_words(size)}; those for {side}×{side} are used")
     source = registry.weight_sources.resolve(file.source)
     request = {option.name: file.request.get(option.name) for option in source.value.options}
     if not source.value.expected_hashes(request):

@@ -22,10 +22,9 @@ def at_location(location: Place | None) -> Iterator[None]:
 
 @contextmanager
 def plugin_errors(plugin: PluginInfo, what: str, location: Place | None = None) -> Iterator[None]:
-    """Attach the spec location and the plugin name to errors raised by plugin code.
+    """Attach the spec location and the plugin name to errors raised by plugin code; ``what`` is the code's name.
 
-    A :class:`torso.TorsoError` is the plugin's refusal: it gets a note. Anything else becomes a :class:`torso.PluginError`;
-    ``what`` is the subject of its sentence: ``"freeze policy 'acme/half'"``.
+    A :class:`torso.TorsoError` is the plugin's refusal, and gets a note. Anything else becomes a :class:`torso.PluginError`.
     """
     try:
         yield

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +19,7 @@ from torso.plugins.info import Origin, PluginInfo
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-BUILTINS: Final[Mapping[str, str]] = {
+BUILTINS: Final[Mapping[str, str]] = {  # torso's own plugins: name and module
     "keras": "torso.builtins.keras_applications",
     "mobilenet-alpha": "torso.builtins.mobilenet_alpha",
     "truncations": "torso.builtins.truncations",
@@ -26,7 +28,6 @@ BUILTINS: Final[Mapping[str, str]] = {
     "channel-adapters": "torso.builtins.channel_adapters",
     "export-formats": "torso.builtins.export_formats",
 }
-"""torso's own plugins: name and module."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,48 +60,37 @@ def find_plugins(
 
 def _in_module(name: str, module: str, origin: Origin, *, named: bool = False) -> Found:
     info = PluginInfo(name=name, origin=origin, location=module)
-    return Found(info=info, module=module, load=lambda: import_module(module), named=named)
+    return Found(info=info, module=module, load=partial(import_module, module), named=named)
 
 
 def _installed() -> Iterator[Found]:
     from importlib import metadata  # takes a while to import
 
-    try:
-        entries = [(entry, entry.dist) for entry in metadata.entry_points(group="torso")]
-    except Exception:  # noqa: BLE001  # one damaged file of any distribution ends this call: look at them one by one
-        seen = set()
-        for distribution in metadata.distributions():
-            name, _ = _identity(distribution)
-            if name is None or name not in seen:  # otherwise hidden by the one before it on the path
-                seen.add(name)
-                yield from _of_distribution(distribution)
-    else:
-        yield from (_at_entry_point(entry, distribution) for entry, distribution in entries)
-
-
-def _of_distribution(distribution: Distribution) -> Iterator[Found]:
-    try:
-        for entry in distribution.entry_points:
-            if entry.group == "torso":
-                yield _at_entry_point(entry, distribution)
-    except Exception:  # noqa: BLE001  # it fails again where the manager loads it, and the reason is kept
+    seen: set[str | None] = set()
+    # Not metadata.entry_points(): one damaged file of any distribution would end it for all.
+    for distribution in metadata.distributions():
+        entries: Iterable[EntryPoint] | None = None
+        with suppress(Exception):
+            entries = [entry for entry in distribution.entry_points if entry.group == "torso"]
+        if entries == []:
+            continue
         name, version = _identity(distribution)
+        if name is not None and name in seen:  # hidden by the one before it on the path
+            continue
+        seen.add(name)
         info = PluginInfo(name=name or "unknown", origin="entry point", distribution=name, version=version)
-        yield Found(info=info, module="", load=lambda: distribution.entry_points)
+        if entries is None:  # it fails again where the manager loads it, and the reason is kept
+            yield Found(info=info, module="", load=partial(getattr, distribution, "entry_points"))
+        for entry in entries or ():
+            module = entry.value.partition(":")[0].strip()
+            yield Found(info=replace(info, name=entry.name, location=module), module=module, load=entry.load)
 
 
-def _at_entry_point(entry: EntryPoint, distribution: Distribution | None) -> Found:
-    module = entry.value.partition(":")[0].strip()
-    name, version = _identity(distribution)
-    info = PluginInfo(name=entry.name, origin="entry point", distribution=name, version=version, location=module)
-    return Found(info=info, module=module, load=entry.load)
-
-
-def _identity(distribution: Distribution | None) -> tuple[str | None, str | None]:
+def _identity(distribution: Distribution) -> tuple[str | None, str | None]:
     try:
-        return (distribution.metadata["Name"], distribution.version) if distribution else (None, None)
+        return distribution.metadata["Name"], distribution.version
     except Exception:  # noqa: BLE001  # without metadata, or with damaged metadata: nameless, but still a plugin
-        return (None, None)
+        return None, None
 
 
 def _files(folder: str | Path) -> list[Path]:
@@ -115,7 +105,7 @@ def _in_file(path: Path) -> Found:
     # The module's name is made of the path: two folders may hold files of one name, and none may hide an installed module.
     module = f"torso_file_{sha256(str(path).encode()).hexdigest()[:12]}"
     info = PluginInfo(name=path.stem, origin="--plugins-dir", location=str(path))
-    return Found(info=info, module=module, load=lambda: _run_file(path, module))
+    return Found(info=info, module=module, load=partial(_run_file, path, module))
 
 
 def _run_file(path: Path, name: str) -> ModuleType:

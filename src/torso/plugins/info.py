@@ -8,34 +8,22 @@ from typing import Literal
 from torso.errors import Note
 
 Origin = Literal["built-in", "entry point", "-p", "--plugins-dir"]
-Status = Literal["loaded", "disabled", "blocked"]
+Status = Literal["loaded", "disabled", "blocked"]  # disabled for a fault; blocked by the user, and not imported
 
 
 @dataclass(frozen=True, kw_only=True)
 class PluginInfo:
-    """One plugin, as errors and ``torso plugins`` show it.
+    """One plugin, as errors and ``torso plugins`` show it."""
 
-    Attributes:
-        name: The provider's name: ``acme`` in ``acme/eyenet``.
-        origin: How it was found.
-        distribution: The installed distribution that it belongs to, or None.
-        version: The version of that distribution.
-        location: Its file; its module while the file is unknown.
-        hooks: The hooks that it implements, sorted.
-        status: ``"loaded"``; ``"disabled"`` because of a fault; ``"blocked"`` by the user, and not imported.
-        reason: Why it is not in use, in one sentence.
-        traceback: The traceback of its fault, for ``--debug``.
-    """
-
-    name: str
+    name: str  # the provider's name: "acme" in acme/eyenet
     origin: Origin
-    distribution: str | None = None
-    version: str | None = None
-    location: str | None = None
-    hooks: tuple[str, ...] = ()
+    distribution: str | None = None  # that it is installed with
+    version: str | None = None  # of the distribution
+    location: str | None = None  # its file; its module while the file is unknown
+    hooks: tuple[str, ...] = ()  # that it implements, sorted
     status: Status = "loaded"
-    reason: str | None = None
-    traceback: str | None = None
+    reason: str | None = None  # why it is not in use, in one sentence
+    traceback: str | None = None  # of its fault, for --debug
 
     @property
     def source(self) -> str:

@@ -73,34 +73,26 @@ class Plugins:
         return tuple(info for info in self if info.status != "loaded")
 
     def collect(self, kinds: Mapping[str, type[Any]]) -> dict[str, list[tuple[PluginInfo, Any]]]:
-        """For each of these plural hooks, every value that the plugins yield, of that type, with its plugin.
-
-        Raises:
-            PluginError: A plugin that the user named with ``-p`` is at fault.
-        """
+        """For each of these plural hooks, every value that the plugins yield, of that type, with its plugin."""
         collected: dict[str, list[tuple[PluginInfo, Any]]] = {hook: [] for hook in kinds}
         for info in list(self._loaded.values()):
-            values: dict[str, tuple[Any, ...]] = {}
-            # A plugin with one fault is disabled whole: it contributes to none of the hooks.
+            values: list[tuple[str, Any]] = []
             try:
-                for hook in info.hooks:
-                    if hook in kinds:
-                        with plugin_errors(info, f"its hook {hook!r}"):
-                            values[hook] = checked_values(hook, self._implementation(info, hook).function(), kinds[hook])
-            except TorsoError as fault:
+                for hook in (hook for hook in info.hooks if hook in kinds):
+                    with plugin_errors(info, f"its hook {hook!r}"):
+                        answer = self._implementation(info, hook).function()
+                        values += [(hook, value) for value in checked_values(hook, answer, kinds[hook])]
+            except TorsoError as fault:  # in one hook: the plugin contributes to none
                 del self._loaded[info.name]
                 self._manager.unregister(name=info.name)
                 self._disable(info, fault)
             else:
-                for hook in values:
-                    collected[hook] += [(info, value) for value in values[hook]]
+                for hook, value in values:
+                    collected[hook].append((info, value))
         return collected
 
     def callers(self, hook: str) -> Iterator[tuple[PluginInfo, Callable[..., Any]]]:
-        """The plugins that implement a singular hook, sorted by name, each with a function that calls its hook alone.
-
-        The function takes all arguments of the hook by keyword, and raises as :func:`plugin_errors` does.
-        """
+        """The plugins that implement a singular hook, sorted by name, each with a function that calls its hook alone."""
         for info in sorted(self._loaded.values(), key=lambda info: info.name):
             if hook in info.hooks:
                 yield info, partial(self._call, info, hook)
@@ -158,7 +150,7 @@ def _check_blocks(blocks: Mapping[str, str], names: list[str]) -> None:
 
 
 def _check_rivals(info: PluginInfo, rivals: list[PluginInfo]) -> None:
-    """Disable all plugins that share a name, but for a built-in one."""
+    """Refuse every plugin that shares its name, but for a built-in one."""
     if len(rivals) == 1 or info.origin == "built-in":
         return
     if any(rival.origin == "built-in" for rival in rivals):

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from torso.contracts.architecture import Architecture
 from torso.contracts.export_format import ExportFormat
@@ -19,13 +18,7 @@ from torso.errors import ClashError, Note, PluginError, UnknownNameError, known,
 from torso.plugins import PluginInfo, Plugins
 from torso.specs.options import Options, Value
 
-
-class Named(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-T = TypeVar("T", bound=Named)
+T = TypeVar("T", bound=Any)  # a contract of torso.contracts: a value with a name
 
 _KINDS: Final[Mapping[str, type[Any]]] = {
     "torso_architectures": Architecture,
@@ -46,7 +39,7 @@ class Contribution(Generic[T]):
 
     @property
     def name(self) -> str:
-        return self.value.name
+        return str(self.value.name)
 
     @property
     def qualified(self) -> str:
@@ -62,14 +55,10 @@ class Catalogue(Generic[T]):
     ) -> None:
         self._noun = noun  # for messages: "architecture"
         self._absent = tuple(absent)  # plugins that may have offered a name that is not found
+        self._sorted = sorted(contributions, key=lambda one: (_natural(one.name), _natural(one.plugin.name)))
         self._by_name: dict[str, list[Contribution[T]]] = {}
-        for contribution in contributions:
+        for contribution in self._sorted:
             self._by_name.setdefault(contribution.name.casefold(), []).append(contribution)
-
-    @cached_property
-    def _sorted(self) -> tuple[Contribution[T], ...]:
-        everything = (one for namesakes in self._by_name.values() for one in namesakes)
-        return tuple(sorted(everything, key=lambda one: (_natural(one.name), _natural(one.plugin.name))))
 
     def __iter__(self) -> Iterator[Contribution[T]]:
         return iter(self._sorted)
@@ -78,11 +67,9 @@ class Catalogue(Generic[T]):
         return len(self._sorted)
 
     def resolve(self, name: str) -> Contribution[T]:
-        """The contribution of a bare name, or of ``provider/name``; letter case does not count.
+        """The contribution of a bare name, or of ``provider/name``, in any letter case.
 
-        Raises:
-            UnknownNameError: There is none.
-            ClashError: Several plugins offer that bare name.
+        Raises UnknownNameError where there is none, and ClashError where several plugins offer that bare name.
         """
         provider, _, bare = name.casefold().rpartition("/")  # neither holds a slash, see check_name
         namesakes = self._by_name.get(bare, [])
@@ -148,7 +135,7 @@ class Registry:
     ) -> Registry:
         """The registry of all plugins that are installed or named, each loaded on its own.
 
-        Two environment variables count as well: ``TORSO_DISABLED_PLUGINS`` holds names to block, separated by commas;
+        ``TORSO_DISABLED_PLUGINS`` in the environment holds names to block, separated by commas;
         ``TORSO_DISABLE_PLUGIN_AUTOLOAD=1`` is the same as ``discover=False``.
 
         Args:
@@ -170,13 +157,7 @@ class Registry:
         weights: str,
         input_shape: tuple[int | None, int | None, int],
     ) -> dict[str, Value]:
-        """The arguments that plugins add for the builder, merged.
-
-        Raises:
-            TorsoError: A plugin refuses the combination.
-            ClashError: Two plugins give one argument different values.
-            PluginError: A plugin fails, or returns something other than a mapping of names to values.
-        """
+        """The arguments that plugins add for the builder, merged."""
         merged: dict[str, tuple[PluginInfo, Value]] = {}
         for info, call in self.plugins.callers("torso_build_arguments"):
             answer = call(architecture=architecture.value, options=options, weights=weights, input_shape=input_shape)
