@@ -126,8 +126,10 @@ def test_all_errors_are_told_at_once(registry: torso.Registry) -> None:
          "weights of VGG16 must be a tag, none or the mapping of a source (argument weights)\n"
          "  known: imagenet, none, {file: …}, {resource: …}, {url: …}"),
         ({"weights": {"file": "nowhere.h5"}},
-         "the weights file 'nowhere.h5' is not there (argument weights)\n  cause: No such file or directory"),
-        ({"weights": {"file": "/"}}, "the weights file '/' is a directory or a device, not a file (argument weights)"),
+         "the weights file 'nowhere.h5' cannot be read (argument weights)\n  cause: No such file or directory"),
+        ({"weights": {"file": "/"}},
+         "the weights file '/' cannot be read (argument weights)\n"
+         "  cause: it is a directory, a pipe or a device, not a file"),
     ],
 )  # fmt: skip
 def test_weights_that_do_not_fit_are_refused(registry: torso.Registry, spec: dict[str, Any], text: str) -> None:

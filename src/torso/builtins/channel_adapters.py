@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from torso.contracts.hookspecs import hookimpl
 from torso.contracts.weights import ChannelAdapter
-from torso.errors import OptionError, TorsoError, did_you_mean, known, raise_all
+from torso.errors import OptionError, TorsoError, collect, did_you_mean, known, raise_all
 from torso.specs.options import Option, Options
 
 Rows = list[list[float]]
@@ -65,13 +65,8 @@ def mapped(have: int, want: int, options: Options) -> Rows:
     if len(sources) != want:
         fix = f"name {want}, or leave out channels: the map says how many there are"
         raise OptionError(f"the map has {len(sources)} channels, and the input {want}", notes=[("fix", fix)])
-    chosen: list[int | None] = []
     errors: list[TorsoError] = []
-    for source in sources:
-        try:
-            chosen.append(_index(source, have))
-        except OptionError as error:
-            errors.append(error)
+    chosen = [collect(errors, _index, source, have) for source in sources]
     raise_all(errors)
     if all(source is None for source in chosen):
         raise OptionError("the map names no trained channel, so nothing of an image would be seen")
@@ -90,12 +85,12 @@ def _index(source: str, have: int) -> int | None:
     """The number of a trained channel, or None for one that is not read."""
     if source.casefold() == "none":
         return None
-    letters = ["R", "G", "B"] if have == 3 else []
-    numbers = [str(number) for number in range(have)]
-    for names in (letters, numbers):
-        if source.upper() in names:
-            return names.index(source.upper())
-    legal = [*letters, *numbers, "none"]
+    names = {str(number): number for number in range(have)}
+    if have == 3:
+        names = {"R": 0, "G": 1, "B": 2} | names
+    if source.upper() in names:
+        return names[source.upper()]
+    legal = [*names, "none"]
     raise OptionError(
         f"the weights have no channel {source!r}: their input has {have}",
         notes=[*did_you_mean(source, legal), known(legal)],

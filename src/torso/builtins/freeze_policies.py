@@ -34,9 +34,9 @@ def torso_freeze_policies() -> Iterable[FreezePolicy]:
     yield FreezePolicy(
         name="all",
         doc="Nothing trains, statistics stay as stored, dropout and stochastic depth are off: the same features always.",
-        select=freeze_all,
+        select=lambda graph, options: FreezePlan(weights=_names(graph), stochastic="off"),
     )
-    yield FreezePolicy(name="none", doc="Everything trains.", select=freeze_none)
+    yield FreezePolicy(name="none", doc="Everything trains.", select=lambda graph, options: FreezePlan(stochastic="on"))
     yield FreezePolicy(
         name="through",
         doc="Everything up to a level or to the end of a block is frozen, and everything after it trains.",
@@ -61,14 +61,6 @@ def torso_freeze_policies() -> Iterable[FreezePolicy]:
         doc="Nothing trains, but the statistics of batch normalisation follow the data in training.",
         select=adapt_norm,
     )
-
-
-def freeze_all(graph: Graph, options: Options) -> FreezePlan:
-    return FreezePlan(weights=_names(graph), stochastic="off")
-
-
-def freeze_none(graph: Graph, options: Options) -> FreezePlan:
-    return FreezePlan(stochastic="on")
 
 
 def freeze_through(graph: Graph, options: Options) -> FreezePlan:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +16,7 @@ from torso.contracts.hookspecs import hookimpl
 from torso.contracts.weights import WeightSource
 from torso.errors import DiskError, IntegrityError, OptionError
 from torso.files.atomic import make_folder, move_aside
-from torso.files.hashing import hash_of
+from torso.files.hashing import hash_of, open_file
 from torso.specs.options import Option, Options
 
 FILE = Option(name="file", type=Path, doc="Path of the file, relative to the spec that names it.")
@@ -33,23 +32,12 @@ KERAS: Final = ("https://storage.googleapis.com/tensorflow/", "https://storage.g
 
 @hookimpl
 def torso_weight_sources() -> Iterable[WeightSource]:
-    yield WeightSource(
-        name="file", doc="A weights file on this machine.", options=(FILE, SHA256), fetch=local_file, check=local_file
-    )
-    yield WeightSource(
-        name="resource",
-        doc="A weights file that comes with an installed package.",
-        options=(RESOURCE, SHA256, MD5),
-        fetch=packaged_file,
-        check=packaged_file,
-    )
-    yield WeightSource(
-        name="url",
-        doc="A download, kept in the folder that Keras itself uses.",
-        options=(URL, SHA256, MD5, CACHED_AS),
-        fetch=download,
-        check=check_download,
-    )
+    doc = "A weights file on this machine."
+    yield WeightSource(name="file", doc=doc, options=(FILE, SHA256), fetch=local_file, check=local_file)
+    doc = "A weights file that comes with an installed package."
+    yield WeightSource(name="resource", doc=doc, options=(RESOURCE, SHA256, MD5), fetch=packaged_file, check=packaged_file)
+    doc = "A download, kept in the folder that Keras itself uses."
+    yield WeightSource(name="url", doc=doc, options=(URL, SHA256, MD5, CACHED_AS), fetch=download, check=check_download)
 
 
 def local_file(options: Options) -> Path:
@@ -144,16 +132,14 @@ def _verified(path: Path, options: Options) -> Path:
     """The path, once it is a readable regular file with the promised hashes."""
     promised = _promised(options)
     try:
-        found = path.stat()
+        with open_file(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
     except OSError as error:
-        raise OptionError(f"the weights file {str(path)!r} is not there", notes=[("cause", error.strerror or "")]) from error
-    if not stat.S_ISREG(found.st_mode):
-        raise OptionError(f"the weights file {str(path)!r} is a directory or a device, not a file")
-    if not 0 < found.st_size <= downloads.MOST_BYTES:
-        size = f"{found.st_size:,} bytes; at most {downloads.MOST_BYTES:,} are allowed" if found.st_size else "empty"
-        raise OptionError(f"the weights file {str(path)!r} is {size}")
-    if not os.access(path, os.R_OK):
-        raise DiskError(f"the weights file {str(path)!r} cannot be read", notes=[("cause", "Permission denied")])
+        kind = DiskError if isinstance(error, PermissionError) else OptionError
+        raise kind(f"the weights file {str(path)!r} cannot be read", notes=[("cause", error.strerror or "")]) from error
+    if not 0 < size <= downloads.MOST_BYTES:
+        text = f"{size:,} bytes; at most {downloads.MOST_BYTES:,} are allowed" if size else "empty"
+        raise OptionError(f"the weights file {str(path)!r} is {text}")
     for algorithm, expected in promised.items():
         actual = hash_of(path, algorithm)
         if actual != expected:

@@ -17,21 +17,13 @@ _MOST_BRANCHES = 6  # that an error lists
 
 @dataclass(frozen=True, kw_only=True)
 class Branch:
-    """A branch that runs beside a cut: an edge into a node after the cut, or an output of the network.
+    """A branch that runs beside a cut: an edge into a node after the cut, or an output of the network."""
 
-    Attributes:
-        source: The node that is read.
-        into: The node that reads it, and that the cut would drop; empty where the branch is an output of the network.
-        channels: Channels of ``source``.
-        of: Channels of ``into``.
-        is_part: The branch is concatenated: it makes up some channels of ``into``. Otherwise it feeds all of them.
-    """
-
-    source: str
-    into: str
-    channels: int | None
-    of: int | None
-    is_part: bool
+    source: str  # the node that is read
+    into: str  # the node that reads it, and that the cut would drop; empty where the branch is an output of the network
+    channels: int | None  # of source
+    of: int | None  # channels of into
+    is_part: bool  # concatenated: it makes up some channels of into; otherwise it feeds all of them
 
     def __str__(self) -> str:
         if not self.into:
@@ -68,14 +60,9 @@ def lost_branches(graph: Graph, cut: Sequence[str]) -> tuple[Branch, ...]:
         if node.name in ends or after.isdisjoint(node.inputs):
             continue
         after.add(node.name)
+        part = node.kind == "Concatenate"
         branches += [
-            Branch(
-                source=name,
-                into=node.name,
-                channels=graph[name].channels,
-                of=node.channels,
-                is_part=node.kind == "Concatenate",
-            )
+            Branch(source=name, into=node.name, channels=graph[name].channels, of=node.channels, is_part=part)
             for name in node.inputs
             if name not in after
         ]

@@ -12,22 +12,14 @@ BYTES_PER_VALUE = 4  # float32
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a network takes for one image; None where it is unknown.
+    """What a network takes for one image; None where it is unknown."""
 
-    Attributes:
-        nodes: Number of nodes, the input included.
-        parameters: Number of values in its weights; those of a layer called several times count once.
-        macs: Multiply-accumulates.
-        flops: Floating-point operations.
-        peak_bytes: Peak memory of the activations, in bytes of float32. The nodes run in their order, each output is kept
-            until its last reader has run, and nothing is done in place or fused. Of a node with several outputs, each
-            counts as much as the first.
-    """
-
-    nodes: int
-    parameters: int
-    macs: int | None
-    flops: int | None
+    nodes: int  # the input included
+    parameters: int  # values in its weights; those of a layer called several times count once
+    macs: int | None  # multiply-accumulates
+    flops: int | None  # floating-point operations
+    # Peak memory of the activations, in bytes of float32: the nodes run in their order, each output is kept until its last
+    # reader has run, and nothing is done in place or fused. Each of several outputs of a node counts as much as the first.
     peak_bytes: int | None
 
 

@@ -21,19 +21,12 @@ from torso.graph.unknown_node import unknown_node
 
 @dataclass(frozen=True)
 class Graph:
-    """A headless network from its input to its ends.
+    """A headless network from its input to its ends."""
 
-    Attributes:
-        name: Name of the architecture, for messages.
-        nodes: All nodes in topological order, the input first. Each one leads to an end.
-        ends: Names of the nodes whose outputs are the network's; by default the last node.
-        known_levels: The node of each level; None to infer them.
-    """
-
-    name: str
-    nodes: tuple[Node, ...]
-    ends: tuple[str, ...] = ()
-    known_levels: Mapping[str, str] | None = None
+    name: str  # of the architecture, for messages
+    nodes: tuple[Node, ...]  # in topological order, the input first; each one leads to an end
+    ends: tuple[str, ...] = ()  # names of the nodes whose outputs are the network's; by default the last node
+    known_levels: Mapping[str, str] | None = None  # the node of each level; None to infer them
     _index: dict[str, int] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -206,32 +199,22 @@ class Graph:
     def block_boundary(self, at: str) -> str:
         """The node of a level (``C1`` to ``C5``), or a node that ends a block: where a frozen part may end.
 
-        Raises:
-            UnknownNameError: The network has no such level or node.
-            CutError: The node lies within a block; the error names the block ends around it.
+        A CutError for a node within a block names the block ends around it.
         """
         return block_boundary(self, at)
 
     def block_boundary_before(self, *, level: str | None = None, node: str | None = None) -> str:
-        """The end of the last block to freeze if everything from a level, or from a node, is to train.
+        """The end of the last block to freeze, if all nodes after the level before ``level``, or from ``node`` on, train.
 
-        Args:
-            level: The first level to train, with all nodes after the level before it.
-            node: The first node to train: one that begins a block.
-
-        Raises:
-            UnknownNameError: The network has no such level or node.
-            CutError: The node does not begin a block; the error names nodes that do.
+        A CutError for a node that does not begin a block names nodes that do.
         """
         return boundary_before_node(self, str(node)) if level is None else boundary_before_level(self, level)
 
     def freeze_through(self, end: str, *, norm: str, stochastic: str) -> FreezePlan:
         """The plan that freezes a node and all that it is computed from, and lets the rest train.
 
-        Args:
-            end: Name of the node.
-            norm: ``"frozen"`` or ``"train"``: what the BatchNormalization nodes of the rest do.
-            stochastic: ``"on"`` or ``"off"``: what dropout and stochastic depth of the rest do.
+        Of the rest, ``norm`` (``"frozen"`` or ``"train"``) is for BatchNormalization, and ``stochastic`` (``"on"`` or
+        ``"off"``) for dropout and stochastic depth.
         """
         norms = frozenset(node.name for node in self if node.kind == "BatchNormalization" and norm == "frozen")
         return FreezePlan(weights=self.ancestors(end), norm=norms, stochastic="on" if stochastic == "on" else "off")

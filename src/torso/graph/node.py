@@ -11,47 +11,30 @@ Shape = tuple[int | None, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One call of a Keras layer or of a bare op.
+    """One call of a Keras layer or of a bare op."""
 
-    Attributes:
-        name: Canonical name: a function of the architecture alone. ``outer/inner`` inside a nested model; ``name:0``,
-            ``name:1`` where one layer is called several times.
-        kind: Class of the layer or op: ``Conv2D``, ``Add``.
-        inputs: Names of the nodes whose outputs this one reads, in order.
-        shape: Output shape without the batch axis; None for an axis of any size.
-        stride: Input pixels from one position of the output to the next; None where it is no feature map, or not the same
-            along both sides.
-        receptive_field: The longer side, in input pixels, of the area that reaches a position through windows
-            (convolution, pooling); an upper bound after up-sampling. None where the output is no feature map.
-        sees_all: A position also depends on the whole image: through global pooling (squeeze and excitation), or because
-            the output is no feature map any more.
-        kernel: (height, width) of the window over the input, or None where the node has none.
-        activation: Function that the node applies last: ``relu``; empty for none.
-        parameters: Number of values in the node's weights; repeated at each call of one layer (see ``layer``).
-        macs: Multiply-accumulates for one image, or None where unknown; conventions: ``torso.model_config.flops``.
-        flops: Floating-point operations for one image, or None where unknown; same conventions.
-        outputs: Number of output tensors; a backbone cannot end at a node with several.
-        is_op: A bare op: it has no weights, and Keras' ``get_layer`` cannot reach it.
-        alias: Other names of the node: those of the nested models that end with it, the outermost last.
-        layer: Name of the layer that is called, where it is called several times; empty where it is the node's name.
-    """
-
+    # Canonical: a function of the architecture alone. "outer/inner" inside a nested model; "name:0" and "name:1" where one
+    # layer is called several times.
     name: str
-    kind: str
-    inputs: tuple[str, ...] = ()
-    shape: Shape = ()
+    kind: str  # class of the layer or op: "Conv2D", "Add"
+    inputs: tuple[str, ...] = ()  # names of the nodes whose outputs this one reads, in order
+    shape: Shape = ()  # of the output, without the batch axis; None for an axis of any size
+    # Input pixels from one position of the output to the next; None where it is no feature map, or not the same along both
+    # sides.
     stride: int | None = None
+    # The longer side, in input pixels, of the area that reaches a position through windows (convolution, pooling); an upper
+    # bound after up-sampling. None where the output is no feature map.
     receptive_field: int | None = None
-    sees_all: bool = False
-    kernel: tuple[int, int] | None = None
-    activation: str = ""
-    parameters: int = 0
-    macs: int | None = 0
-    flops: int | None = 0
-    outputs: int = 1
-    is_op: bool = False
-    alias: tuple[str, ...] = ()
-    layer: str = ""
+    sees_all: bool = False  # a position also depends on the whole image: global pooling, or no feature map any more
+    kernel: tuple[int, int] | None = None  # height and width of the window over the input
+    activation: str = ""  # the function that the node applies last: "relu"; empty for none
+    parameters: int = 0  # values in the node's weights; repeated at each call of one layer
+    macs: int | None = 0  # multiply-accumulates for one image, None where unknown; counted as torso.model_config.flops says
+    flops: int | None = 0  # floating-point operations, likewise
+    outputs: int = 1  # number of output tensors; a backbone cannot end at a node with several
+    is_op: bool = False  # a bare op: it has no weights, and Keras' get_layer cannot reach it
+    alias: tuple[str, ...] = ()  # names of the nested models that end with the node, the outermost last
+    layer: str = ""  # of a layer that is called several times, its name
 
     @property
     def channels(self) -> int | None:
@@ -83,23 +66,14 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """One output of a backbone.
+    """One output of a backbone."""
 
-    Attributes:
-        name: Name of the output: its level where it was chosen by level, its node otherwise.
-        node: Name of the node.
-        stride: Input pixels from one position to the next; None where it is no feature map.
-        channels: Size of the last axis.
-        shape: Shape without the batch axis.
-        level: ``C1`` to ``C5``, where the output is one of those.
-    """
-
-    name: str
-    node: str
-    stride: int | None
-    channels: int | None
-    shape: Shape
-    level: str | None = None
+    name: str  # of the output: its level where it was chosen by level, its node otherwise
+    node: str  # name of the node
+    stride: int | None  # input pixels from one position to the next; None where it is no feature map
+    channels: int | None  # size of the last axis
+    shape: Shape  # without the batch axis
+    level: str | None = None  # "C1" to "C5", where the output is one of those
 
 
 def channels_of(number: int | None) -> str:

@@ -12,6 +12,7 @@ from torso.contracts.preprocessing import Preprocessing, Transform
 from torso.contracts.truncation import Truncation
 from torso.contracts.weights import ChannelAdapter, Mix, WeightSource
 from torso.errors import Place
+from torso.graph.node import channels_of
 from torso.planning.input_size import in_words, legal_sizes
 from torso.plugins import PluginInfo
 from torso.plugins.registry import Contribution
@@ -135,15 +136,11 @@ def summary(plan: Plan) -> Mapping[str, str]:
         size += f" ({legal_sizes(architecture.value.input)})"
     lines = {
         "architecture": f"{architecture.qualified}{f' ({settings})' if settings else ''}, from {architecture.plugin.source}",
-        "input": f"{size}, {_channels(plan.input_shape[2])}",
-        "adapt": f"{plan.adapt}, from weights for {_channels(plan.source_channels)}" if plan.adapt else "",
+        "input": f"{size}, {channels_of(plan.input_shape[2])}",
+        "adapt": f"{plan.adapt}, from weights for {channels_of(plan.source_channels)}" if plan.adapt else "",
         "weights": weights.label if weights.source is None else f"{weights.label}: {weights.address}",
         "cut": str(plan.truncate),
         "freeze": str(plan.freeze),
         "preprocess": "in the model, which takes pixels of 0 to 255" if plan.include_preprocessing else "",
     }
     return {label: text for label, text in lines.items() if text}
-
-
-def _channels(count: int) -> str:
-    return f"{count} channel{'s' if count > 1 else ''}"

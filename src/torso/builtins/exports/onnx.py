@@ -13,11 +13,9 @@ FILE = "model.onnx"
 
 
 def write(saved_model: Path, folder: Path) -> None:
-    """Convert a SavedModel into one file that has its weights inside, and one input.
-
-    ``from_function`` and ``from_keras`` of tf2onnx make inputs of constants that stand in no variable, as mean and variance
-    of EfficientNet's normalisation do; by way of a SavedModel they stay constants.
-    """
+    """Convert a SavedModel into one file that has its weights inside, and one input."""
+    # from_function and from_keras of tf2onnx make inputs of constants that stand in no variable, as mean and variance of
+    # EfficientNet's normalisation do; by way of a SavedModel they stay constants.
     import onnx
     import tf2onnx
     from tf2onnx.tf_loader import from_saved_model

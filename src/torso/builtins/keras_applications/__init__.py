@@ -22,7 +22,6 @@ _Row = dict[str, Any]  # a JSON object
 
 @hookimpl
 def torso_architectures() -> Iterator[Architecture]:
-    """Offer the architectures of the catalogue."""
     catalogue: _Row = json.loads(pkgutil.get_data(__name__, "catalogue.json") or "")
     for family in catalogue["families"]:
         for row in family["architectures"]:
@@ -61,16 +60,8 @@ def _weights(row: _Row, family: _Row, catalogue: _Row) -> Weights:
     sources = ["Keras", family.get("figures") or catalogue["figures"]]
     if family["weights_license"]:
         sources.append(catalogue["licenses"])
-    return Weights(
-        tag="imagenet",
-        files=tuple(_file(file, family["folder"]) for file in row["files"]),
-        classes=1000,
-        top1=row["top1"],
-        top5=row["top5"],
-        source="; ".join(sources),
+    files = tuple(
+        WeightsFile(source="url", address=family["folder"] + facts.pop("file"), **facts) for facts in map(dict, row["files"])
     )
-
-
-def _file(row: _Row, folder: str) -> WeightsFile:
-    facts = {key: value for key, value in row.items() if key != "file"}
-    return WeightsFile(source="url", address=folder + row["file"], **facts)
+    figures = {"classes": 1000, "top1": row["top1"], "top5": row["top5"]}
+    return Weights(tag="imagenet", files=files, source="; ".join(sources), **figures)

@@ -13,7 +13,7 @@ from torso.builtins.truncations.by_level import (
     static_cut_of_levels,
 )
 from torso.builtins.truncations.by_name import select_layer, select_layers, select_match, static_cut_of_layers
-from torso.builtins.truncations.from_the_end import keep_all, select_pop
+from torso.builtins.truncations.from_the_end import select_pop
 from torso.contracts.hookspecs import hookimpl
 from torso.contracts.truncation import Truncation
 from torso.specs.options import Option
@@ -48,7 +48,7 @@ _LIMITS = (
 
 @hookimpl
 def torso_truncations() -> Iterable[Truncation]:
-    yield Truncation(name="none", doc="Keep the whole headless network.", select=keep_all)
+    yield Truncation(name="none", doc="Keep the whole headless network.", select=lambda graph, options: graph.ends)
     yield Truncation(
         name="layer",
         doc="End at one node, by its canonical name.",

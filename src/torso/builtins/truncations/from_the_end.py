@@ -1,4 +1,4 @@
-"""Count from the end: ``none`` and ``pop``."""
+"""Count from the end: ``pop``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from typing import cast
 from torso.errors import CutError, Note
 from torso.graph import Graph, describe
 from torso.specs.options import Options
-
-
-def keep_all(graph: Graph, options: Options) -> tuple[str, ...]:
-    """The ends of the graph: no cut."""
-    return graph.ends
 
 
 def select_pop(graph: Graph, options: Options) -> str:
