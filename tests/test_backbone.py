@@ -56,16 +56,6 @@ def test_a_cut_by_name_and_one_by_pop_compute_what_keras_computes_there(name, tm
         assert backbone.model.trainable_weights == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SMALLEST.values())
-def test_an_uncut_backbone_computes_what_keras_computes(name, tmp_path, registry):
-    full = keras_own(name, SIZE)
-    save_listed(full, tmp_path / "w.h5")
-    spec: dict[str, Any] = {"weights": {"file": tmp_path / "w.h5"}, "input": {"size": [SIZE, SIZE]}}
-    pixels = images((SIZE, SIZE, 3))
-    assert_same_and_meaningful(torso.create_backbone(name, registry=registry, **spec).model(pixels), full(pixels))
-
-
 @pytest.mark.parametrize("name", parameters(["MobileNetV3Small", "ConvNeXtTiny", "NASNetMobile"], ["ConvNeXtTiny"]))
 def test_names_are_the_same_in_each_build_and_in_a_fresh_process(name, registry, fresh_torso):
     spec: dict[str, Any] = {"weights": "none", "input": {"size": [SIZE, SIZE]}}

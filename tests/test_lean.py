@@ -91,38 +91,40 @@ def assert_alike(one: torso.Backbone, other: torso.Backbone) -> None:
 TOPOLOGIES = ("MobileNetV2", "ResNet50", "ConvNeXtTiny", "EfficientNetB0")
 
 
-@pytest.mark.parametrize("name", parameters(ARCHITECTURES, TOPOLOGIES))
-def test_the_ways_give_the_same_backbone_and_compute_what_keras_computes(name: str, tmp_path: Path, ways: Ways) -> None:
+def check(name: str, full: keras.Model, truncate: Any, ways: Ways, weights: Path, *, eager: bool) -> torso.Backbone:
+    """The modes give the same backbone, and where it ends at one level, it computes what Keras does there."""
+    spec: dict[str, Any] = {"weights": {"file": weights}, "truncate": truncate}
+    lean = ways.build(drawing.LEAN, name, **spec)
+    if eager:
+        assert_alike(lean, ways.build(drawing.EAGER, name, **spec))
+    shortest = torso.create_backbone(name, registry=ways._registry, input={"size": [SIZE, SIZE]}, **spec)
+    if ARCHITECTURES[name].family in NAMED_BY_AUTHORS and truncate == {"level": "C3"}:
+        assert shortest.manifest["built"]["way"] == drawing.PARTIAL
+    assert_alike(shortest, lean)
+    if isinstance(truncate, dict) and "level" in truncate:
+        pixels, plain = images((SIZE, SIZE, 3)), at(full, lean.features[0].node)
+        assert_same_and_meaningful(lean.model(pixels), plain(pixels))
+        for weight, wanted in zip(lean.model.weights, plain.weights, strict=True):
+            np.testing.assert_array_equal(weight, wanted, err_msg=weight.path)
+    return lean
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_the_modes_give_the_same_backbone_and_compute_what_keras_computes(name: str, tmp_path: Path, ways: Ways) -> None:
     full = keras_own(name, SIZE)
     save_listed(full, tmp_path / "w.h5")
-    spec: dict[str, Any] = {"weights": {"file": tmp_path / "w.h5"}, "truncate": {"level": "C3"}}
-    lean, ordinary = (ways.build(way, name, **spec) for way in (drawing.LEAN, drawing.EAGER))
-    assert_alike(lean, ordinary)
-    pixels = images((SIZE, SIZE, 3))
-    plain = at(full, lean.features[0].node)
-    assert_same_and_meaningful(lean.model(pixels), plain(pixels))
-    for weight, wanted in zip(lean.model.weights, plain.weights, strict=True):
-        np.testing.assert_array_equal(weight, wanted, err_msg=weight.path)
-    stopped = torso.create_backbone(name, registry=ways._registry, input={"size": [SIZE, SIZE]}, **spec)
-    if ARCHITECTURES[name].family in NAMED_BY_AUTHORS:
-        assert stopped.manifest["built"]["way"] == drawing.PARTIAL
-    assert_alike(stopped, lean)
+    check(name, full, {"level": "C3"}, ways, tmp_path / "w.h5", eager=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_level_and_the_whole_network_in_every_way(name: str, tmp_path: Path, ways: Ways) -> None:
+def test_every_level_and_the_whole_network_in_every_mode(name: str, tmp_path: Path, ways: Ways) -> None:
     full = keras_own(name, SIZE)
     save_listed(full, tmp_path / "w.h5")
-    pixels = images((SIZE, SIZE, 3))
-    cuts = [{"level": level} for level in ARCHITECTURES[name].levels] + [{"levels": ["C3", "C4", "C5"]}, "none"]
+    cuts: list[Any] = [{"level": level} for level in ARCHITECTURES[name].levels] + [{"levels": ["C3", "C4", "C5"]}, "none"]
     for truncate in cuts:
-        spec: dict[str, Any] = {"weights": {"file": tmp_path / "w.h5"}, "truncate": truncate}
-        lean = ways.build(drawing.LEAN, name, **spec)
-        shortest = torso.create_backbone(name, registry=ways._registry, input={"size": [SIZE, SIZE]}, **spec)
-        assert_alike(shortest, lean)
-        if isinstance(truncate, dict) and "level" in truncate:
-            assert_same_and_meaningful(lean.model(pixels), at(full, lean.features[0].node)(pixels))
+        lean = check(name, full, truncate, ways, tmp_path / "w.h5", eager=truncate == {"level": "C3"})
+    pixels = images((SIZE, SIZE, 3))
     assert_same_and_meaningful(lean.model(pixels), full(pixels))
 
 
