@@ -140,7 +140,7 @@ def load_specs(path: str | Path, *, registry: Registry | None = None, locked: bo
         TorsoError: Everything that is wrong with the file, or is not locked, at once.
     """
     registry = registry or Registry.load()
-    plans = make_plans(read_spec(path).backbones.values(), registry)
+    plans = make_plans(read_spec(path).values(), registry)
     return Backbones(plans, registry, read_lock(path, plans.values()) if locked else None)
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 Note = tuple[str, str]  # a labelled line below the fact: ("did you mean", "'ResNet50'")
@@ -18,18 +17,11 @@ Note = tuple[str, str]  # a labelled line below the fact: ("did you mean", "'Res
 
 @dataclass(frozen=True)
 class Place:
-    """Where the user wrote a value.
+    """Where the user wrote a value."""
 
-    Attributes:
-        path: ``$``-path of the value, as in ``$.backbones.edge.truncate``; of a Python argument, ``$.truncate``.
-        file: The spec file as the user named it, or None for Python arguments.
-        line: From 1; 0 where there is no text.
-        column: Likewise.
-    """
-
-    path: str = "$"
-    file: str | None = None
-    line: int = 0
+    path: str = "$"  # as in $.backbones.edge.truncate; of a Python argument, $.truncate
+    file: str | None = None  # the spec as the user named it; None for Python arguments
+    line: int = 0  # from 1; 0 where there is no text
     column: int = 0
 
     def __str__(self) -> str:
@@ -140,11 +132,8 @@ class ManyErrors(TorsoError):
 
     def __init__(self, errors: Sequence[TorsoError]) -> None:
         self.errors = tuple(part for error in errors for part in error.parts())
+        self.exit_code = max(error.exit_code for error in self.errors)  # the gravest decides
         super().__init__(f"{len(self.errors)} errors")
-
-    @property
-    def exit_code(self) -> int:  # type: ignore[override]  # the gravest decides
-        return max(error.exit_code for error in self.errors)
 
     def parts(self) -> tuple[TorsoError, ...]:
         return self.errors
@@ -155,13 +144,11 @@ class ManyErrors(TorsoError):
 
 def raise_all(errors: Sequence[TorsoError]) -> None:
     """Raise the errors, if any: a single one as it is, several as :class:`ManyErrors`."""
-    if len(errors) == 1:
-        raise errors[0]
     if errors:
-        raise ManyErrors(errors)
+        raise errors[0] if len(errors) == 1 else ManyErrors(errors)
 
 
-def collect(errors: list[TorsoError], call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+def collect(errors: list[TorsoError], call: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:
     """What a call returns; None if it raises an error of torso, which is added to the list."""
     try:
         return call(*args, **kwargs)
@@ -174,9 +161,7 @@ def nearest(word: str, known: Iterable[str], *, most: int = 3) -> tuple[str, ...
     """The known names most like a word, nearest first; letter case does not count."""
     from difflib import get_close_matches  # slow to import, and needed for errors only
 
-    by_folded: dict[str, str] = {}
-    for name in known:
-        by_folded.setdefault(name.casefold(), name)
+    by_folded = {name.casefold(): name for name in known}
     return tuple(by_folded[name] for name in get_close_matches(word.casefold(), by_folded, n=most, cutoff=0.6))
 
 
@@ -188,7 +173,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> tuple[Note, ...]:
 
 def known(names: Iterable[str], *, most: int = 12) -> Note:
     """A note with all known names, cut short after ``most``."""
-    everything = list(names)
-    shown = ", ".join(everything[:most]) or "none"
-    rest = len(everything) - most
-    return ("known", f"{shown}, … and {rest} more" if rest > 0 else shown)
+    shown = list(names)
+    more = [f"… and {len(shown) - most} more"] if len(shown) > most else []
+    return "known", ", ".join(shown[:most] + more) or "none"

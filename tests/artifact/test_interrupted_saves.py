@@ -232,21 +232,6 @@ def test_a_working_directory_that_is_gone_is_an_error_that_says_so(tmp_path, mon
     assert contents(tmp_path) == {"there/mark": b"new"}
 
 
-@pytest.mark.parametrize("last", ["b", "c", ".there"])
-def test_parents_are_removed_again_if_one_of_them_cannot_be_made(tmp_path, monkeypatch, last):
-    mkdir = os.mkdir
-
-    def full(path, *mode):
-        if os.path.basename(path).startswith(last):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        mkdir(path, *mode)
-
-    monkeypatch.setattr(os, "mkdir", full)
-    with pytest.raises(DiskError, match=r"could not be (made|written)\n  cause: No space left on device"):
-        staged_directory(tmp_path / "a" / "b" / "c" / "there", force=False, ours=ours).__enter__()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_all_is_on_the_disk_before_it_is_published_and_its_name_after_that(tmp_path, place, monkeypatch):
     fsync, synced = os.fsync, {}
 

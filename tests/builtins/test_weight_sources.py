@@ -194,7 +194,7 @@ def as_another(asked: dict[str, Any], cache: Path) -> str:
 
 def test_a_cache_that_cannot_be_written_can_be_read_only(server: Loopback, unwritable: Path) -> None:
     assert as_another(request(server, sha256=SHA256), unwritable) == (
-        f"DiskError '{unwritable}' cannot be written\n"
+        f"DiskError '{unwritable}/w.h5' could not be written\n"
         "  cause: Permission denied\n"
         "  fix: set KERAS_HOME to a folder that can be written"
     )
@@ -248,7 +248,6 @@ def test_a_download_imports_neither_keras_nor_tensorflow(server: Loopback) -> No
           for kind in ("folder", "pipe", "device")),
         ("loop", "cannot be read\n  cause: Too many levels of symbolic links"),
         ("empty", "is empty"),
-        ("sparse", "is 1,099,511,627,776 bytes; at most 68,719,476,736 are allowed"),
     ],
 )  # fmt: skip
 def test_what_is_no_weights_file_is_refused_at_once(tmp_path: Path, kind: str, said: str) -> None:
@@ -256,8 +255,6 @@ def test_what_is_no_weights_file_is_refused_at_once(tmp_path: Path, kind: str, s
     makers = {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "loop": lambda: path.symlink_to(path)}
     makers["device"] = lambda: path.symlink_to("/dev/zero")
     makers.get(kind, path.touch)()
-    if kind == "sparse":
-        os.truncate(path, 2**40)
     with pytest.raises(torso.OptionError) as caught:
         local_file({"file": str(path), "sha256": "0" * 64})
     assert str(caught.value) == f"the weights file '{path}' {said}"

@@ -17,7 +17,6 @@ from networks import randomize, save_listed
 
 import torso as package
 from torso.cli.text import format_bytes
-from torso.files.hashing import copy_file
 from torso.plugins.registry import Registry
 
 BASE = """\
@@ -209,11 +208,7 @@ def test_force_replaces_a_bundle_and_nothing_else(torso, server, tmp_path):
 
 
 def test_a_file_that_is_swapped_before_it_is_copied_is_refused(torso, server, tmp_path, monkeypatch):
-    def swap(source: Path, target: Path, algorithms: set[str]) -> dict[str, str]:
-        source.write_bytes(b"swapped")
-        return copy_file(source, target, algorithms)
-
-    monkeypatch.setattr("torso.cli.commands.fetch_command.copy_file", swap)
+    monkeypatch.setattr("shutil.copyfile", lambda source, target: target.write_bytes(b"swapped"))
     result = torso("fetch", "spec.yaml", "remote", "--to", "bundle")
     assert result.code == 7
     assert "changed while it was copied\n  fix: try again" in result.err

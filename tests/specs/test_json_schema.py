@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -9,69 +10,66 @@ import yaml
 from tables import table
 
 from torso.errors import TorsoError
-from torso.specs.json_schema import ArchitectureEntry, Entry, json_schema
+from torso.specs.backbone_spec import Choice
+from torso.specs.json_schema import json_schema
 from torso.specs.options import Option, read_options
-from torso.specs.spec_file import Choice, read_spec
+from torso.specs.spec_file import read_spec
 from torso.specs.yaml_nodes import MappingNode, ScalarNode
 
 
-def by_name(*entries: Any) -> dict[str, Any]:
-    return {entry.name: entry for entry in entries}
+def offered(*options: Option, doc: str = "", positional: str | None = None, tags: tuple[str, ...] = ("imagenet",)) -> Any:
+    """What a plugin offers, as far as a schema needs it."""
+    return SimpleNamespace(doc=doc, options=options, positional=positional, tags=tags)
 
 
 ALPHA = Option(name="alpha", type=float, default=1.0, choices=(0.35, 0.5, 1.0), doc="Width of every layer.")
-ARCHITECTURES = by_name(
-    ArchitectureEntry(name="MobileNetV2", options=(ALPHA,), tags=("imagenet",)),
-    ArchitectureEntry(name="keras/MobileNetV2", options=(ALPHA,), tags=("imagenet",)),
-    ArchitectureEntry(name="ResNet50", tags=("imagenet",)),
-    ArchitectureEntry(
-        name="acme/eyenet",
-        options=(
-            Option(name="depth", type=int, minimum=1, maximum=152),
-            Option(name="wide", type=bool, default=False),
-            Option(name="rate", type=float, default=None, minimum=0),
-            Option(name="label", type=str, default="eye"),
-            Option(name="stages", type=int, many=True, default=(2, 2)),
-        ),
+SHA256 = Option(name="sha256", type=str, default=None)
+ARCHITECTURES = {
+    "MobileNetV2": offered(ALPHA),
+    "keras/MobileNetV2": offered(ALPHA),
+    "ResNet50": offered(),
+    "acme/eyenet": offered(
+        Option(name="depth", type=int, minimum=1, maximum=152),
+        Option(name="wide", type=bool, default=False),
+        Option(name="rate", type=float, default=None, minimum=0),
+        Option(name="label", type=str, default="eye"),
+        Option(name="stages", type=int, many=True, default=(2, 2)),
         tags=("fundus",),
     ),
-)
-TRUNCATIONS = by_name(
-    Entry(name="none", doc="The whole network."),
-    Entry(
-        name="pop",
+}
+TRUNCATIONS = {
+    "none": offered(doc="The whole network."),
+    "pop": offered(
+        Option(name="count", type=int, minimum=1),
+        Option(name="unit", type=str, default="node", choices=("node", "block")),
         doc="Without its last nodes.",
-        options=(
-            Option(name="count", type=int, minimum=1),
-            Option(name="unit", type=str, default="node", choices=("node", "block")),
-        ),
         positional="count",
     ),
-    Entry(name="levels", options=(Option(name="levels", type=str, many=True),), positional="levels"),
-    Entry(name="acme/budget", options=(Option(name="params", type=int, default=1_000_000),)),
-)
-FREEZE_POLICIES = by_name(
-    Entry(name="all"),
-    Entry(name="none"),
-    Entry(name="through", options=(Option(name="node", type=str),), positional="node"),
-)
-WEIGHT_SOURCES = by_name(
-    Entry(name="file", options=(Option(name="file", type=str), Option(name="sha256", type=str, default=None))),
-    Entry(name="url", options=(Option(name="url", type=str), Option(name="sha256", type=str, default=None))),
-)
-ADAPTERS = by_name(
-    Entry(name="sum", doc="Adds up."),
-    Entry(name="mean"),
-    Entry(name="map", options=(Option(name="sources", type=str, many=True),), positional="sources"),
-    Entry(name="acme/luma", options=(Option(name="gamma", type=float, default=2.2),)),
-)
+    "levels": offered(Option(name="levels", type=str, many=True), positional="levels"),
+    "acme/budget": offered(Option(name="params", type=int, default=1_000_000)),
+}
+FREEZE_POLICIES = {
+    "all": offered(),
+    "none": offered(),
+    "through": offered(Option(name="node", type=str), positional="node"),
+}
+WEIGHT_SOURCES = {
+    "file": offered(Option(name="file", type=str), SHA256),
+    "url": offered(Option(name="url", type=str), SHA256),
+}
+ADAPTERS = {
+    "sum": offered(doc="Adds up."),
+    "mean": offered(),
+    "map": offered(Option(name="sources", type=str, many=True), positional="sources"),
+    "acme/luma": offered(Option(name="gamma", type=float, default=2.2)),
+}
 
 SCHEMA = json_schema(
-    architectures=ARCHITECTURES.values(),
-    truncations=TRUNCATIONS.values(),
-    freeze_policies=FREEZE_POLICIES.values(),
-    weight_sources=WEIGHT_SOURCES.values(),
-    channel_adapters=ADAPTERS.values(),
+    architectures=ARCHITECTURES.items(),
+    truncations=TRUNCATIONS.items(),
+    freeze_policies=FREEZE_POLICIES.items(),
+    weight_sources=WEIGHT_SOURCES.items(),
+    channel_adapters=ADAPTERS.items(),
 )
 
 
@@ -82,14 +80,14 @@ def schema_takes(text: str) -> bool:
 def torso_takes(path: str) -> bool:
     """What the plan would say of the names and options in a spec."""
     try:
-        for backbone in read_spec(path).backbones.values():
+        for backbone in read_spec(path).values():
             card = ARCHITECTURES[backbone.architecture.text]
-            read_options(card.name, card.options, backbone.options)
+            read_options("it", card.options, backbone.options)
             choose(TRUNCATIONS, backbone.truncate or Choice(name="none"))
             choose(FREEZE_POLICIES, backbone.freeze or Choice(name="all"))
             if isinstance(backbone.weights, MappingNode):
                 source = next(WEIGHT_SOURCES[key.text] for key, _ in backbone.weights if key.text in WEIGHT_SOURCES)
-                read_options(source.name, source.options, backbone.weights)
+                read_options("it", source.options, backbone.weights)
             elif isinstance(backbone.weights, ScalarNode) and backbone.weights.text not in (*card.tags, "none"):
                 return False
             if backbone.input is not None and backbone.input.adapt is not None:
@@ -99,9 +97,9 @@ def torso_takes(path: str) -> bool:
     return True
 
 
-def choose(entries: dict[str, Entry], choice: Choice) -> None:
+def choose(entries: dict[str, Any], choice: Choice) -> None:
     entry = entries[choice.name]
-    read_options(entry.name, entry.options, choice.value, positional=entry.positional)
+    read_options("it", entry.options, choice.value, positional=entry.positional)
 
 
 @pytest.fixture

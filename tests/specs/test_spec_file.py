@@ -8,8 +8,9 @@ from tables import table
 from work import calls_in
 
 from torso.errors import ManyErrors, Place, SpecError, TorsoError
-from torso.specs.spec_file import BackboneSpec, Choice, InputSpec, backbone_from_python, path_of, read_spec
-from torso.specs.yaml_nodes import MappingNode, ScalarNode, SequenceNode
+from torso.specs.backbone_spec import Choice, InputSpec
+from torso.specs.spec_file import BackboneSpec, backbone_from_python, read_spec
+from torso.specs.yaml_nodes import MappingNode, ScalarNode, SequenceNode, path_of
 
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -26,8 +27,7 @@ def mapping(**entries: str) -> MappingNode:
 
 def test_read_spec_keeps_what_each_backbone_says_and_puts_defaults_in():
     """The file that extends this one is held against its text in test_writer."""
-    spec = read_spec(EXAMPLES / "three.yaml")
-    edge, pyramid, in_house = spec.backbones.values()
+    edge, pyramid, in_house = read_spec(EXAMPLES / "three.yaml").values()
     assert edge == BackboneSpec(
         name="edge",
         architecture=ScalarNode("MobileNetV2"),
@@ -41,11 +41,10 @@ def test_read_spec_keeps_what_each_backbone_says_and_puts_defaults_in():
     assert pyramid.truncate == Choice(name="levels", value=levels)
     assert (pyramid.weights, pyramid.input) == (None, InputSpec(size=(224, 224)))
     assert in_house.freeze is None
-    assert spec.file == str(EXAMPLES / "three.yaml")
 
 
 def test_read_spec_keeps_the_place_of_each_part_also_where_it_was_extended():
-    pyramid = read_spec(EXAMPLES / "smaller.yaml").backbones["pyramid"]
+    pyramid = read_spec(EXAMPLES / "smaller.yaml")["pyramid"]
     below, above = str(EXAMPLES / "three.yaml"), str(EXAMPLES / "smaller.yaml")
     assert pyramid.place == Place("$.backbones.pyramid", below, 11, 3)
     assert pyramid.architecture.place == Place("$.backbones.pyramid.architecture", below, 12, 19)
@@ -62,7 +61,7 @@ def test_read_spec_keeps_the_place_of_each_part_also_where_it_was_extended():
 
 def test_path_of_starts_at_the_spec_that_says_it(spec_file):
     spec_file("version: 1\nbackbones: {a: {architecture: X, weights: {file: w.h5}}}", "below/base.yaml")
-    weights = read_spec(spec_file("version: 1\nextends: below/base.yaml")).backbones["a"].weights
+    weights = read_spec(spec_file("version: 1\nextends: below/base.yaml"))["a"].weights
     assert isinstance(weights, MappingNode)
     file = weights.get("file")
     assert isinstance(file, ScalarNode)
@@ -124,8 +123,8 @@ def test_the_work_of_reading_grows_with_the_backbones_and_no_faster(spec_file):
         return spec_file(head + "".join(edge.replace("edge", f"edge_{number}") for number in range(count)))
 
     spec = read_spec(spec_of(500))
-    assert len(spec.backbones) == 500
-    assert spec.backbones["edge_499"].truncate == Choice(name="layer", value=ScalarNode("block_13_expand_relu"))
+    assert len(spec) == 500
+    assert spec["edge_499"].truncate == Choice(name="layer", value=ScalarNode("block_13_expand_relu"))
     few, many = (calls_in(read_spec, spec_of(count)) for count in (100, 500))
     assert many < 5.5 * few
 
@@ -141,7 +140,7 @@ def test_extends_goes_eight_files_deep(spec_file):
     spec_file("version: 1\nbackbones: {a: {architecture: X}}", "0.yaml")
     for number in range(1, 10):
         spec_file(f"version: 1\nextends: {number - 1}.yaml", f"{number}.yaml")
-    assert list(read_spec("8.yaml").backbones) == ["a"]
+    assert list(read_spec("8.yaml")) == ["a"]
     assert messages("9.yaml") == ["a spec extends 8 others at most (at 1.yaml:2:10, $.extends)"]
 
 
@@ -191,7 +190,7 @@ backbones:
             truncate={"pop": {"count": 1, "unit": "block"}},
             freeze=None,
         )
-        == read_spec(spec_file(text)).backbones["edge"]
+        == read_spec(spec_file(text))["edge"]
     )
 
 
@@ -215,7 +214,7 @@ def test_backbone_from_python_says_all_that_is_wrong_at_once():
 @pytest.mark.parametrize("size", ["[null, null]", "[~, none]", "[NULL, ~]"])
 def test_both_sides_of_a_size_can_be_left_open(spec_file, size):
     text = f"version: 1\nbackbones:\n  edge: {{architecture: VGG16, input: {{size: {size}}}}}\n"
-    edge = read_spec(spec_file(text)).backbones["edge"]
+    edge = read_spec(spec_file(text))["edge"]
     assert edge.input == InputSpec(size=(None, None))
     assert edge == backbone_from_python("edge", architecture="VGG16", input={"size": [None, None]})
 
@@ -228,7 +227,7 @@ backbones:
   any: {}
   one: {input: {size: [96, 96]}}
 """
-    backbones = read_spec(spec_file(text)).backbones
+    backbones = read_spec(spec_file(text))
     assert backbones["any"].input == InputSpec(size=(None, None), channels=1)
     assert backbones["one"].input == InputSpec(size=(96, 96), channels=1)
 
@@ -252,7 +251,7 @@ backbones:
   three: {architecture: ResNet50, input: {channels: 3, adapt: none}}
 """
     path = spec_file(text)
-    inputs = {name: backbone.input for name, backbone in read_spec(path).backbones.items()}
+    inputs = {name: backbone.input for name, backbone in read_spec(path).items()}
     sources = SequenceNode(tuple(map(ScalarNode, "RGBR")))
     assert inputs == {
         "plain": InputSpec(size=(64, 64), channels=4, adapt=Choice(name="mean")),

@@ -124,86 +124,47 @@ def test_hdf5_that_holds_anything_else_than_arrays_of_its_own_is_refused(good: P
     assert fact in refused(good)
 
 
-def rewritten(path: Path, change: Callable[[zipfile.ZipFile, dict[str, bytes]], object]) -> Path:
-    """The archive again, with another content."""
-    archive = path.with_name("w.keras")
-    with zipfile.ZipFile(archive) as old:
-        members = {name: old.read(name) for name in old.namelist()}
-    with zipfile.ZipFile(archive, "w") as new:
-        change(new, members)
-    return archive
-
-
-Change = Callable[[zipfile.ZipFile, dict[str, bytes]], object]
-
-
-def with_member(name: str, data: bytes = b"", *, alone: bool = False) -> Change:
-    def change(new: zipfile.ZipFile, old: dict[str, bytes]) -> None:
-        for member, content in {**({} if alone else old), name: data}.items():
-            new.writestr(member, content)
-
-    return change
-
-
 WEIGHTS = "model.weights.h5"
-FOREIGN = "does not belong in such an archive"
-ARCHIVES: dict[str, tuple[Change, str]] = {
-    "no weights": (with_member("config.json", b"{}", alone=True), f"it has no {WEIGHTS}"),
-    "a way out": (with_member("../x"), f"'../x' {FOREIGN}"),
-    "a way out of assets": (with_member("assets/../../x"), FOREIGN),
-    "absolute": (with_member("/etc/x"), f"'/etc/x' {FOREIGN}"),
-    "arrays of numpy": (with_member("a.npy", b"\x93NUMPY", alone=True), f"'a.npy' {FOREIGN}"),
-    "weights that are none": (with_member(WEIGHTS, b"none"), "cannot be read"),
+
+
+def rewritten(archive: Path, members: dict[str, bytes] | None, way: int = zipfile.ZIP_STORED) -> None:
+    """Write the archive again, with these members; None for a megabyte of zeros as its weights."""
+    with zipfile.ZipFile(archive, "w", way) as new:
+        for name, data in (members or {WEIGHTS: bytes(1 << 20)}).items():
+            new.writestr(name, data)
+
+
+def changed_value(archive: Path) -> None:
+    data = bytearray(archive.read_bytes())
+    data[data.index(everything(archive)["layers/dense/vars/0"].tobytes())] ^= 1
+    archive.write_bytes(bytes(data))
+
+
+def bomb(archive: Path) -> None:
+    rewritten(archive, None, zipfile.ZIP_DEFLATED)
+    data = bytearray(archive.read_bytes())
+    place = data.rindex(b"PK\x01\x02")
+    data[place + 24 : place + 28] = struct.pack("<I", 4_000_000_000)  # how large it says it is
+    archive.write_bytes(bytes(data))
+
+
+ARCHIVES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no weights": (lambda archive: rewritten(archive, {"config.json": b"{}"}), f"it has no {WEIGHTS}"),
+    "weights that are none": (lambda archive: rewritten(archive, {WEIGHTS: b"none"}), "cannot be read"),
     "packed otherwise": (
-        lambda new, old: new.writestr(WEIGHTS, old[WEIGHTS], zipfile.ZIP_BZIP2),
-        "is compressed in a way that torso does not read",
+        lambda archive: rewritten(archive, {WEIGHTS: bytes(9)}, zipfile.ZIP_BZIP2),
+        "in a way that torso does not read",
     ),
+    "a changed value": (changed_value, f"the checksum of {WEIGHTS} is wrong"),
+    "bomb": (bomb, "should have 4000000000 bytes, and the archive does not hold them"),
 }
 
 
 @pytest.mark.parametrize("case", ARCHIVES)
-def test_an_archive_that_holds_anything_else_is_refused(good: Path, case: str) -> None:
-    change, fact = ARCHIVES[case]
-    assert fact in refused(rewritten(good, change))
-
-
-def test_an_archive_with_two_members_of_one_name_is_refused(good: Path) -> None:
-    with pytest.warns(UserWarning, match="Duplicate name"):
-        archive = rewritten(good, lambda new, old: (with_member("x")(new, old), new.writestr("config.json", b"evil")))
-    assert "two of its members have one name" in refused(archive)
-
-
-def changed_value(data: bytearray, values: bytes) -> None:
-    data[data.index(values)] ^= 1
-
-
-def encrypted(data: bytearray, values: bytes) -> None:
-    place = -1
-    while (place := data.find(b"PK\x01\x02", place + 1)) >= 0:
-        data[place + 8] |= 1  # in the directory at its end
-
-
-def bomb(data: bytearray, values: bytes) -> None:
-    place = data.rindex(b"PK\x01\x02")
-    data[place + 24 : place + 28] = struct.pack("<I", 4_000_000_000)  # how large it says it is
-
-
-@pytest.mark.parametrize(
-    ("spoil", "fact"),
-    [
-        (changed_value, f"the checksum of {WEIGHTS} is wrong"),
-        (encrypted, "is encrypted"),
-        (bomb, "says that it has 4000000000 bytes, and the archive does not hold them"),
-    ],
-)
-def test_an_archive_with_changed_bytes_is_refused(good: Path, spoil: Callable[[bytearray, bytes], None], fact: str) -> None:
-    archive = good.with_name("w.keras")
-    if spoil is bomb:
-        rewritten(good, lambda new, old: new.writestr(WEIGHTS, bytes(1 << 20), zipfile.ZIP_DEFLATED))
-    data = bytearray(archive.read_bytes())
-    spoil(data, everything(good)["layers/dense/vars/0"].tobytes())
-    archive.write_bytes(bytes(data))
-    assert fact in refused(archive)
+def test_an_archive_that_does_not_hold_its_weights_is_refused(good: Path, case: str) -> None:
+    spoil, fact = ARCHIVES[case]
+    spoil(good.with_name("w.keras"))
+    assert fact in refused(good.with_name("w.keras"))
 
 
 class _Canary:

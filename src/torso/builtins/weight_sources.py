@@ -137,9 +137,8 @@ def _verified(path: Path, options: Options) -> Path:
     except OSError as error:
         kind = DiskError if isinstance(error, PermissionError) else OptionError
         raise kind(f"the weights file {str(path)!r} cannot be read", notes=[("cause", error.strerror or "")]) from error
-    if not 0 < size <= downloads.MOST_BYTES:
-        text = f"{size:,} bytes; at most {downloads.MOST_BYTES:,} are allowed" if size else "empty"
-        raise OptionError(f"the weights file {str(path)!r} is {text}")
+    if not size:
+        raise OptionError(f"the weights file {str(path)!r} is empty")
     for algorithm, expected in promised.items():
         actual = hash_of(path, algorithm)
         if actual != expected:

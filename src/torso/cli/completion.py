@@ -42,7 +42,7 @@ def _names(catalogue: str) -> Values:
 def _backbones(context: click.Context, incomplete: str) -> Iterable[str]:
     from torso.specs.spec_file import read_spec
 
-    return read_spec(Path(context.params["spec"])).backbones
+    return read_spec(Path(context.params["spec"]))
 
 
 def _plugins(context: click.Context, incomplete: str) -> Iterable[str]:

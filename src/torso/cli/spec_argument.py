@@ -17,7 +17,7 @@ def plans_of(path: str, names: Sequence[str], registry: Registry) -> dict[str, P
 
 def selected(path: str, names: Sequence[str]) -> dict[str, BackboneSpec]:
     """The named backbones of a spec, as declared; all if none is named."""
-    backbones = read_spec(path).backbones
+    backbones = read_spec(path)
     place = Place(file=path, path="$.backbones")
     raise_all(
         [

@@ -20,8 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from torso.errors import DiskError, OutputExistsError
-from torso.files.disk_errors import absolute, disk_error, temporary_file_errors
+from torso.errors import OutputExistsError
+from torso.files.disk_errors import absolute, disk_errors, temporary_file_errors
 
 _A_DAY: Final = 24 * 60 * 60
 _SCRATCH: Final = "torso-scratch-"
@@ -38,16 +38,15 @@ def refuse_existing(
     """
     if not os.path.lexists(place):
         return
+    fact = f"{str(place)!r} already exists"
     if not (place.is_dir() and not place.is_symlink() and ours(place)):
-        raise OutputExistsError(
-            f"{str(place)!r} already exists, and it is not {kind}, or holds other files too",
-            notes=[("fix", "choose another folder; --force replaces only what torso wrote")],
-        )
-    if not force:
-        raise OutputExistsError(
-            f"{str(place)!r} already exists",
-            notes=[("fix", "choose another folder, or replace it with --force (Python: force=True)")],
-        )
+        fact += f", and it is not {kind}, or holds other files too"
+        fix = "choose another folder; --force replaces only what torso wrote"
+    elif force:
+        return
+    else:
+        fix = "choose another folder, or replace it with --force (Python: force=True)"
+    raise OutputExistsError(fact, notes=[("fix", fix)])
 
 
 def refuse_existing_file(place: Path, *, force: bool) -> None:
@@ -62,38 +61,20 @@ def refuse_existing_file(place: Path, *, force: bool) -> None:
 def staged_directory(
     place: Path, *, force: bool, ours: Callable[[Path], bool], kind: str = "a backbone that torso saved"
 ) -> Iterator[Path]:
-    """Yield an empty folder to fill; it becomes ``place``, with its parents, when the block ends without an error.
-
-    Raises:
-        OutputExistsError: Something exists there that may not be replaced.
-        DiskError: The disk refused, filled up or failed; what was there before is untouched.
-    """
+    """Yield an empty folder to fill; it becomes ``place`` when the block ends without an error. Parents are made."""
     spot = absolute(place)  # the working directory may change meanwhile
     put_back_old(spot)
     refuse_existing(place, force=force, ours=ours, kind=kind)
-    missing = [folder for folder in spot.parents if not folder.exists()]
-    try:
-        with _stage_beside(place, spot) as stage:
-            if missing:
-                make_folder(spot.parent)
-            stage.mkdir()  # not mkdtemp: the folder shall have the mode that the user's umask gives
-            yield stage
-            _sync_tree(stage)
-            _publish(stage, spot, lambda: refuse_existing(spot, force=force, ours=ours, kind=kind))
-    finally:
-        for folder in missing:
-            with suppress(OSError):  # it is not empty, or was never made
-                folder.rmdir()
+    with _stage_beside(place, spot) as stage:
+        stage.mkdir(parents=True)  # not mkdtemp: the folder shall have the mode that the user's umask gives
+        yield stage
+        _sync_tree(stage)
+        _publish(stage, spot, lambda: refuse_existing(spot, force=force, ours=ours, kind=kind))
 
 
 @contextmanager
 def staged_file(place: Path, *, force: bool) -> Iterator[Path]:
-    """Yield a path to write, with the same suffix; it becomes ``place`` when the block ends without an error.
-
-    Raises:
-        OutputExistsError: Something exists there that may not be replaced.
-        DiskError: The disk refused, filled up or failed; what was there before is untouched.
-    """
+    """Yield a path to write, with the same suffix; it becomes ``place`` when the block ends without an error."""
     spot = absolute(place)
     refuse_existing_file(place, force=force)
     with _stage_beside(place, spot) as folder:
@@ -110,14 +91,11 @@ def staged_file(place: Path, *, force: bool) -> Iterator[Path]:
 @contextmanager
 def _stage_beside(place: Path, spot: Path) -> Iterator[Path]:
     """A path beside a place, removed afterwards; errors of the operating system name the place."""
-    remove_leftovers(spot)
+    _remove_old(spot.parent, _leftover(spot, "(partial|old)"))
     stage = spot.with_name(f".{spot.name}.{secrets.token_hex(8)}.partial")
     try:
-        yield stage
-    except (DiskError, OutputExistsError):
-        raise
-    except OSError as error:
-        raise disk_error(f"{str(place)!r} could not be written", error) from error
+        with disk_errors(f"{str(place)!r} could not be written"):
+            yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
@@ -136,26 +114,16 @@ def scratch_directory() -> Iterator[Path]:
 
 def make_folder(folder: Path) -> None:
     """Make a folder and its parents where they do not exist; a DiskError if that fails."""
-    try:
+    with disk_errors(f"{str(folder)!r} could not be made"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(f"{str(folder)!r} could not be made", error) from error
 
 
 def move_aside(place: Path) -> Path:
     """Rename a file to ``NAME.rejected``, replacing an earlier one; returns the new path."""
     aside = place.with_name(place.name + ".rejected")
-    try:
-        with suppress(FileNotFoundError):  # another process did it
-            os.replace(place, aside)
-    except OSError as error:
-        raise disk_error(f"{str(place)!r} could not be moved aside", error) from error
+    with disk_errors(f"{str(place)!r} could not be moved aside"), suppress(FileNotFoundError):  # another process did it
+        os.replace(place, aside)
     return aside
-
-
-def remove_leftovers(place: Path) -> None:
-    """Remove what killed writers of a place left beside it, once nothing in it has changed for a day."""
-    _remove_old(place.parent, _leftover(place, "(partial|old)"))
 
 
 def put_back_old(place: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,25 +31,31 @@ def disk_error(fact: str, error: OSError) -> DiskError:
     return DiskError(fact, notes=[("cause", error.strerror or str(error)), *([("fix", fix)] if fix else [])])
 
 
-def no_temporary_file(error: OSError) -> DiskError:
-    """The error to raise where a temporary file could not be written: the user did not choose that folder."""
+@contextmanager
+def disk_errors(fact: str) -> Iterator[None]:
+    """Turn errors of the operating system in the block into DiskErrors with this fact."""
     try:
-        fact = f"a temporary file could not be written in {tempfile.gettempdir()!r}"
-    except OSError as nowhere:
-        fact, error = "a temporary file could not be written", nowhere
-    fix = "free some space there, or set TMPDIR to another folder"
-    return DiskError(fact, notes=[("cause", error.strerror or str(error)), ("fix", fix)])
+        yield
+    except TorsoError:  # some are OSErrors too
+        raise
+    except OSError as error:
+        raise disk_error(fact, error) from error
 
 
 @contextmanager
 def temporary_file_errors() -> Iterator[None]:
-    """Turn errors of the operating system in the block into :func:`no_temporary_file`."""
+    """Turn errors of the operating system in the block into one about temporary files: the user chose no folder for them."""
     try:
         yield
     except TorsoError:
         raise
     except OSError as error:
-        raise no_temporary_file(error) from error
+        where = ""
+        with suppress(OSError):  # there may be no such folder at all
+            where = f" in {tempfile.gettempdir()!r}"
+        fix = "free some space there, or set TMPDIR to another folder"
+        notes = [("cause", error.strerror or str(error)), ("fix", fix)]
+        raise DiskError(f"a temporary file could not be written{where}", notes=notes) from error
 
 
 def absolute(place: Path) -> Path:

@@ -1,25 +1,23 @@
 """Download a file over HTTPS: it comes to its place whole and verified, or an error says why not.
 
-Plain ``http`` is allowed to this machine only. Every redirect is held to the same.
+Plain ``http`` is allowed to this machine only, and redirects are held to the same.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from torso.errors import DiskError, IntegrityError, Note, OptionError
 from torso.files.atomic import staged_file
-from torso.files.disk_errors import disk_error, require_space
+from torso.files.disk_errors import require_space
 from torso.files.hashing import hash_of
 
 if TYPE_CHECKING:
@@ -29,11 +27,10 @@ CONNECT_SECONDS = 15.0
 READ_SECONDS = 30.0  # how long a server may be silent
 ATTEMPTS = 4  # connections for one download
 PAUSE_SECONDS = 1.0  # before the second connection; twice that before the third
-MOST_BYTES: Final = 2**36  # 64 GiB: forty times the largest weights that Keras publishes
 
 _CHUNK: Final = 1 << 16
-_NO_LOCKS_HERE: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-_KNOWN: Final[Note] = ("known", "https://…, and http://… to this machine")
+_THIS_MACHINE: Final = ("localhost", "127.0.0.1", "::1")
+_PLAIN: Final = r"[!-\[\]-~]+"  # printable ASCII but blanks and backslashes, which programs read in different ways
 _Listener = Callable[[str], None]
 _listener: ContextVar[_Listener] = ContextVar("_listener", default=lambda text: None)
 
@@ -59,11 +56,8 @@ def locked(place: Path) -> Iterator[bool]:
     from filelock import FileLock
 
     lock = FileLock(place.with_name(f".{place.name}.lock"))
-    try:
+    with suppress(OSError, NotImplementedError):  # a lock saves work; without it, each process downloads for itself
         lock.acquire()
-    except OSError as error:
-        if error.errno not in _NO_LOCKS_HERE:
-            raise disk_error(f"{str(place.parent)!r} cannot be written", error) from error
     try:
         yield lock.is_locked
     finally:
@@ -72,9 +66,18 @@ def locked(place: Path) -> Iterator[bool]:
 
 def check_address(address: str) -> None:
     """Accept ``https://…``, and ``http://…`` to this machine; an OptionError for anything else."""
-    fault = _fault(address)
-    if fault is not None:
-        raise OptionError(f"{address!r} cannot be downloaded: {fault}", notes=[_KNOWN])
+    fault = "it is not an https address"
+    with suppress(ValueError):  # as for a port that is no number
+        parts = urlsplit(address)
+        _ = parts.port  # checked when it is read
+        if parts.username is not None:
+            fault = "it holds a user name; put that into ~/.netrc"
+        elif parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
+            fault = "http can be changed on the way"
+        elif parts.scheme in ("http", "https") and parts.hostname and re.fullmatch(_PLAIN, address):
+            return
+    notes = [("known", "https://…, and http://… to this machine")]
+    raise OptionError(f"{address!r} cannot be downloaded: {fault}", notes=notes)
 
 
 def refuse_offline(address: str, place: Path) -> None:
@@ -90,17 +93,8 @@ def refuse_offline(address: str, place: Path) -> None:
 def download(address: str, place: Path, *, promised: Mapping[str, str], resume: bool = True) -> None:
     """Download a file to its place, in an existing folder; a file there is replaced.
 
-    Args:
-        address: Its URL.
-        place: Where it goes.
-        promised: Hashes in hex by algorithm; empty where none is known.
-        resume: Keep what came as ``NAME.part`` for the next run, if there is a hash to tell whether it is right. Hold
-            :func:`locked` then: no other process may write it.
-
-    Raises:
-        OptionError: This is no address to download from.
-        DiskError: It could not be downloaded or written.
-        IntegrityError: The file does not have the promised hashes.
+    ``promised`` holds its hashes in hex by algorithm, as far as they are known. With ``resume``, what came is kept as
+    ``NAME.part`` for the next run, if there is a hash to tell whether it is right. Hold :func:`locked` then.
     """
     check_address(address)
     refuse_offline(address, place)
@@ -149,6 +143,9 @@ def _fill(part: Path, address: str, *, hashed: bool, resume: bool) -> bool:
             if total in (None, part.stat().st_size):
                 return continued
             cause = "the connection broke off"
+        except requests.exceptions.InvalidSchema as error:  # the session has no adapter for it
+            target = str(error).removeprefix("No connection adapters were found for ")
+            raise _failed(address, f"it redirects to {target}, and torso follows https only", part) from error
         except (requests.RequestException, HTTPError) as error:
             cause = _first_line(error)
             if "timed out" in cause:
@@ -160,42 +157,27 @@ def _fill(part: Path, address: str, *, hashed: bool, resume: bool) -> bool:
 
 
 def _session(address: str) -> Session:
-    """A session that follows redirects to addresses that :func:`check_address` accepts."""
+    """A session that follows redirects to https, and on this machine."""
     import requests
-
-    def check_redirect(response: Response, **_: Any) -> None:
-        if response.is_redirect:
-            target = urljoin(response.url, response.headers["Location"])
-            fault = _fault(target)
-            if response.url.startswith("https:") and not target.lower().startswith("https:"):
-                fault = fault or "it leaves https"
-            if fault is not None:
-                response.close()
-                fact = f"{address!r} redirects to {target!r}, which torso does not follow: {fault}"
-                raise DiskError(fact, notes=[_KNOWN])
 
     session = requests.Session()
     session.max_redirects = 10
-    session.trust_env = address.lower().startswith("https:")  # no proxy for this machine itself
-    session.hooks["response"] = [check_redirect]  # requests calls it before it follows
+    del session.adapters["http://"]
+    if urlsplit(address).scheme == "http":
+        session.mount(f"http://{urlsplit(address).netloc}/", requests.adapters.HTTPAdapter())
+        session.trust_env = False  # no proxy for this machine itself
     return session
 
 
 def _checked_length(part: Path, address: str, response: Response, have: int, *, hashed: bool) -> int | None:
-    """How long the file will be, if the server says so; a DiskError if this answer is not the file, or too long."""
-    headers, status, cause = response.headers, response.status_code, None
+    """How long the file will be, if the server says so; a DiskError if this answer is not the file."""
+    headers, status = response.headers, response.status_code
     length = headers.get("Content-Length", "")
     total = have + int(length) if length.isdecimal() else None
     if status != (206 if have else 200):
-        cause = f"the server answered {status} {response.reason}".rstrip()
-    elif headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
-        cause = f"the server sends it as {headers['Content-Encoding']!r}, which torso did not ask for"
-    elif total is None and headers.get("Transfer-Encoding", "").lower() != "chunked" and not hashed:
-        cause = "the server does not say how long the file is, and no hash of it is known"
-    elif (total or 0) > MOST_BYTES:
-        cause = f"it is {total:,} bytes, and torso downloads {MOST_BYTES:,} at most"
-    if cause:
-        raise _failed(address, cause, part)
+        raise _failed(address, f"the server answered {status} {response.reason}".rstrip(), part)
+    if total is None and headers.get("Transfer-Encoding", "").lower() != "chunked" and not hashed:
+        raise _failed(address, "the server does not say how long the file is, and no hash of it is known", part)
     require_space(part.parent, (total or 0) - have)
     return total
 
@@ -210,8 +192,6 @@ def _write(part: Path, address: str, response: Response, have: int, total: int |
             file.write(chunk)
             file.flush()  # a run that is killed here is continued here
             have += len(chunk)
-            if have > MOST_BYTES:
-                raise _failed(address, f"it is longer than {MOST_BYTES:,} bytes", part)
             if tenth != (tenth := 10 * have // (total or 10**8)):
                 _listener.get()(f"downloading {name}: {have / 1e6:.1f}{of} MB")
 
@@ -228,26 +208,3 @@ def _first_line(error: Exception) -> str:
     """What urllib3 says at the root of an error, which requests wraps twice."""
     inner = error.args[0] if error.args else error
     return str(getattr(inner, "reason", inner)).split("\n")[0] or type(error).__name__
-
-
-def _fault(address: str) -> str | None:
-    """Why torso does not connect to an address, or None."""
-    try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname or "", parts.port  # the port is checked when it is read
-    except ValueError as error:
-        return str(error)
-    if parts.username is not None:
-        return "it holds a user name; put that into ~/.netrc"
-    if parts.scheme not in ("http", "https") or not address.isascii() or re.search(r"[\s\\]", address):
-        return "it is not an https address"
-    if not host:
-        return "it names no host"
-    return "http can be changed on the way" if parts.scheme == "http" and not _is_loopback(host) else None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,4 +1,4 @@
-"""Open, hash and copy regular files. A file that does not change is hashed once in a process."""
+"""Open and hash regular files. A file that does not change is hashed once in a process."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from torso.files.disk_errors import disk_error
+from torso.files.disk_errors import disk_errors
 
 _CHUNK: Final = 1 << 20
 _SETTLED: Final = 2 * 10**9  # nanoseconds: the coarsest clock of a file system, FAT's, ticks every two seconds
 
+# Device, inode, bytes, mtime and ctime in nanoseconds: it changes when the bytes of a file do.
 Identity = tuple[int, ...]
-"""Device, inode, bytes, mtime and ctime in nanoseconds: it changes when the bytes of a file do."""
-
 _known: dict[tuple[Identity, str], str] = {}  # hashes of this process
 
 
@@ -33,51 +32,33 @@ def open_file(path: Path) -> BinaryIO:
 
 def hash_of(path: Path, algorithm: str = "sha256") -> str:
     """The file's hash in hex; a DiskError if it cannot be read."""
-    try:
-        with open_file(path) as stream:
-            return hash_of_open(stream, path, algorithm)
-    except OSError as error:
-        raise disk_error(f"{str(path)!r} cannot be read", error) from error
+    with disk_errors(f"{str(path)!r} cannot be read"), open_file(path) as stream:
+        return hash_of_open(stream, path, algorithm)
 
 
 def hash_of_open(stream: BinaryIO, path: Path, algorithm: str = "sha256") -> str:
     """The hash in hex of a whole open file, which is then at its start; a DiskError that names ``path`` if it fails."""
-    try:
-        key = identity_of(stream), algorithm  # taken before reading: what changes meanwhile gets another key
-        if key not in _known:
-            stream.seek(0)
+    key = identity_of(stream), algorithm  # taken before reading: what changes meanwhile gets another key
+    found = _known.get(key)
+    with disk_errors(f"{str(path)!r} cannot be read"):
+        stream.seek(0)
+        if found is None:
             digest = hashlib.new(algorithm, usedforsecurity=False)
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
-            if time.time_ns() - max(key[0][3:]) < _SETTLED:  # it could change again within the same tick
-                return digest.hexdigest()
-            _known[key] = digest.hexdigest()
-        return _known[key]
-    except OSError as error:
-        raise disk_error(f"{str(path)!r} cannot be read", error) from error
-    finally:
-        stream.seek(0)
+            found = digest.hexdigest()
+            if time.time_ns() - max(key[0][3:]) > _SETTLED:  # else it could change again within the same tick
+                _known[key] = found
+            stream.seek(0)
+    return found
 
 
 def hash_of_same(path: Path, identity: Identity) -> str | None:
     """The SHA-256 of the file that was read under this identity; None if it has changed or is gone."""
-    try:
-        with open_file(path) as stream:
-            found = hash_of_open(stream, path) if identity_of(stream) == identity else None
-            return found if identity_of(stream) == identity else None
-    except OSError:
-        return None
-
-
-def copy_file(source: Path, target: Path, algorithms: Iterable[str] = ("sha256",)) -> dict[str, str]:
-    """Copy a regular file to a path that does not exist; returns hashes in hex of the bytes that were written."""
-    digests = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
-    with open_file(source) as stream, target.open("xb") as copy:
-        while chunk := stream.read(_CHUNK):
-            copy.write(chunk)
-            for digest in digests.values():
-                digest.update(chunk)
-    return {name: digest.hexdigest() for name, digest in digests.items()}
+    with suppress(OSError), open_file(path) as stream:
+        if identity_of(stream) == identity:
+            return hash_of_open(stream, path)
+    return None
 
 
 def identity_of(stream: BinaryIO) -> Identity:

@@ -27,34 +27,21 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a layer or op.
-
-    Attributes:
-        layer: Name of the layer or op.
-        number: Call index: 0 for the first call of that layer in this model.
-        inputs: The tensors that it reads, in order.
-        shapes: Their shapes, with the batch axis.
-    """
+    """One call of a layer or op, with the tensors that it reads."""
 
     layer: str
-    number: int
+    number: int  # 0 for the first call of that layer in this model
     inputs: tuple[Tensor, ...]
-    shapes: tuple[tuple[int | None, ...], ...]
+    shapes: tuple[tuple[int | None, ...], ...]  # of the inputs, with the batch axis
 
 
 class Calls:
-    """The calls of one functional model, from its configuration.
-
-    Attributes:
-        entries: The entry of each layer, by name, in the model's own order.
-        ordered: All calls in topological order; where several could come next, in the model's own order.
-        inputs: The model's inputs, in the order in which Keras flattens them: a dictionary by its sorted names.
-        outputs: The model's outputs, in that order too.
-    """
+    """The calls of one functional model, from its configuration."""
 
     def __init__(self, config: Config) -> None:
         self.entries: dict[str, Config] = {entry["name"]: entry for entry in config["layers"]}
-        self.ordered = tuple(self._sorted())
+        self.ordered = tuple(self._sorted())  # topologically; where several could come next, in the model's own order
+        # In the order in which Keras flattens them: a dictionary by its sorted names.
         self.inputs = [self.end(history) for history in _histories(config["input_layers"])]
         self.outputs = [self.end(history) for history in _histories(config["output_layers"])]
 
@@ -67,7 +54,7 @@ class Calls:
         return [tensor.layer, tensor.call + _first_call(self.entries[tensor.layer]), tensor.output]
 
     def end(self, history: History) -> Tensor:
-        """The tensor of a reference in ``input_layers`` or ``output_layers``."""
+        """The tensor of such a reference."""
         layer, call, output = history
         return Tensor(layer, call - _first_call(self.entries[layer]), output)
 
@@ -111,7 +98,6 @@ def is_functional(entry: Config) -> bool:
 
 
 def is_sequential(entry: Config) -> bool:
-    """Whether a layer is itself a ``Sequential``."""
     return "layers" in entry["config"] and "output_layers" not in entry["config"]
 
 

@@ -44,23 +44,15 @@ _UNCOUNTED: Final = frozenset({
 
 
 def cost_of_call(entry: Config, layer: Any, inputs: Sequence[Shape], output: Shape) -> tuple[int | None, int | None]:
-    """MACs and FLOPs of one call for one image.
-
-    Args:
-        entry: Configuration of the layer or op.
-        layer: The live layer, for the shapes of its weights.
-        inputs: Shape of each distinct input, without the batch axis.
-        output: Shape of the output.
-    """
+    """MACs and FLOPs of one call for one image; shapes are without the batch axis, and the live layer knows its weights."""
     kind, config = entry["class_name"], entry["config"]
     if kind in _FREE and is_keras(entry):
         return 0, 0
     weights = [tuple(weight.shape) for weight in getattr(layer, "weights", ())]
-    if any(side is None for shape in (*inputs, output) for side in shape):
-        least = _macs(entry, weights, [_at_least_one(shape) for shape in inputs], _at_least_one(output))
-        return (0 if least == 0 else None), None  # a layer without products has none at any size
     values = _size(output)
     macs = _macs(entry, weights, inputs, output)
+    if any(side is None for shape in (*inputs, output) for side in shape):
+        return (0 if macs == 0 else None), None  # a layer without products has none at any size
     if macs is None:
         return None, None
     if macs:
@@ -95,7 +87,7 @@ def _macs(entry: Config, weights: Sequence[tuple[int, ...]], inputs: Sequence[Sh
     if kind == "Einsum":
         return _einsum(config["subscripts"], list(inputs))
     if kind in ("Matmul", "Dot"):
-        return _size(output) * (inputs[0][_contracted(config)] or 0)
+        return _size(output) * (inputs[0][_contracted(config)] or 1)
     if kind == "MultiHeadAttention":
         return _attention(config, kernels, inputs)
     return None if kernels and kind not in _PER_VALUE else 0
@@ -133,9 +125,5 @@ def _attention(config: Config, kernels: Sequence[tuple[int, ...]], inputs: Seque
     return queries * (query + out) + keys * (key + value) + queries * keys * per_pair
 
 
-def _at_least_one(shape: Shape) -> Shape:
-    return tuple(1 if side is None else side for side in shape)
-
-
 def _size(shape: Shape) -> int:
-    return math.prod(side for side in shape if side is not None)
+    return math.prod(1 if side is None else side for side in shape)

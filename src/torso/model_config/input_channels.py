@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
 
 READERS: Final = frozenset({"Conv2D", "Dense"})  # with a kernel (…, channels in, channels out)
+# Layers and ops that treat all channels alike.
 ALIKE: Final = frozenset(
     {
         *("Activation", "ELU", "LeakyReLU", "ReLU", "Dropout", "GaussianDropout", "GaussianNoise", "SpatialDropout2D"),
@@ -32,27 +33,21 @@ ALIKE: Final = frozenset(
         *("Average", "Maximum", "Minimum"),
     }
 )
-"""Layers and ops that treat all channels alike."""
-
+# The number for a channel that is not read, by weight, setting or op with one number for each channel.
 NEUTRAL: Final = {
     "variance": 1.0, "moving_variance": 1.0, "gamma": 1.0, "scale": 1.0, "Multiply": 1.0, "Divide": 1.0, "TrueDivide": 1.0,
     "mean": 0.0, "moving_mean": 0.0, "beta": 0.0, "offset": 0.0, "Add": 0.0, "Subtract": 0.0,
 }  # fmt: skip
-"""The number for a channel that is not read, by weight, setting or op with one number for each channel."""
 
 _ARITHMETIC = frozenset({"Add", "Subtract", "Multiply", "Divide", "TrueDivide"})
 _NUMBERED = frozenset({"BatchNormalization", "Normalization", "Rescaling"})
 
 
 def widen(config: Config, mix: Mix) -> Config:
-    """The configuration of the same network for images of other channels.
+    """The configuration of the same network for images of other channels; an OptionError names a layer that has only these.
 
-    Args:
-        config: ``get_config()`` of a functional model with one input, images ``(H, W, C)``. It is not changed.
-        mix: A row of C numbers for each new channel: how it is mixed from the old ones, in the network's order.
-
-    Raises:
-        OptionError: A layer before the first kernels, or with them, cannot take other channels; it is named.
+    ``config`` is that of a functional model with one input, images ``(H, W, C)``. ``mix`` has a row of C numbers for each
+    new channel: how it is mixed from the old ones.
     """
     new = copy.deepcopy(config)
     walk = _Walk(mix)
@@ -61,11 +56,7 @@ def widen(config: Config, mix: Mix) -> Config:
 
 
 def image_weights(model: keras.Model) -> dict[int, str]:
-    """The weights with a part for each image channel: their names, by ``id``; errors as for :func:`widen`.
-
-    Args:
-        model: Functional model from images ``(H, W, C)``, before or after it was widened.
-    """
+    """The names by ``id`` of the weights with a part for each image channel; errors as for :func:`widen`."""
     channels = int(model.inputs[0].shape[-1])
     walk = _Walk(tuple(tuple(float(i == j) for i in range(channels)) for j in range(channels)))
     walk.functional(model.get_config(), [True] * len(model.inputs), "")
@@ -82,14 +73,8 @@ def image_weights(model: keras.Model) -> dict[int, str]:
 def adapted(array: np.ndarray[Any, Any], shape: Sequence[int], mix: Mix, name: str = "kernel") -> np.ndarray[Any, Any]:
     """The values of one weight for other channels; a row with a single 1 copies them bit by bit.
 
-    Args:
-        array: A kernel ``(…, C, channels out)``, or one number for each channel, ``(C,)``.
-        shape: The shape that the result must have.
-        mix: As for :func:`widen`.
-        name: Name of the weight: ``kernel``, ``mean``, ``moving_variance``.
-
-    Raises:
-        ValueError: The array does not have these channels, or the result not that shape.
+    ``array`` is a kernel ``(…, C, channels out)``, or has one number for each channel, ``(C,)``. A ValueError says that it
+    does not have these channels, or that the result would not have this shape.
     """
     axis, have = -2 if name == "kernel" else -1, len(mix[0])
     if array.ndim < -axis or array.shape[axis] != have or (axis == -1 and array.ndim > 1):
@@ -111,15 +96,11 @@ def _sum(row: Sequence[float], parts: np.ndarray[Any, Any]) -> Any:
 
 
 class _Walk:
-    """Follows the channels through a configuration, and changes what depends on their number.
-
-    Attributes:
-        mixed: Paths of the layers whose weights have a part for each channel.
-    """
+    """Follows the channels through a configuration, and changes what depends on their number."""
 
     def __init__(self, mix: Mix) -> None:
         self.mix, self.have, self.want = mix, len(mix[0]), len(mix)
-        self.mixed: list[str] = []
+        self.mixed: list[str] = []  # paths of the layers whose weights have a part for each channel
 
     def functional(self, config: Config, wide: Sequence[bool], prefix: str) -> list[bool]:
         """Change a functional model; ``wide``: which inputs have the image's channels; returns which outputs have them."""

@@ -6,6 +6,7 @@ names that an author gave stay. The result is what Keras gives in a fresh proces
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping
 
@@ -18,32 +19,21 @@ def automatic_stem(class_name: str) -> str:
 
 
 def canonical_names(layers: Iterable[tuple[str, str]], *, keep: Collection[str] = ()) -> Mapping[str, str]:
-    """The canonical name for each name. A name in the form of Keras, as ``conv2d_7`` of a ``Conv2D``, is numbered anew.
+    """The canonical name for each name: one in the form of Keras, as ``conv2d_7`` of a ``Conv2D``, is numbered anew.
 
-    Args:
-        layers: Name and class of each layer or op of one model, in any order.
-        keep: Names that stay, as an author wrote them.
+    ``layers`` are name and class of each layer or op of one model, in any order; names in ``keep`` stay.
     """
-    stems = {name: _stem(name, class_name) for name, class_name in layers}
-    taken = {name for name, stem in stems.items() if stem is None or name in keep}
-    renamed: dict[str, str] = {}
-    for name in sorted((name for name, stem in stems.items() if stem is not None), key=_number):
-        stem = stems[name]
-        if name in keep or stem is None:
-            continue
-        count = 0
-        while (new := f"{stem}_{count}" if count else stem) in taken:
-            count += 1
-        taken.add(new)
-        renamed[name] = new
-    return {name: renamed.get(name, name) for name in stems}
-
-
-def _stem(name: str, class_name: str) -> str | None:
-    stem = automatic_stem(class_name)
-    return stem if re.fullmatch(re.escape(stem) + r"(_[0-9]+)?", name) else None
-
-
-def _number(name: str) -> int:
-    match = re.search(r"_([0-9]+)$", name)
-    return int(match[1]) if match else 0
+    names: dict[str, str] = {}
+    automatic: list[tuple[int, str, str]] = []  # number, name and stem
+    for name, class_name in layers:
+        names[name] = name
+        stem = automatic_stem(class_name)
+        match = re.fullmatch(re.escape(stem) + r"(?:_([0-9]+))?", name)
+        if match and name not in keep:
+            automatic.append((int(match[1] or 0), name, stem))
+    taken = names.keys() - {name for _, name, _ in automatic}
+    for _, name, stem in sorted(automatic, key=lambda one: one[0]):  # equal numbers in the order of the layers
+        numbered = (f"{stem}_{number}" for number in itertools.count(1))
+        names[name] = next(new for new in itertools.chain([stem], numbered) if new not in taken)
+        taken.add(names[name])
+    return names

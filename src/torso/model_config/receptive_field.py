@@ -66,20 +66,22 @@ def grid_after(entry: Config, inputs: Sequence[Grid | None], shapes: Sequence[Sh
     """The grid of a node's output from the grids and shapes (without batch) of its inputs; None if it is no feature map."""
     maps = [grid for grid in inputs if grid is not None]
     kind = entry["class_name"]
-    if entry["class_name"] == "InputLayer":
+    if kind == "InputLayer":
         return (Axis(), Axis()) if len(shape) == 3 else None
     if not maps or len(shape) != 3 or kind.startswith("Global"):
         return None
-    if kind in _SCATTER and not _turns_channels_alone(entry):
-        return None
-    joined = [axis for which in (0, 1) if (axis := _outermost([grid[which] for grid in maps])) is not None]
-    if len(joined) < 2:
+    # A flip from RGB to BGR moves no position.
+    if kind in _SCATTER and not (kind == "Flip" and is_keras(entry) and _is_along_channels(entry)):
         return None
     sides = next(side for grid, side in zip(inputs, shapes, strict=True) if grid is not None)
-    axes = [
-        _axis_after(entry, axis, which, sides[which], shape[which]) for which, axis in enumerate(joined) if axis is not None
-    ]
-    return None if axes[0] is None or axes[1] is None else (axes[0], axes[1])
+    axes: list[Axis] = []
+    for which in (0, 1):
+        joined = _outermost([grid[which] for grid in maps])
+        axis = joined and _axis_after(entry, joined, which, sides[which], shape[which])
+        if axis is None:
+            return None
+        axes.append(axis)
+    return axes[0], axes[1]
 
 
 def with_sides(entry: Config, layer: Any, shapes: Sequence[Shape], shape: Shape) -> tuple[Sequence[Shape], Shape]:
@@ -99,7 +101,7 @@ def with_sides(entry: Config, layer: Any, shapes: Sequence[Shape], shape: Shape)
 
 
 def window_of(entry: Config) -> tuple[int, int] | None:
-    """Height and width of one window in positions of the input, with dilation."""
+    """Height and width of one window in positions of the input, with dilation; None for a layer without windows."""
     config = entry["config"]
     size = (config.get("kernel_size") or config.get("pool_size")) if is_keras(entry) else None
     if isinstance(size, int):  # an op, as ``keras.ops.max_pool(x, 2)``; layers have a tuple of it
@@ -115,19 +117,14 @@ def sees_all(entry: Config, grids: Sequence[Grid | None], grid: Grid | None, inp
     return (
         any(inputs)
         or entry["class_name"] in _OVER_ALL_POSITIONS
-        or (entry["class_name"] in _ALONG_AN_AXIS and _axes_of(entry) - {-1, _AXES - 1} != set())
+        or (entry["class_name"] in _ALONG_AN_AXIS and not _is_along_channels(entry))
         or (grid is None and any(before is not None for before in grids))
     )
 
 
-def _turns_channels_alone(entry: Config) -> bool:
-    # a flip from RGB to BGR moves no position
-    return entry["class_name"] == "Flip" and is_keras(entry) and entry["config"].get("axis") in (-1, _AXES - 1)
-
-
-def _axes_of(entry: Config) -> set[int]:
+def _is_along_channels(entry: Config) -> bool:
     axes = entry["config"].get("axis", -1)
-    return {axes} if isinstance(axes, int) else set(axes)
+    return (set(axes) if isinstance(axes, (list, tuple)) else {axes}) <= {-1, _AXES - 1}
 
 
 def _axis_after(entry: Config, axis: Axis, which: int, size: int | None, left: int | None) -> Axis | None:

@@ -15,9 +15,9 @@ from torso.planning.input_size import checked_size, in_words, warnings_for
 from torso.planning.plan import Chosen, Plan, PlannedWeights, T
 from torso.plugins.calling import at_location, plugin_errors
 from torso.plugins.registry import Catalogue, Contribution, Registry
-from torso.specs.backbone_spec import Size
+from torso.specs.backbone_spec import Choice, InputSpec, Size
 from torso.specs.options import Options, read_options
-from torso.specs.spec_file import BackboneSpec, Choice, InputSpec, Spec
+from torso.specs.spec_file import BackboneSpec
 from torso.specs.writer import write_spec
 from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode
 
@@ -86,7 +86,7 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
         include_preprocessing=preprocess["include"],
         transform=Transform(**{key: value for key, value in preprocess.items() if key != "include"}),
         warnings=tuple(warnings),
-        declared=write_spec(Spec(backbones={spec.name: spec})),
+        declared=write_spec([spec]),
     )
 
 

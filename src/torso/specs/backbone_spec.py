@@ -14,11 +14,8 @@ from torso.errors import Place, SpecError, TorsoError, collect, did_you_mean, kn
 from torso.specs.options import Option, is_nothing
 from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, must_be
 
-Values = dict[str, Any]
-"""Checked values by key; None for a value that was refused. ``Any``: each key has its own type."""
-
-Readers = Mapping[str, Callable[[str, Node], Any]]
-"""For each known key, a function from the key and its node to the value."""
+Values = dict[str, Any]  # checked values by key, each of its own type; None for a value that was refused
+Readers = Mapping[str, Callable[[str, Node], Any]]  # for each known key, how its node becomes the value
 
 # A name that a folder can have on every system, Windows too.
 BACKBONE_NAME: Final = "[A-Za-z0-9_]([A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?"
@@ -26,40 +23,25 @@ BACKBONE_NAME: Final = "[A-Za-z0-9_]([A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?"
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A truncation strategy, freeze policy or channel adapter, by name.
-
-    Attributes:
-        name: As the user wrote it.
-        value: A mapping of its options, or the value of its positional option; None for the name alone.
-        place: Where the name is written.
-    """
+    """A truncation strategy, freeze policy or channel adapter, by name."""
 
     name: str
-    value: Node | None = None
+    value: Node | None = None  # a mapping of its options, or the value of its positional option
     place: Place = field(default=Place(), compare=False)
 
 
-Size = tuple[int, int] | tuple[None, None]
-"""Height and width in pixels, or (None, None) for any size."""
+Size = tuple[int, int] | tuple[None, None]  # height and width in pixels, or any
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """Which images a backbone takes; None for what the user does not say.
-
-    Attributes:
-        size: Height and width in pixels; (None, None) for images of any size.
-        channels: Number of channels.
-        adapt: The channel adapter, which turns weights for other channels into weights for these.
-        place: Where ``input`` is written.
-        places: Where each key is written; with defaults they may be in different files.
-    """
+    """Which images a backbone takes; None for what the user does not say."""
 
     size: Size | None = None
     channels: int | None = None
-    adapt: Choice | None = None
+    adapt: Choice | None = None  # what turns weights for other channels into weights for these
     place: Place = field(default=Place(), compare=False)
-    places: Mapping[str, Place] = field(default_factory=dict, compare=False)
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False)  # of each key: defaults are written elsewhere
 
 
 def read_keys(owner: str, node: Node, readers: Readers, errors: list[TorsoError]) -> Values | None:
@@ -150,7 +132,7 @@ _CHANNELS = Option(name="channels", type=int, minimum=1)
 
 
 def _size(key: str, node: Node) -> Size:
-    sides = tuple(node) if isinstance(node, SequenceNode) else (node,)
+    sides = node.items if isinstance(node, SequenceNode) else (node,)
     if isinstance(node, SequenceNode):
         numbers = cast("tuple[int, ...]", _SIZE.read(SequenceNode(tuple(side for side in sides if not is_nothing(side)))))
         if len(sides) == 2 and len(numbers) == 1:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +16,24 @@ from torso.specs.options import Option
 from torso.specs.spec_file import VERSION
 
 Schema = dict[str, Any]  # Any: a JSON value
+Named = tuple[str, Any]  # a name in a spec, and what a plugin offers under it; Any: of several kinds
 
+# Numbers for torso that one version of YAML or another takes for text: 2_000_000 and 1e-3.
 _NUMERALS = {
     int: "^[-+]?[1-9][0-9]*(_[0-9]+)+$",
     float: "^[-+]?[0-9._]*(_[0-9]|[0-9.][eE])[-+0-9._eE]*$",
 }
-"""Numbers for torso that one version of YAML or another takes for text: 2_000_000 and 1e-3."""
-
 _SIDE = Option(name="side", type=int, minimum=1)
 _ANY_SIZE = [[None, None], ["none", "none"]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A truncation strategy, freeze policy, weight source or channel adapter, by its name in a spec."""
-
-    name: str
-    doc: str = ""
-    options: tuple[Option, ...] = ()
-    positional: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArchitectureEntry:
-    """An architecture by its name in a spec, with the tags of its weights."""
-
-    name: str
-    options: tuple[Option, ...] = ()
-    tags: tuple[str, ...] = ()
-
-
 def json_schema(
     *,
-    architectures: Iterable[ArchitectureEntry],
-    truncations: Iterable[Entry],
-    freeze_policies: Iterable[Entry],
-    weight_sources: Iterable[Entry],
-    channel_adapters: Iterable[Entry] = (),
+    architectures: Iterable[Named],
+    truncations: Iterable[Named],
+    freeze_policies: Iterable[Named],
+    weight_sources: Iterable[Named],
+    channel_adapters: Iterable[Named] = (),
     preprocess: tuple[Option, ...] = (),
 ) -> Schema:
     """The JSON Schema (2020-12) of specs that use only these names; ``none`` is added for ``weights`` and ``adapt``."""
@@ -61,7 +41,7 @@ def json_schema(
     sides = {"type": "array", "items": _option(_SIDE), "minItems": 2, "maxItems": 2}
     size = {"anyOf": [sides, {"enum": _ANY_SIZE}], "description": "Height and width; [null, null] for images of any size."}
     defaults = {
-        "architecture": {"enum": [one.name for one in known]},
+        "architecture": {"enum": [name for name, _ in known]},
         "weights": _weights(known, weight_sources),
         "input": _table({"size": size, "channels": _option(_SIDE), "adapt": _adapter(channel_adapters)}),
         "truncate": _choice(truncations),
@@ -100,47 +80,42 @@ def json_schema(
     }
 
 
-def _conditions(architectures: Iterable[ArchitectureEntry]) -> list[Schema]:
+def _conditions(architectures: Iterable[Named]) -> list[Schema]:
     """Options and weights by architecture; architectures with the same ones share a condition."""
     names: dict[str, list[str]] = {}
-    for one in architectures:
-        tag = {"if": {"type": "string"}, "then": {"enum": [*one.tags, "none"]}}
-        options = _options(one.options)
+    for name, architecture in architectures:
+        tag = {"if": {"type": "string"}, "then": {"enum": [*architecture.tags, "none"]}}
+        options = _options(architecture.options)
         required = ["options"] if options.get("required") else []
         then = {"properties": {"options": options, "weights": tag}, "required": required}
         # keyed by their text: a dictionary is no key
-        names.setdefault(json.dumps(then), []).append(one.name)
+        names.setdefault(json.dumps(then), []).append(name)
     return [
         {"if": {"properties": {"architecture": {"enum": same}}, "required": ["architecture"]}, "then": json.loads(then)}
         for then, same in names.items()
     ]
 
 
-def _weights(architectures: Iterable[ArchitectureEntry], sources: Iterable[Entry]) -> Schema:
-    tags = sorted({tag for one in architectures for tag in one.tags} - {"none"})
-    mappings = [_described(_options(source.options), source.doc) for source in sources]
+def _weights(architectures: Iterable[Named], sources: Iterable[Named]) -> Schema:
+    tags = sorted({tag for _, architecture in architectures for tag in architecture.tags} - {"none"})
+    mappings = [_described(_options(source.options), source.doc) for _, source in sources]
     return {"oneOf": [{"enum": [*tags, "none"]}, *mappings]}
 
 
-def _adapter(entries: Iterable[Entry]) -> Schema:
-    return {"oneOf": [_described({"const": "none"}, "As if adapt were not set."), *_choice(entries)["oneOf"]]}
+def _adapter(adapters: Iterable[Named]) -> Schema:
+    return {"oneOf": [_described({"const": "none"}, "As if adapt were not set."), *_choice(adapters)["oneOf"]]}
 
 
-def _choice(entries: Iterable[Entry]) -> Schema:
-    entries = tuple(entries)
-    keyed = _table({entry.name: _described(_value(entry), entry.doc) for entry in entries})
-    alone = [entry for entry in entries if not any(option.required for option in entry.options)]
-    return {"oneOf": [_names(alone), {**keyed, "minProperties": 1, "maxProperties": 1}]}
-
-
-def _value(entry: Entry) -> Schema:
-    positional = [_option(option) for option in entry.options if option.name == entry.positional]
-    return {"anyOf": [*positional, _options(entry.options)]}
-
-
-def _names(entries: Iterable[Entry]) -> Schema | bool:
-    names = [_described({"const": entry.name}, entry.doc) for entry in entries]
-    return {"oneOf": names} if names else False
+def _choice(offered: Iterable[Named]) -> Schema:
+    keyed: Schema = {}
+    alone: list[Schema] = []
+    for name, one in offered:
+        positional = [_option(option) for option in one.options if option.name == one.positional]
+        keyed[name] = _described({"anyOf": [*positional, _options(one.options)]}, one.doc)
+        if not any(option.required for option in one.options):
+            alone.append(_described({"const": name}, one.doc))
+    names: Schema | bool = {"oneOf": alone} if alone else False
+    return {"oneOf": [names, {**_table(keyed), "minProperties": 1, "maxProperties": 1}]}
 
 
 def _options(options: tuple[Option, ...]) -> Schema:

@@ -20,8 +20,7 @@ from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, 
 Value = Union[None, bool, int, float, str, tuple["Value", ...]]  # noqa: UP007  # refers to itself, on Python 3.10
 Options = Mapping[str, Value]
 
-REQUIRED: Final = object()
-"""The default of an option that must be given."""
+REQUIRED: Final = object()  # the default of an option that must be given
 
 # No leading zeros: 0644 is 420 in YAML 1.1, and 644 in YAML 1.2.
 _INT = re.compile(r"[-+]?(0|[1-9](_?[0-9])*)")
@@ -66,12 +65,7 @@ class Option:
         return f"a list, each {words}" if self.many else words
 
     def read(self, node: Node) -> Value:
-        """The value of a node.
-
-        Raises:
-            OptionError: Wrong type, or not a legal value; it says what to write.
-            ManyErrors: Several items of a list are wrong.
-        """
+        """The value of a node; an OptionError that says what to write if it has another type or is not legal."""
         if self.default is None and is_nothing(node):
             return None
         if not self.many:
@@ -157,17 +151,10 @@ def read_options(
     positional: str | None = None,
     place: Place | None = None,
 ) -> Options:
-    """Check what the user wrote; returns a read-only mapping with one value for each option, in the order of ``options``.
+    """Check what the user wrote; returns one value for each option, in their order, or raises all errors at once.
 
-    Args:
-        owner: Whose options these are, in the words of messages: ``"architecture 'MobileNetV2'"``.
-        options: What can be set.
-        node: What the user wrote; None for nothing.
-        positional: The option that a bare value or a list sets; None if a mapping must be written.
-        place: Where to point if a required option is missing and ``node`` is None.
-
-    Raises:
-        TorsoError: All that is wrong with the mapping, at once.
+    ``owner`` is what messages call their owner: ``"architecture 'MobileNetV2'"``. A bare value or a list sets the option
+    ``positional``. ``place`` is where to point if nothing is written and a required option is missing.
     """
     if positional is not None and isinstance(node, (ScalarNode, SequenceNode)):
         node = MappingNode(((ScalarNode(positional, place=node.place), node),), node.place)

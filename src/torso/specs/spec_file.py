@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Final
 
 from torso.errors import Place, SpecError, TorsoError, collect, raise_all
@@ -26,32 +25,18 @@ from torso.specs.options import Option
 from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, from_python, path_of
 from torso.specs.yaml_reader import read_file
 
-__all__ = ["BackboneSpec", "Choice", "InputSpec", "Spec", "backbone_from_python", "path_of", "read_spec"]
-
 VERSION: Final = 1  # of the shape of specs
 MAX_EXTENDS: Final = 8  # files
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec:
-    """One backbone as it was declared; None for what the user does not say.
-
-    Attributes:
-        name: What the user calls it.
-        architecture: The name of the architecture.
-        options: Options of the architecture, unchecked.
-        weights: A tag or ``none`` as a scalar, or a mapping for a weight source, unchecked.
-        input: Which images it takes.
-        truncate: Where it ends.
-        freeze: What does not train.
-        preprocess: Options of the preprocessing, unchecked.
-        place: Where it is declared.
-    """
+    """One backbone as it was declared; None for what the user does not say. Names and options are not checked yet."""
 
     name: str
     architecture: ScalarNode
-    options: MappingNode | None = None
-    weights: ScalarNode | MappingNode | None = None
+    options: MappingNode | None = None  # of the architecture
+    weights: ScalarNode | MappingNode | None = None  # a tag or none, or the options of a weight source
     input: InputSpec | None = None
     truncate: Choice | None = None
     freeze: Choice | None = None
@@ -59,25 +44,13 @@ class BackboneSpec:
     place: Place = field(default=Place(), compare=False)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spec:
-    """The backbones that a file declares, by name and in its order, and the file as the user named it."""
-
-    backbones: Mapping[str, BackboneSpec]
-    file: str | None = field(default=None, compare=False)
-
-
-def read_spec(path: str | os.PathLike[str]) -> Spec:
-    """Read a spec and the files that it extends.
+def read_spec(path: str | os.PathLike[str]) -> dict[str, BackboneSpec]:
+    """The backbones that a file and those that it extends declare, by name; raises all that is wrong at once.
 
     The keys of a file replace those of the file that it extends; defaults then fill what a backbone does not say. The keys
     of ``input`` and ``preprocess`` are merged one by one.
-
-    Raises:
-        TorsoError: All that is wrong with the spec, at once.
     """
-    file = os.fspath(path)
-    nodes, errors = _read_chain(file)
+    nodes, errors = _read_chain(os.fspath(path))
     whole = not errors  # otherwise an architecture may be in a file that could not be read
     defaults: Values = {}
     backbones: dict[str, Values] = {}
@@ -92,16 +65,11 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
         if not backbones and not errors:
             errors.append(SpecError("the spec declares no backbone", place=nodes[-1].place))
     raise_all(errors)
-    declared = {name: BackboneSpec(name=name, **merge(defaults, values)) for name, values in backbones.items()}
-    return Spec(backbones=MappingProxyType(declared), file=file)
+    return {name: BackboneSpec(name=name, **merge(defaults, values)) for name, values in backbones.items()}
 
 
 def backbone_from_python(name: str, /, **keys: Any) -> BackboneSpec:
-    """Declare a backbone with Python values, by the rules of YAML; None is ``none``.
-
-    Raises:
-        TorsoError: All that is wrong with the keys, at once.
-    """
+    """Declare a backbone with Python values, by the rules of YAML; None is ``none``."""
     errors: list[TorsoError] = []
     node = from_python(keys)
     values = _read_backbone(ScalarNode(name, place=node.place), node, errors)

@@ -4,65 +4,43 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
-from torso.specs.backbone_spec import INPUT, Choice
-from torso.specs.spec_file import VERSION, BackboneSpec, Spec
-from torso.specs.yaml_nodes import Node, ScalarNode, SequenceNode, from_python
+from torso.specs.backbone_spec import BACKBONE, INPUT, Choice, InputSpec
+from torso.specs.spec_file import VERSION, BackboneSpec
+from torso.specs.yaml_nodes import MappingNode, ScalarNode, SequenceNode, from_python
 
-# Texts that YAML reads as they are; all others are quoted.
+# Texts that YAML reads as they are; all others are quoted, as JSON: YAML reads that as the same text.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*|[-+.][-+.0-9eE_]*[0-9][-+.0-9eE_]*|~|")
 
 
-def write_spec(spec: Spec) -> str:
-    """Write a spec such that reading the text gives an equal one.
+def write_spec(backbones: Iterable[BackboneSpec]) -> str:
+    """The text of a spec with these backbones; defaults and what was extended are written out in each of them.
 
-    Defaults and what was extended are written out in each backbone. A relative path stays as it is: write the text into
-    the folder where the path was read.
+    A relative path stays as it is: write the text into the folder where the path was read.
     """
     lines = [f"version: {VERSION}", "backbones:"]
-    for backbone in spec.backbones.values():
+    for backbone in backbones:
         lines.append(f"  {backbone.name}:")
-        lines += [f"    {key}: {value}" for key, value in _keys(backbone)]
+        values = {key: getattr(backbone, key) for key in BACKBONE}
+        lines += [f"    {key}: {_text(value)}" for key, value in values.items() if value is not None]
     return "\n".join(lines) + "\n"
 
 
-def _keys(backbone: BackboneSpec) -> Iterator[tuple[str, str]]:
-    yield "architecture", _node(backbone.architecture)
-    for key, node in ("options", backbone.options), ("weights", backbone.weights):
-        if node is not None:
-            yield key, _node(node)
-    if backbone.input is not None:
-        parts = {part: getattr(backbone.input, part) for part in INPUT}
-        written = [f"{part}: {_part(value)}" for part, value in parts.items() if value is not None]
-        yield "input", f"{{{', '.join(written)}}}"
-    if backbone.preprocess is not None:
-        yield "preprocess", _node(backbone.preprocess)
-    for key, choice in ("truncate", backbone.truncate), ("freeze", backbone.freeze):
-        if choice is not None:
-            yield key, _choice(choice)
-
-
-def _part(value: Any) -> str:  # Any: each part of the input has a type of its own
-    return _choice(value) if isinstance(value, Choice) else _node(from_python(value))
-
-
-def _choice(choice: Choice) -> str:
-    name = _scalar(ScalarNode(choice.name))
-    return name if choice.value is None else f"{{{name}: {_node(choice.value)}}}"
-
-
-def _node(node: Node) -> str:
-    """The node on one line."""
-    if isinstance(node, ScalarNode):
-        return _scalar(node)
-    if isinstance(node, SequenceNode):
-        return f"[{', '.join(map(_node, node))}]"
-    return f"{{{', '.join(f'{_scalar(key)}: {_node(value)}' for key, value in node)}}}"
-
-
-def _scalar(scalar: ScalarNode) -> str:
-    if not scalar.quoted and _PLAIN.fullmatch(scalar.text):
-        return scalar.text
-    return json.dumps(scalar.text, ensure_ascii=False)  # which YAML reads as the same text
+def _text(value: Any) -> str:  # Any: each key has a type of its own
+    """A value on one line."""
+    if isinstance(value, InputSpec):
+        parts = [(part, getattr(value, part)) for part in INPUT]
+        return f"{{{', '.join(f'{part}: {_text(one)}' for part, one in parts if one is not None)}}}"
+    if isinstance(value, Choice):
+        name = _text(ScalarNode(value.name))
+        return name if value.value is None else f"{{{name}: {_text(value.value)}}}"
+    if isinstance(value, ScalarNode):
+        plain = not value.quoted and _PLAIN.fullmatch(value.text)
+        return value.text if plain else json.dumps(value.text, ensure_ascii=False)
+    if isinstance(value, SequenceNode):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, MappingNode):
+        return f"{{{', '.join(f'{_text(key)}: {_text(one)}' for key, one in value)}}}"
+    return _text(from_python(value))

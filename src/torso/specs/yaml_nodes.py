@@ -18,8 +18,8 @@ from torso.errors import Place, SpecError, TorsoError
 MAX_DEPTH = 20  # a spec needs seven levels
 MAX_TEXT = 4096  # characters, as in a path on Linux
 
+# Control characters, halves of surrogate pairs, and line breaks that no editor counts.
 ILLEGAL_CHARACTER = re.compile("[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-"""Control characters, halves of surrogate pairs, and line breaks that no editor counts."""
 
 # What an option could read as something else than text.
 _MORE_THAN_TEXT = re.compile(r"[-+]?\.?[0-9][-+.0-9eE_]*|true|false|none|null|~|", re.IGNORECASE)
@@ -27,20 +27,14 @@ _MORE_THAN_TEXT = re.compile(r"[-+]?\.?[0-9][-+.0-9eE_]*|true|false|none|null|~|
 
 @dataclass(frozen=True)
 class ScalarNode:
-    """One value as it was written.
-
-    Attributes:
-        text: The characters, without quotes.
-        quoted: The text is text and nothing else. It is never set for a text that could not be a number, a switch or
-            nothing, so that ``edge`` and ``'edge'`` are equal, and ``1`` and ``'1'`` are not.
-        place: Where it is written.
-    """
+    """One value as it was written, without quotes."""
 
     text: str
-    quoted: bool = False
+    quoted: bool = False  # it is text and nothing else
     place: Place = field(default=Place(), compare=False)
 
     def __post_init__(self) -> None:
+        # so that edge and 'edge' are equal, and 1 and '1' are not
         if self.quoted and not _MORE_THAN_TEXT.fullmatch(self.text):
             object.__setattr__(self, "quoted", False)
 
@@ -117,20 +111,8 @@ def check_depth(depth: int, place: Place) -> None:
         raise SpecError(f"lists and mappings are nested more than {MAX_DEPTH} deep", place=place)
 
 
-def from_python(value: Any, path: str = "$") -> Node:
-    """Turn a Python argument into the tree that the same YAML would give.
-
-    Args:
-        value: None, a bool, number, string or path, or lists and mappings of them. ``Any``: checked here.
-        path: ``$``-path of the value, for errors.
-
-    Raises:
-        SpecError: YAML has no such value.
-    """
-    return _from_python(value, path, 1)
-
-
-def _from_python(value: Any, path: str, depth: int) -> Node:
+def from_python(value: Any, path: str = "$", depth: int = 1) -> Node:
+    """The tree that the same value in YAML would give; a SpecError if YAML has no such value."""
     from numbers import Integral, Real  # numbers of numpy are registered there
 
     place = Place(path)
@@ -153,7 +135,7 @@ def _from_python(value: Any, path: str, depth: int) -> Node:
     if isinstance(value, Mapping):
         return MappingNode(tuple(_entry(key, item, path, depth) for key, item in value.items()), place)
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
-        items = (_from_python(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value))
+        items = (from_python(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value))
         return SequenceNode(tuple(items), place)
     name = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     notes = [("known", "text, numbers, true, false, none, lists and mappings of them")]
@@ -165,4 +147,4 @@ def _entry(key: Any, item: Any, path: str, depth: int) -> tuple[ScalarNode, Node
         raise SpecError(f"a key must be text, not {key!r}", place=Place(path))
     below = child_path(path, key)
     place = Place(below)
-    return ScalarNode(check_text(str.__str__(key), place), place=place), _from_python(item, below, depth + 1)
+    return ScalarNode(check_text(str.__str__(key), place), place=place), from_python(item, below, depth + 1)

@@ -6,15 +6,18 @@ several documents) is refused; size, depth and number of nodes are bounded.
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import yaml
 from yaml.error import Mark, MarkedYAMLError
 
 from torso.errors import DiskError, Place, SpecError, TorsoError, UnknownNameError, did_you_mean, known, raise_all
+from torso.files.hashing import open_file
 from torso.specs.yaml_nodes import (
     ILLEGAL_CHARACTER,
     MappingNode,
@@ -34,36 +37,22 @@ _WRITTEN_OUT = "write it out, use defaults: or extends:, or put the text in quot
 
 
 def read_file(path: str | os.PathLike[str], *, place: Place | None = None) -> Node:
-    """Read a file of one YAML document; ``place`` is where its path is written, if in another spec.
-
-    Raises:
-        UnknownNameError: There is no such file.
-        DiskError: The file cannot be read.
-        SpecError: It is a folder, a pipe or a device, or its content is wrong.
-    """
+    """Read a file of one YAML document; ``place`` is where its path is written, if in another spec."""
     name = os.fspath(path)
     try:
-        with open(name, "rb", opener=_open_at_once) as file:
-            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            data = file.read(MAX_BYTES + 1) if regular else b""
+        with open_file(Path(name)) as file:
+            data = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise _missing(name, place) from None
-    except (IsADirectoryError, ValueError):  # ValueError: no file system knows a name with such characters
-        regular = False
-    except OSError as error:
-        raise DiskError(f"{name!r} cannot be read: {error.strerror}", place=place) from None
-    if not regular:
-        raise SpecError(f"{name!r} is not a regular file", place=place)
+    except (OSError, ValueError) as error:  # ValueError: no file system knows a name with such characters
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise DiskError(f"{name!r} cannot be read: {error.strerror}", place=place) from None
+        raise SpecError(f"{name!r} is not a regular file", place=place) from None
     return read_yaml(data, file=name)
 
 
 def read_yaml(data: bytes, *, file: str) -> Node:
-    """Read one YAML document in UTF-8, with or without a byte order mark; ``file`` is what errors call it.
-
-    Raises:
-        SpecError: This is not YAML, or not the part of YAML that specs use.
-        ManyErrors: Several keys occur twice.
-    """
+    """Read one YAML document in UTF-8, with or without a byte order mark; ``file`` is what errors call it."""
     composer = _Composer(_decoded(data, file), file)
     try:
         return composer.document()
@@ -161,10 +150,6 @@ class _Composer(yaml.BaseLoader):
         return ScalarNode(key.text, place=Place(child_path(place.path, key.text), place.file, place.line, place.column))
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # else a pipe waits for its writer
-
-
 def _missing(name: str, place: Place | None) -> TorsoError:
     folder, base = os.path.split(name)
     try:
@@ -179,21 +164,15 @@ def _missing(name: str, place: Place | None) -> TorsoError:
 def _decoded(data: bytes, file: str) -> str:
     if len(data) > MAX_BYTES:
         raise SpecError(f"a spec has {MAX_BYTES} bytes at most", place=Place(file=file))
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8")
-        fact = f"the byte {data[error.start]:#04x} at offset {error.start} is not UTF-8"
-        raise SpecError(fact, place=_end_of(before, file), notes=[("fix", "save the file as UTF-8")]) from None
-    start = 1 if text.startswith("\ufeff") else 0  # the byte order mark of some editors
-    illegal = ILLEGAL_CHARACTER.search(text, start)  # PyYAML counts lines at some of them, editors do not
-    if illegal:
-        before = text[: illegal.start()]
-        fact = f"the character {illegal.group()!a} at offset {len(before.encode())} is not allowed in a spec"
-        raise SpecError(fact, place=_end_of(before[start:], file))
-    return text[start:]
-
-
-def _end_of(before: str, file: str) -> Place:
-    lines = before.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return Place(file=file, line=len(lines), column=len(lines[-1]) + 1)
+    # Bytes that are not UTF-8 become halves of surrogate pairs, which the search finds: U+DCFF for 0xff.
+    text = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")  # the byte order mark of some editors
+    illegal = ILLEGAL_CHARACTER.search(text)  # PyYAML counts lines at some of them, editors do not
+    if illegal is None:
+        return text
+    lines = re.split("\r\n|\r|\n", text[: illegal.start()])
+    place = Place(file=file, line=len(lines), column=len(lines[-1]) + 1)
+    byte = ord(illegal.group()) - 0xDC00
+    if 0x80 <= byte <= 0xFF:
+        fix = "save the file as UTF-8"
+        raise SpecError(f"the byte {byte:#04x} is not UTF-8", place=place, notes=[("fix", fix)])
+    raise SpecError(f"the character {illegal.group()!a} is not allowed in a spec", place=place)

@@ -31,16 +31,7 @@ _IGNORED = frozenset({"optimizer", "seed_generator"})
 
 @contextmanager
 def open_hdf5(stream: BinaryIO, path: Path) -> Iterator[StoredWeights]:
-    """List what a file holds.
-
-    Args:
-        stream: The open file, or the part of one that is HDF5.
-        path: What errors call it.
-
-    Raises:
-        IntegrityError: It holds something else than arrays of numbers, or links to something outside.
-        OSError: It is damaged; h5py raises other errors too.
-    """
+    """List what an open file, or the part of one that is HDF5, holds; h5py raises errors of many kinds if it is damaged."""
     with _opened(stream) as file:
         cache = file.id.get_mdc_config()  # HDF5 may forget what it has parsed: every group and array is visited once
         cache.set_initial_size, cache.initial_size = True, SMALLEST_CACHE

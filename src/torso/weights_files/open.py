@@ -22,12 +22,7 @@ KNOWN = "the older .h5, .weights.h5 and .keras"
 
 @contextmanager
 def open_weights(path: Path, hashes: Mapping[str, str] = MappingProxyType({})) -> Iterator[StoredWeights]:
-    """Open a weights file that must have these hashes, in hex by algorithm.
-
-    Raises:
-        OptionError: It does not exist, is no regular file, or has a format that torso does not read.
-        IntegrityError: It has another hash, or is damaged.
-    """
+    """Open a weights file that must have these hashes, in hex by algorithm; else an OptionError or IntegrityError."""
     try:
         stream = open_file(path)
     except OSError as error:
@@ -36,7 +31,9 @@ def open_weights(path: Path, hashes: Mapping[str, str] = MappingProxyType({})) -
     with stream:
         identity = identity_of(stream)  # before anything is read
         for algorithm, promised in hashes.items():
-            _require_hash(stream, path, algorithm, promised)
+            if (found := hash_of_open(stream, path, algorithm)) != promised.lower():
+                notes = [(f"{algorithm} expected", promised), (f"{algorithm} found", found)]
+                raise IntegrityError(f"the weights file {str(path)!r} does not have the expected hash", notes=notes)
         with ExitStack() as stack:
             with damage_reported(path):
                 stored = _listed(stream, path, stack)
@@ -51,15 +48,6 @@ def _listed(stream: BinaryIO, path: Path, stack: ExitStack) -> StoredWeights:
     elif start != HDF5:
         raise _of_no_format(path, start)
     return stack.enter_context(open_hdf5(stream, path))
-
-
-def _require_hash(stream: BinaryIO, path: Path, algorithm: str, promised: str) -> None:
-    found = hash_of_open(stream, path, algorithm)
-    if found != promised.lower():
-        raise IntegrityError(
-            f"the weights file {str(path)!r} does not have the expected hash",
-            notes=[(f"{algorithm} expected", promised), (f"{algorithm} found", found)],
-        )
 
 
 def _of_no_format(path: Path, start: bytes) -> TorsoError:

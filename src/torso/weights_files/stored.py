@@ -19,19 +19,12 @@ MOST_PACKED: Final = 1100  # how many times smaller than its content packed data
 
 @dataclass(frozen=True)
 class StoredArray:
-    """One array in an open file.
+    """One array in an open file."""
 
-    Attributes:
-        name: As errors call it: ``conv1_conv/kernel:0``, or ``layers/conv2d/vars/0``.
-        shape: Its shape.
-        dtype: Its type, in the byte order of this machine.
-        read: Returns a fresh array, while the file is open; an IntegrityError if the file is damaged there.
-    """
-
-    name: str
+    name: str  # as errors call it: conv1_conv/kernel:0, or layers/conv2d/vars/0
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    read: Callable[[], np.ndarray[Any, Any]]
+    dtype: np.dtype[Any]  # in the byte order of this machine
+    read: Callable[[], np.ndarray[Any, Any]]  # a fresh array, while the file is open; IntegrityError where it is damaged
 
 
 @dataclass(frozen=True)
@@ -49,19 +42,11 @@ class StoredLayer:
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """An open weights file.
-
-    Attributes:
-        path: The file.
-        layers: In the older format, all layers in order, also those without arrays; None in the format of Keras 3.
-        arrays: In the format of Keras 3, the arrays by path, without those of optimizers and random generators, on which
-            no features depend; empty in the older format.
-        identity: Which file it is, with which bytes.
-    """
+    """An open weights file: ``layers`` in the older format, ``arrays`` in the format of Keras 3."""
 
     path: Path
-    layers: tuple[StoredLayer, ...] | None
-    arrays: Mapping[str, StoredArray]
+    layers: tuple[StoredLayer, ...] | None  # all in order, also those without arrays; None in the format of Keras 3
+    arrays: Mapping[str, StoredArray]  # by path, without those of optimizers and random generators
     identity: Identity = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, count
@@ -21,10 +22,10 @@ from torso.errors import IntegrityError, TorsoError, raise_all
 from torso.files.atomic import refuse_existing, staged_directory
 from torso.files.disk_errors import require_space
 from torso.files.download import progress_to
-from torso.files.hashing import copy_file
+from torso.files.hashing import hash_of
 from torso.planning import Plan, make_plans
 from torso.plugins.calling import plugin_errors
-from torso.specs.spec_file import BackboneSpec, Spec, read_spec
+from torso.specs.spec_file import BackboneSpec, read_spec
 from torso.specs.writer import write_spec
 from torso.specs.yaml_nodes import MappingNode, ScalarNode
 
@@ -67,9 +68,9 @@ def command(session: Session, spec: str, name: tuple[str, ...], to: str, force: 
         progress.step(f"copying to {to}")
         with staged_directory(place, force=force, ours=_is_bundle, kind=_BUNDLE) as stage:
             fetched = _copy(plans, files, stage)
-            backbones = {one.name: _with_copy(declared[one.name], one) for one in fetched}
+            backbones = [_with_copy(declared[one.name], one) for one in fetched]
             written = f"{Path(spec).stem}.yaml"
-            (stage / written).write_text(_MARK + write_spec(Spec(backbones=backbones)), encoding="utf-8")
+            (stage / written).write_text(_MARK + write_spec(backbones), encoding="utf-8")
     return Result(
         document={"folder": to, "spec": str(place / written), "fetched": [asdict(one) for one in fetched]},
         text=f"{_text(fetched)}\n\nbuild it offline: torso build {place / written} -o backbones",
@@ -110,7 +111,8 @@ def _copy(plans: Mapping[str, Plan], files: Mapping[str, Path], stage: Path) -> 
         if path not in copies:
             file = f"{WEIGHTS}/{_free_name(path.name, {copied for copied, _ in copies.values()})}"
             expected = source.value.expected_hashes(plan.weights.request)
-            found = copy_file(path, stage / file, {"sha256", *expected})
+            shutil.copyfile(path, stage / file)
+            found = {algorithm: hash_of(stage / file, algorithm) for algorithm in {"sha256", *expected}}
             if any(found[algorithm] != expected[algorithm] for algorithm in expected):
                 raise IntegrityError(f"{str(path)!r} changed while it was copied", notes=[("fix", "try again")])
             copies[path] = file, found["sha256"]
@@ -142,7 +144,7 @@ def _is_bundle(folder: Path) -> bool:
         if not spec.read_text(encoding="utf-8").startswith(_MARK):
             return False
         named = set()
-        for backbone in read_spec(spec).backbones.values():
+        for backbone in read_spec(spec).values():
             if isinstance(backbone.weights, MappingNode) and isinstance(node := backbone.weights.get("file"), ScalarNode):
                 named.add(node.text)
         return {f"{WEIGHTS}/{path.name}" for path in (folder / WEIGHTS).iterdir()} == named

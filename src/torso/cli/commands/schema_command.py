@@ -11,7 +11,7 @@ from torso.cli.result import Result
 from torso.cli.shared_options import Session, command as torso_command
 from torso.contracts.preprocessing import PREPROCESS
 from torso.plugins.registry import Catalogue
-from torso.specs.json_schema import ArchitectureEntry, Entry, json_schema
+from torso.specs.json_schema import Named, json_schema
 
 
 @torso_command("schema", example="torso schema > torso.schema.json", codes=(0, 2, 4))
@@ -22,29 +22,18 @@ def command(session: Session) -> Result:
     editors, this first line of a spec is enough: "# yaml-language-server: $schema=torso.schema.json".
     """
     registry = session.registry()
-    architectures = [
-        ArchitectureEntry(name=name, options=one.options, tags=one.tags) for name, one in _spellings(registry.architectures)
-    ]
     document = json_schema(
-        architectures=architectures,
-        truncations=_entries(registry.truncations),
+        architectures=_spellings(registry.architectures),
+        truncations=_spellings(registry.truncations),
         preprocess=PREPROCESS,
-        freeze_policies=_entries(registry.freeze_policies),
-        weight_sources=[
-            Entry(name=source.name, doc=source.value.doc, options=source.value.options) for source in registry.weight_sources
-        ],
-        channel_adapters=_entries(registry.channel_adapters),
+        freeze_policies=_spellings(registry.freeze_policies),
+        weight_sources=[(source.name, source.value) for source in registry.weight_sources],
+        channel_adapters=_spellings(registry.channel_adapters),
     )
     return Result(document=document, text=json.dumps(document, indent=2))
 
 
-def _entries(catalogue: Catalogue[Any]) -> list[Entry]:  # Any: of the catalogue's kind
-    return [
-        Entry(name=name, doc=one.doc, options=one.options, positional=one.positional) for name, one in _spellings(catalogue)
-    ]
-
-
-def _spellings(catalogue: Catalogue[Any]) -> Iterator[tuple[str, Any]]:
+def _spellings(catalogue: Catalogue[Any]) -> Iterator[Named]:  # Any: of the catalogue's kind
     """Each contribution by its bare name, unless another has it too, and by its qualified one."""
     bare = Counter(one.name.casefold() for one in catalogue)
     for one in catalogue:
