@@ -10,15 +10,13 @@ from hypothesis import given, strategies as st
 
 import torso
 from torso.builtins.channel_adapters import mapped, mean, repeat, zero_extra
-from torso.specs.options import read_options
-from torso.specs.yaml_nodes import from_python
 
 Array = np.ndarray[Any, Any]
 widths = st.integers(1, 16)
 
 
 def response(image: Array, kernel: Array) -> Array:
-    """What a convolution of one cell computes of an image (height, width, channels)."""
+    """What a 1×1 convolution computes of an image (height, width, channels)."""
     return np.einsum("hwc,cf->hwf", image, kernel)
 
 
@@ -107,7 +105,8 @@ def test_the_rows_are_those_that_the_words_say() -> None:
     ],
 )
 def test_a_map_takes_letters_numbers_and_none(sources: Any, rows: Any) -> None:
-    assert mapped(3, len(sources), options_of(sources)) == rows
+    plan = torso.plan("VGG16", input={"adapt": {"map": sources}}, registry=torso.Registry.load(discover=False))
+    assert mapped(3, len(sources), plan.adapt.options) == rows
 
 
 @pytest.mark.parametrize(("have", "source"), [(4, "R"), (1, "G"), (3, "3"), (3, "00"), (3, "+1"), (3, "RG"), (3, "")])
@@ -120,18 +119,3 @@ def test_a_map_tells_all_that_is_wrong_with_it() -> None:
     with pytest.raises(torso.TorsoError) as caught:
         mapped(3, 3, {"sources": ("X", "R", "9")})
     assert len(caught.value.parts()) == 2
-
-
-def test_torso_offers_four_rules_that_plugins_can_be_told_from() -> None:
-    adapters = torso.Registry.load(discover=False).channel_adapters
-    assert [adapter.qualified for adapter in adapters] == [
-        "channel-adapters/map",
-        "channel-adapters/mean",
-        "channel-adapters/repeat",
-        "channel-adapters/zero_extra",
-    ]
-
-
-def options_of(sources: Any) -> Any:
-    adapter = torso.Registry.load(discover=False).channel_adapters.resolve("map").value
-    return read_options("map", adapter.options, from_python(sources), positional=adapter.positional)

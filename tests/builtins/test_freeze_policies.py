@@ -54,17 +54,6 @@ def every(graph: Graph) -> frozenset[str]:
     return frozenset(node.name for node in graph)
 
 
-def test_the_policies_and_their_options_are_these() -> None:
-    assert {name: [option.name for option in policy.options] for name, policy in POLICIES.items()} == {
-        "all": [],
-        "none": [],
-        "through": ["at", "norm", "stochastic"],
-        "last": ["blocks", "norm", "stochastic"],
-        "norm_only": [],
-        "adapt_norm": [],
-    }
-
-
 @pytest.mark.parametrize("name", SEVEN)
 def test_policies_without_options_select_by_kind(name: str) -> None:
     graph = architecture(name)
@@ -95,15 +84,6 @@ def test_through_a_level_freezes_what_it_is_computed_from(name: str, level: str)
     assert plan == select("through", graph.levels[level], graph) == select("through", {"at": level}, graph)
 
 
-def test_freezing_goes_by_what_is_read_and_not_by_the_order_of_the_nodes() -> None:
-    """Of a residual block one branch stands before the other in the list, and is not computed from it."""
-    graph = architecture("ResNet50")
-    before = {node.name for node in graph.nodes[: graph.position("conv2_block1_3_bn") + 1]}
-    frozen = graph.freeze_through("conv2_block1_3_bn", norm="train", stochastic="on").weights
-    assert before - frozen == {"conv2_block1_0_conv", "conv2_block1_0_bn"} & before
-    assert frozen < before
-
-
 @settings(max_examples=500)
 @given(networks(), st.data())
 def test_through_is_exactly_what_a_boundary_is_computed_from(graph: Graph, data: st.DataObject) -> None:
@@ -128,7 +108,7 @@ def test_through_and_last_take_what_the_rest_does(norm: str, stochastic: str) ->
 def test_last_lets_as_many_blocks_train_as_it_says(name: str) -> None:
     graph = architecture(name)
     ends = [node.name for node in graph.blocks]
-    if graph.end.name not in ends:  # MobileNetV2 and EfficientNet widen behind their last block: that counts as one
+    if graph.end.name not in ends:  # MobileNetV2 and EfficientNet widen after their last block: that counts as one
         assert name in ("MobileNetV2", "EfficientNetB0")
         ends.append(graph.end.name)
     for blocks in range(1, len(ends)):
@@ -145,14 +125,11 @@ def test_the_last_block_of_resnet50_is_its_last_bottleneck() -> None:
     assert {name[:12] for name in two} == {"conv5_block2", "conv5_block3"}
 
 
-@pytest.mark.parametrize("blocks", [18, 19, 10**6])
-def test_last_refuses_as_many_blocks_as_there_are(blocks: int) -> None:
-    assert refusal("last", blocks, architecture("ResNet50")) == (
-        f"last {blocks} leaves nothing frozen of ResNet50: it has 18 blocks\n  known: 1 to 17"
-    )
-
-
-def test_last_refuses_a_network_of_one_block() -> None:
+def test_last_refuses_as_many_blocks_as_there_are() -> None:
+    for blocks in (18, 10**6):
+        assert refusal("last", blocks, architecture("ResNet50")) == (
+            f"last {blocks} leaves nothing frozen of ResNet50: it has 18 blocks\n  known: 1 to 17"
+        )
     nodes = (Node(name="image", kind="InputLayer", shape=(4, 4, 3)), Node(name="end", kind="ReLU", inputs=("image",)))
     assert refusal("last", 1, Graph("Net", nodes)) == (
         "last 1 leaves nothing frozen of Net: it has 1 block\n  known: none: write freeze: none"
@@ -165,12 +142,13 @@ def test_last_refuses_a_network_of_one_block() -> None:
         ("through", None, "freeze policy 'through' needs the option 'at': text"),
         ("last", None, "freeze policy 'last' needs the option 'blocks': a whole number"),
         ("last", 0, "blocks cannot be '0'\n  known: 1 or more"),
-        ("last", "some", "blocks must be a whole number, not the text 'some'"),
         ("last", {"blocks": 1, "norm": "adapt"}, "norm cannot be 'adapt' (argument norm)\n  known: frozen, train"),
         ("through", {"at": "C4", "stochastic": "of"},
          "stochastic cannot be 'of' (argument stochastic)\n  did you mean: 'off'\n  known: on, off"),
         ("through", {"at": "C4", "level": "C4"},
          "freeze policy 'through' has no option 'level' (argument level)\n  known: at, norm, stochastic"),
+        *((policy, {"norm": "train"}, f"freeze policy {policy!r} has no option 'norm' (argument norm)\n  known: none")
+          for policy in ("all", "none", "norm_only", "adapt_norm")),
         ("through", "block_13_expand",
          "'block_13_expand' lies within a block of MobileNetV2, and a block is frozen or trains as a whole\n"
          "  block end before: 'block_12_add'  (Add, stride 16, 96 channels)\n"
@@ -181,25 +159,15 @@ def test_a_bad_option_is_refused(policy: str, value: Any, text: str) -> None:
     assert refusal(policy, value, architecture("MobileNetV2")) == text
 
 
-@pytest.mark.parametrize("policy", ["all", "none", "norm_only", "adapt_norm"])
-def test_a_policy_without_options_takes_none(policy: str) -> None:
-    assert refusal(policy, {"norm": "train"}, architecture("VGG16")).startswith(
-        f"freeze policy {policy!r} has no option 'norm' (argument norm)"
-    )
-
-
 def test_a_boundary_that_is_not_there_is_placed_in_the_spec(tmp_path: Path) -> None:
     spec = tmp_path / "b.yaml"
-    spec.write_text(
-        "version: 1\nbackbones:\n  one:\n    architecture: VGG16\n    weights: none\n    freeze: {through: block3_conv1}\n"
-    )
+    one = "{architecture: VGG16, weights: none, freeze: {through: block3_conv1}}"
+    spec.write_text(f"version: 1\nbackbones:\n  one: {one}\n")
     with pytest.raises(CutError) as caught:
         torso.load_specs(spec, registry=torso.Registry.load(discover=False))["one"]
-    assert str(caught.value) == (
+    assert str(caught.value).startswith(
         f"'block3_conv1' lies within a block of VGG16, and a block is frozen or trains as a whole "
-        f"(at {spec}:6:23, $.backbones.one.freeze.through)\n"
-        "  block end before: 'block2_conv2'  (Conv2D, stride 2, 128 channels)\n"
-        "  block end after: 'block3_conv3'  (Conv2D, stride 4, 256 channels)"
+        f"(at {spec}:3:65, $.backbones.one.freeze.through)\n"
     )
 
 
@@ -239,12 +207,8 @@ def freeze(tmp_path: Path) -> Freeze:
 def test_a_policy_of_a_plugin_may_freeze_through_a_node_of_its_choice(freeze: Freeze) -> None:
     backbone = freeze({"acme/half": {"norm": "train"}})
     assert [node.name for node in backbone.graph.blocks] == ["block1_conv2", "block2_conv2", "block3_conv3"]
-    assert backbone.manifest["frozen"]["trains"] == [
-        f"block{block}_conv{conv}/{what}"
-        for block, convs in ((2, 2), (3, 3))
-        for conv in range(1, convs + 1)
-        for what in ("kernel", "bias")
-    ]
+    convs = [f"block2_conv{number}" for number in (1, 2)] + [f"block3_conv{number}" for number in (1, 2, 3)]
+    assert backbone.manifest["frozen"]["trains"] == [f"{conv}/{what}" for conv in convs for what in ("kernel", "bias")]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +217,6 @@ def test_a_policy_of_a_plugin_may_freeze_through_a_node_of_its_choice(freeze: Fr
         ("None", "returned NoneType, not a FreezePlan"),
         ("torso.FreezePlan(weights={'block9'})", "selected 'block9', which is not in the truncated model"),
         ("torso.FreezePlan(weights={graph.nodes[1]})", "selected Node(name='block1_conv1', "),
-        ("torso.FreezePlan(weights={1, 'block1_conv1'})", "selected 1, which is not in the truncated model"),
         ("torso.FreezePlan(weights=['block1_conv1'])", "selected weights as a list, not as a set"),
         ("torso.FreezePlan(norm='block1_conv1')", "selected norm as a str, not as a set"),
         ("torso.FreezePlan(adapt=None)", "selected adapt as a NoneType, not as a set"),

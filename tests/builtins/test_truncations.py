@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -87,8 +86,7 @@ def refusal(strategy: str, value: Any, graph: Graph = RESIDUAL) -> str:
 def test_strategies_select(strategy: str, value: Any, cut: Any) -> None:
     selected = select(strategy, value)
     assert selected == cut
-    if isinstance(cut, Mapping) and isinstance(selected, Mapping):
-        assert list(selected) == list(cut)  # in the order that was asked for
+    assert not isinstance(cut, dict) or list(selected) == list(cut)  # in the order that was asked for
 
 
 PARTIAL = "a cut at 'b1_conv' would lose a branch of Net that runs beside it"
@@ -122,7 +120,6 @@ LEVELS = f"\n  C1: {ADD}\n  C2: {OUT}"
         ("pop", {"count": 4, "unit": "block"}, "pop 4 blocks leaves nothing of Net: it has 4 blocks\n  known: 1 to 3\n"
          f"  ends at: 1: {DOWN}\n  ends at: 2: {ADD}\n  ends at: 3: {STEM}"),
         ("pop", 0, "count cannot be '0'\n  known: 1 or more"),
-        ("pop", -3, "count cannot be '-3'\n  known: 1 or more"),
         ("pop", {"count": 1, "unit": "blocks"},
          "unit cannot be 'blocks' (argument unit)\n  did you mean: 'block'\n  known: node, block"),
         ("level", "C4", f"Net has no level C4{LEVELS}"),
@@ -142,8 +139,6 @@ LEVELS = f"\n  C1: {ADD}\n  C2: {OUT}"
         ("layers", [], "layers names no node\n  fix: name one or more, or write truncate: none"),
         ("stride", 16, f"Net has no block that ends at stride 16\n  stride 2: {ADD}\n  stride 4: {OUT}"),
         ("stride", 0, "pixels cannot be '0'\n  known: 1 or more"),
-        ("budget", {"receptive_field": 0},
-         "receptive_field cannot be '0' (argument receptive_field)\n  known: 1 or more"),
         ("budget", {}, "budget has no limit\n  fix: write parameters:, macs: or receptive_field: under it"),
         ("budget", {"parameters": 99, "macs": 5000}, "no clean cut of Net keeps within parameters 99 and macs 5,000\n"
          "  first: 'stem' has parameters 100, macs 1,000\n  fix: raise the limit"),
@@ -158,7 +153,7 @@ def test_none_keeps_every_end_of_a_network_with_several() -> None:
     assert select("none", None, graph) == ("b1_add", "b2_out")
 
 
-def test_what_stands_behind_the_last_block_is_popped_as_a_block() -> None:
+def test_what_comes_after_the_last_block_is_popped_as_a_block() -> None:
     head = node("head", "Conv2D", "b2_out", stride=4, kernel=(1, 1), channels=64)
     graph = Graph("Net", (*RESIDUAL.nodes, head))
     assert graph.blocks[-1].name == "b2_out"
@@ -185,18 +180,15 @@ def test_of_a_long_network_the_last_four_blocks_are_listed() -> None:
     )
 
 
-def test_a_budget_ends_behind_the_first_node_that_multiplies() -> None:
+def test_a_budget_ends_after_the_first_node_that_multiplies_if_any_does() -> None:
     image, stem = RESIDUAL.nodes[:2]
-    padded = Graph("Net", (image, node("pad", "ZeroPadding2D", "image", stride=1), replace(stem, inputs=("pad",))))
+    pad = node("pad", "ZeroPadding2D", "image", stride=1)
+    padded = Graph("Net", (image, pad, replace(stem, inputs=("pad",))))
     assert select("budget", {"parameters": 100}, padded) == "stem"
     assert refusal("budget", {"parameters": 99}, padded) == (
         "no clean cut of Net keeps within parameters 99\n  first: 'stem' has parameters 100\n  fix: raise the limit"
     )
-
-
-def test_a_budget_keeps_a_network_that_multiplies_nothing() -> None:
-    graph = Graph("Net", (RESIDUAL.nodes[0], node("pad", "ZeroPadding2D", "image"), node("end", "ReLU", "pad")))
-    assert select("budget", {"macs": 0}, graph) == "end"
+    assert select("budget", {"macs": 0}, Graph("Net", (image, pad, node("end", "ReLU", "pad")))) == "end"
 
 
 def test_a_budget_of_what_is_unknown_holds_nowhere() -> None:

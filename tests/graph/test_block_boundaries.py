@@ -1,7 +1,8 @@
-"""Where a network may be parted: against brute force on random graphs, and on the architectures as Keras draws them."""
+"""Where a frozen part may end: against brute force on random graphs, and on the architectures as Keras draws them."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 
@@ -19,7 +20,7 @@ JUMPING_LEVELS = {"NASNetMobile"}  # cells there read the one before the last to
 
 @st.composite
 def with_levels(draw: st.DrawFn) -> Graph:
-    """A random network some of whose nodes are levels, on every path or not; as levels are, they stand in order."""
+    """A random network some of whose nodes are levels, in order, on every path or not."""
     graph = draw(networks())
     chosen = sorted(draw(st.sets(st.sampled_from(graph.nodes[1:]), max_size=3)), key=lambda node: graph.position(node.name))
     levels = draw(st.sets(st.sampled_from(sorted(LEVELS)), min_size=len(chosen), max_size=len(chosen)))
@@ -114,15 +115,10 @@ def test_every_block_end_of_a_real_network_is_a_boundary_and_no_node_between_two
     graph = architecture(name)
     legal = {graph.nodes[0].name, graph.end.name, *(node.name for node in graph.blocks)}
     legal |= {node for level, node in graph.levels.items() if level in LEVELS}
-    refused = 0
+    assert len(legal) < len(graph)
     for node in graph:
-        if node.name in legal:
+        with nullcontext() if node.name in legal else pytest.raises(CutError):
             assert graph.block_boundary(node.name) == node.name
-        else:
-            refused += 1
-            with pytest.raises(CutError):
-                graph.block_boundary(node.name)
-    assert refused == len(graph) - len(legal) > 0
 
 
 WITHIN = "lies within a block of {}, and a block is frozen or trains as a whole"
@@ -142,10 +138,6 @@ RESNET_ENDS = "  block ends: " + ", ".join(
          f"'block_13_expand_relu' {WITHIN}\n"
          "  block end before: 'block_12_add'  (Add, stride 16, 96 channels)\n"
          "  block end after: 'block_13_project_BN'  (BatchNormalization, stride 32, 160 channels)"),
-        ("VGG16", "block1_conv1",
-         f"'block1_conv1' {WITHIN}\n"
-         "  block end before: 'input_layer'  (InputLayer, stride 1, 3 channels)\n"
-         "  block end after: 'block1_conv2'  (Conv2D, stride 1, 64 channels)"),
         ("ResNet50", "conv4_block3_ou",
          "'conv4_block3_ou' is neither a level nor a node of {}\n"
          f"  did you mean: 'conv4_block3_out', 'conv5_block3_out', 'conv4_block6_out'\n{RESNET_ENDS}"),
@@ -175,7 +167,7 @@ def test_what_is_no_boundary_is_refused_with_those_that_are(name: str, at: str, 
         ("conv4_block3_1_conv", "conv4_block2_out"),
     ],
 )
-def test_what_begins_a_block_of_resnet50_parts_behind_the_block_before(node: str, end: str) -> None:
+def test_what_begins_a_block_of_resnet50_ends_after_the_block_before(node: str, end: str) -> None:
     assert architecture("ResNet50").block_boundary_before(node=node) == end
 
 

@@ -14,10 +14,10 @@ def test_clean_nodes_are_those_that_every_path_passes_through(graph: Graph) -> N
 
 
 @given(networks())
-def test_a_clean_cut_removes_exactly_the_nodes_behind_it(graph: Graph) -> None:
+def test_a_clean_cut_removes_exactly_the_nodes_after_it(graph: Graph) -> None:
     for node in graph.clean:
         if len({name for name in graph.ancestors(graph.end.name) if not graph[name].inputs}) > 1:
-            continue  # behind one of two inputs, the other may stand later in the order
+            continue  # after one of two inputs, the other may come later in the order
         assert len(graph) - len(graph.ancestors(node.name)) == graph.pop_count(node.name)
 
 
@@ -49,12 +49,9 @@ RESIDUAL = Graph(
 )
 
 
-def test_a_node_is_found_by_its_alias() -> None:
+def test_an_alias_is_as_good_as_the_name_everywhere() -> None:
     assert RESIDUAL["block"].name == "join"
     assert "block" in RESIDUAL
-
-
-def test_an_alias_is_as_good_as_the_name_everywhere() -> None:
     assert RESIDUAL.with_levels({"C1": "block"}).levels == {"C1": "join"}
     assert RESIDUAL.kept("block").ends == ("join",)
     assert [node.name for node in RESIDUAL.readers("block")] == ["relu"]
@@ -87,5 +84,5 @@ def test_a_call_has_no_number_where_it_is_the_only_one_left() -> None:
         (Node(name="image", kind="InputLayer", shape=(4, 4, 8)), False),
     ],
 )
-def test_a_backbone_ends_at_one_tensor_with_cells_that_is_computed(node: Node, can_end: bool) -> None:
+def test_a_backbone_ends_at_one_computed_tensor_with_positions(node: Node, can_end: bool) -> None:
     assert node.can_end is can_end

@@ -23,6 +23,15 @@ from torso.contracts.truncation import Truncation
 def cut(name):
     return Truncation(name=name, doc="", select=lambda graph, options: "x")
 """
+TRUNCATIONS = "@hookimpl\ndef torso_truncations()"
+
+
+def write(folder: Path, name: str, source: str) -> Path:
+    """A plugin in one file."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.py"
+    path.write_text(f"{HEAD}\n{source}")
+    return path
 
 
 def notes(plugins: Plugins) -> list[tuple[str, str]]:
@@ -94,9 +103,8 @@ def test_two_plugins_of_one_name_are_both_disabled_unimported(load):
 def test_a_plugin_with_the_name_of_a_builtin_one_is_disabled_alone(load):
     plugins = load("builtin_name", builtins={"keras": "torso.builtins.truncations"})
     assert in_use(plugins) == ["keras"]
-    assert notes(plugins) == [
-        ("disabled", "plugin 'Keras' (torso-imposter 1.0): its name 'Keras' is that of a built-in plugin")
-    ]
+    why = "its name 'Keras' is that of a built-in plugin"
+    assert notes(plugins) == [("disabled", f"plugin 'Keras' (torso-imposter 1.0): {why}")]
 
 
 def test_a_damaged_distribution_does_not_hide_the_others(load):
@@ -113,11 +121,6 @@ def test_keyboard_interrupt_is_the_user_and_not_a_fault(load, tmp_path):
         load(plugins_dirs=[tmp_path])
 
 
-def test_every_builtin_plugin_is_fit():
-    plugins = Plugins.load(discover=False)
-    assert in_use(plugins) == sorted(BUILTINS)
-
-
 # Blocking
 
 
@@ -131,10 +134,9 @@ def test_a_blocked_plugin_is_not_imported(load, name, monkeypatch):
     assert reasons == [f"it is blocked with TORSO_DISABLED_PLUGINS={text}" for text in ("acme", name)]
 
 
-def test_a_builtin_plugin_can_be_blocked_or_named(load):
-    builtins = {"truncations": "torso.builtins.truncations"}
-    assert in_use(load(builtins=builtins, plugins=["no:truncations"])) == []
-    assert in_use(load(builtins=builtins, plugins=["truncations"])) == ["truncations"]
+def test_a_builtin_plugin_can_be_blocked_or_named():
+    assert in_use(Plugins.load(discover=False, plugins=["keras"])) == sorted(BUILTINS)
+    assert in_use(Plugins.load(discover=False, plugins=["no:keras"])) == sorted(set(BUILTINS) - {"keras"})
 
 
 def test_blocking_a_plugin_that_is_not_there_is_an_error(load):
@@ -162,11 +164,9 @@ def test_naming_an_entry_point_loads_it_once_and_alone(load, text, discover):
 
 
 def test_a_named_module_bears_the_last_part_of_its_name(load, tmp_path, monkeypatch):
-    (tmp_path / "in_house").mkdir()
-    (tmp_path / "in_house" / "eyes.py").write_text(f"{HEAD}\n@hookimpl\ndef torso_truncations(): return [cut('half')]")
+    path = write(tmp_path / "in_house", "eyes", f"{TRUNCATIONS}: return [cut('half')]")
     monkeypatch.syspath_prepend(tmp_path)
     (eyes,) = load(plugins=["in_house.eyes"])
-    path = tmp_path / "in_house" / "eyes.py"
     assert eyes == PluginInfo(name="eyes", origin="-p", location=str(path), hooks=("torso_truncations",))
     assert str(eyes) == f"plugin 'eyes' ({path})"
 
@@ -191,8 +191,9 @@ def test_a_named_plugin_at_fault_is_an_error(load):
 
 
 def test_a_folder_of_files_is_a_folder_of_plugins(load, tmp_path):
-    for name in ("eyes.py", "ears.py", "_shared.py", "notes.txt"):
-        (tmp_path / name).write_text(f"{HEAD}\n@hookimpl\ndef torso_truncations(): return [cut('half')]")
+    for name in ("eyes", "ears", "_shared"):
+        write(tmp_path, name, f"{TRUNCATIONS}: return [cut('half')]")
+    (tmp_path / "notes.txt").touch()
     (tmp_path / "folder.py").mkdir()
     plugins = load(plugins_dirs=[tmp_path, str(tmp_path)])
     assert list(plugins) == [
@@ -204,21 +205,10 @@ def test_a_folder_of_files_is_a_folder_of_plugins(load, tmp_path):
 
 def test_builders_of_two_files_of_one_name_are_told_apart(load, tmp_path):
     for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "json.py").write_text(
-            f"{HEAD}\n@hookimpl\ndef torso_truncations(): return [cut(__name__)]\ndef build(): return '{folder}'"
-        )
+        write(tmp_path / folder, "json", f"{TRUNCATIONS}: return [cut(__name__)]\ndef build(): return '{folder}'")
     ((_, first),) = load(plugins_dirs=[tmp_path / "a"]).collect(KINDS)["torso_truncations"]
     ((_, second),) = load(plugins_dirs=[tmp_path / "b"]).collect(KINDS)["torso_truncations"]
     assert [import_module(one.name).build() for one in (first, second)] == ["a", "b"]
-
-
-def test_a_file_that_fails_leaves_no_module_behind(load, tmp_path):
-    before = set(sys.modules)
-    (tmp_path / "eyes.py").write_text("1 / 0")
-    (info,) = load(plugins_dirs=[tmp_path])
-    assert info.reason == "its import failed: ZeroDivisionError: division by zero"
-    assert {name for name in set(sys.modules) - before if name.startswith("torso_file_")} == set()
 
 
 def test_a_missing_folder_is_an_error(load, tmp_path):
@@ -227,21 +217,17 @@ def test_a_missing_folder_is_an_error(load, tmp_path):
     assert str(caught.value) == f"the plugins folder '{tmp_path / 'gone'}' cannot be read: No such file or directory"
 
 
-TRUNCATIONS = "@hookimpl\ndef torso_truncations()"
 FAULTS = [
     ("", "nothing in it is marked with @torso.hookimpl"),
     ("def torso_truncations(): return ()", "its function 'torso_truncations' is not marked with @torso.hookimpl"),
     ("def def", "its import failed: SyntaxError: invalid syntax (eyes.py, line 9)"),
     ("class Odd(Exception):\n    def __str__(self): return 1\nraise Odd", "its import failed: Odd"),
-    ("raise SystemExit", "its import failed: SystemExit"),
     ("@hookimpl\ndef torso_build_arguments(architecture, options={}): pass",
      "its hook 'torso_build_arguments' must take 'options' as a plain argument without default"),
     ("@hookimpl\ndef torso_build_arguments(*, weights): pass",
      "its hook 'torso_build_arguments' must take 'weights' as a plain argument without default"),
     ("@hookimpl\ndef torso_truncations(graph): pass",
      "its hook 'torso_truncations' asks for 'graph'; the hook has no arguments"),
-    ("@hookimpl(hookwrapper=True)\ndef torso_truncations(): yield",
-     "its hook 'torso_truncations' is a wrapper; torso calls plugins one at a time and wraps none"),
     (f"{TRUNCATIONS}: return ()\n@hookimpl(specname='torso_truncations')\ndef more(): return ()",
      "it implements the hook 'torso_truncations' 2 times"),
     ("@hookimpl\ndef wizardry(): pass",
@@ -252,23 +238,25 @@ FAULTS = [
     (f"{TRUNCATIONS}: return 5", "its hook 'torso_truncations' failed: TypeError: 'int' object is not iterable"),
     (f"{TRUNCATIONS}:\n    while True: yield cut('half')", "its hook 'torso_truncations' yields more than 100000 values"),
     (f"{TRUNCATIONS}: return [cut('half'), cut('HALF')]", "its hook 'torso_truncations' yields the name 'HALF' twice"),
-    (f"{TRUNCATIONS}: raise SystemExit(2)", "its hook 'torso_truncations' failed: SystemExit: 2"),
     *((f"{TRUNCATIONS}: return [cut({name!r})]",
        f"a name that its hook 'torso_truncations' yields is {name!r}; a name is text without '/' and spaces")
-      for name in ("", "a/b", "a b", "a\nb", 7, None)),
+      for name in ("", "a/b", "a b", "a\nb", None)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("source", "reason"), FAULTS)
 def test_every_fault_has_its_sentence(load, tmp_path, source, reason):
-    (tmp_path / "eyes.py").write_text(f"{HEAD}\n{source}")
+    write(tmp_path, "eyes", source)
+    before = set(sys.modules)
     plugins = load(plugins_dirs=[tmp_path])
     assert plugins.collect(KINDS) == {hook: [] for hook in KINDS}
     assert [info.reason for info in plugins.absent] == [reason]
+    if "import failed" in reason:
+        assert not [name for name in set(sys.modules) - before if name.startswith("torso_file_")]
 
 
 def test_a_plugin_with_an_illegal_name_is_disabled_unimported(load, tmp_path):
-    (tmp_path / "my eyes.py").write_text("raise AssertionError")
+    write(tmp_path, "my eyes", "raise AssertionError")
     (eyes,) = load(plugins_dirs=[tmp_path])
     assert eyes.reason == "its name is 'my eyes'; a name is text without '/' and spaces"
 
@@ -280,7 +268,7 @@ def test_one_module_under_two_names_is_one_plugin(load):
 
 
 def test_an_optional_hook_may_be_unknown(load, tmp_path):
-    (tmp_path / "eyes.py").write_text(f"{HEAD}\n@hookimpl(optionalhook=True)\ndef torso_of_tomorrow(soon): pass")
+    write(tmp_path, "eyes", "@hookimpl(optionalhook=True)\ndef torso_of_tomorrow(soon): pass")
     (eyes,) = load(plugins_dirs=[tmp_path])
     assert (eyes.status, eyes.hooks) == ("loaded", ())
 
@@ -290,13 +278,11 @@ def test_an_optional_hook_may_be_unknown(load, tmp_path):
 
 def test_callers_come_sorted_by_name_and_call_one_plugin_each(load, tmp_path):
     late = tmp_path / "late"
-    late.mkdir()
     for name, folder in (("zebra", tmp_path), ("ape", late), ("cow", late)):
-        (folder / f"{name}.py").write_text(
-            f"{HEAD}\n@hookimpl(tryfirst={name == 'zebra'})\ndef torso_before_freeze(model): return model + ['{name}']"
-        )
-    (tmp_path / "bee.py").write_text(f"{HEAD}\n@hookimpl\ndef torso_truncations(): return ()")
-    (tmp_path / "dog.py").write_text(f"{HEAD}\n@hookimpl\ndef torso_before_freeze(plan): pass")
+        hook = f"@hookimpl(tryfirst={name == 'zebra'})\ndef torso_before_freeze(model)"
+        write(folder, name, f"{hook}: return model + ['{name}']")
+    write(tmp_path, "bee", f"{TRUNCATIONS}: return ()")
+    write(tmp_path, "dog", "@hookimpl\ndef torso_before_freeze(plan): pass")
     model, seen = [], []
     for info, call in load(plugins_dirs=[tmp_path, late]).callers("torso_before_freeze"):
         answer = call(model=model, plan=None)
@@ -314,43 +300,26 @@ def test_callers_come_sorted_by_name_and_call_one_plugin_each(load, tmp_path):
     ],
 )
 def test_a_singular_hook_that_fails_is_an_error_that_names_the_plugin(load, tmp_path, act, kind, text):
-    (tmp_path / "eyes.py").write_text(f"{HEAD}\n@hookimpl\ndef torso_backbone_built(): {act}")
+    write(tmp_path, "eyes", f"@hookimpl\ndef torso_backbone_built(): {act}")
     ((_, call),) = load(plugins_dirs=[tmp_path]).callers("torso_backbone_built")
     with pytest.raises(kind) as caught:
         call(backbone=None)
     assert str(caught.value) == text.format(f"plugin 'eyes' ({tmp_path / 'eyes.py'})", "--debug for its traceback")
 
 
-# In an interpreter of its own
-
-
-def fresh(code: str, *cases: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join(str(DISTRIBUTIONS / case) for case in cases)
-    environment = {**os.environ, "PYTHONPATH": path, **variables}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-
-
 def test_hostile_distributions_leave_the_builtin_plugins_usable():
-    everything = sorted(folder.name for folder in DISTRIBUTIONS.iterdir())
+    """On the real path of an interpreter of its own, with the real environment."""
+    path = os.pathsep.join(str(folder) for folder in sorted(DISTRIBUTIONS.iterdir()))
     code = (
         "from torso.plugins.registry import Registry\n"
         "registry = Registry.load()\n"
         "print(*sorted(info.name for info in registry.plugins if info.status == 'disabled'))\n"
         "print(registry.architectures.resolve('ResNet50').plugin, registry.truncations.resolve('none').plugin)"
     )
-    result = fresh(code, *everything)
+    environment = {**os.environ, "PYTHONPATH": path, "TORSO_DISABLED_PLUGINS": "acme"}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
         "Keras alpha exit half stale text torso-damaged twin twin typo vit wrap",
         "plugin 'keras' (built-in) plugin 'truncations' (built-in)",
     ]
-
-
-def test_discovery_reads_the_real_path_and_the_real_environment():
-    code = (
-        "from torso.plugins import Plugins\n"
-        "print(*(info.name for info in Plugins.load() if info.status == 'loaded' and info.name in ('acme', 'beta')))"
-    )
-    assert fresh(code, "good", "clash").stdout == "acme beta\n"
-    assert fresh(code, "good", "clash", TORSO_DISABLED_PLUGINS="acme").stdout == "beta\n"
-    assert fresh(code, "good", "clash", TORSO_DISABLE_PLUGIN_AUTOLOAD="1").stdout == "\n"
