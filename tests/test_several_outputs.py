@@ -209,9 +209,9 @@ def test_a_pyramid_of_nested_stages_is_cut_where_they_end(tmp_path):
     with pytest.raises(torso.CutError) as caught:
         torso.create_backbone("Nested", truncate={"layers": ["stage1", "body/stage2"]}, **spec)
     assert str(caught.value).split("\n  raised by: ")[0] == (
-        "'body/stage2' lies inside a nested model, and a backbone of several outputs cannot end there "
+        "'body/stage2' lies inside a nested model: only one output can end there, and if that model is called once "
         "(argument truncate.layers)\n"
-        "  fix: end at that node alone, or let the builder not nest its models"
+        "  fix: cut after a call of that model, or let the builder not nest its models"
     )
     alone = torso.create_backbone("Nested", truncate={"layer": "body/stage2"}, **spec)
     assert alone.features[0].node == "body/stage2/out"

@@ -603,7 +603,7 @@ def test_the_name_scopes_of_a_builder_are_no_part_of_its_variables_paths(
 
 
 def traces() -> dict[str, Any]:
-    state = importlib.import_module(private._GLOBAL_STATE)
+    state = private._global_state
     return {
         "call": keras.Layer.__call__,
         "op": keras.Operation.symbolic_call,
@@ -737,7 +737,7 @@ def test_threads_build_side_by_side_and_disturb_nobody(make: Make) -> None:
 @pytest.mark.parametrize(
     ("name", "moved", "way"),
     [
-        ("_GLOBAL_STATE", "keras.src.moved", EAGER),
+        ("_global_state", None, EAGER),
         ("can_draw_lean", lambda: False, EAGER),
         ("leave_scopes", lambda model: False, LEAN),
     ],

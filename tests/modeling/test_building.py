@@ -80,17 +80,16 @@ def test_the_steps_are_told_in_order(run: Run, tmp_path: Any) -> None:
     assert steps == ["building Tiny", "cutting at conv1", "freezing"]
 
 
+ONE_INPUT = "\n  fix: let it return a keras.Model with one input, of its input_shape"
 BLAMED = {
     "1 / 0": "the builder of 'acme/Tiny' failed: ZeroDivisionError: division by zero",
     "exit('no more')": "the builder of 'acme/Tiny' failed: SystemExit: no more",
-    "x": "the builder of 'acme/Tiny' returned KerasTensor, not a keras.Model",
+    "x": f"the builder of 'acme/Tiny' returned KerasTensor, not a keras.Model{ONE_INPUT}",
     "keras.Model(a := keras.Input((None, None, 3)), keras.layers.Conv2D(1, 1)(a))": (
-        "the builder of 'acme/Tiny' returned a model for images [(None, None, 3)], not [(8, 8, 3)]\n"
-        "  fix: let it take its input_shape"
+        f"the builder of 'acme/Tiny' returned a model with the inputs [(None, None, 3)], not [(8, 8, 3)]{ONE_INPUT}"
     ),
     "[y := keras.Input((8, 8, 3)), keras.Model([inputs, y], keras.layers.Add()([x, x]) + y[..., :2])][1]": (
-        "the builder of 'acme/Tiny' returned a model with 2 inputs, and a backbone takes one batch of images\n"
-        "  fix: let it return the part that reads the images, with that one input"
+        f"the builder of 'acme/Tiny' returned a model with the inputs [(8, 8, 3), (8, 8, 3)], not [(8, 8, 3)]{ONE_INPUT}"
     ),
 }
 

@@ -35,7 +35,7 @@ def tiny() -> keras.Model:
 
 
 def test_this_keras_has_the_private_names_and_class_names() -> None:
-    assert private._module(private._FILE_UTILS, "get_file")  # else Keras downloads weights itself
+    assert hasattr(private._file_utils, "get_file")  # else Keras downloads weights itself
     assert can_draw_lean()  # else every build is eager
     assert private.places_of(tiny())  # else .weights.h5 is refused
     assert type(tiny()).__name__ == private.FUNCTIONAL
@@ -48,9 +48,9 @@ def test_without_weights_draws_the_pretrained_graph_and_records_the_file(monkeyp
     with without_weights() as requests:
         model = efficientnet()
     assert [type(layer).__name__ for layer in model.layers].count("Rescaling") == 2  # one without weights
-    assert [request.fname for request in requests] == ["efficientnetb0_notop.h5"]
-    assert requests[0].cache_subdir == "models"
-    assert re.fullmatch("[0-9a-f]{32}", requests[0].file_hash or "")
+    assert [request["fname"] for request in requests] == ["efficientnetb0_notop.h5"]
+    assert requests[0]["cache_subdir"] == "models"
+    assert re.fullmatch("[0-9a-f]{32}", requests[0]["file_hash"])
 
 
 def test_without_weights_goes_on_after_another_within_it() -> None:
@@ -58,11 +58,11 @@ def test_without_weights_goes_on_after_another_within_it() -> None:
         with without_weights() as inner:
             pass
         efficientnet()
-    assert ([request.fname for request in outer], inner) == (["efficientnetb0_notop.h5"], [])
+    assert ([request["fname"] for request in outer], inner) == (["efficientnetb0_notop.h5"], [])
 
 
 def test_without_weights_leaves_no_trace() -> None:
-    file_utils = importlib.import_module(private._FILE_UTILS)
+    file_utils = private._file_utils
     before = (file_utils.get_file, keras.Model.load_weights)
     during = []
 
@@ -100,8 +100,8 @@ def test_without_the_private_name_keras_fetches_the_file_itself(monkeypatch: pyt
         fetched.append(fname)
         return fname
 
-    monkeypatch.setattr(importlib.import_module(private._FILE_UTILS), "get_file", get_file)
-    monkeypatch.setattr(private, "_FILE_UTILS", "keras.src.utils.moved_away")
+    monkeypatch.setattr(private._file_utils, "get_file", get_file)
+    monkeypatch.setattr(private, "_file_utils", None)
     with without_weights() as requests:
         model = efficientnet()  # load_weights is public, and left out in this way too: there is no such file
     assert fetched == ["efficientnetb0_notop.h5"]
@@ -186,8 +186,7 @@ def test_two_threads_patch_one_after_the_other_and_a_nested_one_at_once() -> Non
 
 
 def pending() -> int:
-    state = importlib.import_module(private._GLOBAL_STATE)
-    return len(state.get_global_attribute(private._PENDING) or ())
+    return len(private._global_state.get_global_attribute(private._PENDING) or ())
 
 
 def test_without_values_makes_variables_without_memory_and_forgets_them() -> None:
@@ -219,7 +218,7 @@ def test_without_values_leaves_no_trace_of_a_builder_that_fails() -> None:
 def test_without_the_count_of_names_nothing_is_known_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     keras.layers.Dense(1)
     assert name_counts()["dense"] > 0
-    monkeypatch.setattr(private, "_GLOBAL_STATE", "keras.src.moved")
+    monkeypatch.setattr(private, "_global_state", None)
     assert name_counts() == {}
     assert not can_draw_lean()
     assert in_fresh_thread(lambda: keras.layers.Dense(1).name) == "dense"

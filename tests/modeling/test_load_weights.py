@@ -22,8 +22,9 @@ def fill(model: keras.Model, path: Path) -> int:
             matched = loading.match(model, stored)
         except loading.OtherWidth as other:
             raise other.error from other
-        for weight, array in matched.arrays.values():
-            loading.put(weight, loading.read_value(array, weight, path), weight.path)
+        assert matched is not None
+        for weight in model.weights:
+            loading.put(weight, loading.read_value(matched.arrays[id(weight)], weight, path), weight.path)
     derive(model)
     return len(matched.arrays)
 

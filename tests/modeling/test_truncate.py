@@ -76,7 +76,8 @@ def test_cut_inside_a_model_that_is_called_twice_is_refused() -> None:
     with pytest.raises(CutError) as caught:
         cut(keras.Model(inputs, inner(inner(inputs))), "inner:1/first", "trunk")
     assert str(caught.value) == (
-        "'inner:1/first' lies inside a model that is called 2 times\n  fix: cut after one of its calls, or before the first"
+        "'inner:1/first' lies inside a nested model: only one output can end there, and if that model is called once\n"
+        "  fix: cut after a call of that model, or let the builder not nest its models"
     )
 
 

@@ -35,7 +35,7 @@ from torso.modeling.keras_private import (
     reserve_names,
     without_values,
 )
-from torso.modeling.load_weights import Match, OtherWidth, match, match_by_name, put, read_value
+from torso.modeling.load_weights import Match, OtherWidth, match, put, read_value
 from torso.modeling.resolve_cut import has_default_options, nodes_of, outermost, select_cut, static_cut
 from torso.modeling.truncate import Pairs, cut, derive, rebuild, share_layers
 from torso.planning import Plan, preprocessing_for
@@ -67,7 +67,7 @@ def build_model(plan: Plan, progress: Progress) -> BuiltModel:
     """Draw the network, select the cut, truncate and fill."""
     require_keras()
     with ExitStack() as stack:
-        # Asked for when the cut is known to be right, and then for each mode that is tried.
+        # Opened once, when the cut is known to be right, for all modes that are tried.
         weights = cache(lambda: _open_weights(plan, progress, stack)) if plan.weights.source else None
         channels, why = plan.source_channels, ""
         draws: list[Callable[[], DrawnModel]] = [lambda: draw_lean(plan, channels), lambda: draw_eager(plan, channels)]
@@ -121,13 +121,13 @@ def freeze_as_planned(built: BuiltModel, plan: Plan) -> FreezeReport:
 
 
 def _open_weights(plan: Plan, progress: Progress, stack: ExitStack) -> StoredWeights:
-    weights = plan.weights
-    assert weights.source is not None
+    weights, source = plan.weights, plan.weights.source
+    assert source is not None
     progress("getting weights")
-    with plugin_errors(weights.source.plugin, f"weight source {weights.source.qualified!r}", weights.place):
-        path = weights.source.value.fetch(weights.request)
+    with plugin_errors(source.plugin, f"weight source {source.qualified!r}", weights.place):
+        path = source.value.fetch(weights.request)
     progress("reading weights")
-    hashes = weights.source.value.expected_hashes(weights.request)
+    hashes = source.value.expected_hashes(weights.request)
     with at_location(weights.place):
         return stack.enter_context(open_weights(path, hashes))
 
@@ -181,9 +181,7 @@ def _select(drawn: DrawnModel, plan: Plan) -> Cut | None:
 
 
 def _match(drawn: DrawnModel, stored: StoredWeights) -> Match:
-    if drawn.mode != PARTIAL:
-        return match(drawn.model, stored)
-    found = match_by_name(drawn.model, stored)
+    found = match(drawn.model, stored, is_part=drawn.mode == PARTIAL)
     if found is None:
         raise CannotDrawLean("the weights file does not tell by names which of its arrays belong to a part of the network")
     return found
@@ -210,10 +208,9 @@ def _fill(model: keras.Model, pairs: Pairs, values: Match | None, plan: Plan, ch
     mixed = {} if plan.adapt is None else image_weights(model)
     for old, new in pairs:
         if values is not None:
-            value = read_value(values.of(old), old, values.path)
+            value = read_value(values.arrays[id(old)], old, values.path)
             if id(new) in mixed:
-                mix = network_mix(plan, channels)
-                value = adapted(value, tuple(new.shape), mix, mixed[id(new)])
+                value = adapted(value, tuple(new.shape), network_mix(plan, channels), mixed[id(new)])
             put(new, value, new.path)
         elif has_value(old) and new is not old:
             new.assign(old)
@@ -237,7 +234,7 @@ def _graph_of(model: keras.Model, whole: Graph, ends: Cut | None) -> Graph:
 
 
 def _parameters_of_all(plan: Plan, stored: StoredWeights) -> int:
-    """Number of parameters of the network of which a part was drawn, by its architecture or else by its weights file."""
+    """How many parameters the network has of which a part was drawn, by its architecture or its weights file."""
     architecture = plan.architecture.value
     is_default = has_default_options(plan) and plan.source_channels == architecture.input.weights_channels
     if architecture.parameters is not None and is_default:
@@ -246,7 +243,7 @@ def _parameters_of_all(plan: Plan, stored: StoredWeights) -> int:
 
 
 def _other_width(error: OtherWidth, plan: Plan) -> TorsoError:
-    """The file is for other images than the plan is, and no adapter is asked for, or none that could help."""
+    """The file is for other images than the plan is, and no adapter can help."""
     fixes = [("fix", f"write input: {{channels: {error.channels}}}")]
     if plan.adapt is None:
         fixes.append(("fix", "or say how its channels become those of the images, as input: {channels: …, adapt: mean}"))

@@ -1,4 +1,4 @@
-"""Draw the headless network as its builder makes it: without values wherever that fits, and no further than is needed."""
+"""Draw the headless network as its builder makes it: without values where that fits, and no further than is needed."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from torso.modeling.keras_private import (
     can_draw_lean,
     has_value,
     in_fresh_thread,
+    inner_layers,
     name_counts,
     without_values,
     without_weights,
@@ -43,27 +44,16 @@ class CannotDrawLean(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnModel:
-    """What a builder returned.
+    """What a builder returned."""
 
-    Attributes:
-        model: Functional model; headless, with canonical names.
-        graph: The model as data, with levels.
-        mode: ``PARTIAL``: it ends at the nodes that were asked for, and the rest was not drawn; ``LEAN`` or ``EAGER``.
-        valueless: The variables that have no memory yet, those that were made on the way among them.
-    """
-
-    model: keras.Model
-    graph: Graph
-    mode: str
-    valueless: Collection[Any] = field(default=(), repr=False)
+    model: keras.Model  # functional and headless, with canonical names
+    graph: Graph  # with levels
+    mode: str  # PARTIAL: it ends at the nodes that were asked for, and the rest was not drawn; LEAN or EAGER
+    valueless: Collection[Any] = field(default=(), repr=False)  # variables without memory, also those of dropped layers
 
 
 def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> DrawnModel:
-    """The network without values; no further than the nodes ``until`` where there are any.
-
-    Raises:
-        CannotDrawLean: The builder needs values, makes some itself, returns what it made before, or fails.
-    """
+    """The network without values; no further than the nodes ``until`` where there are any. Raises CannotDrawLean."""
     if not can_draw_lean():
         raise CannotDrawLean("this Keras has moved the names by which variables get their memory")
     made = Valueless()
@@ -98,7 +88,7 @@ def draw_eager(plan: Plan, channels: int) -> DrawnModel:
 
 
 def headless_graph(plan: Plan) -> Graph:
-    """The graph of the whole headless network, drawn without values wherever its builder allows that."""
+    """The graph of the whole headless network."""
     require_keras()
     try:
         drawn = draw_lean(plan, plan.source_channels)
@@ -171,18 +161,15 @@ def _graph_of(model: Any, plan: Plan, channels: int) -> Graph:
     architecture, plugin = plan.architecture.value, plan.architecture.plugin
     shape = (*plan.input_shape[:2], channels)
     shapes = [tuple(tensor.shape[1:]) for tensor in getattr(model, "inputs", None) or ()]
-    wrong = fix = ""
+    wrong = ""
     if not isinstance(model, keras.Model):
         wrong = f"{type(model).__name__}, not a keras.Model"
-    elif len(shapes) > 1:
-        wrong = f"a model with {len(shapes)} inputs, and a backbone takes one batch of images"
-        fix = "let it return the part that reads the images, with that one input"
     elif shapes and shapes != [shape]:
-        wrong, fix = f"a model for images {shapes}, not {[shape]}", "let it take its input_shape"
+        wrong = f"a model with the inputs {shapes}, not {[shape]}"
     if wrong:
         raise PluginError(
             f"the builder of {plan.architecture.qualified!r} returned {wrong}",
-            notes=[("plugin", str(plugin)), *([("fix", fix)] if fix else [])],
+            notes=[("plugin", str(plugin)), ("fix", "let it return a keras.Model with one input, of its input_shape")],
         )
     with plugin_errors(plugin, f"reading the graph of {plan.architecture.qualified!r}"):
         graph = read_graph(model, architecture.name)
@@ -197,13 +184,7 @@ def _require_lean(model: keras.Model, made: Valueless) -> None:
     for variable in model.variables:
         if has_value(variable) or id(variable) not in own:
             raise CannotDrawLean(f"the builder returns {variable.path!r}, which it made before")
-    _require_nothing_computed(model)
-
-
-def _require_nothing_computed(model: keras.Model) -> None:
-    for layer in _operations(model):
-        if isinstance(layer, keras.Model):
-            _require_nothing_computed(layer)
+    for layer in (*inner_layers(model), *_operations(model)):
         for name, value in vars(layer).items() if not type(layer).__module__.startswith("keras.") else ():
             is_tensor = keras.ops.is_tensor(value) and not isinstance(value, keras.Variable)
             if is_tensor or isinstance(value, np.ndarray):

@@ -14,22 +14,11 @@ from torso.modeling.graph_reader import read_graph
 from torso.modeling.preprocess_layer import preprocessing_layer
 from torso.modeling.truncate import derive, rebuild
 
-PREFIX = "preprocess_"
-"""How the names of the new nodes begin."""
+PREFIX = "preprocess_"  # how the names of the new nodes begin
 
 
 def embed_preprocessing(model: keras.Model, graph: Graph, numbers: Preprocessing) -> tuple[keras.Model, Graph]:
-    """A model that takes pixels of 0 to 255, and computes from them what this one expects with the very same operations.
-
-    Args:
-        model: Truncated model from images ``(N, H, W, C)``.
-        graph: The same as data.
-        numbers: What it expects of its pixels.
-
-    Returns:
-        The new model and its graph, which has the nodes ``preprocess_…`` after the input; the same two where there is
-        nothing to compute.
-    """
+    """A model that takes pixels of 0 to 255 and its graph, with the nodes ``preprocess_…`` after the input."""
     if numbers == Preprocessing(built_in=numbers.built_in, source=numbers.source):
         return model, graph
     _, *steps = preprocessing_layer(numbers, model.input_shape[-1]).get_config()["layers"]
@@ -70,7 +59,5 @@ def _after_the_input(config: Config, steps: list[Config], names: Mapping[str, st
     def end(history: History) -> History:
         return [last, 0, 0] if history[0] == image else history  # images may be among what a builder returns
 
-    return config | {
-        "layers": [*config["layers"][:1], *steps, *config["layers"][1:]],
-        "output_layers": map_histories(config["output_layers"], end),
-    }
+    layers = [*config["layers"][:1], *steps, *config["layers"][1:]]
+    return config | {"layers": layers, "output_layers": map_histories(config["output_layers"], end)}

@@ -56,7 +56,7 @@ def remake(model: keras.Model, config: Config) -> keras.Model:
 
 
 def restore_names(model: keras.Model, config: Config) -> None:
-    """Give the ops of a model their names, which Keras loses of some when it makes the model from its configuration."""
+    """Give the ops of a model their names: Keras loses some when it makes the model from its configuration."""
     names = {entry["name"]: entry["class_name"] for entry in config["layers"]}
     lost = [name for name in names if name not in {op.name for op in model.operations}]
     for op in model.operations:

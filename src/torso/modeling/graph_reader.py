@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
 
 from torso.errors import CutError
 from torso.graph import Feature, Graph, Node, Shape
-from torso.model_config.calls import Calls, Config, Tensor
+from torso.model_config.calls import Call, Calls, Config, Tensor
 from torso.model_config.flops import cost_of_call
 from torso.model_config.receptive_field import Grid, grid_after, sees_all, window_of, with_sides
 from torso.modeling.functional import functional, outputs_of, remake
@@ -22,12 +23,11 @@ from torso.modeling.keras_private import without_values
 def read_graph(model: keras.Model, name: str) -> Graph:
     """The model as data, under the names that its layers and ops have; ``name`` is the architecture, as errors say it.
 
-    Raises:
-        CutError: The model has no graph, two nodes of one name, or one node as two outputs.
+    Raises CutError if the model has no graph, two nodes of one name, or one node as two outputs.
     """
     plain = functional(model, name)
     reader = _Reader()
-    flat = reader.read(plain, prefix="", feeds={})
+    flat = reader.read(plain)
     given = [flat[position] for position in _positions(plain)]
     ends = tuple(end.node for end in given)
     if len(set(ends)) < len(ends):
@@ -42,10 +42,8 @@ def read_graph(model: keras.Model, name: str) -> Graph:
 def _positions(model: keras.Model) -> list[int]:
     """For each output of a model in its own order, where it stands among the flattened ones."""
     outputs = outputs_of(model)
-    if not isinstance(outputs, dict):
-        return list(range(len(model.outputs)))
-    flattened = keras.tree.flatten({name: name for name in outputs})
-    return [flattened.index(name) for name in outputs]
+    names = list(outputs) if isinstance(outputs, dict) else range(len(model.outputs))
+    return [sorted(names).index(name) for name in names]  # Keras flattens a dictionary by its sorted names
 
 
 def features_of(model: keras.Model, graph: Graph) -> tuple[Feature, ...]:
@@ -55,9 +53,9 @@ def features_of(model: keras.Model, graph: Graph) -> tuple[Feature, ...]:
     return tuple(graph.feature(name, node) for name, node in zip(names, graph.ends, strict=True))
 
 
-def node_name(prefix: str, layer: str, number: int, count: int) -> str:
+def node_name(call: Call, calls: Calls) -> str:
     """The name of one call: ``name``, or ``name:0``, ``name:1`` where the layer is called several times."""
-    return f"{prefix}{layer}:{number}" if count > 1 else prefix + layer
+    return f"{call.layer}:{call.number}" if calls.count(call.layer) > 1 else call.layer
 
 
 class _End(NamedTuple):  # one output of one node
@@ -67,7 +65,7 @@ class _End(NamedTuple):  # one output of one node
 
 @dataclass
 class _Draft:
-    """What is known of a node when its call is read; whoever reads its output knows the shape."""
+    """A node before its shape is known: only what reads an output knows that."""
 
     entry: Config
     layer: Any  # a Keras layer or op
@@ -89,29 +87,19 @@ class _Reader:
         self,
         model: keras.Model,
         *,
-        prefix: str,
-        feeds: Mapping[str, _End],
-        path: str = "",
-        sized: keras.Model | None = None,
+        prefix: str = "",  # outer/ in a nested model
+        feeds: Mapping[str, _End] = MappingProxyType({}),  # what the input layers of a nested model stand for outside
+        path: str = "",  # the prefix without the numbers of calls
+        sized: keras.Model | None = None,  # the same model for images of a known size, where it was made for any
     ) -> list[_End]:
-        """Draft the nodes of one functional model; return its outputs in the order in which Keras flattens them.
-
-        Args:
-            model: The live model; it has the weights.
-            prefix: ``outer/`` in a nested model.
-            feeds: In a nested model, what each of its input layers stands for outside.
-            path: The prefix without the numbers of calls.
-            sized: The same model for images of a known size, where it was made for any.
-        """
+        """Draft the nodes of one functional model; return its outputs in the order in which Keras flattens them."""
         calls = Calls((sized or model).get_config())
         layers = {layer.name: layer for layer in model.operations}
         ends: dict[tuple[str, int], list[_End]] = {(layer, 0): [end] for layer, end in feeds.items()}
 
         def end_of(tensor: Tensor) -> _End:
             found = ends[tensor.layer, tensor.call]
-            if len(found) > 1 or tensor.output == 0:
-                return found[tensor.output]
-            return _End(found[0].node, tensor.output)
+            return found[tensor.output] if tensor.output < len(found) else _End(found[0].node, tensor.output)
 
         for call in calls.ordered:
             if call.layer in feeds:
@@ -119,15 +107,21 @@ class _Reader:
             inputs = [end_of(tensor) for tensor in call.inputs]
             for end, shape in zip(inputs, call.shapes, strict=True):
                 self._learn(end, tuple(shape[1:]))
-            name = node_name(prefix, call.layer, call.number, calls.count(call.layer))
-            layer = layers[call.layer]
+            name = prefix + node_name(call, calls)
+            layer, entry = layers[call.layer], calls.entries[call.layer]
             owner = self.owners.setdefault(id(layer), path + call.layer)
             if isinstance(layer, keras.Model):
                 ends[call.layer, call.number] = self._read_nested(layer, name, owner, inputs)
-            else:
-                entry = calls.entries[call.layer]
-                self._draft(_Draft(entry, layer, name, owner, tuple(dict.fromkeys(inputs))))
-                ends[call.layer, call.number] = [_End(name, 0)]
+                continue
+            if name in self.drafts:
+                raise CutError(
+                    f"two nodes would be called {name!r}",
+                    notes=[("fix", "give that layer a name without a colon, and each layer one of its own")],
+                )
+            self.drafts[name] = _Draft(entry, layer, name, owner, tuple(dict.fromkeys(inputs)))
+            ends[call.layer, call.number] = [_End(name, 0)]
+            if entry["class_name"] == "InputLayer":
+                self._learn(_End(name, 0), tuple(entry["config"]["batch_shape"][1:]))
         outputs = [end_of(tensor) for tensor in calls.outputs]
         for end, tensor in zip(outputs, (sized or model).outputs, strict=True):
             self._learn(end, tuple(tensor.shape[1:]))
@@ -147,24 +141,16 @@ class _Reader:
         known = self.shapes.get(end, shape)
         self.shapes[end] = tuple(now if before is None else before for before, now in zip(known, shape, strict=True))
 
-    def _draft(self, draft: _Draft) -> None:
-        if draft.name in self.drafts:
-            raise CutError(
-                f"two nodes would be called {draft.name!r}",
-                notes=[("fix", "give that layer a name without a colon, and each layer one of its own")],
-            )
-        if draft.entry["class_name"] == "InputLayer":
-            self.shapes[_End(draft.name, 0)] = tuple(draft.entry["config"]["batch_shape"][1:])
-        self.drafts[draft.name] = draft
-
     def nodes(self, given: Mapping[str, _End]) -> Iterator[Node]:
-        """The finished nodes, now that the shapes are known; ``given`` says which output of a node the model gives."""
+        """The finished nodes; ``given`` says which output of a node the model gives."""
         grids: dict[str, Grid | None] = {}
         everywhere: dict[str, bool] = {}
         for name, draft in self.drafts.items():
             grids_in = [grids[end.node] for end in draft.inputs]
             shapes = [self.shapes[end] for end in draft.inputs]
-            shape = self._shape_of(given.get(name, _End(name, 0)))
+            shape = self.shapes.get(given.get(name, _End(name, 0)))
+            if shape is None:  # then that of the first output that is read
+                shape = next(shape for end, shape in self.shapes.items() if end.node == name)
             grid = grids[name] = grid_after(draft.entry, grids_in, *with_sides(draft.entry, draft.layer, shapes, shape))
             everywhere[name] = sees_all(draft.entry, grids_in, grid, [everywhere[end.node] for end in draft.inputs])
             macs, flops = cost_of_call(draft.entry, draft.layer, shapes, shape)
@@ -190,13 +176,9 @@ class _Reader:
                 layer="" if draft.weights_of == name else draft.weights_of,
             )
 
-    def _shape_of(self, end: _End) -> Shape:
-        """The shape of an output, or of the first one of the node that anybody reads."""
-        return self.shapes.get(end) or next(shape for other, shape in self.shapes.items() if other.node == end.node)
-
 
 def _sized(model: keras.Model, shapes: Mapping[str, Shape]) -> keras.Model | None:
-    """The same model without values for inputs of these shapes, where it is for any size and that can be told."""
+    """The same model without values for inputs of these shapes, if it is for any size."""
     if not any(None in tensor.shape[1:] for tensor in model.inputs) or any(None in shape for shape in shapes.values()):
         return None
     config = model.get_config()

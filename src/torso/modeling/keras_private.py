@@ -10,7 +10,7 @@
 | ``Layer._flatten_layers`` | find what a wrapper wraps | only the wrapper is seen |
 | ``Optimizer._trainable_variables`` | report at once that flags were changed after ``compile`` | reported at the end of the run |
 | the marks ``_keras_call_info_injected`` and, of TensorFlow, ``ag_pass_through`` of an error | an error of torso within a layer's call keeps its own words | Keras repeats the images below its first line |
-| ``saving_lib._save_state`` and its store | where in a ``.weights.h5`` each variable belongs | such a file is refused |
+| ``saving_lib._save_state`` and ``NpzIOStore`` | where in a ``.weights.h5`` each variable belongs | such a file is refused |
 | the class names below | recognise classes that Keras does not export | they are taken for somebody else's |
 """  # noqa: E501
 
@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import importlib
 import re
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,9 +34,6 @@ FUNCTIONAL = "Functional"
 DROPOUT_RNN_CELL = "DropoutRNNCell"  # a base of recurrent cells
 STOCHASTIC_DEPTH = "StochasticDepth"  # of ConvNeXt
 
-_FILE_UTILS = "keras.src.utils.file_utils"
-_GLOBAL_STATE = "keras.src.backend.common.global_state"
-_SAVING = "keras.src.saving.saving_lib"
 _PENDING = "uninitialized_variables"
 _COUNTS = "object_name_uids"
 # What belongs to the place in the program where a build was asked for, and would change what is drawn.
@@ -46,74 +42,59 @@ _LEFT_BEHIND = {_PENDING, _COUNTS, "name_scope_stack", "stateless_scope", "symbo
 T = TypeVar("T")
 
 
-def _module(name: str, *functions: str) -> Any:
-    """A module of Keras that has these functions, or None."""
+def _module(name: str) -> Any:
     try:
-        module = importlib.import_module(name)
-    except ImportError:
+        return importlib.import_module(name)
+    except ImportError:  # Keras has moved it
         return None
-    return module if all(callable(getattr(module, function, None)) for function in functions) else None
 
 
-def _global_state() -> Any:
-    return _module(_GLOBAL_STATE, "get_global_attribute", "set_global_attribute")
+_file_utils = _module("keras.src.utils.file_utils")
+_global_state = _module("keras.src.backend.common.global_state")
+_saving = _module("keras.src.saving.saving_lib")
 
 
 def in_fresh_thread(call: Callable[[], T]) -> T:
     """Return what a function returns in a new thread, in which Keras has given no names yet; its errors pass."""
     # Keras' state belongs to a thread: names are counted from zero, and nothing of the call stays in this thread. What the
     # user has set (dtype policy, seed, custom objects) is handed over.
-    state, policy = _global_state(), keras.config.dtype_policy()
-    mine = vars(getattr(state, "GLOBAL_STATE_TRACKER", threading.local()))
+    policy = keras.config.dtype_policy()
+    mine = vars(_global_state.GLOBAL_STATE_TRACKER) if _global_state else {}
     handed = {name: value for name, value in mine.items() if name not in _LEFT_BEHIND}
 
     def run() -> T:
         for name, value in handed.items():
-            state.set_global_attribute(name, value)
+            _global_state.set_global_attribute(name, value)
         keras.config.set_dtype_policy(policy)
         return call()
 
     return start_thread(partial(copy_context().run, run)).result()
 
 
-@dataclass(frozen=True)
-class WeightsRequest:
-    """A file that a builder wanted to download."""
-
-    fname: str
-    origin: str
-    cache_subdir: str
-    file_hash: str | None
-
-
 @contextmanager
-def without_weights() -> Iterator[list[WeightsRequest]]:
-    """Let builders of this thread neither download nor load weights; yields the downloads that they ask for, in order."""
-    requests: list[WeightsRequest] = []
+def without_weights() -> Iterator[list[Mapping[str, Any]]]:
+    """Let builders of this thread neither download nor load weights; yields the arguments of each download, in order."""
+    requests: list[Mapping[str, Any]] = []
 
     def get_file(original: Any, fname: Any = None, origin: Any = None, *args: Any, **kwargs: Any) -> Any:
-        requests.append(WeightsRequest(fname, origin, kwargs.get("cache_subdir", "datasets"), kwargs.get("file_hash")))
+        requests.append({"fname": fname, "origin": origin, **kwargs})
         return fname
 
-    with ExitStack() as stack:
-        stack.enter_context(patched(keras.Model, "load_weights", lambda original, model, *args, **kwargs: None))
-        if (file_utils := _module(_FILE_UTILS, "get_file")) is not None:
-            stack.enter_context(patched(file_utils, "get_file", get_file))
+    not_downloaded = patched(_file_utils, "get_file", get_file) if _file_utils else nullcontext()
+    with patched(keras.Model, "load_weights", lambda original, model, *args, **kwargs: None), not_downloaded:
         yield requests
 
 
 def name_counts() -> Mapping[str, int]:
-    """How often Keras has given out each name in this thread; empty where Keras has moved that."""
-    state = _global_state()
-    return {} if state is None else dict(state.get_global_attribute(_COUNTS) or {})
+    """How often Keras has given out each name in this thread."""
+    return dict(_global_state.get_global_attribute(_COUNTS) or {}) if _global_state else {}
 
 
 def reserve_names(model: keras.Model) -> None:
     """Let Keras give none of a model's names to a layer made later in this thread: the two may stand in one model."""
-    state = _global_state()
-    if state is None:
+    if _global_state is None:
         return
-    counts = state.get_global_attribute(_COUNTS, defaultdict(int), set_to_default=True)
+    counts = _global_state.get_global_attribute(_COUNTS, defaultdict(int), set_to_default=True)
     for op in model.operations:
         match = re.fullmatch(r"(.+)_([0-9]+)", op.name)
         name, used = (match[1], int(match[2]) + 1) if match else (op.name, 1)
@@ -123,33 +104,30 @@ def reserve_names(model: keras.Model) -> None:
 def leave_scopes(model: keras.Model) -> bool:
     """Take a builder's name scopes out of the paths of a model's variables; whether every path is its layer's name now."""
     for layer in model.layers:
-        if layer.path is None:  # it was never built, as an activation
-            continue
-        scope = layer.path.removesuffix(layer.name)
-        owners = (*inner_layers(layer), *layer.variables)
-        if scope + layer.name != layer.path or not all(hasattr(one, "_path") for one in owners):
+        path = layer.path or layer.name  # an activation, that is never built, has none
+        scope = path.removesuffix(layer.name)
+        for one in (*inner_layers(layer), *layer.variables) if scope else ():
+            one._path = (one.path or "").removeprefix(scope) or None
+        inner = layer.layers if isinstance(layer, keras.Model) else []
+        if any(one.path not in (None, one.name) for one in [layer, *inner]) or any(
+            isinstance(one, keras.Model) for one in inner
+        ):
             return False
-        if scope:
-            for one in owners:
-                one._path = (one.path or "").removeprefix(scope) or None
-        for one in layer.layers if isinstance(layer, keras.Model) else ():
-            if one.path not in (None, one.name) or isinstance(one, keras.Model):
-                return False
     return True
 
 
 @dataclass
 class Valueless:
-    """What was built without values."""
+    """What was built without values, once it is built."""
 
-    variables: list[Any] = field(default_factory=list)  # that have a shape and no memory, once it is built
+    variables: list[Any] = field(default_factory=list)  # they have a shape and no memory
     assigned: bool = False  # one of them was given a value meanwhile, which is lost
 
 
 @contextmanager
 def without_values() -> Iterator[Valueless]:
     """Let what is built here have variables with a shape and no memory; yields what is known of them afterwards."""
-    pending = _global_state().get_global_attribute(_PENDING, [], set_to_default=True)
+    pending = _global_state.get_global_attribute(_PENDING, [], set_to_default=True)
     before, built = len(pending), Valueless()
     try:
         with keras.StatelessScope(initialize_variables=False) as scope:
@@ -162,16 +140,12 @@ def without_values() -> Iterator[Valueless]:
 
 def can_draw_lean() -> bool:
     """Whether this Keras has the private names that a network without values needs."""
-    methods = ("_initialize", "_deferred_initialize")
-    return (
-        _global_state() is not None
-        and all(callable(getattr(keras.Variable, method, None)) for method in methods)
-        and hasattr(keras.layers.Identity(name="probe"), "_outbound_nodes")
-    )
+    is_drawn = hasattr(keras.Variable, "_initialize") and hasattr(keras.Variable, "_deferred_initialize")
+    return _global_state is not None and is_drawn and hasattr(keras.layers.Identity(name="any"), "_outbound_nodes")
 
 
 def has_value(variable: Any) -> bool:
-    """Whether a variable has memory; where Keras has moved its name for that, none is made without."""
+    """Whether a variable has memory."""
     return getattr(variable, "_value", variable) is not None
 
 
@@ -179,15 +153,13 @@ def give_value(variable: Any, value: Any) -> None:
     """Give memory to a variable that was made without: that of this array, which nobody may write to any more."""
     try:
         variable._initialize(_AsItIs(value))  # TensorFlow copies an array, and takes over what only says that it is one
-    except (TypeError, ValueError):  # a TensorFlow, or a type, for which that is not so
+    except (TypeError, ValueError):  # a type for which that is not so
         variable._initialize(value)
     variable._initializer = None
 
 
 @dataclass(frozen=True)
 class _AsItIs:
-    """An array that is handed over."""
-
     value: Any
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -195,23 +167,23 @@ class _AsItIs:
 
 
 def draw_value(variable: Any) -> None:
-    """Give memory to a variable that was made without, and the value that its initialiser makes."""
+    """Give a variable without value the one that its initialiser makes."""
     variable._deferred_initialize()
 
 
 def abandon(variables: Iterable[Any]) -> None:
-    """Make sure that nobody computes with those of these variables that have no memory."""
+    """Make sure that nobody computes with those of these variables that have no value."""
+
+    def refuse(path: str, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(f"{path!r} belongs to a network that torso built without values, and has none")
+
     for variable in variables:
         if not has_value(variable):  # Keras would compute with what the initialiser makes, as if it were the value
-            variable._initializer = partial(_refuse, variable.path)
-
-
-def _refuse(path: str, *args: Any, **kwargs: Any) -> Any:
-    raise RuntimeError(f"{path!r} belongs to a network that torso built without values, and has none")
+            variable._initializer = partial(refuse, variable.path)
 
 
 def detach(model: keras.Model) -> None:
-    """Let the layers and ops of a functional model forget every reader that is not in it."""
+    """Let the layers and ops of a functional model forget every reader that is not in it, or it stays in memory."""
     kept = {id(op) for op in model.operations}
     for op in model.operations:
         op._outbound_nodes = [node for node in op._outbound_nodes if id(node.operation) in kept]
@@ -219,31 +191,17 @@ def detach(model: keras.Model) -> None:
 
 def places_of(model: keras.Model) -> Mapping[str, Any]:
     """Each variable of a model, with or without a value, by its path in a ``.weights.h5``; empty where Keras has moved."""
-    saving = _module(_SAVING, "_save_state", "H5IOStore")
-    if saving is None:
+    if _saving is None:
         return {}
-    found: dict[str, dict[str, Any]] = {}
-
-    class Store(saving.H5IOStore):  # type: ignore[misc,name-defined]  # found at run time
-        """Takes what is to be saved, and writes nothing."""
-
-        def __init__(self) -> None:
-            pass
-
-        def __bool__(self) -> bool:
-            return True
-
-        def make(self, path: str, metadata: Any = None) -> dict[str, Any]:
-            return found.setdefault(path, {})
-
-    saving._save_state(model, weights_store=Store(), assets_store=None, inner_path="", visited_saveables=set())
-    return {f"{path}/vars/{name}".lstrip("/"): one for path, group in found.items() for name, one in group.items()}
+    store = _saving.NpzIOStore("", mode="w")  # it writes when it is closed: never
+    _saving._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set())
+    groups = {path.removeprefix("__root__"): group for path, group in store.contents.items()}
+    return {f"{path}/vars/{name}".lstrip("/"): one for path, group in groups.items() for name, one in group.items()}
 
 
 def inner_layers(layer: Any) -> list[Any]:
-    """A layer and all that are within it; the layer alone where Keras has moved its name for that."""
-    flatten = getattr(layer, "_flatten_layers", None)
-    return [layer] if flatten is None else list(flatten())
+    """A layer and all that are within it."""
+    return list(layer._flatten_layers()) if getattr(layer, "_flatten_layers", None) else [layer]
 
 
 def optimized(optimizer: Any) -> set[int] | None:

@@ -1,42 +1,35 @@
 """Find for each weight of a model the array of a weights file that holds its value, and give it that value.
 
-The architecture is never read from a file. Each weight belongs to exactly one array of the same shape, and none is left
-over; that is settled before a value is read.
+Each weight belongs to one array of the same shape, and none is left over: that is known before a value is read.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from torso.errors import IntegrityError, Note
+from torso.errors import IntegrityError
 from torso.model_config.layer_names import automatic_stem
 from torso.modeling.keras_private import give_value, has_value, places_of
 from torso.weights_files import StoredArray, StoredWeights
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """What a weights file holds for a model."""
 
     path: Path
-    arrays: Mapping[int, tuple[Any, StoredArray]]  # by the identity of each weight: it, and the array of its value
-
-    def of(self, weight: Any) -> StoredArray:
-        """The array that holds the value of a weight."""
-        return self.arrays[id(weight)][1]
+    arrays: Mapping[int, StoredArray]  # by the identity of the weight
 
 
 class OtherWidth(Exception):
-    """The file fits a model for images of another number of channels, and not this one: that is ``error``."""
+    """The file is for images with another number of channels."""
 
     def __init__(self, channels: int, error: IntegrityError) -> None:
         super().__init__(channels)
@@ -47,27 +40,21 @@ class OtherWidth(Exception):
 _Pair = tuple[str, Any, StoredArray]  # what an error calls the weight, the weight, and its array
 
 
-def match(model: keras.Model, stored: StoredWeights) -> Match:
-    """Find the array for every weight of a whole headless network, with or without values.
+def match(model: keras.Model, stored: StoredWeights, *, is_part: bool = False) -> Match | None:
+    """Find the array for every weight of a headless network, or None where it is a part and the names do not tell.
 
-    Raises:
-        IntegrityError: The file was written from another model.
-        OtherWidth: All that differs is the number of channels of the images.
+    Raises IntegrityError if the file was written from another model, OtherWidth if only the images' channels differ.
     """
-    pairs = _by_order(model, stored) if stored.layers is not None else _by_place(model, stored)
-    _refuse_other_shapes(model, pairs, stored.path)
-    return _matched(pairs, stored)
+    if is_part:
+        pairs = _by_name(model, stored)
+    else:
+        pairs = _by_order(model, stored) if stored.layers is not None else _by_place(model, stored)
+        _refuse_other_shapes(model, pairs, stored.path)
+    return None if pairs is None else Match(stored.path, {id(weight): array for _, weight, array in pairs})
 
 
-def match_by_name(model: keras.Model, stored: StoredWeights) -> Match | None:
-    """Find the arrays for a part of the network, where the names of layers alone tell them.
-
-    Names that Keras gives are not trusted, for it counted otherwise when the file was written; but where the file has one
-    layer of that class only, there is no other that could be meant.
-
-    Returns:
-        None where the names do not tell, or the shapes are others.
-    """
+def _by_name(model: keras.Model, stored: StoredWeights) -> list[_Pair] | None:
+    """The older format for a part of a network, if the names of its layers tell which arrays are theirs."""
     layers = {layer.name: layer for layer in stored.layers or ()}
     pairs: list[_Pair] = []
     for layer in model.layers:
@@ -75,22 +62,18 @@ def match_by_name(model: keras.Model, stored: StoredWeights) -> Match | None:
         if not weights:
             continue
         names = [layer.name]
-        if _is_numbered(layer.name, layer):
+        if _is_numbered(layer.name, layer):  # counted otherwise when the file was written: only one such layer is no guess
             names = [name for name in layers if _is_numbered(name, layer)]
         arrays = layers[names[0]].arrays if len(names) == 1 and names[0] in layers else ()
         if [array.shape for array in arrays] != [tuple(weight.shape) for weight in weights]:
             return None
         pairs.extend((layer.name, weight, array) for weight, array in zip(weights, arrays, strict=True))
-    return _matched(pairs, stored)
+    return pairs
 
 
 def _is_numbered(name: str, layer: Any) -> bool:
     """Whether this name is one that Keras gives to layers of that class."""
     return re.fullmatch(rf"{re.escape(automatic_stem(type(layer).__name__))}(_\d+)?", name) is not None
-
-
-def _matched(pairs: Sequence[_Pair], stored: StoredWeights) -> Match:
-    return Match(stored.path, {id(weight): (weight, array) for _, weight, array in pairs})
 
 
 def _by_order(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
@@ -99,11 +82,11 @@ def _by_order(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
     ours = [(layer.name, weights) for layer in model.layers if (weights := _listed(layer))]
     if len(theirs) != len(ours):
         raise _of_another(stored.path, [f"{len(theirs)} layers with weights in the file, {len(ours)} in the model"])
-    written = {layer.name for layer in model.layers if not _is_numbered(layer.name, layer)}  # these do not drift
+    authors = {layer.name for layer in model.layers if not _is_numbered(layer.name, layer)}  # these do not drift
     problems = []
     pairs: list[_Pair] = []
     for (name, arrays), (layer, weights) in zip(theirs, ours, strict=True):
-        if name != layer and name in written:
+        if name != layer and name in authors:
             problems.append(f"layer {name!r} of the file stands where {layer!r} belongs")
         if len(arrays) != len(weights):
             problems.append(f"layer {name!r} holds {len(arrays)} arrays, {layer!r} needs {len(weights)}")
@@ -121,12 +104,11 @@ def _listed(layer: Any) -> list[Any]:
 def _by_place(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
     """The format of Keras 3: Keras itself says where each weight belongs."""
     weights = {id(weight) for weight in model.weights}
-    places = places_of(model)
-    wanted = {place: weight for place, weight in places.items() if id(weight) in weights}
+    wanted = {place: weight for place, weight in places_of(model).items() if id(weight) in weights}
+    # Else a layer has a way of its own to save, or Keras has moved its name for that.
     if len(wanted) < len(weights) or len({id(weight) for weight in wanted.values()}) < len(wanted):
-        moved = "a layer of the model has a way of its own to save" if places else "this Keras does not tell its places"
         raise IntegrityError(
-            f"the weights file {str(stored.path)!r} does not fit: {moved}",
+            f"the weights file {str(stored.path)!r} does not tell which weight of the model each array belongs to",
             notes=[("fix", "save the weights in the older format, as .h5")],
         )
     problems = [f"{place} is missing" for place in wanted if place not in stored.arrays]
@@ -155,11 +137,7 @@ def _refuse_other_shapes(model: keras.Model, pairs: Sequence[_Pair], path: Path)
 
 
 def read_value(array: StoredArray, weight: Any, path: Path) -> np.ndarray:
-    """The value of a weight, in the weight's own type.
-
-    Raises:
-        IntegrityError: It is not finite, or that type cannot hold it.
-    """
+    """The value of a weight, in the weight's own type; an IntegrityError if it is not finite, or that type loses some."""
     found = array.read()
     with np.errstate(over="ignore", invalid="ignore"):
         value = found.astype(weight.dtype, copy=False)
@@ -174,11 +152,7 @@ def read_value(array: StoredArray, weight: Any, path: Path) -> np.ndarray:
 
 
 def put(weight: Any, value: np.ndarray, name: str) -> None:
-    """Give a weight its value, memory too where it has none, and read it back.
-
-    Raises:
-        IntegrityError: It reads back otherwise.
-    """
+    """Give a weight its value, memory too where it has none; an IntegrityError if it reads back otherwise."""
     if has_value(weight):
         weight.assign(value)
     else:
@@ -191,7 +165,7 @@ def put(weight: Any, value: np.ndarray, name: str) -> None:
 
 
 def _seen(weight: Any) -> np.ndarray:
-    """What a weight holds, without a copy where its type allows that."""
+    """A weight's value, without a copy if its type allows that."""
     try:
         return np.asarray(memoryview(tf.convert_to_tensor(weight.value)))
     except (TypeError, ValueError, BufferError):  # bfloat16 is no type of Python's buffers
@@ -199,10 +173,11 @@ def _seen(weight: Any) -> np.ndarray:
 
 
 def _of_another(path: Path, problems: Sequence[str]) -> IntegrityError:
-    notes: list[Note] = [("cause", problem) for problem in problems[:3]]
-    if len(problems) > 3:
-        notes.append(("cause", f"… and {len(problems) - 3} more of this kind"))
+    more = [f"… and {len(problems) - 3} more of this kind"] if len(problems) > 3 else []
     return IntegrityError(
         f"the weights file {str(path)!r} was written from another model",
-        notes=[*notes, ("fix", "name the architecture and the options that the file was trained with")],
+        notes=[
+            *(("cause", problem) for problem in (*problems[:3], *more)),
+            ("fix", "name the architecture and the options that the file was trained with"),
+        ],
     )

@@ -37,8 +37,8 @@ _is_patching = ContextVar("_is_patching", default=False)
 def patched(owner: Any, name: str, handler: Callable[..., Any]) -> Iterator[None]:
     """Replace a function for this thread alone: ``handler`` takes the original, and its arguments."""
     thread = threading.get_ident()
-    # Threads take turns, or the last would put back what the first had replaced. Where a builder builds with torso itself,
-    # the new thread holds the turn of the one that waits for it.
+    # Threads take turns, or the last would put back what the first had replaced. A builder that builds with torso itself
+    # does so in the turn of the thread that waits for it.
     with nullcontext() if _is_patching.get() else _one_at_a_time:
         original = getattr(owner, name)
 
@@ -61,11 +61,11 @@ class _Reached(BaseException):
 def stopped_at(names: Collection[str], build: Callable[[], Any]) -> tuple[Any, bool]:
     """Run a builder, and end it as soon as these layers and ops have been called, each outside of any other.
 
-    Returns:
-        What the builder returns and False; or the model that ends at ``names``, in their order, and True.
+    Returns what the builder returns and False; or the model that ends at ``names``, in their order, and True.
     """
     ends: dict[str, Any] = dict.fromkeys(names)
-    sources: dict[int, tuple[Any, list[Any]]] = {}  # by the identity of an output: it, and the tensors it is made from
+    # By the identity of an output: it, which has to live as long, and the inputs that it is made from, by theirs.
+    inputs_of: dict[int, tuple[Any, dict[int, Any]]] = {}
     depth = 0
 
     def call(original: Callable[..., Any], op: Any, *args: Any, **kwargs: Any) -> Any:
@@ -77,10 +77,12 @@ def stopped_at(names: Collection[str], build: Callable[[], Any]) -> tuple[Any, b
             depth -= 1
         if depth:
             return outputs  # within another layer
-        read = [tensor for tensor in keras.tree.flatten((args, kwargs)) if isinstance(tensor, keras.KerasTensor)]
+        inputs: dict[int, Any] = {}
+        for tensor in keras.tree.flatten((args, kwargs)):
+            if isinstance(tensor, keras.KerasTensor):
+                inputs |= inputs_of.get(id(tensor), (tensor, {id(tensor): tensor}))[1]
         for output in keras.tree.flatten(outputs):
-            if isinstance(output, keras.KerasTensor):
-                sources[id(output)] = output, read
+            inputs_of[id(output)] = output, inputs
         if op.name in ends and ends[op.name] is None and isinstance(outputs, keras.KerasTensor):
             ends[op.name] = outputs
             if None not in ends.values():
@@ -95,15 +97,8 @@ def stopped_at(names: Collection[str], build: Callable[[], Any]) -> tuple[Any, b
             return build(), False
         except _Reached:
             pass
-    inputs, seen, todo = [], set(), list(ends.values())
-    while todo:
-        tensor = todo.pop()
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            _, read = sources.get(id(tensor), (tensor, None))
-            todo += read or ()
-            inputs += [tensor] if read is None else []
-    if len(inputs) > 1:
-        raise ValueError("the part before the cut has several inputs")
     outputs = list(ends.values())
-    return keras.Model(inputs[0], outputs if len(outputs) > 1 else outputs[0]), True
+    read = {key: tensor for output in outputs for key, tensor in inputs_of[id(output)][1].items()}
+    if len(read) > 1:
+        raise ValueError("the part before the cut has several inputs")
+    return keras.Model(*read.values(), outputs if len(outputs) > 1 else outputs[0]), True

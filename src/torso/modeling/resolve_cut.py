@@ -28,11 +28,7 @@ def static_cut(plan: Plan) -> tuple[str, ...]:
 
 
 def select_cut(plan: Plan, graph: Graph) -> Cut | None:
-    """What the strategy selects, with every name canonical and every node one that a backbone can end at.
-
-    Returns:
-        The cut, or None where the whole network is kept.
-    """
+    """What the strategy selects, by canonical names of nodes that a backbone can end at; None for the whole network."""
     strategy = plan.truncate.contribution
     with plugin_errors(strategy.plugin, f"truncation strategy {strategy.qualified!r}", plan.truncate.place):
         selected = strategy.value.select(graph, plan.truncate.options)
@@ -60,11 +56,9 @@ def nodes_of(cut: Cut | None) -> tuple[str, ...]:
 
 def outermost(graph: Graph, cut: Cut) -> Cut:
     """The same cut, where a nested model ends by the name of that model's call: nothing inside it is to be cut off."""
-
-    def call_of(name: str) -> str:
-        return [name, *graph[name].alias][-1]
-
-    return call_of(cut) if isinstance(cut, str) else {label: call_of(name) for label, name in cut.items()}
+    if isinstance(cut, str):
+        return [cut, *graph[cut].alias][-1]
+    return {label: [name, *graph[name].alias][-1] for label, name in cut.items()}
 
 
 def _refuse_end(node: Node, graph: Graph) -> None:

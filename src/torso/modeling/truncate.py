@@ -1,8 +1,8 @@
 """Truncate a model: keep the nodes that the end is computed from, and nothing of the original alive.
 
 The truncated model is either made of the very layers of the model, which is of no use for anything else then, or rebuilt
-from its pruned configuration and filled. A model that merely shares layers with a living one keeps every weight of that in
-memory, for each layer remembers all its calls.
+from its pruned configuration and filled. A model that shares layers with a living one would keep all weights of that in
+memory, since each layer remembers all its calls.
 """
 
 from __future__ import annotations
@@ -29,25 +29,13 @@ from torso.modeling.functional import functional, remake
 from torso.modeling.graph_reader import node_name
 
 Change = Callable[[Config], Config]
-Pairs = list[tuple[Any, Any]]
-"""Each weight of a model that is kept, beside the weight of the truncated model that stands for it."""
+Pairs = list[tuple[Any, Any]]  # each weight of a model that is kept, and the weight of the truncated model in its place
 
 
 def cut(model: keras.Model, ends: Cut | None, name: str) -> keras.Model:
-    """A model of its own that ends at some nodes, with the same values.
+    """A model of its own that ends at some nodes, with the same values; nothing of ``model`` stays alive through it.
 
-    Args:
-        model: Functional model from images ``(N, H, W, C)``.
-        ends: Name of the node to end at, ``outer/inner`` inside a nested model; several by the names of the model's outputs,
-            which is then a dictionary; None to keep the whole model.
-        name: What errors and the new model are called.
-
-    Returns:
-        The truncated model; nothing of ``model`` stays alive through it.
-
-    Raises:
-        CutError: The model has what no configuration can carry; or an end inside a nested model is one of several, or that
-            model is called more than once.
+    ``ends`` names a node, ``outer/inner`` inside a nested model, or several by the names of the outputs; None keeps all.
     """
     truncated, weights = rebuild(model, ends, name)
     for old, new in weights:
@@ -59,41 +47,32 @@ def cut(model: keras.Model, ends: Cut | None, name: str) -> keras.Model:
 def rebuild(
     model: keras.Model, ends: Cut | None, name: str, *, change: Change = lambda config: config
 ) -> tuple[keras.Model, Pairs]:
-    """The truncated model as :func:`cut` makes it, before it has values; ``change`` may alter its configuration."""
+    """The truncated model as ``cut`` makes it, before it has values; ``change`` may alter its configuration."""
     plain = functional(model, name)
     _refuse_what_cannot_be_written(plain, {})
-    config = plain.get_config()
-    if ends is not None:
-        config = _pruned(config, ends)
-    config = change(config | {"name": _bare(name)})
-    truncated = remake(plain, config)
+    config = plain.get_config() if ends is None else _pruned(plain.get_config(), ends)
+    truncated = remake(plain, change(config | {"name": _bare(name)}))
     return truncated, list(_weights(plain, truncated))
 
 
 def share_layers(model: keras.Model, ends: Cut | None, name: str) -> tuple[keras.Model, Pairs] | None:
-    """The truncated model as :func:`cut` makes it, of the very layers of the model, which is of no other use then.
-
-    Returns:
-        None where an end lies in a nested model, or a layer is called several times: then it must be rebuilt.
-    """
+    """The truncated model of the very layers of the model, which is of no other use then; None if it must be rebuilt."""
     plain = functional(model, name)
-    several = {} if ends is None else {"": ends} if isinstance(ends, str) else ends
     ops = {op.name: op for op in plain.operations}
-    inside = any(path not in ops or isinstance(ops[path], keras.Model) for path in several.values())
-    if inside or not _is_called_once(plain):  # the output of a nested model is not that of its call
+    paths = {} if ends is None else {"": ends} if isinstance(ends, str) else ends
+    # The output of a nested model is not that of its call.
+    if not _is_called_once(plain) or any(isinstance(ops.get(path, plain), keras.Model) for path in paths.values()):
         return None
     _refuse_what_cannot_be_written(plain, {})
-    outputs: Any = {label: ops[path].output for label, path in several.items()}
-    if ends is None:
-        outputs = plain.output
-    elif isinstance(ends, str):
-        outputs = outputs[""]
+    outputs: Any = {label: ops[path].output for label, path in paths.items()}
+    if ends is None or isinstance(ends, str):
+        outputs = plain.output if ends is None else ops[ends].output
     truncated = keras.Model(plain.input, outputs, name=_bare(name))
     return truncated, [(weight, weight) for weight in truncated.weights]
 
 
 def derive(model: keras.Model) -> None:
-    """Let the layers that compute with something derived from their weights derive it anew, in nested models too."""
+    """Let layers derive anew what they compute from their weights, in nested models too."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             derive(layer)
@@ -118,7 +97,7 @@ def _is_called_once(model: keras.Model) -> bool:
 
 
 def _weights(source: keras.Model, target: keras.Model) -> Iterator[tuple[Any, Any]]:
-    """Each weight of a functional model that its pruned copy has too, and the latter; random generators start anew."""
+    """Each weight of a functional model that its pruned copy has too, with the copy's; random generators start anew."""
     theirs = {layer.name: layer for layer in source.operations}
     for layer in target.operations:
         if isinstance(layer, keras.Model):
@@ -150,16 +129,20 @@ def _refuse_what_cannot_be_written(model: keras.Model, owners: dict[int, str], p
 def _pruned(config: Config, ends: Cut, *, nested: bool = False) -> Config:
     """The configuration of the part that ends at some nodes, made of the same entries; a nested one keeps all inputs."""
     calls = Calls(config)
-    paths = {label: path.split("/") for label, path in ({"": ends} if isinstance(ends, str) else ends).items()}
-    found = {label: _find(calls, path[0]) for label, path in paths.items()}
-    deeper = {found[label].layer: path for label, path in paths.items() if len(path) > 1}
-    if deeper and len(paths) > 1:
-        raise CutError(
-            f"{'/'.join(next(iter(deeper.values())))!r} lies inside a nested model, and a backbone of several outputs "
-            "cannot end there",
-            notes=[("fix", "end at that node alone, or let the builder not nest its models")],
-        )
+    by_name = {node_name(call, calls): Tensor(call.layer, call.number, 0) for call in calls.ordered}
+    paths = {"": ends} if isinstance(ends, str) else ends
+    found = {label: by_name[path.split("/")[0]] for label, path in paths.items()}
     kept = _needed(calls, found.values())
+    for label, path in paths.items():
+        _, _, inner = path.partition("/")
+        times = sum(layer == found[label].layer for layer, _ in kept)
+        if inner and (times > 1 or len(paths) > 1):
+            raise CutError(
+                f"{path!r} lies inside a nested model: only one output can end there, and if that model is called once",
+                notes=[("fix", "cut after a call of that model, or let the builder not nest its models")],
+            )
+        if inner:
+            _shorten(calls.entries[found[label].layer], inner)
     if nested:
         kept |= {(tensor.layer, tensor.call) for tensor in calls.inputs}
     number_of = _renumbered(kept)
@@ -176,13 +159,6 @@ def _pruned(config: Config, ends: Cut, *, nested: bool = False) -> Config:
         numbers = [number for number in range(calls.count(name)) if (name, number) in kept]
         if not numbers:
             continue
-        if name in deeper:
-            if len(numbers) > 1:
-                raise CutError(
-                    f"{'/'.join(deeper[name])!r} lies inside a model that is called {len(numbers)} times",
-                    notes=[("fix", "cut after one of its calls, or before the first")],
-                )
-            _shorten(entry, deeper[name][1:])
         entry["inbound_nodes"] = [node for number, node in enumerate(entry["inbound_nodes"]) if number in numbers]
         visit_tensors(entry["inbound_nodes"], rewire)
         entries.append(entry)
@@ -198,23 +174,17 @@ def _pruned(config: Config, ends: Cut, *, nested: bool = False) -> Config:
     }
 
 
-def _shorten(entry: Config, path: list[str]) -> None:
+def _shorten(entry: Config, path: str) -> None:
     """Let the entry of a nested model end at a path within it."""
     if is_functional(entry):
-        entry["config"] = _pruned(entry["config"], "/".join(path), nested=True)
+        entry["config"] = _pruned(entry["config"], path, nested=True)
     elif is_sequential(entry):
-        inner = entry["config"]["layers"]
-        last = next(index for index, layer in enumerate(inner) if layer["config"]["name"] == path[0])
-        entry["config"]["layers"] = inner[: last + 1]
-        if path[1:]:
-            _shorten(inner[last], path[1:])
-
-
-def _find(calls: Calls, part: str) -> Tensor:
-    for call in calls.ordered:
-        if node_name("", call.layer, call.number, calls.count(call.layer)) == part:
-            return Tensor(call.layer, call.number, 0)
-    raise LookupError(part)  # the graph was read from this very model, and had it
+        name, _, inner = path.partition("/")
+        layers = entry["config"]["layers"]
+        last = next(index for index, layer in enumerate(layers) if layer["config"]["name"] == name)
+        entry["config"]["layers"] = layers[: last + 1]
+        if inner:
+            _shorten(layers[last], inner)
 
 
 def _needed(calls: Calls, ends: Iterable[Tensor]) -> set[tuple[str, int]]:

@@ -22,11 +22,9 @@ def leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.La
 
 
 def variables_by_path(model: keras.Model) -> dict[str, Any]:
-    """Each variable of the layers, the states of random generators among them.
+    """Each variable of the layers, the states of random generators among them, by the layer's name and its own.
 
-    A path is the layer's canonical name and what the layer calls the variable: ``conv1_bn/gamma``,
-    ``attention/query/kernel``; ``variable`` where it has no name for it. Variables that a layer calls alike have ``:1``,
-    ``:2`` behind it.
+    ``conv1_bn/gamma``, ``attention/query/kernel``; ``variable`` if it has no name, and ``:1``, ``:2`` after equal ones.
     """
     found: dict[str, Any] = {}
     for name, layer in leaves(model):
@@ -42,7 +40,7 @@ def variables_by_path(model: keras.Model) -> dict[str, Any]:
 
 
 def _owners(layer: keras.Layer) -> dict[int, list[str]]:
-    """For each variable by its identity, the names of the layers within this one that it belongs to, from the outside."""
+    """By the identity of a variable: the names of the layers within this one that it belongs to, from the outside."""
     inner = [one for one in inner_layers(layer) if one is not layer]
     names = canonical_names((one.name, type(one).__name__) for one in inner)
     owners: dict[int, list[str]] = {}
