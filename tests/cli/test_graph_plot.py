@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from torso.api import read_graph
-from torso.cli.graph_plot import draw, figure_of, set_up
+from torso.cli.graph_plot import draw, figure_of, own_style
 from torso.errors import OptionError
 from torso.graph import Graph, Node
 
@@ -63,8 +63,7 @@ ODD = {
 @cache
 def picture(name: str) -> Figure:
     """As it is saved, and drawn once: legends find their place only then."""
-    with matplotlib.rc_context():
-        set_up()
+    with own_style():
         figure = figure_of(network(name))
         FigureCanvasAgg(figure).draw()
     return figure

@@ -13,13 +13,14 @@ class Terminal(io.StringIO):
 
 
 def test_table_aligns_its_columns_and_marks_what_is_empty():
-    rows = [("one", "1"), ("seventeen", "17"), ("two\nlines", "")]
-    assert table({"name": "<", "size": ">"}, rows).split("\n") == [
+    rows = [("one", 0), ("seventeen", "17"), ("two\nlines", ""), ("three", None)]
+    assert table(("name", ">size"), rows).split("\n") == [
         bold("name        size"),
         "──────────  ────",
-        "one            1",
+        "one            0",
         "seventeen     17",
         "two\\nlines     -",
+        "three          -",
     ]
 
 

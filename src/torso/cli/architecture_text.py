@@ -30,22 +30,18 @@ def architecture_text(contribution: Contribution[Architecture], *, files: bool) 
 
 def architecture_as_json(contribution: Contribution[Architecture]) -> dict[str, Any]:  # Any: JSON
     """All that is declared, with the plugin that declares it."""
-    plugin, keys = contribution.plugin, ("name", "many", "required", "choices", "minimum", "maximum", "doc")
-    options = [
-        {
-            **{key: getattr(option, key) for key in keys},
-            "type": option.type.__name__,
-            "default": None if option.required else option.default,
-        }
-        for option in contribution.value.options
-    ]
-    provider = {key: getattr(plugin, key) for key in ("name", "distribution", "version", "origin", "location")}
+    keys = ("name", "many", "required", "choices", "minimum", "maximum", "doc")
+    options = []
+    for option in contribution.value.options:
+        kind, default = option.type.__name__, None if option.required else option.default
+        options.append({**{key: getattr(option, key) for key in keys}, "type": kind, "default": default})
+    plugin = asdict(contribution.plugin)
+    provider = {key: plugin[key] for key in ("name", "distribution", "version", "origin", "location")}
     return {"qualified": contribution.qualified, "provider": provider, **asdict(contribution.value), "options": options}
 
 
 def _about(contribution: Contribution[Architecture]) -> Iterator[tuple[str, str]]:
-    architecture, plugin = contribution.value, contribution.plugin
-    count = architecture.parameters
+    architecture, plugin, count = contribution.value, contribution.plugin, contribution.value.parameters
     yield "family", architecture.family
     yield "provider", f"{plugin.name} ({plugin.source})"
     yield "parameters", "unknown" if count is None else f"{count:,} without the classification head"
@@ -97,10 +93,10 @@ def _weights(weights: Weights) -> Iterator[tuple[str, str]]:
 def _files(files: Sequence[WeightsFile]) -> str:
     """A table of the files, with the options that each was trained with."""
     options = list(dict.fromkeys(name for file in files for name in file.when))
-    titles = {"file": "<", **dict.fromkeys(options, ">")}
-    rows = [[file.file_name, *(_value(file.when[name]) if name in file.when else "" for name in options)] for file in files]
+    titles = ["file", *(f">{name}" for name in options)]
+    rows = [[file.file_name, *(_value(file.when[name]) if name in file.when else None for name in options)] for file in files]
     if any(map(_hash, files)):
-        titles["hash"] = "<"
+        titles.append("hash")
         rows = [[*row, _hash(file)] for row, file in zip(rows, files, strict=True)]
     return table(titles, rows)
 

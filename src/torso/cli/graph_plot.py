@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -56,22 +57,18 @@ def refuse_undrawable(path: Path) -> None:
 def draw(graph: Graph, path: Path) -> None:
     """Draw a graph to a file, which is replaced; the same graph gives the same bytes."""
     refuse_undrawable(path)
-    import matplotlib
-
     suffix = path.suffix.lower()
     undated = {"Date": None, "Creator": None} if suffix == ".svg" else {"Software": None}
-    with matplotlib.rc_context():
-        set_up()
+    with own_style():
         figure_of(graph).savefig(path, format=suffix[1:], dpi=160, bbox_inches="tight", pad_inches=0.2, metadata=undated)
 
 
-def set_up() -> None:
-    """Set matplotlib up, whatever the user's own settings are."""
-    import matplotlib
+def own_style() -> AbstractContextManager[None]:
+    """Matplotlib's defaults in place of the user's own settings."""
+    from matplotlib import style
 
-    matplotlib.rcdefaults()
     # Text that can be searched and selected, and the same ids each time.
-    matplotlib.rcParams.update({"font.size": 8.5, "svg.fonttype": "none", "svg.hashsalt": "torso"})
+    return style.context(["default", {"font.size": 8.5, "svg.fonttype": "none", "svg.hashsalt": "torso"}])
 
 
 def figure_of(graph: Graph) -> Figure:

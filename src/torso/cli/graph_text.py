@@ -16,35 +16,26 @@ _FOOTNOTE = "plus global context: a global pooling sees the whole image"
 def levels_text(graph: Graph) -> Iterator[str]:
     """The cost of the whole network, and its levels."""
     cost = graph.cost()
-    sizes = plural(len(graph.clean_cuts), "clean cut"), plural(len(graph.blocks), "block")
-    yield section(
-        "one image",
-        key_values(
-            [
-                (
-                    "nodes",
-                    f"{cost.nodes:,}, {', '.join(sizes)}",
-                ),
-                ("input", format_shape(graph.nodes[0].shape)),
-                ("MACs", f"{short(cost.macs)} multiply-accumulates" if cost.macs is not None else "unknown"),
-                ("FLOPs", f"{short(cost.flops)} floating-point operations" if cost.flops is not None else "unknown"),
-                ("memory", f"{format_bytes(cost.peak_bytes)} peak activations, float32" if cost.peak_bytes else "unknown"),
-            ]
-        ),
-    )
+    counts = f"{cost.nodes:,}, {plural(len(graph.clean_cuts), 'clean cut')}, {plural(len(graph.blocks), 'block')}"
+    pairs = [
+        ("nodes", counts),
+        ("input", format_shape(graph.nodes[0].shape)),
+        ("MACs", "unknown" if cost.macs is None else f"{short(cost.macs)} multiply-accumulates"),
+        ("FLOPs", "unknown" if cost.flops is None else f"{short(cost.flops)} floating-point operations"),
+        ("memory", f"{format_bytes(cost.peak_bytes)} peak activations, float32" if cost.peak_bytes else "unknown"),
+    ]
+    yield section("one image", key_values(pairs))
     if not graph.levels:
         yield section("levels", "  none: no block ends at stride 2, 4, 8, 16 or 32")
         return
-    nodes = {level: graph[name] for level, name in graph.levels.items()}
-    titles = {"level": "<", "stride": ">", "shape": ">", "node": "<", "cut": "<"}
-    clean = set(graph.clean)
-    rows = [
-        [level, str(node.stride or ""), format_shape(node.shape), node.name, "" if node in clean else "not clean"]
-        for level, node in nodes.items()
+    clean = {node.name for node in graph.clean}
+    titles = ["level", ">stride", ">shape", "node", "cut"]
+    rows: list[tuple[object, ...]] = [
+        (level, graph[name].stride, format_shape(graph[name].shape), name, "" if name in clean else "not clean")
+        for level, name in graph.levels.items()
     ]
-    if not any(row[-1] for row in rows):
-        titles.pop("cut")
-        rows = [row[:-1] for row in rows]
+    if clean.issuperset(graph.levels.values()):
+        titles, rows = titles[:-1], [row[:-1] for row in rows]
     yield table(titles, rows)
 
 
@@ -54,49 +45,31 @@ def cuts_text(graph: Graph) -> Iterator[str]:
         yield section("clean cuts", "  none: every node is bypassed by a parallel branch, or is not a feature map")
         return
     costs = graph.clean_costs()
-    numbers = ("pop", "stride", "channels", "field", "params", "MACs")
-    rows = [
-        (
-            node.name,
-            str(graph.pop_count(node.name)),
-            str(node.stride or ""),
-            str(node.channels or ""),
-            _field(node),
-            short(costs[node.name].parameters),
-            short(costs[node.name].macs),
-            graph.level_of(node.name) or "",
-        )
-        for node in graph.clean_cuts
-    ]
-    yield table({"clean cut": "<", **dict.fromkeys(numbers, ">"), "level": "<"}, rows)
+    titles = ("clean cut", ">pop", ">stride", ">channels", ">field", ">params", ">MACs", "level")
+    rows = []
+    for node in graph.clean_cuts:
+        pop, level, kept = graph.pop_count(node.name), graph.level_of(node.name), costs[node.name]
+        numbers = (pop, node.stride, node.channels, _field(node), short(kept.parameters), short(kept.macs))
+        rows.append((node.name, *numbers, level))
+    yield table(titles, rows)
     notes = ["field: receptive field in pixels; params and MACs: what the cut keeps"]
     if any(_field(node).endswith(_GLOBAL) for node in graph.clean_cuts):
         notes.append(f"{_GLOBAL} {_FOOTNOTE}")
     yield "\n".join(notes)
 
 
-def nodes_text(graph: Graph) -> Iterator[str]:
+def nodes_text(graph: Graph) -> str:
     """All nodes, in topological order."""
-    numbers = ("shape", "stride", "field", "params", "MACs")
-    clean = set(graph.clean_cuts)
-    rows = [
-        (
-            node.name,
-            node.kind,
-            format_shape(node.shape),
-            str(node.stride or ""),
-            _field(node),
-            short(node.parameters),
-            short(node.macs),
-            "clean" if node in clean else "",
-            ", ".join(node.inputs),
-        )
-        for node in graph
-    ]
-    yield table({"node": "<", "kind": "<", **dict.fromkeys(numbers, ">"), "clean": "<", "reads": "<"}, rows)
+    titles = ("node", "kind", ">shape", ">stride", ">field", ">params", ">MACs", "clean", "reads")
+    clean = {node.name for node in graph.clean_cuts}
+    rows = []
+    for node in graph:
+        numbers = (format_shape(node.shape), node.stride, _field(node), short(node.parameters), short(node.macs))
+        rows.append((node.name, node.kind, *numbers, "clean" if node.name in clean else "", ", ".join(node.inputs)))
+    return table(titles, rows)
 
 
-def neighbourhood_text(graph: Graph, name: str) -> Iterator[str]:
+def neighbourhood_text(graph: Graph, name: str) -> str:
     """One node, its neighbours, and what a cut there would drop."""
     node = graph[name]
     lost = graph.lost_branches(node.name)
@@ -118,7 +91,7 @@ def neighbourhood_text(graph: Graph, name: str) -> Iterator[str]:
     for label, clean in zip(("clean before", "clean after"), graph.clean_neighbours(node.name), strict=True):
         if clean:
             pairs.append((label, f"{clean.name!r}  ({describe(clean)}, pop {graph.pop_count(clean.name)})"))
-    yield section(node.name, key_values((label, text) for label, text in pairs if text))
+    return section(node.name, key_values((label, text) for label, text in pairs if text))
 
 
 def as_json(graph: Graph) -> dict[str, Any]:  # Any: JSON

@@ -61,8 +61,7 @@ def start_tensorflow(progress: Progress) -> None:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Discard what C++ libraries write to file descriptor 2."""
-    original = os.dup(2)
+    original = os.dup(2)  # C++ libraries write to the file descriptor itself
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
         try:

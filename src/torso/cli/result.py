@@ -1,9 +1,9 @@
-"""What a command returns, its exit codes, and exceptions turned into errors with an exit code."""
+"""What a command returns, the exit codes, and errors of torso for all other exceptions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import click
@@ -50,20 +50,8 @@ class Result:
 
     document: Mapping[str, Any]  # for --json; Any: JSON
     text: str = ""
-    errors: tuple[TorsoError, ...] = ()
-    partial: bool = False  # something was done in spite of the errors
-    exit_code_if_done: int = 0
-
-    @property
-    def exit_code(self) -> int:
-        """The highest code of the errors, or the one for partial success."""
-        if self.errors and self.partial:
-            return PARTIAL
-        return max((error.exit_code for error in self.errors), default=self.exit_code_if_done)
-
-    def as_json(self) -> Mapping[str, Any]:
-        """The one document of ``--json``, with the errors if there are any."""
-        return {**self.document, "errors": [_as_json(error) for error in self.errors]} if self.errors else self.document
+    errors: Sequence[TorsoError] = ()
+    code: int | None = None  # None: the highest of the errors, or success
 
 
 def errors_of(error: Exception) -> tuple[TorsoError, ...]:
@@ -110,13 +98,3 @@ def _usage(error: click.ClickException) -> TorsoError:
     if context is not None:
         notes.append(("see", f"{context.command_path} --help"))
     return UsageError(fact, notes=notes)
-
-
-def _as_json(error: TorsoError) -> Mapping[str, Any]:
-    return {
-        "kind": type(error).__name__,
-        "exit_code": error.exit_code,
-        "fact": error.fact,
-        "place": error.place and asdict(error.place),
-        "notes": [{"label": label, "text": text} for label, text in error.notes],
-    }

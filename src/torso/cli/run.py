@@ -6,30 +6,33 @@ import json
 import os
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict
 from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 import click
 
 from torso.cli.result import CLOSED_PIPE, Result, errors_of
 from torso.cli.text import bold, printable, write
-from torso.errors import DiskError
+from torso.errors import DiskError, TorsoError
 
 
 class _Terminated(KeyboardInterrupt):  # not SystemExit: plugins may raise that, and it is caught
     """SIGTERM arrived."""
 
 
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
 def run(act: Callable[[], Any], *, as_json: bool, debug: bool) -> int:
     """Run ``act``, report its result and return the exit code. (``Any``: a Result, or click's own exit code.)"""
+    # SIGTERM ends a run as Ctrl-C does: every ``finally`` runs, and no partial file stays.
+    before = signal.signal(signal.SIGTERM, _terminate) or signal.SIG_DFL  # None: not installed from Python
     try:
-        with _sigterm_as_interrupt():
-            result = act()
+        result = act()
     except (click.Abort, KeyboardInterrupt) as stop:  # click turns KeyboardInterrupt into Abort
         terminated = isinstance(stop.__cause__ or stop, _Terminated)
         write("terminated" if terminated else "interrupted", sys.stderr)
@@ -38,52 +41,47 @@ def run(act: Callable[[], Any], *, as_json: bool, debug: bool) -> int:
         return CLOSED_PIPE if end.code == 1 else int(end.code or 0)
     except Exception as error:  # noqa: BLE001  # all are reported, none as a traceback
         result = Result(document={}, errors=errors_of(error))
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return _report(result, as_json=as_json, debug=debug) if isinstance(result, Result) else int(result)
 
 
 def _report(result: Result, *, as_json: bool, debug: bool) -> int:
-    errors = result.errors
-    text = json.dumps(result.as_json(), indent=2, default=str) if as_json else result.text
+    errors = [part for error in result.errors for part in error.parts()]
+    text, code = result.text, result.code
+    if as_json:
+        document = {**result.document, "errors": list(map(_as_json, errors))} if errors else result.document
+        text = json.dumps(document, indent=2, default=str)
     try:
         if text:
             write(text, sys.stdout)
-    except BrokenPipeError:
-        _discard(sys.stdout)
-        return CLOSED_PIPE
     except OSError as failure:
-        _discard(sys.stdout)
-        errors += (DiskError("cannot write the result to stdout", notes=[("cause", str(failure.strerror))]),)
+        # Drop what is still buffered: Python would fail to flush it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(failure, BrokenPipeError):
+            return CLOSED_PIPE
+        errors.append(DiskError("cannot write the result to stdout", notes=[("cause", str(failure.strerror))]))
+        code = None
     for error in errors:
         if debug and error.__cause__ is not None:
             write("".join(traceback.format_exception(error.__cause__)).rstrip(), sys.stderr)
         write(f"{bold('error:')} {printable(str(error))}", sys.stderr)
-    return replace(result, errors=errors).exit_code
+    return max((error.exit_code for error in errors), default=0) if code is None else code
+
+
+def _as_json(error: TorsoError) -> dict[str, Any]:  # Any: JSON
+    return {
+        "kind": type(error).__name__,
+        "exit_code": error.exit_code,
+        "fact": error.fact,
+        "place": error.place and asdict(error.place),
+        "notes": [{"label": label, "text": text} for label, text in error.notes],
+    }
 
 
 def open_missing_streams() -> None:
     """Open stdout and stderr where the caller has closed them: Python leaves None there."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
+            # Not only for writing: otherwise the next file that is opened would get the logs of C++ libraries.
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for the rest of the process
-
-
-def _discard(stream: TextIO) -> None:
-    """Drop what the stream still buffers: Python would fail to flush it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Make SIGTERM end a run as Ctrl-C does: every ``finally`` runs, and no partial file stays."""
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise _Terminated
-
-    if threading.current_thread() is not threading.main_thread():  # Python allows handlers in the main thread only
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop) or signal.SIG_DFL  # None: not installed from Python
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

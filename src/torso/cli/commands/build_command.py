@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from torso.artifact.manifest_file import MODEL, is_saved_backbone
 from torso.backbone import Backbone
 from torso.cli.completion import backbone_names
 from torso.cli.progress import Progress, start_tensorflow
-from torso.cli.result import Result, errors_of
+from torso.cli.result import PARTIAL, Result, errors_of
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.spec_argument import plans_of
 from torso.cli.text import format_bytes, format_shape, short, table
-from torso.errors import TorsoError, raise_all
+from torso.errors import TorsoError, collect, raise_all
 from torso.files.atomic import refuse_existing
 from torso.files.disk_errors import require_writable
 from torso.files.download import progress_to
@@ -40,9 +39,13 @@ def command(session: Session, spec: str, name: tuple[str, ...], output: str, for
     registry = session.registry()
     plans = plans_of(spec, name, registry)
     lock = read_lock(spec, plans.values()) if locked else None
-    _check_outputs([Path(output, name) for name in plans], force=force)
-    built: list[dict[str, Any]] = []  # Any: JSON; the model of one is freed before the next is built
     errors: list[TorsoError] = []
+    # What could not be saved is refused now, not after minutes of building.
+    for place in (Path(output, name) for name in plans):
+        collect(errors, refuse_existing, place, force=force, ours=is_saved_backbone)
+        require_writable(place)
+    raise_all(errors)
+    built: list[dict[str, Any]] = []  # Any: JSON; the model of one is freed before the next is built
     with Progress() as progress, progress_to(progress.step):
         start_tensorflow(progress)
         for plan in plans.values():
@@ -54,25 +57,8 @@ def command(session: Session, spec: str, name: tuple[str, ...], output: str, for
             except Exception as error:  # noqa: BLE001  # the other backbones are still built
                 errors += errors_of(error)
                 progress.say(f"{plan.name}: failed")
-    return Result(
-        document={"built": built},
-        text=_text(built) if built else "",
-        errors=tuple(errors),
-        partial=bool(built),
-    )
-
-
-def _check_outputs(places: Sequence[Path], *, force: bool) -> None:
-    """Refuse now what could not be saved after minutes of building."""
-    errors: list[TorsoError] = []
-    for place in places:
-        try:
-            refuse_existing(place, force=force, ours=is_saved_backbone)
-        except TorsoError as error:
-            errors.append(error)
-    raise_all(errors)
-    if places:
-        require_writable(places[0])
+    code = PARTIAL if built and errors else None
+    return Result(document={"built": built}, text=_text(built) if built else "", errors=tuple(errors), code=code)
 
 
 def _save(backbone: Backbone, place: Path, *, force: bool, progress: Progress) -> dict[str, Any]:
@@ -92,8 +78,7 @@ def _save(backbone: Backbone, place: Path, *, force: bool, progress: Progress) -
     }
 
 
-def _text(built: Iterable[dict[str, Any]]) -> str:
-    numbers = ("stride", "shape", "kept", "frozen", "dropped", "size")
+def _text(built: list[dict[str, Any]]) -> str:
     rows = [
         (
             one["name"],
@@ -107,4 +92,4 @@ def _text(built: Iterable[dict[str, Any]]) -> str:
         )
         for one in built
     ]
-    return table({"name": "<", "ends at": "<", **dict.fromkeys(numbers, ">")}, rows)
+    return table(("name", "ends at", ">stride", ">shape", ">kept", ">frozen", ">dropped", ">size"), rows)

@@ -10,7 +10,7 @@ from torso.cli.result import Result
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.spec_argument import plans_of
 from torso.cli.text import plural
-from torso.errors import TorsoError
+from torso.errors import TorsoError, collect
 
 
 @torso_command("check", example="torso check backbones.yaml", codes=(0, 2, 4, 7))
@@ -26,13 +26,11 @@ def command(session: Session, spec: tuple[str, ...]) -> Result:
     files: list[dict[str, Any]] = []  # Any: JSON
     errors: list[TorsoError] = []
     for path in spec:
-        try:
-            plans = plans_of(path, (), registry)
-        except TorsoError as error:
-            errors += error.parts()
+        plans = collect(errors, plans_of, path, (), registry)
+        if plans is None:
             files.append({"file": path, "ok": False})
-        else:
-            files.append({"file": path, "ok": True, "backbones": list(plans)})
-            lines.append(f"{path}: ok, {plural(len(plans), 'backbone')}")
-            lines += [f"  warning: {name}: {text}" for name, plan in plans.items() for text in plan.warnings]
+            continue
+        files.append({"file": path, "ok": True, "backbones": list(plans)})
+        lines.append(f"{path}: ok, {plural(len(plans), 'backbone')}")
+        lines += [f"  warning: {name}: {text}" for name, plan in plans.items() for text in plan.warnings]
     return Result(document={"files": files}, text="\n".join(lines), errors=tuple(errors))

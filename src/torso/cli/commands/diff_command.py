@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 import click
 
@@ -11,8 +12,6 @@ from torso.artifact.manifest import Difference
 from torso.cli.result import DIFFERENT, Result
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.text import table
-
-_VARIABLES = "variables."
 
 
 @torso_command("diff", example="torso diff backbones/edge archive/edge", codes=(0, 1, 2, 5, 7))
@@ -26,30 +25,23 @@ def command(session: Session, one: str, other: str) -> Result:
     """
     found = diff(one, other)
     differences = [dict(zip(("fact", "one", "other"), difference, strict=True)) for difference in found]
-    titles = {"fact": "<", one: "<", other if other != one else f"{other} ": "<"}  # keys, so they must differ
-    return Result(
-        document={"same": not found, "differences": differences},
-        text=table(titles, _rows(found)) if found else f"{one} and {other} are the same backbone",
-        exit_code_if_done=DIFFERENT if found else 0,
-    )
+    text = table(("fact", one, other), _rows(found)) if found else f"{one} and {other} are the same backbone"
+    document = {"same": not found, "differences": differences}
+    return Result(document=document, text=text, code=DIFFERENT if found else None)
 
 
-def _rows(found: tuple[Difference, ...]) -> Iterator[tuple[str, str, str]]:
+def _rows(found: Iterable[Difference]) -> Iterator[tuple[str, str, str]]:
     """One row for each fact, and one for all variables that differ in the same way: there may be hundreds."""
-    different: list[str] = []
-    only_one: list[str] = []
-    only_other: list[str] = []
+    variables = defaultdict(list)  # by whether each of the two has them
     for fact, first, second in found:
-        if not fact.startswith(_VARIABLES):
-            yield fact, short_value(first), short_value(second)
-        elif first and second:
-            different.append(fact.removeprefix(_VARIABLES))
+        if fact.startswith("variables."):
+            variables[first is not None, second is not None].append(fact.removeprefix("variables."))
         else:
-            (only_one if first else only_other).append(fact.removeprefix(_VARIABLES))
-    if different:
-        yield "variables with other values", "", _counted(different)
-    if only_one or only_other:
-        yield "variables only here", _counted(only_one), _counted(only_other)
+            yield fact, short_value(first), short_value(second)
+    if both := variables[True, True]:
+        yield "variables with other values", "", _counted(both)
+    if variables[True, False] or variables[False, True]:
+        yield "variables only here", _counted(variables[True, False]), _counted(variables[False, True])
 
 
 def _counted(names: list[str]) -> str:

@@ -50,15 +50,8 @@ def command(
         start_tensorflow(progress)
         progress.step(f"loading {folder}")
         backbone = load(folder)
-        backbone.export(
-            place,
-            to=chosen.qualified,
-            images=list(images) or None,
-            bound=bound,
-            force=force,
-            registry=registry,
-            progress=progress.step,
-        )
+        to, pictures = chosen.qualified, list(images) or None
+        backbone.export(place, to=to, images=pictures, bound=bound, force=force, registry=registry, progress=progress.step)
         progress.say(f"{backbone.name}: exported to {place}")
     record = read_record(place)
     return Result(document={"folder": str(place), **record}, text=_text(record, place))
@@ -71,13 +64,10 @@ def _beside(folder: Path, name: str) -> Path:
 
 
 def _text(record: Record, place: Path) -> str:
-    titles = {"feature": "<", "shape": ">", "error": ">", "bound": ">"}
     bound = f"{record['compared']['bound']:g}"
-    rows = [
-        (output["name"], format_shape(output["shape"][1:]), f"{output['error']:.1e}", bound) for output in record["outputs"]
-    ]
+    rows = [(one["name"], format_shape(one["shape"][1:]), f"{one['error']:.1e}", bound) for one in record["outputs"]]
     size = format_bytes(sum(file["bytes"] for file in record["files"].values()))
     return (
-        f"{table(titles, rows)}\n\n{place}, {size}: {', '.join(record['files'])} and {NAME}\n"
-        f"input: {record['input']['expects']}"
+        f"{table(('feature', '>shape', '>error', '>bound'), rows)}\n\n"
+        f"{place}, {size}: {', '.join(record['files'])} and {NAME}\ninput: {record['input']['expects']}"
     )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from itertools import chain, count
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -25,24 +24,15 @@ from torso.files.download import progress_to
 from torso.files.hashing import hash_of
 from torso.planning import Plan, make_plans
 from torso.plugins.calling import plugin_errors
-from torso.specs.spec_file import BackboneSpec, read_spec
 from torso.specs.writer import write_spec
-from torso.specs.yaml_nodes import MappingNode, ScalarNode
+from torso.specs.yaml_nodes import MappingNode, from_python
 
-WEIGHTS: Final = "weights"
+_WEIGHTS: Final = "weights"
 _BUNDLE: Final = "a bundle that torso fetched"
 _MARK: Final = "# Written by `torso fetch`, with the weights that it names beside it.\n"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Fetched:
-    """The weights of one backbone: their source, and the copy in the bundle; None for random initialisation."""
-
-    name: str
-    source: str | None = None
-    file: str | None = None
-    sha256: str | None = None
-    bytes: int | None = None
+_Fetched = dict[str, Any]  # as JSON: name, source, and of the copy in the bundle file, sha256 and bytes
 
 
 @torso_command("fetch", example="torso fetch backbones.yaml edge --to bundle", codes=(0, 2, 4, 5, 7, 130, 143))
@@ -58,9 +48,9 @@ def command(session: Session, spec: str, name: tuple[str, ...], to: str, force: 
     whole or not at all. TensorFlow is not used.
     """
     registry = session.registry()
-    declared = selected(spec, name)
-    plans = make_plans(declared.values(), registry)
-    place = Path(to)
+    backbones = selected(spec, name)
+    plans = make_plans(backbones.values(), registry)
+    place, written = Path(to), f"{Path(spec).stem}.yaml"
     refuse_existing(place, force=force, ours=_is_bundle, kind=_BUNDLE)
     with Progress() as progress, progress_to(progress.step):
         files = _local_files(plans.values(), progress)
@@ -68,11 +58,14 @@ def command(session: Session, spec: str, name: tuple[str, ...], to: str, force: 
         progress.step(f"copying to {to}")
         with staged_directory(place, force=force, ours=_is_bundle, kind=_BUNDLE) as stage:
             fetched = _copy(plans, files, stage)
-            backbones = [_with_copy(declared[one.name], one) for one in fetched]
-            written = f"{Path(spec).stem}.yaml"
-            (stage / written).write_text(_MARK + write_spec(backbones), encoding="utf-8")
+            for one in fetched:
+                if one["file"] is not None:
+                    weights = from_python({key: one[key] for key in ("file", "sha256")})
+                    assert isinstance(weights, MappingNode)  # for the type checker
+                    backbones[one["name"]] = replace(backbones[one["name"]], weights=weights)
+            (stage / written).write_text(_MARK + write_spec(backbones.values()), encoding="utf-8")
     return Result(
-        document={"folder": to, "spec": str(place / written), "fetched": [asdict(one) for one in fetched]},
+        document={"folder": to, "spec": str(place / written), "fetched": fetched},
         text=f"{_text(fetched)}\n\nbuild it offline: torso build {place / written} -o backbones",
     )
 
@@ -99,67 +92,52 @@ def _local_files(plans: Iterable[Plan], progress: Progress) -> dict[str, Path]:
 
 def _copy(plans: Mapping[str, Plan], files: Mapping[str, Path], stage: Path) -> list[_Fetched]:
     """Copy each file once; backbones with the same file name the same copy."""
-    (stage / WEIGHTS).mkdir()
-    copies: dict[Path, tuple[str, str]] = {}
+    (stage / _WEIGHTS).mkdir()
+    copies: dict[Path, _Fetched] = {}
     fetched = []
     for name, plan in plans.items():
         source = plan.weights.source
-        if source is None:
-            fetched.append(_Fetched(name=name))
+        if source is None:  # random initialisation
+            fetched.append({"name": name, **dict.fromkeys(("source", "file", "sha256", "bytes"))})
             continue
         path = files[name].resolve()
         if path not in copies:
-            file = f"{WEIGHTS}/{_free_name(path.name, {copied for copied, _ in copies.values()})}"
+            file = f"{_WEIGHTS}/{_free_name(path.name, [copy['file'] for copy in copies.values()])}"
             expected = source.value.expected_hashes(plan.weights.request)
             shutil.copyfile(path, stage / file)
             found = {algorithm: hash_of(stage / file, algorithm) for algorithm in {"sha256", *expected}}
             if any(found[algorithm] != expected[algorithm] for algorithm in expected):
                 raise IntegrityError(f"{str(path)!r} changed while it was copied", notes=[("fix", "try again")])
-            copies[path] = file, found["sha256"]
-        file, sha256 = copies[path]
-        size = (stage / file).stat().st_size
-        fetched.append(_Fetched(name=name, source=plan.weights.address, file=file, sha256=sha256, bytes=size))
+            copies[path] = {"file": file, "sha256": found["sha256"], "bytes": (stage / file).stat().st_size}
+        fetched.append({"name": name, "source": plan.weights.address, **copies[path]})
     return fetched
 
 
-def _free_name(name: str, taken: set[str]) -> str:
-    """A file name that every system can write and that is not taken; some systems ignore letter case."""
-    plain = re.sub(r"[^A-Za-z0-9._+-]", "_", name)
-    used = {Path(file).name.casefold() for file in taken}
-    return next(free for free in chain([plain], (f"{number}-{plain}" for number in count(2))) if free.casefold() not in used)
-
-
-def _with_copy(spec: BackboneSpec, fetched: _Fetched) -> BackboneSpec:
-    if fetched.file is None:
-        return spec
-    entries = {"file": fetched.file, "sha256": str(fetched.sha256)}
-    items = tuple((ScalarNode(key), ScalarNode(text, quoted=True)) for key, text in entries.items())
-    return replace(spec, weights=MappingNode(items))
+def _free_name(name: str, taken: Iterable[str]) -> str:
+    """A file name that every system can write and that is not taken."""
+    plain = free = re.sub(r"[^A-Za-z0-9._+-]", "_", name)
+    used = {Path(file).name.casefold() for file in taken}  # some systems ignore letter case
+    number = 1
+    while free.casefold() in used:
+        number += 1
+        free = f"{number}-{plain}"
+    return free
 
 
 def _is_bundle(folder: Path) -> bool:
     """Whether a folder holds what this command writes, and nothing else."""
     try:
-        (spec,) = (path for path in folder.iterdir() if path.name != WEIGHTS)
-        if not spec.read_text(encoding="utf-8").startswith(_MARK):
-            return False
-        named = set()
-        for backbone in read_spec(spec).values():
-            if isinstance(backbone.weights, MappingNode) and isinstance(node := backbone.weights.get("file"), ScalarNode):
-                named.add(node.text)
-        return {f"{WEIGHTS}/{path.name}" for path in (folder / WEIGHTS).iterdir()} == named
-    except (OSError, ValueError, TorsoError):
+        (spec,) = (path for path in folder.iterdir() if path.name != _WEIGHTS)
+        text = spec.read_text(encoding="utf-8")
+        named = re.findall(rf"{_WEIGHTS}/([A-Za-z0-9._+-]+)", text)  # see _free_name
+        return text.startswith(_MARK) and all(file.name in named for file in (folder / _WEIGHTS).iterdir())
+    except (OSError, ValueError):
         return False
 
 
 def _text(fetched: Iterable[_Fetched]) -> str:
-    rows = [
-        (
-            one.name,
-            Path(one.file or "").name,
-            "" if one.bytes is None else format_bytes(one.bytes),
-            one.source or "random initialisation",
-        )
-        for one in fetched
-    ]
-    return table({"name": "<", "file": "<", "size": ">", "from": "<"}, rows)
+    rows = []
+    for one in fetched:
+        size = None if one["bytes"] is None else format_bytes(one["bytes"])
+        rows.append((one["name"], Path(one["file"] or "").name, size, one["source"] or "random initialisation"))
+    return table(("name", "file", ">size", "from"), rows)

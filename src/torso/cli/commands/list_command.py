@@ -57,7 +57,8 @@ def command(
     offered = _with(offered, "family", family, lambda one: [one.value.family])
     offered = _with(offered, "weights", weights, lambda one: one.value.tags)
     offered = _within(offered, min_params, max_params)
-    return Result(document={"architectures": [_as_json(one) for one in offered]}, text=_text(offered))
+    documents = list(map(_as_json, offered))
+    return Result(document={"architectures": documents}, text=_text(documents))
 
 
 def _no_match(catalogue: Catalogue[Architecture], pattern: str) -> UnknownNameError:
@@ -85,32 +86,13 @@ def _with(
 def _within(offered: Sequence[Offered], least: int | None, most: int | None) -> Sequence[Offered]:
     if least is None and most is None:
         return offered
-    counts = [(one, one.value.parameters) for one in offered if one.value.parameters is not None]
-    kept = [one for one, count in counts if (least or 0) <= count and (most is None or count <= most)]
+    counted = [(one, one.value.parameters) for one in offered if one.value.parameters is not None]
+    kept = [one for one, count in counted if (least or 0) <= count and (most is None or count <= most)]
     if not kept:
-        sizes = sorted(count for _, count in counts)
-        note = ("known", f"{sizes[0]:,} to {sizes[-1]:,}" if sizes else "none")
-        raise UnknownNameError("no architecture here has that many parameters", notes=[note])
+        counts = [count for _, count in counted]
+        known_counts = f"{min(counts):,} to {max(counts):,}" if counts else "none"
+        raise UnknownNameError("no architecture here has that many parameters", notes=[("known", known_counts)])
     return kept
-
-
-def _text(offered: Iterable[Offered]) -> str:
-    titles = {"name": "<", "family": "<", "params": ">", "input": ">", "weights": "<", "top-1": ">", "provider": "<"}
-    return table(titles, map(_row, offered))
-
-
-def _row(one: Offered) -> tuple[str, ...]:
-    architecture = one.value
-    top1 = architecture.weights[0].top1 if architecture.weights else None
-    return (
-        architecture.name,
-        architecture.family,
-        short(architecture.parameters),
-        format_shape(architecture.input.default),
-        ", ".join(architecture.tags) or "none",
-        "" if top1 is None else f"{top1:.1f}",
-        one.plugin.name,
-    )
 
 
 def _as_json(one: Offered) -> dict[str, Any]:  # Any: JSON
@@ -125,3 +107,14 @@ def _as_json(one: Offered) -> dict[str, Any]:  # Any: JSON
         "input": list(architecture.input.default),
         "weights": [{"tag": weights.tag, "top1": weights.top1, "top5": weights.top5} for weights in architecture.weights],
     }
+
+
+def _text(documents: Iterable[dict[str, Any]]) -> str:
+    rows = []
+    for one in documents:
+        tags = ", ".join(weights["tag"] for weights in one["weights"]) or "none"
+        top1 = one["weights"][0]["top1"] if one["weights"] else None
+        accuracy = None if top1 is None else f"{top1:.1f}"
+        size, params = format_shape(one["input"]), short(one["parameters"])
+        rows.append((one["name"], one["family"], params, size, tags, accuracy, one["provider"]))
+    return table(("name", "family", ">params", ">input", "weights", ">top-1", "provider"), rows)

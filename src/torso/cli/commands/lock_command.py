@@ -41,21 +41,18 @@ def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> 
         start_tensorflow(progress)
         records = [build(plan, registry, progress=progress.steps_of(plan.name)).record for plan in plans.values()]
     now = Lock.of(place, records).entries
-    kept = before if name else {}
+    after = {**before, **now} if name else now
     with staged_file(place, force=True) as stage:
-        stage.write_text(Lock(place, {**kept, **now}).text(), encoding="utf-8")
+        stage.write_text(Lock(place, after).text(), encoding="utf-8")
     changes = {one: differences(before[one], entry) if one in before else None for one, entry in now.items()}
-    gone = [one for one in before if one not in now and one not in kept]
-    document = {
-        "lock": str(place),
-        "locked": {one: {"new": found is None, "changed": _as_json(found or ())} for one, found in changes.items()},
-        "gone": gone,
+    gone = [one for one in before if one not in after]
+    keys = ("fact", "before", "now")
+    locked = {
+        one: {"new": found is None, "changed": [dict(zip(keys, each, strict=True)) for each in found or ()]}
+        for one, found in changes.items()
     }
-    return Result(document=document, text="\n".join([str(place), *_lines(changes, gone)]))
-
-
-def _as_json(found: tuple[Difference, ...]) -> list[dict[str, object]]:
-    return [dict(zip(("fact", "before", "now"), each, strict=True)) for each in found]
+    text = "\n".join([str(place), *_lines(changes, gone)])
+    return Result(document={"lock": str(place), "locked": locked, "gone": gone}, text=text)
 
 
 def _lines(changes: Mapping[str, tuple[Difference, ...] | None], gone: list[str]) -> Iterator[str]:

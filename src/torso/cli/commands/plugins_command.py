@@ -18,11 +18,10 @@ def command(session: Session) -> Result:
     named with -p.
     """
     plugins = list(session.registry().plugins)
-    parts = [table(dict.fromkeys(("name", "from", "status", "hooks"), "<"), map(_row, plugins))]
-    absent = [(info.name, info.reason) for info in plugins if info.reason]
-    if absent:
-        parts.append(section("not in use", key_values(absent)))
-    return Result(document={"plugins": [asdict(info) for info in plugins]}, text="\n\n".join(parts))
+    text = table(("name", "from", "status", "hooks"), map(_row, plugins))
+    if absent := [(info.name, info.reason) for info in plugins if info.reason]:
+        text += "\n\n" + section("not in use", key_values(absent))
+    return Result(document={"plugins": [asdict(info) for info in plugins]}, text=text)
 
 
 def _row(info: PluginInfo) -> tuple[str, ...]:

@@ -66,7 +66,10 @@ def command(
     found = registry.architectures.resolve(architecture)
     document = architecture_as_json(found)
     if card:
-        _refuse_with_card(nodes=nodes, at=at, plot=plot, set=settings, size=size)
+        given = {"nodes": nodes, "at": at, "plot": plot, "set": settings, "size": size}
+        if unused := next((name for name, value in given.items() if value), None):
+            notes = [("fix", "leave out --card")]
+            raise UsageError(f"--card builds nothing, so --{unused} cannot be shown", notes=notes)
         return Result(document=document, text="\n\n".join(architecture_text(found, files=True)))
     if plot is not None:
         refuse_undrawable(Path(plot))
@@ -88,9 +91,9 @@ def command(
 
 def _text(found: Contribution[Architecture], graph: Graph, *, nodes: bool, at: str | None) -> Iterator[str]:
     if at is not None:
-        yield from neighbourhood_text(graph, at)
+        yield neighbourhood_text(graph, at)
     if nodes:
-        yield from nodes_text(graph)
+        yield nodes_text(graph)
     if not nodes and at is None:
         yield from architecture_text(found, files=False)
         yield from levels_text(graph)
@@ -115,9 +118,3 @@ def _setting(text: str, options: Iterable[Option]) -> tuple[str, Value]:
         raise UsageError(f"--set {text!r} has no value", notes=[("fix", "write OPTION=VALUE, as in alpha=0.35")])
     option = next((option for option in options if option.name == name), None)
     return name, value if option is None else option.read(ScalarNode(value, place=Place(f"--set {name}")))
-
-
-def _refuse_with_card(**options: object) -> None:
-    given = [f"--{name}" for name, value in options.items() if value]
-    if given:
-        raise UsageError(f"--card builds nothing, so {given[0]} cannot be shown", notes=[("fix", "leave out --card")])

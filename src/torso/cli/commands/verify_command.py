@@ -13,7 +13,7 @@ from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.result import Result
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.text import section, table
-from torso.errors import IntegrityError, TorsoError
+from torso.errors import IntegrityError, TorsoError, collect
 
 
 @torso_command("verify", example="torso verify backbones/edge backbones/pyramid", codes=(0, 2, 5, 6, 7, 130, 143))
@@ -31,19 +31,14 @@ def command(session: Session, folder: tuple[str, ...]) -> Result:
         start_tensorflow(progress)
         for place in folder:
             progress.step(f"verifying {place}")
-            try:
-                found.append(verify(place))
-            except TorsoError as error:
-                errors += error.parts()
+            if (one := collect(errors, verify, place)) is not None:
+                found.append(one)
     for one in found:
         if not one.holds:
             notes = [(check.name, check.words) for check in one.checks if not check.holds]
             errors.append(IntegrityError(f"{str(one.folder)!r} does not match its manifest", notes=notes))
-    return Result(
-        document={"verified": [_as_json(one) for one in found]},
-        text="\n\n".join(map(_text, found)),
-        errors=tuple(errors),
-    )
+    document = {"verified": list(map(_as_json, found))}
+    return Result(document=document, text="\n\n".join(map(_text, found)), errors=tuple(errors))
 
 
 def _as_json(one: Verification) -> dict[str, Any]:  # Any: JSON
@@ -56,4 +51,4 @@ def _as_json(one: Verification) -> dict[str, Any]:  # Any: JSON
 def _text(one: Verification) -> str:
     title = f"{one.folder}: {'matches' if one.holds else 'does not match'} its manifest"
     rows = [(check.name, "ok" if check.holds else "NO", check.words) for check in one.checks]
-    return section(title, table({"check": "<", "": "<", "found": "<"}, rows))
+    return section(title, table(("check", "", "found"), rows))
