@@ -93,11 +93,13 @@ def _weights(weights: Weights) -> Iterator[tuple[str, str]]:
 def _files(files: Sequence[WeightsFile]) -> str:
     """A table of the files, with the options that each was trained with."""
     options = list(dict.fromkeys(name for file in files for name in file.when))
-    titles = ["file", *(f">{name}" for name in options)]
-    rows = [[file.file_name, *(_value(file.when[name]) if name in file.when else None for name in options)] for file in files]
-    if any(map(_hash, files)):
-        titles.append("hash")
-        rows = [[*row, _hash(file)] for row, file in zip(rows, files, strict=True)]
+    titles = ["file", *(f">{name}" for name in options), "hash"]
+    rows = []
+    for file in files:
+        values = (_value(file.when[name]) if name in file.when else None for name in options)
+        rows.append([file.file_name, *values, _hash(file)])
+    if not any(map(_hash, files)):
+        titles, rows = titles[:-1], [row[:-1] for row in rows]
     return table(titles, rows)
 
 

@@ -6,11 +6,9 @@ that place removes it once nothing in it has changed for a day.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import re
-import secrets
 import shutil
 import sys
 import tempfile
@@ -92,7 +90,7 @@ def staged_file(place: Path, *, force: bool) -> Iterator[Path]:
 def _stage_beside(place: Path, spot: Path) -> Iterator[Path]:
     """A path beside a place, removed afterwards; errors of the operating system name the place."""
     _remove_old(spot.parent, _leftover(spot, "(partial|old)"))
-    stage = spot.with_name(f".{spot.name}.{secrets.token_hex(8)}.partial")
+    stage = spot.with_name(f".{spot.name}.{os.urandom(8).hex()}.partial")
     try:
         with disk_errors(f"{str(place)!r} could not be written"):
             yield stage
@@ -192,6 +190,8 @@ def _publish(stage: Path, place: Path, refuse: Callable[[], None]) -> None:
 
 def _exchange(one: Path, other: Path) -> bool:
     """Exchange two folders in one step, where the system can: Linux and macOS, on most file systems."""
+    import ctypes  # takes 2 ms, and every command imports this module
+
     # renameat2(2) with RENAME_EXCHANGE, renameatx_np(2) with RENAME_SWAP: both flags are 2; the numbers are AT_FDCWD.
     name, here = {"linux": ("renameat2", -100), "darwin": ("renameatx_np", -2)}.get(sys.platform, ("", 0))
     rename = getattr(ctypes.CDLL(None, use_errno=True), name, None) if name else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import time
@@ -43,6 +42,8 @@ def hash_of_open(stream: BinaryIO, path: Path, algorithm: str = "sha256") -> str
     with disk_errors(f"{str(path)!r} cannot be read"):
         stream.seek(0)
         if found is None:
+            import hashlib  # loads OpenSSL, which `torso list` does not need
+
             digest = hashlib.new(algorithm, usedforsecurity=False)
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -103,6 +102,8 @@ def _files(folder: str | Path) -> list[Path]:
 
 def _in_file(path: Path) -> Found:
     # The module's name is made of the path: two folders may hold files of one name, and none may hide an installed module.
+    from hashlib import sha256  # loads OpenSSL, which `torso list` does not need
+
     module = f"torso_file_{sha256(str(path).encode()).hexdigest()[:12]}"
     info = PluginInfo(name=path.stem, origin="--plugins-dir", location=str(path))
     return Found(info=info, module=module, load=partial(_run_file, path, module))

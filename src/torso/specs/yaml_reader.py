@@ -19,7 +19,6 @@ from yaml.error import Mark, MarkedYAMLError
 from torso.errors import DiskError, Place, SpecError, TorsoError, UnknownNameError, did_you_mean, known, raise_all
 from torso.files.hashing import open_file
 from torso.specs.yaml_nodes import (
-    ILLEGAL_CHARACTER,
     MappingNode,
     Node,
     ScalarNode,
@@ -27,6 +26,7 @@ from torso.specs.yaml_nodes import (
     check_depth,
     check_text,
     child_path,
+    illegal_character,
 )
 
 MAX_BYTES = 512 * 1024  # far above a spec of a thousand backbones, and read within a second or two
@@ -166,7 +166,7 @@ def _decoded(data: bytes, file: str) -> str:
         raise SpecError(f"a spec has {MAX_BYTES} bytes at most", place=Place(file=file))
     # Bytes that are not UTF-8 become halves of surrogate pairs, which the search finds: U+DCFF for 0xff.
     text = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")  # the byte order mark of some editors
-    illegal = ILLEGAL_CHARACTER.search(text)  # PyYAML counts lines at some of them, editors do not
+    illegal = illegal_character(text)  # PyYAML counts lines at some of them, editors do not
     if illegal is None:
         return text
     lines = re.split("\r\n|\r|\n", text[: illegal.start()])
