@@ -175,7 +175,7 @@ def test_a_working_directory_that_is_gone_is_an_error(torso, spec, tmp_path, mon
     gone.rmdir()
     result = torso("build", str(spec), "-o", "out")
     assert result.code == 5
-    assert "cause: the working directory no longer exists\n" in result.err
+    assert "cannot be found: the working directory no longer exists\n" in result.err
 
 
 def test_a_full_disk_that_tensorflow_reports_is_not_out_of_memory():

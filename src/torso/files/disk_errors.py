@@ -59,15 +59,8 @@ def temporary_file_errors() -> Iterator[None]:
 
 
 def absolute(place: Path) -> Path:
-    """The absolute path; a DiskError if it is relative to a working directory that no longer exists."""
-    try:
+    with disk_errors(f"{str(place)!r} cannot be found: the working directory no longer exists"):
         return place.absolute()
-    except OSError as error:
-        notes = [
-            ("cause", "the working directory no longer exists"),
-            ("fix", "change to another folder, or use an absolute path"),
-        ]
-        raise DiskError(f"{str(place)!r} cannot be found", notes=notes) from error
 
 
 def require_space(place: Path, size: int) -> None:

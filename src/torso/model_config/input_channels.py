@@ -108,28 +108,28 @@ class _Walk:
         images = {tensor for tensor, is_wide in zip(calls.inputs, wide, strict=True) if is_wide}
         for tensor in images:
             self._set_channels(calls.entries[tensor.layer]["config"], "batch_shape")
-        done: dict[str, tuple[list[bool], list[bool]]] = {}
+        first: dict[str, list[bool]] = {}  # which inputs of a layer's first call have the channels
+        ends: dict[str, list[bool]] = {}  # and which outputs
         for call in calls.ordered:
             entry, flags = calls.entries[call.layer], [tensor in images for tensor in call.inputs]
+            before = first.setdefault(call.layer, flags)
+            for_any = entry["class_name"] in ALIKE and len(flags) == 1
+            if flags != before and any(flags + before) and not for_any:
+                raise self._refusal(entry, prefix, "is also called on other tensors than the images")
             if not any(flags):
                 continue
-            if call.layer not in done:
+            if call.layer not in ends:
                 shapes = [shape for shape, is_wide in zip(call.shapes, flags, strict=True) if not is_wide]
-                done[call.layer] = flags, self._layer(entry, flags, shapes, prefix)
-            _, ends = done[call.layer]
-            images |= {Tensor(call.layer, call.number, end) for end, is_wide in enumerate(ends) if is_wide}
-        for call in calls.ordered:
-            entry, flags = calls.entries[call.layer], [tensor in images for tensor in call.inputs]
-            for_any = entry["class_name"] in ALIKE and len(flags) == 1
-            if call.layer in done and flags != done[call.layer][0] and not for_any:
-                raise self._refusal(entry, prefix, "is also called on other tensors than the images")
-        for entry in calls.entries.values():
-            visit_tensors(entry["inbound_nodes"], lambda tensor: self._describe(tensor, images))
-        return [tensor in images for tensor in calls.outputs]
+                ends[call.layer] = self._layer(entry, flags, shapes, prefix)
+            images |= {Tensor(call.layer, call.number, end) for end, is_wide in enumerate(ends[call.layer]) if is_wide}
 
-    def _describe(self, tensor: Config, images: set[Tensor]) -> None:
-        if Tensor(*tensor["keras_history"]) in images:
-            self._set_channels(tensor, "shape")
+        def describe(tensor: Config) -> None:
+            if Tensor(*tensor["keras_history"]) in images:
+                self._set_channels(tensor, "shape")
+
+        for entry in calls.entries.values():
+            visit_tensors(entry["inbound_nodes"], describe)
+        return [tensor in images for tensor in calls.outputs]
 
     def _set_channels(self, config: Config, key: str) -> None:
         if config[key][-1] == self.have:

@@ -83,7 +83,7 @@ class Option:
             raise self._wrong(node, None)
         value = self._typed(node)
         if self.choices and value not in self.choices:
-            legal = [_shown(choice) for choice in self.choices] + ["none"] * (self.default is None)
+            legal = [*map(str, self.choices), *(["none"] if self.default is None else [])]
             raise self._illegal(node, *did_you_mean(node.text, legal), known(legal))
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             if self.minimum is not None and value < self.minimum:
@@ -181,7 +181,3 @@ def read_options(
 def is_nothing(node: Node) -> bool:
     """Whether a node is ``none``, ``null``, ``~`` or empty."""
     return isinstance(node, ScalarNode) and not node.quoted and node.text.casefold() in ("none", "null", "~", "")
-
-
-def _shown(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
