@@ -10,7 +10,6 @@ from torso.errors import (
     OutputExistsError,
     Place,
     SpecError,
-    TorsoError,
     UnknownNameError,
     did_you_mean,
     known,
@@ -19,7 +18,7 @@ from torso.errors import (
 )
 
 
-def test_an_error_says_the_fact_the_place_and_its_notes() -> None:
+def test_an_error_says_the_fact_the_place_and_its_notes():
     error = UnknownNameError(
         "layer 'x' is not in ResNet50",
         place=Place("$.backbones.a.truncate.layer", "b.yaml", 9, 22),
@@ -39,12 +38,12 @@ def test_an_error_says_the_fact_the_place_and_its_notes() -> None:
         (Place(file="b.yaml"), "at b.yaml, $"), (Place("$", "b.yaml", 2, 1), "at b.yaml:2:1, $"),
     ],
 )  # fmt: skip
-def test_a_place_says_what_is_known_of_it(place: Place, text: str) -> None:
+def test_a_place_says_what_is_known_of_it(place, text):
     assert str(place) == text
     assert str(SpecError("x", place=place)) == (f"x ({text})" if text else "x")
 
 
-def test_at_keeps_the_place_that_is_known_already() -> None:
+def test_at_keeps_the_place_that_is_known_already():
     error = SpecError("x", place=Place("$.a"))
     assert error.at(Place("$")) is error
     assert error.place == Place("$.a")
@@ -57,16 +56,14 @@ def test_at_keeps_the_place_that_is_known_already() -> None:
         (OutputExistsError, FileExistsError, 2), (DiskError, OSError, 5), (IntegrityError, ValueError, 7),
     ],
 )  # fmt: skip
-def test_every_error_is_also_a_builtin_and_has_an_exit_code(
-    kind: type[TorsoError], builtin: type[Exception], code: int
-) -> None:
+def test_every_error_is_also_a_builtin_and_has_an_exit_code(kind, builtin, code):
     error = kind("it's so", notes=[("fix", "do")])
     assert isinstance(error, builtin)
     assert error.exit_code == code
     assert str(error) == "it's so\n  fix: do"
 
 
-def test_many_errors_are_flat_and_end_with_the_gravest_code() -> None:
+def test_many_errors_are_flat_and_end_with_the_gravest_code():
     inner = ManyErrors([SpecError("one"), IntegrityError("two")])
     outer = ManyErrors([inner, OptionError("three")])
     assert [error.fact for error in outer.errors] == ["one", "two", "three"]
@@ -74,7 +71,7 @@ def test_many_errors_are_flat_and_end_with_the_gravest_code() -> None:
     assert str(outer) == "one\ntwo\nthree"
 
 
-def test_raise_all_raises_nothing_the_one_or_all() -> None:
+def test_raise_all_raises_nothing_the_one_or_all():
     raise_all([])
     one = SpecError("one")
     with pytest.raises(SpecError) as caught:
@@ -84,14 +81,8 @@ def test_raise_all_raises_nothing_the_one_or_all() -> None:
         raise_all([one, OptionError("two")])
 
 
-def test_nearest_ignores_letter_case_and_puts_the_nearest_first() -> None:
+def test_notes_name_what_is_near_and_what_is_known():
     assert nearest("resnet5O", ["VGG16", "ResNet101", "ResNet50"]) == ("ResNet50", "ResNet101")
-
-
-def test_did_you_mean_is_no_note_where_nothing_is_near() -> None:
     assert did_you_mean("zzz", ["ResNet50"]) == ()
-
-
-def test_known_cuts_a_long_list_short() -> None:
     assert known("abc", most=2) == ("known", "a, b, … and 1 more")
     assert known([]) == ("known", "none")

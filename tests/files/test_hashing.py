@@ -55,13 +55,13 @@ def later(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("later")
-def test_a_file_is_hashed_once_in_a_process_unless_it_changed_just_now(path: Path) -> None:
+def test_a_file_is_hashed_once_in_a_process_unless_it_changed_just_now(path):
     assert [reads(path), reads(path), reads(path, "md5"), reads(path, "md5"), reads(path)] == [2, 0, 2, 0, 0]
     path.rename(path.with_name("moved"))  # this changes the ctime
     assert reads(path.with_name("moved")) == 2
 
 
-def test_two_files_of_one_instant_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_files_of_one_instant_are_told_apart(tmp_path, monkeypatch):
     fstat = os.fstat
 
     def coarse(number: int) -> SimpleNamespace:
@@ -76,7 +76,7 @@ def test_two_files_of_one_instant_are_told_apart(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.usefixtures("later")
-def test_a_file_that_changes_is_hashed_again(path: Path) -> None:
+def test_a_file_that_changes_is_hashed_again(path):
     facts = path.stat()
     with open_file(path) as stream:
         identity, before = identity_of(stream), hash_of_open(stream, path)
@@ -94,7 +94,7 @@ def test_a_file_that_changes_is_hashed_again(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("later")
-def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(path: Path) -> None:
+def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(path):
     time.sleep(0.02)
     with path.open("rb") as stream:
         hash_of_open(Counted(stream, after=lambda: path.write_bytes(b"VALUES")), path)
@@ -102,7 +102,7 @@ def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(path: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["nothing", "folder", "pipe", "device", "loop"])
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+def test_what_is_no_file_is_refused_at_once(tmp_path, kind):
     path = tmp_path / "odd"
     if kind == "folder":
         path.mkdir()

@@ -73,11 +73,11 @@ def attention(x: Any, **more: Any) -> Any:
         (lambda: lambda x: attention(x, value_dim=5), (64, 6), 64 * 6 * 2 * (2 * 3 + 2 * 5) + 64 * 64 * 2 * (3 + 5), 64 * 6),
     ],
 )  # fmt: skip
-def test_products_are_counted(layer: Callable[[], Any], size: tuple[int, ...], macs: int, more: int) -> None:
+def test_products_are_counted(layer, size, macs, more):
     assert costs(layer(), size=size) == (macs, 2 * macs + more)
 
 
-def test_attention_to_other_tokens_counts_both_lengths() -> None:
+def test_attention_to_other_tokens_counts_both_lengths():
     inputs, other = keras.Input((64, 6)), keras.Input((16, 4))
     node = read_graph(keras.Model([inputs, other], layers.MultiHeadAttention(2, 3)(inputs, other)), "Net").end
     queries_and_output, keys_and_values, pairs = 64 * 2 * (6 * 6), 16 * 2 * (4 * 6), 64 * 16 * 2 * 6
@@ -118,13 +118,13 @@ VALUES = CELLS * 6
         (lambda x: x[:, ::2], 0),
     ],
 )
-def test_layers_without_products_cost_flops_alone(layer: Callable[[Any], Any], flops: int) -> None:
+def test_layers_without_products_cost_flops_alone(layer, flops):
     assert costs(layer) == (0, flops)
     assert costs(layers.MaxPooling1D(2), size=(8, 3)) == (0, 4 * 3 * 2)
     assert costs(layers.AveragePooling3D(2), size=(4, 4, 4, 3)) == (0, 8 * 3 * 8)
 
 
-def test_a_join_of_n_inputs_costs_n_minus_1_flops_per_value_and_a_concatenation_none() -> None:
+def test_a_join_of_n_inputs_costs_n_minus_1_flops_per_value_and_a_concatenation_none():
     inputs = keras.Input(SIZE)
     branches = [layers.ReLU()(inputs), layers.Softmax()(inputs), inputs]
     for join, flops in ((layers.Add(), 2 * VALUES), (layers.Average(), 2 * VALUES), (layers.Concatenate(), 0)):
@@ -170,11 +170,11 @@ OPEN = (8, None, 3)
         (lambda: layers.Conv2DTranspose(4, 3), OPEN, (None, None)),
     ],
 )  # fmt: skip
-def test_what_is_not_known_is_none(layer: Callable[[], Any], size: tuple[int | None, ...], found: object) -> None:
+def test_what_is_not_known_is_none(layer, size, found):
     assert costs(layer(), size=size) == found
 
 
-def test_a_shared_layer_counts_its_parameters_once_and_each_call() -> None:
+def test_a_shared_layer_counts_its_parameters_once_and_each_call():
     inputs = keras.Input(SIZE)
     shared = layers.Conv2D(6, 3, padding="same", use_bias=False)
     graph = read_graph(keras.Model(inputs, shared(layers.ReLU()(shared(inputs)))), "Net")
@@ -210,7 +210,7 @@ def profiled(model: keras.Model) -> dict[str, int]:
 @pytest.mark.parametrize(
     "architecture", ["MobileNetV2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ResNet50", "VGG16"))]
 )
-def test_whole_networks_cost_what_tensorflow_counts(architecture: str) -> None:
+def test_whole_networks_cost_what_tensorflow_counts(architecture):
     builder = getattr(keras.applications, architecture)
     model = builder(weights=None, include_top=False, input_shape=(96, 96, 3))
     graph: Graph = torso.read_graph(architecture, input={"size": [96, 96]})

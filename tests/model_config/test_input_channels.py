@@ -107,7 +107,7 @@ FRONTS: dict[str, Callable[[], list[Callable[[Any], Any]]]] = {
 
 @pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
 @pytest.mark.parametrize("sources", [(2, 1, 0), (0, 1, 2, 0), (2, None, 0, 1, 1), (1, 0, 2, *[None] * 10)], ids=str)
-def test_a_copied_image_gives_what_the_image_gives(front: Callable[[], Any], sources: tuple[int | None, ...]) -> None:
+def test_a_copied_image_gives_what_the_image_gives(front, sources):
     model = behind(*front())
     pixels = images((8, 8, 3))
     copied = np.stack([pixels[..., 0] * 0 + 7 if one is None else pixels[..., one] for one in sources], axis=-1)
@@ -118,7 +118,7 @@ def test_a_copied_image_gives_what_the_image_gives(front: Callable[[], Any], sou
 
 
 @pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
-def test_the_new_channels_are_followed_no_further_than_the_first_kernels(front: Callable[[], Any]) -> None:
+def test_the_new_channels_are_followed_no_further_than_the_first_kernels(front):
     model = behind(*front())
     config = model.get_config()
     before = copy.deepcopy(config)
@@ -148,7 +148,7 @@ def plain(config: Any) -> Any:
     return json.loads(json.dumps(kept(config)))
 
 
-def test_the_weights_of_the_images_are_named() -> None:
+def test_the_weights_of_the_images_are_named():
     def names(model: keras.Model) -> list[str]:
         found = image_weights(model)
         return [weight.path for weight in model.weights if id(weight) in found]
@@ -183,12 +183,12 @@ def shared_activation(x: Any) -> Any:
         (shared_activation, 8, (None, 8, 8, 4), (None, 8, 8, 3)),
     ],
 )
-def test_the_shapes_of_a_wide_network(make: Callable[[Any], Any], size: int | None, inputs: Any, outputs: Any) -> None:
+def test_the_shapes_of_a_wide_network(make, size, inputs, outputs):
     new = rebuilt(model_of(make, size), mix_of(0, 1, 2, 0))
     assert (new.input_shape, new.output_shape) == (inputs, outputs)
 
 
-def test_what_nobody_reads_has_neutral_numbers() -> None:
+def test_what_nobody_reads_has_neutral_numbers():
     model = behind(
         L.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0], name="first"),
         L.Rescaling([2.0, 3.0, 4.0], offset=[5.0, 6.0, 7.0], name="scale"),
@@ -206,7 +206,7 @@ def test_what_nobody_reads_has_neutral_numbers() -> None:
     }  # fmt: skip
 
 
-def test_what_nobody_reads_has_neutral_constants() -> None:
+def test_what_nobody_reads_has_neutral_constants():
     keras.utils.clear_session(free_memory=False)  # ops are numbered from the start
     one, two = np.array([1.0, 2.0, 3.0], "float32"), np.array([4.0, 5.0, 6.0], "float32")
     model = behind(lambda x: (x - one) / two * one + two)
@@ -266,7 +266,7 @@ OTHERS = "is also called on other tensors than the images"
         ("Conv2D", lambda: first_on_others, OTHERS),
     ],
 )
-def test_what_cannot_be_widened_is_named(kind: str, layer: Callable[[], Any], reason: str) -> None:
+def test_what_cannot_be_widened_is_named(kind, layer, reason):
     keras.utils.clear_session(free_memory=False)  # ops are numbered from the start
     model = model_of(layer())
     name = {"Flip": "flip", "Subtract": "subtract", "Maximum": "maximum"}.get(kind, "x")
@@ -281,7 +281,7 @@ def test_what_cannot_be_widened_is_named(kind: str, layer: Callable[[], Any], re
 KERNEL = np.array([-0.0, 1e-45, np.float32(1) / 3, 3.4e38, -1e-38, 7.0], "float32").reshape(1, 1, 3, 2)
 
 
-def test_a_channel_that_is_copied_is_so_to_the_last_bit() -> None:
+def test_a_channel_that_is_copied_is_so_to_the_last_bit():
     found = adapted(KERNEL, (1, 1, 4, 2), mix_of(2, None, 1, 0))
     assert found.dtype == KERNEL.dtype
     assert found[:, :, [0, 2, 3]].tobytes() == KERNEL[:, :, [2, 1, 0]].tobytes()
@@ -291,7 +291,7 @@ def test_a_channel_that_is_copied_is_so_to_the_last_bit() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
-def test_kernels_are_sums_and_statistics_are_means(dtype: str) -> None:
+def test_kernels_are_sums_and_statistics_are_means(dtype):
     kernel = np.array([1.0, 2.0, 4.0]).reshape(1, 3, 1).astype(keras.ops.convert_to_numpy(keras.ops.zeros(1, dtype)).dtype)
     mix = ((1.0, 1.0, 0.0), (-0.5, 0.0, 0.5))
     assert adapted(kernel, (1, 2, 1), mix).tolist() == [[[3.0], [1.5]]]
@@ -303,7 +303,7 @@ def test_kernels_are_sums_and_statistics_are_means(dtype: str) -> None:
     ("shape", "name", "wanted"),
     [((2, 4), "kernel", (4, 4)), ((3,), "kernel", (4,)), ((4, 3), "mean", (4, 4)), ((3, 2), "kernel", (3, 2))],
 )
-def test_an_array_of_other_channels_is_refused(shape: tuple[int, ...], name: str, wanted: tuple[int, ...]) -> None:
+def test_an_array_of_other_channels_is_refused(shape, name, wanted):
     with pytest.raises(ValueError, match=name):
         adapted(np.zeros(shape), wanted, mix_of(0, 1, 2, 0), name)
 
@@ -359,7 +359,7 @@ def calls(config: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "width"), [*zip(FAMILIES, (1, 2, 4, 13, 1, 2, 4, 13, 1, 2), strict=True)], ids=FAMILIES)
-def test_a_network_of_each_family_is_drawn_for_other_channels(name: str, width: int) -> None:
+def test_a_network_of_each_family_is_drawn_for_other_channels(name, width):
     check_one_of_the_forty(name, (width,))
 
 
@@ -367,5 +367,5 @@ def test_a_network_of_each_family_is_drawn_for_other_channels(name: str, width: 
 @pytest.mark.parametrize(
     "name", [one.name for one in torso.Registry.load(discover=False).architectures if one.plugin.name == "keras"]
 )
-def test_all_forty_are_drawn_for_all_channels(name: str) -> None:
+def test_all_forty_are_drawn_for_all_channels(name):
     check_one_of_the_forty(name, WIDTHS)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import keras
 import pytest
 
@@ -16,7 +14,7 @@ from torso.model_config.layer_names import automatic_stem, canonical_names
         keras.layers.ZeroPadding2D, keras.layers.RMSNormalization, keras.layers.UpSampling2D, keras.layers.InputLayer,
     ],
 )  # fmt: skip
-def test_automatic_stem_is_what_keras_calls_an_unnamed_layer(layer: type[keras.Layer]) -> None:
+def test_automatic_stem_is_what_keras_calls_an_unnamed_layer(layer):
     arguments = {
         "Conv2D": (1, 1), "SeparableConv2D": (1, 1), "LSTM": (1,), "GRU": (1,), "InputLayer": ((1,),),
     }.get(layer.__name__, ())  # fmt: skip
@@ -34,7 +32,7 @@ def test_automatic_stem_is_what_keras_calls_an_unnamed_layer(layer: type[keras.L
         ({"add_5": "add_1", "add_4": "add"}, ()),  # of ops and layers of one class name
     ],
 )
-def test_canonical_names_count_from_zero(names: dict[str, str], keep: Collection[str]) -> None:
+def test_canonical_names_count_from_zero(names, keep):
     kinds = {"conv2d": "Conv2D", "stem": "Conv2D", "add": "Add", "dense": "Dense"}
     layers = [(name.split(" ")[0], "Dense" if "(" in name else kinds[name.split("_")[0]]) for name in names]
     assert list(canonical_names(layers, keep=keep).values()) == list(names.values())

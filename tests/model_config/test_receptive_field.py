@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -126,7 +125,7 @@ def assert_as_by_brute_force(model: keras.Model, *, exact: bool = True) -> None:
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(st.lists(links(), min_size=1, max_size=5))
-def test_a_chain_has_the_stride_and_receptive_field_that_brute_force_finds(chain: Chain) -> None:
+def test_a_chain_has_the_stride_and_receptive_field_that_brute_force_finds(chain):
     inputs = x = keras.Input((SIDE, SIDE, 1))
     for link in chain:
         x = call(link, x)
@@ -135,7 +134,7 @@ def test_a_chain_has_the_stride_and_receptive_field_that_brute_force_finds(chain
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(st.lists(links(exact=False), min_size=1, max_size=4))
-def test_the_receptive_field_is_never_too_small_after_a_layer_that_enlarges(chain: Chain) -> None:
+def test_the_receptive_field_is_never_too_small_after_a_layer_that_enlarges(chain):
     inputs = x = keras.Input((SIDE, SIDE, 1))
     for link in chain:
         x = call(link, x)
@@ -162,9 +161,7 @@ def branches(draw: st.DrawFn) -> tuple[Chain, list[Chain]]:
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(branches(), st.sampled_from([layers.Add, layers.Concatenate]))
-def test_a_join_has_the_stride_and_receptive_field_that_brute_force_finds(
-    network: tuple[Chain, list[Chain]], join: type[keras.layers.Layer]
-) -> None:
+def test_a_join_has_the_stride_and_receptive_field_that_brute_force_finds(network, join):
     stem, chains = network
     inputs = x = keras.Input((SIDE, SIDE, 1))
     for link in stem:
@@ -222,7 +219,7 @@ def halving(padding: str) -> list[Any]:
         (lambda: [layers.MaxPooling2D(4), layers.UpSampling2D(2), layers.UpSampling2D(4)], (None, 8, False)),
     ],
 )  # fmt: skip
-def test_stride_receptive_field_and_global_context(chain: Callable[[], list[Any]], found: tuple[Any, ...]) -> None:
+def test_stride_receptive_field_and_global_context(chain, found):
     node = last_of(*chain(), size=(75, 75))
     assert (node.stride, node.receptive_field, node.sees_all) == found
 
@@ -262,7 +259,7 @@ half = layers.MaxPooling2D()
         (lambda x: [token(half(x)), half(x)], (2, 2, True)),
     ],
 )
-def test_a_join(branches: Callable[[Any], list[Any]], found: tuple[Any, ...]) -> None:
+def test_a_join(branches, found):
     inputs = keras.Input((16, 16, 3))
     node = graph_of(keras.Model(inputs, layers.Add()(branches(inputs)))).end
     assert (node.stride, node.receptive_field, node.sees_all) == found
@@ -280,7 +277,7 @@ def test_a_join(branches: Callable[[Any], list[Any]], found: tuple[Any, ...]) ->
     ],
     ids=str,
 )
-def test_a_slice_moves_and_strides(key: tuple[slice, ...], stride: int | None, shift: int) -> None:
+def test_a_slice_moves_and_strides(key, stride, shift):
     model = model_of(layers.Conv2D(3, 3, padding="same", **POSITIVE), lambda x: x[key])
     node = graph_of(model).end
     assert (node.kind, node.stride, node.receptive_field) == ("GetItem", stride, 3)
@@ -288,7 +285,7 @@ def test_a_slice_moves_and_strides(key: tuple[slice, ...], stride: int | None, s
     assert (first + last) // 2 == 5 * (stride or 1) + shift  # what brute force finds for the columns
 
 
-def test_squeeze_and_excitation_keeps_the_windows_and_sees_all() -> None:
+def test_squeeze_and_excitation_keeps_the_windows_and_sees_all():
     inputs = keras.Input((16, 16, 3))
     x = layers.Conv2D(4, 3, strides=2, padding="same", name="conv")(inputs)
     gate = layers.Conv2D(4, 1, activation="sigmoid")(layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(x))
@@ -303,14 +300,14 @@ def test_squeeze_and_excitation_keeps_the_windows_and_sees_all() -> None:
     }
 
 
-def test_an_input_that_is_no_image_has_no_stride() -> None:
+def test_an_input_that_is_no_image_has_no_stride():
     inputs = keras.Input((7,))
     nodes = graph_of(keras.Model(inputs, layers.Dense(3)(inputs)))
     assert [(node.stride, node.sees_all) for node in nodes] == [(None, False)] * 2
 
 
 @pytest.mark.parametrize(("size", "field"), [(63, 3), (64, 4), (None, 4)])
-def test_where_same_padding_falls_depends_on_the_size_of_the_image(size: int | None, field: int) -> None:
+def test_where_same_padding_falls_depends_on_the_size_of_the_image(size, field):
     """TensorFlow pads an even image behind alone, and an odd one on both sides, as the other branch does by itself."""
     inputs = keras.Input((size, size, 1))
     same = layers.Conv2D(1, 3, strides=2, padding="same", **POSITIVE)(inputs)
@@ -322,7 +319,7 @@ def test_where_same_padding_falls_depends_on_the_size_of_the_image(size: int | N
         assert last - first + 1 == field
 
 
-def test_a_slice_is_read_alike_from_a_live_model_and_from_a_saved_one(tmp_path: Path) -> None:
+def test_a_slice_is_read_alike_from_a_live_model_and_from_a_saved_one(tmp_path):
     model = model_of(lambda x: x[:, 1::2, ::2], layers.Conv2D(4, 3))
     model.save(tmp_path / "model.keras")
     assert graph_of(keras.models.load_model(tmp_path / "model.keras")) == graph_of(model)

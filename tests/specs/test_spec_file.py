@@ -98,21 +98,19 @@ def test_a_misspelt_key_is_refused_wherever_it_stands_and_the_right_one_is_sugge
     """Each key of an example, with each letter left out or each two letters swapped."""
     lines = (EXAMPLES / "three.yaml").read_text("utf-8").splitlines()
     keys = {"version", "defaults", "backbones", "architecture", "options", "weights", "input", "truncate", "freeze", "size"}
-    right = tried = 0
+    tried = 0
     for number, line in enumerate(lines):
         for key in keys & set(line.replace("{", " ").replace(":", " ").split()):
             cut = [key[:at] + key[at + 1 :] for at in range(len(key))]
             swapped = [key[:at] + key[at + 1] + key[at] + key[at + 2 :] for at in range(len(key) - 1)]
             for wrong in {*cut, *swapped} - {key}:
                 text = "\n".join([*lines[:number], line.replace(f"{key}:", f"{wrong}:", 1), *lines[number + 1 :]])
-                found = [
-                    error for error in messages(spec_file(text)) if f"no key {wrong!r} (at spec.yaml:{number + 1}:" in error
-                ]
-                assert len(found) == 1, (wrong, number)
-                right += f"did you mean: {key!r}" in found[0]
+                (found,) = (
+                    one for one in messages(spec_file(text)) if f"no key {wrong!r} (at spec.yaml:{number + 1}:" in one
+                )
+                assert f"did you mean: {key!r}" in found
                 tried += 1
     assert tried > 100
-    assert right == tried
 
 
 def test_the_work_of_reading_grows_with_the_backbones_and_no_faster(spec_file):
@@ -169,28 +167,16 @@ def test_extends_says_why_a_file_is_not_read_beside_what_else_is_wrong(value, ex
 
 
 def test_backbone_from_python_equals_the_same_yaml(spec_file):
-    text = """\
-version: 1
-backbones:
-  edge:
-    architecture: MobileNetV2
-    options: {alpha: 0.35, include: [a, 1, true], name: '1'}
-    weights: none
-    input: {size: [96, 128], channels: 1, adapt: sum}
-    truncate: {pop: {count: 1, unit: block}}
-    freeze: none
-"""
-    assert (
-        backbone_from_python(
-            "edge",
-            architecture="MobileNetV2",
-            options={"alpha": 0.35, "include": ("a", 1, True), "name": "1"},
-            weights="none",
-            input={"size": (96, 128), "channels": 1, "adapt": "sum"},
-            truncate={"pop": {"count": 1, "unit": "block"}},
-            freeze=None,
-        )
-        == read_spec(spec_file(text))["edge"]
+    keys = """architecture: MobileNetV2, options: {alpha: 0.35, include: [a, 1, true], name: '1'}, weights: none, freeze: none,
+      input: {size: [96, 128], channels: 1, adapt: sum}, truncate: {pop: {count: 1, unit: block}}"""
+    assert read_spec(spec_file(f"version: 1\nbackbones:\n  edge: {{{keys}}}\n"))["edge"] == backbone_from_python(
+        "edge",
+        architecture="MobileNetV2",
+        options={"alpha": 0.35, "include": ("a", 1, True), "name": "1"},
+        weights="none",
+        input={"size": (96, 128), "channels": 1, "adapt": "sum"},
+        truncate={"pop": {"count": 1, "unit": "block"}},
+        freeze=None,
     )
 
 
@@ -252,21 +238,17 @@ backbones:
 """
     path = spec_file(text)
     inputs = {name: backbone.input for name, backbone in read_spec(path).items()}
-    sources = SequenceNode(tuple(map(ScalarNode, "RGBR")))
+    mapped = Choice(name="map", value=SequenceNode(tuple(map(ScalarNode, "RGBR"))))
     assert inputs == {
         "plain": InputSpec(size=(64, 64), channels=4, adapt=Choice(name="mean")),
-        "mapped": InputSpec(size=(64, 64), channels=4, adapt=Choice(name="map", value=sources)),
-        "long": InputSpec(
-            size=(64, 64),
-            channels=2,
-            adapt=Choice(name="acme/luma", value=MappingNode(((ScalarNode("gamma"), ScalarNode("2.2")),))),
-        ),
+        "mapped": InputSpec(size=(64, 64), channels=4, adapt=mapped),
+        "long": InputSpec(size=(64, 64), channels=2, adapt=Choice(name="acme/luma", value=mapping(gamma="2.2"))),
         "three": InputSpec(size=(64, 64), channels=3, adapt=None),
     }
     assert inputs["plain"].adapt.place == Place("$.defaults.input.adapt", path, 3, 47)
     assert inputs["mapped"].adapt.place == Place("$.backbones.mapped.input.adapt.map", path, 6, 52)
     spec = backbone_from_python("mapped", architecture="ResNet50", input={"adapt": {"map": ["R", "G", "B", "R"]}})
-    assert spec.input == InputSpec(adapt=Choice(name="map", value=sources))
+    assert spec.input == InputSpec(adapt=mapped)
     assert backbone_from_python("three", architecture="ResNet50", input={"adapt": None}).input == InputSpec()
 
 
@@ -281,7 +263,6 @@ backbones:
 )
 def test_an_adapter_that_is_no_choice_is_refused_with_its_place(adapt, text, spec_file):
     path = spec_file(f"version: 1\nbackbones:\n  a: {{architecture: ResNet50, input: {{adapt: {adapt}}}}}\n")
-    with pytest.raises(SpecError) as caught:
-        read_spec(path)
-    assert str(caught.value).startswith(f"{text} (at {path}:3:")
-    assert str(caught.value).endswith("  fix: write none" if not adapt else "as in {map: [R, G, B, R]}")
+    (found,) = messages(path)
+    assert found.startswith(f"{text} (at {path}:3:")
+    assert found.endswith("  fix: write none" if not adapt else "as in {map: [R, G, B, R]}")

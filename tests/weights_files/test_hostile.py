@@ -116,7 +116,7 @@ HDF5: dict[str, tuple[Spoil, str]] = {
 
 
 @pytest.mark.parametrize("case", HDF5)
-def test_hdf5_that_holds_anything_else_than_arrays_of_its_own_is_refused(good: Path, case: str) -> None:
+def test_hdf5_that_holds_anything_else_than_arrays_of_its_own_is_refused(good, case):
     spoil, fact = HDF5[case]
     assert len(everything(good)) == 4
     with h5py.File(good, "a") as file:
@@ -161,7 +161,7 @@ ARCHIVES: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("case", ARCHIVES)
-def test_an_archive_that_does_not_hold_its_weights_is_refused(good: Path, case: str) -> None:
+def test_an_archive_that_does_not_hold_its_weights_is_refused(good, case):
     spoil, fact = ARCHIVES[case]
     spoil(good.with_name("w.keras"))
     assert fact in refused(good.with_name("w.keras"))
@@ -184,7 +184,7 @@ OTHERS: dict[str, Callable[[Path], bytes]] = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_files_of_other_formats_are_refused_by_name(tmp_path: Path, name: str) -> None:
+def test_files_of_other_formats_are_refused_by_name(tmp_path, name):
     (tmp_path / name).write_bytes(OTHERS[name](tmp_path))
     assert refused(tmp_path / name, OptionError) == (
         f"weights cannot be read from a file like '{name}'\n  known: the older .h5, .weights.h5 and .keras"
@@ -192,7 +192,7 @@ def test_files_of_other_formats_are_refused_by_name(tmp_path: Path, name: str) -
     assert not (tmp_path / "canary").exists()
 
 
-def test_what_is_no_file_or_no_content_is_refused_at_once(tmp_path: Path) -> None:
+def test_what_is_no_file_or_no_content_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe.h5")
     (tmp_path / "loop.h5").symlink_to("loop.h5")
     (tmp_path / "folder.h5").mkdir()
@@ -204,7 +204,7 @@ def test_what_is_no_file_or_no_content_is_refused_at_once(tmp_path: Path) -> Non
     assert "its first bytes are b'not at a'" in refused(tmp_path / "text.h5")
 
 
-def test_a_link_to_a_file_is_followed(good: Path) -> None:
+def test_a_link_to_a_file_is_followed(good):
     good.with_name("link.h5").symlink_to(good)
     assert len(everything(good.with_name("link.h5"))) == 4
 
@@ -241,7 +241,7 @@ for path in map(Path, sys.argv[1:]):
 """
 
 
-def test_damage_is_reported_and_neither_hangs_nor_crashes(good: Path) -> None:
+def test_damage_is_reported_and_neither_hangs_nor_crashes(good):
     """In a process of its own, where a crash would be seen and time is bounded."""
     with h5py.File(good.with_name("w.h5"), "w") as file:
         file.attrs["layer_names"] = [b"dense"]

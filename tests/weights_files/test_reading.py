@@ -52,7 +52,7 @@ def assert_holds(arrays: Any, expected: dict[str, np.ndarray]) -> None:
         np.testing.assert_array_equal(value, expected[name])
 
 
-def test_the_format_of_keras_3(model: keras.Model, tmp_path: Path) -> None:
+def test_the_format_of_keras_3(model, tmp_path):
     model.save_weights(tmp_path / "w.weights.h5")
     expected = {name: value for name, value in by_h5py(tmp_path / "w.weights.h5").items() if "seed_generator" not in name}
     assert len(expected) == len(model.weights)
@@ -62,7 +62,7 @@ def test_the_format_of_keras_3(model: keras.Model, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("packed", [ZIP_STORED, ZIP_DEFLATED])
-def test_a_keras_archive_holds_the_same(model: keras.Model, tmp_path: Path, packed: int) -> None:
+def test_a_keras_archive_holds_the_same(model, tmp_path, packed):
     model.save_weights(tmp_path / "w.weights.h5")
     model.save(tmp_path / "saved.keras")
     if packed == ZIP_DEFLATED:
@@ -76,7 +76,7 @@ def test_a_keras_archive_holds_the_same(model: keras.Model, tmp_path: Path, pack
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["weights alone", "a whole model"])
-def test_the_older_format_is_a_list_of_layers_in_order(model: keras.Model, tmp_path: Path, whole: bool) -> None:
+def test_the_older_format_is_a_list_of_layers_in_order(model, tmp_path, whole):
     path = tmp_path / "w.h5"
     if whole:
         model.compile("adam", "mse")
@@ -101,9 +101,7 @@ SHAPES = st.lists(st.integers(0, 5), max_size=4).map(tuple)
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.text("ab_/0", min_size=1, max_size=9), st.tuples(KINDS, SHAPES, st.integers(0, 3)), max_size=8))
-def test_any_numbers_are_read_as_h5py_reads_them(
-    tmp_path: Path, content: dict[str, tuple[str, tuple[int, ...], int]]
-) -> None:
+def test_any_numbers_are_read_as_h5py_reads_them(tmp_path, content):
     path, random = tmp_path / "any.weights.h5", np.random.default_rng(0)
     with h5py.File(path, "w") as file:
         for number, (name, (kind, shape, way)) in enumerate(content.items()):
@@ -117,13 +115,13 @@ def test_any_numbers_are_read_as_h5py_reads_them(
         assert_holds(stored.arrays, expected)
 
 
-def test_a_file_that_is_open_elsewhere_in_the_process_is_read(model: keras.Model, tmp_path: Path) -> None:
+def test_a_file_that_is_open_elsewhere_in_the_process_is_read(model, tmp_path):
     model.save_weights(tmp_path / "w.weights.h5")
     with h5py.File(tmp_path / "w.weights.h5"), open_weights(tmp_path / "w.weights.h5") as stored:
         assert len(stored.arrays) == len(model.weights)
 
 
-def test_arrays_are_looked_up_when_they_are_asked_for(tmp_path: Path) -> None:
+def test_arrays_are_looked_up_when_they_are_asked_for(tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="one"), keras.layers.Dense(3, name="two")])
     save_listed(model, tmp_path / "w.h5")
     with h5py.File(tmp_path / "w.h5", "a") as file:
@@ -136,7 +134,7 @@ def test_arrays_are_looked_up_when_they_are_asked_for(tmp_path: Path) -> None:
             _ = two.arrays
 
 
-def test_what_goes_wrong_elsewhere_is_not_blamed_on_the_file(model: keras.Model, tmp_path: Path) -> None:
+def test_what_goes_wrong_elsewhere_is_not_blamed_on_the_file(model, tmp_path):
     model.save_weights(tmp_path / "w.weights.h5")
     with pytest.raises(KeyError), open_weights(tmp_path / "w.weights.h5"):
         raise KeyError
@@ -148,7 +146,7 @@ def hashes(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "md5"])
-def test_a_file_is_opened_where_its_hash_is_right(tmp_path: Path, algorithm: str) -> None:
+def test_a_file_is_opened_where_its_hash_is_right(tmp_path, algorithm):
     path = tmp_path / "w.weights.h5"
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(path)
     promised = hashes(path)[algorithm]
@@ -163,7 +161,7 @@ def test_a_file_is_opened_where_its_hash_is_right(tmp_path: Path, algorithm: str
     )
 
 
-def test_what_is_hashed_is_what_is_read_though_the_name_goes_to_another_file(tmp_path: Path) -> None:
+def test_what_is_hashed_is_what_is_read_though_the_name_goes_to_another_file(tmp_path):
     path, other = tmp_path / "w.weights.h5", tmp_path / "other.weights.h5"
     for place, value in ((path, 1.0), (other, 2.0)):
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, kernel_initializer="ones", name="d")])
