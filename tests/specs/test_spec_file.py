@@ -167,8 +167,8 @@ def test_extends_says_why_a_file_is_not_read_beside_what_else_is_wrong(value, ex
 
 
 def test_backbone_from_python_equals_the_same_yaml(spec_file):
-    keys = """architecture: MobileNetV2, options: {alpha: 0.35, include: [a, 1, true], name: '1'}, weights: none, freeze: none,
-      input: {size: [96, 128], channels: 1, adapt: sum}, truncate: {pop: {count: 1, unit: block}}"""
+    keys = """architecture: MobileNetV2, options: {alpha: 0.35, include: [a, 1, true], name: '1'}, weights: none,
+      freeze: none, input: {size: [96, 128], channels: 1, adapt: sum}, truncate: {pop: {count: 1, unit: block}}"""
     assert read_spec(spec_file(f"version: 1\nbackbones:\n  edge: {{{keys}}}\n"))["edge"] == backbone_from_python(
         "edge",
         architecture="MobileNetV2",
