@@ -55,18 +55,6 @@ def test_every_node_is_a_boundary_or_refused_with_its_neighbours(graph: Graph, d
     assert caught.value.notes == tuple((f"block end {where}", f"{one!r}  (Add, 1 channel)") for where, one in labelled)
 
 
-@given(networks())
-def test_what_trains_reads_of_what_is_frozen_nothing_but_the_boundary(graph: Graph) -> None:
-    for node in graph:
-        try:
-            end = graph.block_boundary(node.name)
-        except CutError:
-            continue
-        frozen = graph.ancestors(end)
-        read = {name for other in graph if other.name not in frozen for name in other.inputs if name in frozen}
-        assert read <= {end}
-
-
 @given(with_levels())
 def test_a_node_that_may_begin_reads_one_parting_alone_and_every_other_is_refused(graph: Graph) -> None:
     legal = partings(graph)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import random_graphs
 from hypothesis import given, strategies as st
 
 from torso.graph import Cost, Graph, Node
@@ -12,29 +13,19 @@ from torso.graph.cost import BYTES_PER_VALUE
 
 @st.composite
 def networks(draw: st.DrawFn, unknown: bool = False) -> Graph:
-    """Random networks from one input, in topological order; every node leads to an end. Some calls share their layer."""
-    count = draw(st.integers(1, 10))
+    """Random networks with random costs, and one or two ends. Some calls share their layer."""
+    graph = draw(random_graphs.networks())
     numbers = st.none() | st.integers(0, 50) if unknown else st.integers(0, 50)
-    nodes: list[Node] = []
-    for index in range(count):
-        inputs = draw(st.sets(st.integers(0, index - 1), min_size=1, max_size=3)) if index else set()
-        shared = draw(st.integers(0, 3)) == 0
-        nodes.append(
-            Node(
-                name=f"n{index}",
-                kind="Add",
-                inputs=tuple(f"n{source}" for source in sorted(inputs)),
-                shape=tuple(draw(st.lists(st.none() | st.integers(1, 9) if unknown else st.integers(1, 9), max_size=3))),
-                parameters=7 if shared else draw(st.integers(0, 50)),
-                macs=draw(numbers),
-                flops=draw(numbers),
-                layer="shared" if shared else "",
-            )
-        )
-    read = {name for node in nodes for name in node.inputs}
-    ends = [node.name for node in nodes if node.name not in read]
-    ends += draw(st.lists(st.sampled_from([node.name for node in nodes]), unique=True, max_size=1))
-    return Graph("Net", tuple(nodes), ends=tuple(dict.fromkeys(ends)))
+    sides = st.lists(st.none() | st.integers(1, 9) if unknown else st.integers(1, 9), max_size=3)
+
+    def with_costs(node: Node) -> Node:
+        layer = draw(st.sampled_from(["shared", "", "", ""]))
+        parameters = 7 if layer else draw(st.integers(0, 50))
+        shape = tuple(draw(sides))
+        return replace(node, shape=shape, layer=layer, parameters=parameters, macs=draw(numbers), flops=draw(numbers))
+
+    other = draw(st.sampled_from([node.name for node in graph]))
+    return Graph("Net", tuple(map(with_costs, graph)), ends=tuple(dict.fromkeys((other, graph.end.name))))
 
 
 @given(networks())

@@ -12,12 +12,12 @@ from torso import Backbones, Registry, load_specs
 from torso_digits import DIGITNET
 
 ENDS = {
-    "whole": "stage3_block2_out",
-    "named": "stage1_block1_out",
-    "popped": "stage3_block1_out",
-    "staged": "stage2_block1_out",
-    "narrow": "stage3_block2_out",
-    "tunable": "stage3_block2_out",
+    "whole": ["stage3_block2_out"],
+    "named": ["stage1_block1_out"],
+    "popped": ["stage3_block1_out"],
+    "staged": ["stage2_block1_out"],
+    "narrow": ["stage3_block2_out"],
+    "tunable": ["stage3_block2_out"],
 }
 
 
@@ -26,24 +26,15 @@ def backbones(registry: Registry) -> Backbones:
     return load_specs(str(files("torso_digits") / "digits.yaml"), registry=registry)
 
 
-def test_the_example_declares_these_backbones(backbones: Backbones) -> None:
-    assert list(backbones) == list(ENDS)
-
-
-@pytest.mark.parametrize("name", ENDS)
-def test_a_backbone_of_the_example_is_what_it_says(backbones: Backbones, name: str) -> None:
-    plan = backbones.plans[name]
-    assert (plan.weights.label, plan.warnings) == ("uci", ())
-    assert [feature.node for feature in backbones[name].features] == [ENDS[name]]
-    assert bool(backbones[name].model.trainable_weights) == (name == "tunable")
+def test_the_backbones_of_the_example_are_what_it_says(backbones: Backbones) -> None:
+    assert {name: [feature.node for feature in backbones[name].features] for name in backbones} == ENDS
+    assert {(plan.weights.label, plan.warnings) for plan in backbones.plans.values()} == {("uci", ())}
+    assert [name for name in backbones if backbones[name].model.trainable_weights] == ["tunable"]
 
 
 def test_tunable_trains_stages_2_and_3_only(backbones: Backbones) -> None:
     trained = {weight.path.split("/")[-2] for weight in backbones["tunable"].model.trainable_weights}
-    parts = {name.partition("_")[0] for name in trained}
-    assert parts == {"stage2", "stage3"}
-    still = backbones["whole"].graph.ancestors("stage1_block1_out")
-    assert not trained & still
+    assert {name.partition("_")[0] for name in trained} == {"stage2", "stage3"}
 
 
 def test_narrow_is_the_network_of_half_the_width(backbones: Backbones) -> None:

@@ -20,15 +20,10 @@ def chain(*names: str) -> Graph:
 CHAIN = chain("images", "stage1_block1_out", "stage2_block1_out", "stage2_block2_out", "top")
 
 
-@pytest.mark.parametrize(("weights", "width", "filters"), [("uci", 0.5, (8, 12, 16)), ("none", 0.75, (12, 18, 24))])
-def test_the_plan_turns_the_width_into_filters(
-    registry: Registry, weights: str, width: float, filters: tuple[int, ...]
-) -> None:
-    planned = plan("digits/DigitNet", options={"width": width}, weights=weights, registry=registry)
-    assert planned.arguments == {"width": width, "filters": filters}
-
-
-def test_other_architectures_get_no_arguments(registry: Registry) -> None:
+def test_the_plan_turns_the_width_of_a_digitnet_alone_into_filters(registry: Registry) -> None:
+    for weights, width, filters in ("uci", 0.5, (8, 12, 16)), ("none", 0.75, (12, 18, 24)):
+        planned = plan("digits/DigitNet", options={"width": width}, weights=weights, registry=registry)
+        assert planned.arguments == {"width": width, "filters": filters}
     assert "filters" not in plan("ResNet50", weights="none", registry=registry).arguments
 
 
