@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import Any, Final
 
 import pluggy
@@ -12,12 +11,9 @@ import pluggy
 import torso.contracts.hookspecs as hookspecs
 from torso.errors import PluginError, nearest
 
-MOST_VALUES: Final = 100_000  # of one hook of one plugin: a generator that never ends is a fault, not a hang
-
-HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
+HOOKS: Final[Mapping[str, tuple[str, ...]]] = {  # that torso calls, and the names of their arguments
     name: tuple(inspect.signature(hook).parameters) for name, hook in vars(hookspecs).items() if name.startswith("torso_")
 }
-"""The hooks that torso calls, and the names of their arguments."""
 
 
 def check_name(name: object, what: str) -> str:
@@ -28,11 +24,7 @@ def check_name(name: object, what: str) -> str:
 
 
 def check_hooks(manager: pluggy.PluginManager, plugin: object) -> tuple[str, ...]:
-    """The hooks that a plugin implements, sorted.
-
-    Raises:
-        PluginError: It implements something that torso does not call.
-    """
+    """The hooks that a plugin implements, sorted; a PluginError for what torso would not call."""
     # Checked before pluggy registers anything, so that a plugin at fault leaves nothing behind, and in our words: pluggy
     # reports an unknown hook later, and passes nothing for an argument that has a default value.
     hooks: list[str] = []
@@ -74,17 +66,12 @@ def _check_implementation(hook: str, function: Callable[..., Any], *, wrapper: b
 
 def checked_values(hook: str, answer: Any, kind: type[Any]) -> tuple[Any, ...]:
     """What a plugin yields from one of its plural hooks: values of one type, each with a name of its own."""
-    if answer is None:
-        raise PluginError(f"its hook {hook!r} returned None; it must yield values")
-    values = tuple(islice(answer, MOST_VALUES + 1))
-    if len(values) > MOST_VALUES:
-        raise PluginError(f"its hook {hook!r} yields more than {MOST_VALUES} values")
-    names = set()
-    for value in values:
+    values: dict[str, Any] = {}
+    for value in answer:  # checked one by one, so that a generator that never ends is a fault, not a hang: names repeat
         if not isinstance(value, kind):
             raise PluginError(f"its hook {hook!r} yields a value of type {type(value).__name__}, not {kind.__name__}")
         name = check_name(value.name, f"a name that its hook {hook!r} yields").casefold()
-        if name in names:
+        if name in values:
             raise PluginError(f"its hook {hook!r} yields the name {value.name!r} twice")
-        names.add(name)
-    return values
+        values[name] = value
+    return tuple(values.values())

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torso.builtins.truncations.by_budget import select_budget
-from torso.builtins.truncations.by_level import (
-    LEVEL_NAMES,
-    select_level,
-    select_levels,
-    select_stride,
-    static_cut_of_levels,
-)
+from torso.builtins.truncations.by_level import LEVEL_NAMES, select_level, select_levels, select_stride, static_cut_of_levels
 from torso.builtins.truncations.by_name import select_layer, select_layers, select_match, static_cut_of_layers
 from torso.builtins.truncations.from_the_end import select_pop
 from torso.contracts.hookspecs import hookimpl
