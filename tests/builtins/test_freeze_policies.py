@@ -70,20 +70,6 @@ def test_policies_without_options_select_by_kind(name: str) -> None:
     assert bool(fixed) == (name in ("EfficientNetB0", "ConvNeXtTiny"))
 
 
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("name", SEVEN)
-def test_through_a_level_freezes_what_it_is_computed_from(name: str, level: str) -> None:
-    graph = architecture(name)
-    if level not in graph.levels:
-        assert f"{name} has no level {level}" in refusal("through", level, graph)
-        return
-    plan = select("through", level, graph)
-    assert plan == FreezePlan(
-        weights=sources(graph)[graph.levels[level]], norm=kinds(graph, "BatchNormalization"), stochastic="on"
-    )
-    assert plan == select("through", graph.levels[level], graph) == select("through", {"at": level}, graph)
-
-
 @settings(max_examples=500)
 @given(networks(), st.data())
 def test_through_is_exactly_what_a_boundary_is_computed_from(graph: Graph, data: st.DataObject) -> None:
@@ -97,6 +83,8 @@ def test_through_is_exactly_what_a_boundary_is_computed_from(graph: Graph, data:
 @pytest.mark.parametrize(("norm", "stochastic"), [("frozen", "off"), ("train", "on"), ("train", "off")])
 def test_through_and_last_take_what_the_rest_does(norm: str, stochastic: str) -> None:
     graph = architecture("EfficientNetB0")
+    default = {"at": "C4", "norm": "frozen", "stochastic": "on"}
+    assert select("through", "C4", graph) == select("through", default, graph)
     more = {"norm": norm, "stochastic": stochastic}
     for plan in (select("through", {"at": "C4", **more}, graph), select("last", {"blocks": 2, **more}, graph)):
         assert plan.norm == (kinds(graph, "BatchNormalization") if norm == "frozen" else frozenset())

@@ -91,14 +91,6 @@ def test_files_of_one_name_from_two_addresses_do_not_meet(server: Loopback, cach
     assert server.paths == ["/w.h5", "/v/w.h5"]
 
 
-@pytest.mark.parametrize("promise", ["sha256", "md5"])
-def test_a_download_of_other_bytes_is_refused(server: Loopback, cache: Path, promise: str) -> None:
-    promised = hashlib.new(promise, b"others").hexdigest()
-    with pytest.raises(torso.IntegrityError, match="is not the published file"):
-        download(request(server, **{promise: promised}))
-    assert names(cache) == []
-
-
 @pytest.mark.parametrize("data", [b"x" + DATA[1:], b"", None])
 def test_what_is_wrong_in_the_cache_is_moved_aside(server: Loopback, cache: Path, data: bytes | None) -> None:
     cache.mkdir(parents=True)

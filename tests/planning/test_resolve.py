@@ -228,8 +228,7 @@ def test_an_adapter_that_changes_nothing_is_warned_of() -> None:
     def warnings(adapt: Any, **spec: Any) -> tuple[str, ...]:
         return planned("VGG16", input={"adapt": adapt}, **spec).warnings
 
-    for rule in ("repeat", "zero_extra", {"map": ["R", "G", "B"]}):
-        said = "map R, G, B" if isinstance(rule, dict) else rule
+    for rule, said in ("repeat", "repeat"), ("zero_extra", "zero_extra"), ({"map": ["R", "G", "B"]}, "map R, G, B"):
         assert warnings(rule) == (f"adapt: {said} changes nothing: the imagenet weights are for 3 channels already",)
     for rule in ("mean", {"map": ["B", "G", "R"]}, {"map": ["R", "G", "B", "none"]}, {"map": ["R", "G"]}):
         assert warnings(rule) == ()
