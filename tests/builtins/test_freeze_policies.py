@@ -155,7 +155,7 @@ def test_a_boundary_that_is_not_there_is_placed_in_the_spec(tmp_path: Path) -> N
         torso.load_specs(spec, registry=torso.Registry.load(discover=False))["one"]
     assert str(caught.value).startswith(
         f"'block3_conv1' lies within a block of VGG16, and a block is frozen or trains as a whole "
-        f"(at {spec}:3:65, $.backbones.one.freeze.through)\n"
+        f"(at {spec}:3:63, $.backbones.one.freeze.through)\n"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -40,10 +41,8 @@ def chain(text: str) -> list[Node]:
         word, _, step = word.partition("/")
         stride, channels = (int(step) if step else stride), (int(width) if width else channels)
         stride = None if word == "flat" else stride
-        facts = {"inputs": ("before",), **WORDS[word]}
-        nodes.append(
-            Node(name=f"{position}:{word}", shape=(4, 4, channels), stride=stride, **facts)  # type: ignore[arg-type]
-        )
+        facts: dict[str, Any] = {"inputs": tuple(node.name for node in nodes[-1:]), **WORDS[word]}
+        nodes.append(Node(name=f"{position}:{word}", shape=(4, 4, channels), stride=stride, **facts))
     return nodes
 
 
@@ -105,17 +104,8 @@ def test_levels_are_inferred(text: str, found: dict[str, str]) -> None:
     assert {level: name.partition(":")[2] for level, name in infer_levels(nodes, block_outputs(nodes)).items()} == found
 
 
-def linked(text: str) -> Graph:
-    """A graph in which each node of a chain reads the one before it."""
-    first, *rest = chain(text)
-    nodes = [replace(first, inputs=())]
-    for node in rest:
-        nodes.append(replace(node, inputs=(nodes[-1].name,)))
-    return Graph("Net", tuple(nodes))
-
-
 def test_declared_levels_come_before_inferred_ones() -> None:
-    graph = linked("image conv/2 relu relu conv/4 relu")
+    graph = Graph("Net", tuple(chain("image conv/2 relu relu conv/4 relu")))
     names = [node.name for node in graph]
     assert graph.levels == {"C1": names[3], "C2": names[5]}
     declared = {"C1": names[2], "C2": names[2], "C3": "nowhere"}  # C2 is not at stride 4; C3 is not there
@@ -125,10 +115,9 @@ def test_declared_levels_come_before_inferred_ones() -> None:
 
 
 def test_a_declared_name_that_keras_numbers_holds_with_default_options_only() -> None:
-    graph = linked("image conv/2 relu relu")
-    renamed = dict(zip((node.name for node in graph), ("image", "stem", "re_lu", "re_lu_1"), strict=True))
-    nodes = (replace(node, name=renamed[node.name], inputs=tuple(renamed[name] for name in node.inputs)) for node in graph)
-    graph = Graph("Net", tuple(nodes))
+    names = ("image", "stem", "re_lu", "re_lu_1")
+    nodes = enumerate(chain("image conv/2 relu relu"))
+    graph = Graph("Net", tuple(replace(node, name=names[at], inputs=names[at - 1 : at]) for at, node in nodes))
     assert graph.levels == {"C1": "re_lu_1"}
     assert graph.with_levels({"C1": "re_lu"}).levels == {"C1": "re_lu"}
     assert graph.with_levels({"C1": "re_lu"}, as_declared=False).levels == {"C1": "re_lu_1"}
