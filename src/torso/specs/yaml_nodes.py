@@ -127,10 +127,7 @@ def from_python(value: Any, path: str = "$", depth: int = 1) -> Node:
     if isinstance(value, bool):  # before Integral: a bool is one
         return ScalarNode("true" if value else "false", place=place)
     if isinstance(value, Integral):
-        number = int(value)
-        if number.bit_length() > 63:
-            raise SpecError("a whole number in a spec has 64 bits at most", place=place)
-        return ScalarNode(str(number), place=place)
+        return ScalarNode(str(int(value)), place=place)
     if isinstance(value, Real):
         return ScalarNode(repr(float(value)), place=place)
     if isinstance(value, os.PathLike):

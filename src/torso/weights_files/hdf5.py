@@ -16,12 +16,11 @@ import numpy as np
 from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5z
 
 from torso.errors import IntegrityError
-from torso.weights_files.stored import MOST_PACKED, StoredArray, StoredLayer, StoredWeights, damage_reported
+from torso.weights_files.stored import StoredArray, StoredLayer, StoredWeights, damage_reported
 
 T = TypeVar("T")
 
-DEEPEST: Final = 64  # groups within groups; Keras writes three for each model within a model
-LONGEST_NAME: Final = 4096  # bytes of one name in an attribute; Keras joins the names of layers and scopes
+MOST_PACKED: Final = 1100  # how many times smaller than its content packed data may be: deflate reaches 1,032, for zeros
 SMALLEST_CACHE: Final = 1 << 18  # bytes that HDF5 may keep of the structure of a file; by default up to 32 MB
 ALIGNMENT: Final = 64  # memory that starts at a multiple of it is not copied (EIGEN_MAX_ALIGN_BYTES in TensorFlow)
 
@@ -71,7 +70,6 @@ class _Reader:
         self._stream = stream
         self._path = path
         self._size = stream.seek(0, os.SEEK_END)
-        self._places: set[int] = set()  # of the arrays found so far: none may be found twice
 
     def group(self, parent: Any, name: bytes) -> Any:
         """A group by a path of hard links."""
@@ -108,12 +106,10 @@ class _Reader:
     def arrays(self, root: Any) -> Mapping[str, StoredArray]:
         """The arrays of the format of Keras 3, by their paths."""
         found: dict[str, StoredArray] = {}
-        self._walk(root, "", found, {h5o.get_info(root).addr}, 0)
+        self._walk(root, "", found, {h5o.get_info(root).addr})
         return found
 
-    def _walk(self, group: Any, prefix: str, found: dict[str, StoredArray], seen: set[int], depth: int) -> None:
-        if depth > DEEPEST:
-            raise self._refused(prefix.encode(), f"is nested deeper than {DEEPEST} groups")
+    def _walk(self, group: Any, prefix: str, found: dict[str, StoredArray], seen: set[int]) -> None:
         for name in group:
             if name.decode() in _IGNORED:
                 continue
@@ -124,7 +120,7 @@ class _Reader:
                 if address in seen:
                     raise self._refused(path.encode(), "is the same group as another")
                 seen.add(address)
-                self._walk(child, f"{path}/", found, seen, depth + 1)
+                self._walk(child, f"{path}/", found, seen)
             else:
                 found[path] = self._array(child, path.encode())
 
@@ -148,10 +144,6 @@ class _Reader:
 
     def _require_inside(self, dataset: Any, name: bytes, offset: int | None, size: int) -> None:
         """Refuse an array whose values are in another file, or fewer than it says."""
-        place = h5o.get_info(dataset).addr if offset is None else offset
-        if place in self._places and size:
-            raise self._refused(name, "is the same array as another")
-        self._places.add(place)
         if offset is not None:
             fits = offset + size <= self._size
         else:
@@ -190,14 +182,11 @@ class _Reader:
 
     def _strings(self, group: Any, name: bytes) -> list[bytes]:
         attribute = h5a.open(group, name)
-        if len(attribute.shape) > 1 or math.prod(attribute.shape) > 1 << 20:
-            raise self._refused(name, "is not a list of names")
         if not math.prod(attribute.shape):
-            return []
-        kind = attribute.dtype
-        if kind.kind not in "SO" or kind.itemsize > LONGEST_NAME:
+            return []  # whose type may be any
+        if len(attribute.shape) > 1 or attribute.dtype.kind not in "SO":
             raise self._refused(name, "is not a list of names")
-        values = np.empty(attribute.shape, kind)
+        values = np.empty(attribute.shape, attribute.dtype)
         attribute.read(values)
         return [value if isinstance(value, bytes) else str(value).encode() for value in values.reshape(-1).tolist()]
 

@@ -7,14 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from torso.errors import IntegrityError, TorsoError
 from torso.files.hashing import Identity
-
-MOST_PACKED: Final = 1100  # how many times smaller than its content packed data may be: deflate reaches 1,032, for zeros
 
 
 @dataclass(frozen=True)
