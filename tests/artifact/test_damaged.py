@@ -17,8 +17,8 @@ import pytest
 from networks import assert_same_and_meaningful, images, settle
 
 import torso
+from torso.artifact.documents import digest_of
 from torso.artifact.lock import Lock, lock_path
-from torso.artifact.manifest import digest_of
 from torso.cli import main
 from torso.modeling import build as building
 from torso.plugins.registry import Registry
@@ -227,7 +227,7 @@ def test_a_folder_in_the_place_of_a_file_is_refused(saved, name):
 def test_a_file_in_the_place_of_the_folder_is_refused(saved, run):
     place = saved / "manifest.json"
     for look in torso.load, torso.verify:
-        with pytest.raises(torso.OptionError, match=f"^'{place}' is not the folder of a saved backbone$"):
+        with pytest.raises(torso.OptionError, match=f"^'{place}' holds no saved backbone: it has no manifest.json$"):
             look(place)
     assert run("verify", place).code == 2
 
@@ -236,7 +236,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(saved, run):
 
 
 NOT_UTF8 = "cannot be read\n  cause: 'utf-8' codec can't decode byte"
-NONE = "is a manifest of version None, and this torso reads version 2\n  fix: use the torso that saved it"
+NONE = "is a manifest of version None, and this torso reads version 2\n  fix: use the torso that wrote it"
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_what_is_no_manifest_says_what_it_is(saved, run, change, said):
     assert_said(saved, run, f"'{place}' {said}")
 
 
-OLDER = ", and this torso reads version 2\n  fix: use the torso that saved it, or build the backbone again"
+OLDER = ", and this torso reads version 2\n  fix: use the torso that wrote it, or write it again with this one"
 NEWER = ", and this torso reads version 2\n  fix: update torso"
 
 

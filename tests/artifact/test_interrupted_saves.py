@@ -21,8 +21,8 @@ from types import SimpleNamespace
 import pytest
 from laboratory import Laboratory
 
+from torso.artifact.documents import digest_of
 from torso.artifact.lock import Lock
-from torso.artifact.manifest import digest_of
 from torso.errors import DiskError, OutputExistsError
 from torso.export.record import is_export
 from torso.files import atomic

@@ -12,7 +12,7 @@ from networks import images, settle
 
 import torso
 from torso.artifact import reference_outputs
-from torso.artifact.manifest import digest_of
+from torso.artifact.documents import digest_of
 from torso.plugins.registry import Registry
 
 TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"

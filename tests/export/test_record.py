@@ -25,4 +25,4 @@ def test_what_is_no_file_of_its_own_is_not_exported(tmp_path: Path, kind: str) -
         (tmp_path / "odd").symlink_to("model" if kind == "link" else "nowhere")
     with pytest.raises(PluginError) as caught:
         write_record({}, tmp_path)
-    assert str(caught.value) == "the export has 'odd', which is no file of its own\n  fix: write plain files"
+    assert str(caught.value) == "the export has 'odd', which is no regular file\n  fix: write plain files"

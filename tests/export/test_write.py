@@ -17,7 +17,7 @@ import tensorflow as tf
 from networks import settle
 
 import torso
-from torso.artifact.manifest import digest_of
+from torso.artifact.documents import digest_of
 from torso.artifact.reference_outputs import reference_images
 from torso.contracts.export_format import ExportFormat
 from torso.export import isolated, write
@@ -416,8 +416,7 @@ def test_files_without_the_weights_are_refused_with_the_likely_cause(export: Cal
     kernels = 4 * (3 * 3 * 3 * 4 + 1 * 1 * 4 * 4 + 3 * 3 * 4 * 4)  # bytes: stem, left, right
     assert refusal(export, "small", torso.IntegrityError) == (
         f"what export format 'small' wrote has 100 bytes, and the kernels of the network alone have {kernels:,}\n"
-        "  cause: the converter left weights out, as TFLite's does with functions of a Keras 3 model, or wrote them in "
-        "lower precision\n"
+        "  cause: the converter left weights out, or wrote them in lower precision\n"
         "  fix: another format, or another version of the converter"
     )
     assert "has 0 bytes" in refusal(export, "nothing", torso.IntegrityError)

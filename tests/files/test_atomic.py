@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from torso.artifact.manifest_file import read_document
+from torso.artifact.manifest_file import read_manifest_json
 from torso.errors import DiskError, OptionError, OutputExistsError
 from torso.files import atomic
 from torso.files.atomic import move_aside, refuse_existing, scratch_directory, staged_directory, staged_file
@@ -58,7 +58,7 @@ def test_a_read_puts_back_what_a_killed_replacement_moved_aside(tmp_path):
         filled(tmp_path / f".there.{len(text):016x}.old", text)
         time.sleep(0.02)  # more than one tick of the clock that stamps files
     with pytest.raises(OptionError, match="holds no saved backbone"):
-        read_document(tmp_path / "there")
+        read_manifest_json(tmp_path / "there")
     assert (tmp_path / "there" / "mark").read_text() == "late"
 
 

@@ -145,8 +145,7 @@ def test_a_custom_layer_cannot_be_saved_as_what_plain_keras_loads(run: Run, tmp_
     with pytest.raises(torso.PluginError) as caught:
         backbone.save(tmp_path / "saved")
     assert str(caught.value) == (
-        "the saved model would not load with plain Keras: it has layers of the class Own\n"
-        "  fix: build the network of Keras' own layers and ops"
+        "the saved model would not load with plain Keras: it uses Own\n  fix: build the network of Keras' own layers and ops"
     )
     assert not (tmp_path / "saved").exists()
 

@@ -19,11 +19,7 @@ from torso.modeling.preprocess_layer import preprocessing_from
 
 
 def load_model(path: Path, manifest: SavedManifest) -> tuple[keras.Model, Graph]:
-    """Load a model, frozen as it was.
-
-    Raises:
-        IntegrityError: It cannot be read, or its graph, features, values or freezing are not what the manifest says.
-    """
+    """Load a model, frozen as it was, and refuse one that is not what the manifest says."""
     model, graph, wrong = load_and_compare(path, manifest)
     if wrong:
         fact, expected, found = wrong[0]
@@ -35,18 +31,12 @@ def load_model(path: Path, manifest: SavedManifest) -> tuple[keras.Model, Graph]
 
 
 def preprocess_layer_of(manifest: Manifest) -> keras.Model:
-    """The preprocessing layer of a backbone."""
-    channels = manifest.plan["input_shape"][2]
-    included = manifest.preprocessing_included
+    channels, included = manifest.plan["input_shape"][2], manifest.preprocessing_included
     return preprocessing_from(manifest.preprocessing, channels, manifest.name, included=included)
 
 
 def load_and_compare(path: Path, manifest: SavedManifest) -> tuple[keras.Model, Graph, list[Difference]]:
-    """Load a model, frozen as it was, and list where it is not what the manifest says.
-
-    Raises:
-        IntegrityError: It cannot be read.
-    """
+    """Load a model, frozen as it was, and list where it is not what the manifest says."""
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the first layer that it cannot make raises
@@ -57,21 +47,18 @@ def load_and_compare(path: Path, manifest: SavedManifest) -> tuple[keras.Model, 
     graph = read_graph(model, manifest.plan["architecture"].rsplit("/", 1)[-1]).knowing(manifest.graph.levels)
     saved = manifest.to_json()
     restore(model, saved["frozen"])
-    frozen = as_json(report_of(model))
+    frozen, hashes = as_json(report_of(model)), variable_hashes(model)
     features = [as_json(feature) for feature in features_of(model, graph)]
     if manifest.made_with["torso"] != versions()["torso"]:
         for feature, then in zip(features, saved["features"], strict=False):
             feature["stride"] = then["stride"]  # another torso may know more strides, or fewer
-    hashes = variable_hashes(model)
     facts = [
         ("graph.input_shape", manifest.plan["input_shape"], list(model.input_shape[1:])),
         ("graph.nodes", manifest.graph.nodes, len(graph)),
         ("graph.fingerprint", manifest.graph.fingerprint, fingerprint(graph)),
         ("features", saved["features"], features),
         *((f"frozen.{name}", saved["frozen"][name], value) for name, value in frozen.items()),
-        *(
-            (f"variables.{path}", manifest.variables.get(path), hashes.get(path))
-            for path in dict.fromkeys([*manifest.variables, *hashes])
-        ),
     ]
+    for name in dict.fromkeys([*manifest.variables, *hashes]):
+        facts.append((f"variables.{name}", manifest.variables.get(name), hashes.get(name)))
     return model, graph, [(fact, expected, found) for fact, expected, found in facts if expected != found]

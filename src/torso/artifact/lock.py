@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from torso.artifact.diff import differences, short_value
-from torso.artifact.manifest import Difference, Manifest, PluginRecord, as_json, digest_of, plugin_records, versions
-from torso.artifact.manifest_file import read_json
+from torso.artifact.documents import digest_of, read_document, text_of
+from torso.artifact.manifest import Difference, Manifest, PluginRecord, as_json, plugin_records, versions
 from torso.errors import IntegrityError, Note, OptionError, TorsoError, raise_all
 from torso.planning import Plan
 
@@ -21,12 +21,7 @@ _FIX: Note = ("fix", "go back to what is locked, or lock the new state: torso lo
 
 
 def read_lock(spec: str | Path, plans: Iterable[Plan]) -> Lock:
-    """Read the lock beside a spec, and compare it with the plans.
-
-    Raises:
-        OptionError: There is none.
-        TorsoError: Everything in the plans that is not locked, at once.
-    """
+    """Read the lock beside a spec, and refuse everything in the plans that is not locked, at once."""
     lock, errors = Lock.read(lock_path(spec)), []
     for plan in plans:
         try:
@@ -44,42 +39,26 @@ def lock_path(spec: str | Path) -> Path:
 
 @dataclass(frozen=True)
 class Lock:
-    """What the backbones of a spec must be.
-
-    Attributes:
-        path: Where it is kept.
-        entries: By backbone, everything that decides what it computes; nothing of the machine where it was locked.
-    """
+    """What the backbones of a spec must be."""
 
     path: Path
-    entries: Mapping[str, Mapping[str, Any]]
+    entries: Mapping[str, Mapping[str, Any]]  # by backbone, what decides what it computes; nothing of this machine
 
     @classmethod
     def of(cls, path: Path, manifests: Iterable[Manifest]) -> Lock:
-        """The lock of these backbones."""
         return cls(path, {manifest.name: _entry(manifest) for manifest in manifests})
 
     @classmethod
     def read(cls, path: Path) -> Lock:
-        """Read a lock.
-
-        Raises:
-            OptionError: There is none.
-            IntegrityError: It cannot be read, is of another version, or was changed by hand.
-        """
+        """Read a lock; an OptionError where there is none, and an IntegrityError where it was changed by hand."""
         try:
-            document = read_json(path)
-        except FileNotFoundError as error:
+            document = read_document(path, "lock", VERSION)
+        except OSError as error:
             raise OptionError(
                 f"there is no {str(path)!r}, and --locked builds what a lock names",
                 notes=[("fix", f"torso lock {path.name.removesuffix('.lock.json')}.yaml, and keep it beside the spec")],
             ) from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise IntegrityError(f"{str(path)!r} cannot be read", notes=[("cause", str(error))]) from error
-        found = document.get("lock") if isinstance(document, dict) else None
-        if found != VERSION:
-            raise IntegrityError(f"{str(path)!r} is a lock of version {found}, and this torso reads version {VERSION}")
-        if document.get("digest") != digest_of({key: document.get(key) for key in ("lock", "backbones")}):
+        if document.get("digest") != digest_of(document):
             raise IntegrityError(
                 f"{str(path)!r} was changed after it was written",
                 notes=[("fix", "undo the change, or write the lock again: torso lock --force")],
@@ -88,15 +67,10 @@ class Lock:
 
     def text(self) -> str:
         """The text of the file, with its digest."""
-        document = {"lock": VERSION, "backbones": self.entries}
-        return json.dumps({**document, "digest": digest_of(document)}, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+        return text_of({"lock": VERSION, "backbones": self.entries})
 
     def check_plan(self, plan: Plan) -> Plan:
-        """The plan, with the hash that its weights file must have.
-
-        Raises:
-            IntegrityError: The lock does not name the backbone, or names other options, plugins or versions.
-        """
+        """The plan, with the hash that its weights file must have; refused where the lock names another one, or none."""
         if plan.name not in self.entries:
             known: list[Note] = [("known", ", ".join(self.entries))] if self.entries else []
             raise IntegrityError(f"{str(self.path)!r} does not name the backbone {plan.name!r}", notes=[*known, _FIX])
@@ -112,11 +86,7 @@ class Lock:
         return replace(plan, weights=replace(plan.weights, request=request))
 
     def check_manifest(self, manifest: Manifest) -> None:
-        """Refuse a backbone that was built and is not the locked one.
-
-        Raises:
-            IntegrityError: With the facts that differ.
-        """
+        """Refuse a backbone that was built and is not the locked one."""
         self._refuse(manifest.name, differences(self.entries[manifest.name], _entry(manifest)))
 
     def _refuse(self, name: str, found: Sequence[Difference]) -> None:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
+from torso.artifact.documents import digest_of, text_of
 from torso.contracts.preprocessing import Preprocessing, Transform
 from torso.files.hashing import Identity, hash_of_same
 from torso.graph import Feature, Graph
@@ -17,8 +18,7 @@ from torso.plugins import PluginInfo
 
 VERSION: Final = 2
 
-Difference = tuple[str, Any, Any]
-"""The path of a fact, its value in the manifest, and the value that was found."""
+Difference = tuple[str, Any, Any]  # the path of a fact, its value in the manifest, and the value that was found
 
 M = TypeVar("M", bound="Manifest")
 
@@ -105,11 +105,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls: type[M], document: Mapping[str, Any]) -> M:
-        """Read JSON; facts that this torso does not know are left out.
-
-        Raises:
-            LookupError, TypeError, ValueError: A fact is missing or has another form.
-        """
+        """Read JSON without the facts that this torso does not know; a TypeError or the like where one is missing or odd."""
         names = {one.name for one in fields(cls)}
         manifest: M = _parsed(cls, {name: value for name, value in document.items() if name in names})
         return manifest
@@ -122,9 +118,6 @@ class Manifest:
         if self.frozen.lost_by_keras is None:
             del document["frozen"]["lost_by_keras"]
         return document
-
-    def digest(self) -> str:
-        return digest_of(self.to_json())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +133,7 @@ class SavedManifest(Manifest):
         return {**document, "digest": digest_of(document)}
 
     def text(self) -> str:
-        """The text of ``manifest.json``."""
-        return json.dumps(self.to_json(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+        return text_of(self.to_json())
 
 
 def _parsed(kind: Any, value: Any) -> Any:
@@ -160,12 +152,6 @@ def _parsed(kind: Any, value: Any) -> Any:
 def as_json(value: Any) -> Any:  # Any: a frozen dataclass, and JSON
     """A dataclass as it is once it was written and read."""
     return json.loads(json.dumps(asdict(value)))
-
-
-def digest_of(document: Mapping[str, Any]) -> str:
-    """SHA-256 of everything that a document says, but for the digest itself."""
-    said = {key: value for key, value in document.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint(graph: Graph) -> str:

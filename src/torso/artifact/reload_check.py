@@ -23,7 +23,6 @@ from torso.artifact.reference_outputs import (
 from torso.errors import IntegrityError, PluginError
 from torso.modeling.freeze import FreezeReport
 from torso.modeling.patched import start_thread
-from torso.modeling.variable_paths import variables_by_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,23 +32,11 @@ class Reloaded:
     model: keras.Model
     features: Features
     variables: Mapping[str, str]
-    trains: frozenset[str]
+    trains: frozenset[str]  # what would train under a head: there, the flag of the model itself does not count
 
 
 def check_reload(model: keras.Model, frozen: FreezeReport, path: Path, images: np.ndarray, names: Sequence[str]) -> Reloaded:
-    """Load a ``.keras`` file and compare weights, features and freezing with the model that it was written from.
-
-    Args:
-        model: The model that was saved.
-        frozen: What is frozen in it.
-        path: The file.
-        images: Images as the model expects them.
-        names: The names of the features, in order.
-
-    Raises:
-        PluginError: The file names a function or a class that is not Keras' own.
-        IntegrityError: The file does not load, or holds other weights, features or freezing.
-    """
+    """Load a ``.keras`` file, and refuse one with other weights, features or freezing than the model it was written from."""
     _require_plain(path)
     # Keras keeps names, custom objects, dtype policy and safe mode per thread: a new thread has only Keras' defaults.
     reading = start_thread(lambda: _reload(path, images, names, training=frozen.everything))
@@ -81,13 +68,11 @@ def check_reload(model: keras.Model, frozen: FreezeReport, path: Path, images: n
 
 def _reload(path: Path, images: np.ndarray, names: Sequence[str], *, training: bool) -> Reloaded:
     model = keras.models.load_model(path, compile=False)
-    # What would train under a head: there, the flag of the model itself does not count.
-    trains = {id(variable) for variable in model.weights if variable.trainable}
     return Reloaded(
         model=model,
         features=features_for(model, images, names, training=training),
         variables=variable_hashes(model),
-        trains=frozenset(path for path, variable in variables_by_path(model).items() if id(variable) in trains),
+        trains=frozenset(path for path, weight in weights_by_path(model).items() if weight.trainable),
     )
 
 
@@ -99,9 +84,14 @@ def _require_plain(path: Path) -> None:
     """Refuse classes and functions that are not Keras' own: this process knows those that were registered in it."""
     with ZipFile(path) as archive:
         foreign = sorted({*_foreign(json.loads(archive.read("config.json")))})
-    if foreign:
+    refuse_foreign(foreign)
+
+
+def refuse_foreign(names: Sequence[str]) -> None:
+    """Refuse a model with these classes and functions, which are not Keras' own."""
+    if names:
         raise PluginError(
-            f"the saved model would not load with plain Keras: it uses {', '.join(foreign)}",
+            f"the saved model would not load with plain Keras: it uses {', '.join(names)}",
             notes=[("fix", "build the network of Keras' own layers and ops")],
         )
 

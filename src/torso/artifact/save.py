@@ -21,8 +21,8 @@ from torso.artifact.manifest import (
 )
 from torso.artifact.manifest_file import MODEL, NAME
 from torso.artifact.reference_outputs import TOLERANCE, described, digest_of, reference_images
-from torso.artifact.reload_check import check_reload
-from torso.errors import DiskError, PluginError
+from torso.artifact.reload_check import check_reload, refuse_foreign
+from torso.errors import DiskError
 from torso.files.hashing import hash_of
 from torso.graph import Feature
 from torso.modeling.build import BuiltModel
@@ -34,7 +34,7 @@ from torso.planning import Plan, preprocessing_for
 
 def describe(plan: Plan, built: BuiltModel, features: tuple[Feature, ...], frozen: FreezeReport) -> Manifest:
     """The manifest of a backbone that was built."""
-    file, graph, sha256 = built.weights_file, built.graph, plan.weights.request.get("sha256")
+    graph = built.graph
     return Manifest(
         name=plan.name,
         spec=plan.declared,
@@ -42,15 +42,7 @@ def describe(plan: Plan, built: BuiltModel, features: tuple[Feature, ...], froze
         plugins=plugin_records((*plan.plugins, *built.transformed_by)),
         made_with=versions(),
         built={"way": built.mode, "why": built.why},
-        weights_file=WeightsFileRecord(
-            path=str(file.path),
-            bytes=file.identity[2],
-            sha256=str(sha256) if sha256 else None,
-            channels=built.weights_channels,
-            identity=file.identity,
-        )
-        if file
-        else None,
+        weights_file=_weights_file(plan, built),
         graph=GraphRecord(fingerprint=fingerprint(graph), nodes=len(graph), levels=dict(graph.levels)),
         dropped={"nodes": built.dropped_nodes, "parameters": built.dropped_parameters},
         features=features,
@@ -61,18 +53,25 @@ def describe(plan: Plan, built: BuiltModel, features: tuple[Feature, ...], froze
     )
 
 
+def _weights_file(plan: Plan, built: BuiltModel) -> WeightsFileRecord | None:
+    file, sha256 = built.weights_file, plan.weights.request.get("sha256")
+    if file is None:
+        return None
+    return WeightsFileRecord(
+        path=str(file.path),
+        bytes=file.identity[2],
+        sha256=str(sha256) if sha256 else None,
+        channels=built.weights_channels,
+        identity=file.identity,
+    )
+
+
 def freeze_record(report: FreezeReport) -> FreezeRecord:
     return FreezeRecord(**asdict(report))
 
 
 def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manifest, stage: Path) -> None:
-    """Write model and manifest into an empty folder, and read the model back with plain Keras.
-
-    Raises:
-        PluginError: The model uses what plain Keras does not know.
-        IntegrityError: Plain Keras reads another model back.
-        DiskError: The disk is full; an ``OSError`` passes.
-    """
+    """Write model and manifest into an empty folder, and read the model back with plain Keras."""
     path = stage / MODEL
     _write_model(model, path)
     frozen = report_of(model)  # the flags may have changed since it was built
@@ -80,33 +79,25 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
     images = np.asarray(preprocess(pixels))
     found = check_reload(model, frozen, path, images, manifest.feature_names)
     lost = tuple(name for name in variables_by_path(model) if (name in found.trains) != (name in frozen.trains))
-    probe = ProbeRecord(
-        pixels=digest_of(pixels),
-        preprocessed=digest_of(images),
-        features=described(found.features),
-        tolerance=TOLERANCE,
-    )
+    file = manifest.weights_file and manifest.weights_file.hashed()
+    facts = {**vars(manifest), "weights_file": file, "frozen": replace(freeze_record(frozen), lost_by_keras=lost)}
     saved = SavedManifest(
-        **{
-            **vars(manifest),
-            "weights_file": manifest.weights_file and manifest.weights_file.hashed(),
-            "frozen": replace(freeze_record(frozen), lost_by_keras=lost),
-            "variables": found.variables,
-            "probe": probe,
-            "files": {MODEL: {"bytes": path.stat().st_size, "sha256": hash_of(path)}},
-        }
+        **facts,
+        variables=found.variables,
+        probe=ProbeRecord(
+            pixels=digest_of(pixels),
+            preprocessed=digest_of(images),
+            features=described(found.features),
+            tolerance=TOLERANCE,
+        ),
+        files={MODEL: {"bytes": path.stat().st_size, "sha256": hash_of(path)}},
     )
     (stage / NAME).write_text(saved.text(), encoding="utf-8")
 
 
 def _write_model(model: keras.Model, path: Path) -> None:
     """Write a model as ``.keras``, without what it was compiled with: a loss of the user's own would not load elsewhere."""
-    foreign = sorted({kind.__name__ for kind in custom_classes(model).values()})
-    if foreign:
-        raise PluginError(
-            f"the saved model would not load with plain Keras: it has layers of the class {', '.join(foreign)}",
-            notes=[("fix", "build the network of Keras' own layers and ops")],
-        )
+    refuse_foreign(sorted({kind.__name__ for kind in custom_classes(model).values()}))  # Keras may fail to write those
     try:
         (keras.Model(model.input, model.output, name=model.name) if model.compiled else model).save(path)
     except RuntimeError as error:  # what HDF5 makes of a full disk

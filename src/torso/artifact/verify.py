@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torso.artifact.diff import short_value
-from torso.artifact.manifest import Difference, SavedManifest, digest_of, version_of
-from torso.artifact.manifest_file import MODEL, NAME, changed_files, read_document, understood
+from torso.artifact.documents import digest_of as digest_of_document
+from torso.artifact.manifest import Difference, SavedManifest, version_of
+from torso.artifact.manifest_file import MODEL, NAME, changed_files, read_manifest_json, understood
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,32 +61,28 @@ def verify(folder: str | Path) -> Verification:
         IntegrityError: The manifest cannot be read, or is of another version.
     """
     place = Path(folder)
-    document = read_document(place)
+    document = read_manifest_json(place)
     with understood(place / NAME):
         manifest = SavedManifest.from_json(document)
-        changed = tuple(changed_files(place, manifest))
-        checks = [_check_digest(document), _check_files(place, changed)]
-        if not changed:
+        digest, found = document.get("digest"), digest_of_document(document)
+        changed = [("digest", digest, found)] if digest != found else []
+        checks = [_check("manifest", changed, "unchanged", otherwise="changed after it was written")]
+        if changed := [*changed_files(place, manifest)]:
+            checks.append(_check("files", changed, "", otherwise=f"{_first_of(changed)}; not opened"))
+        else:
+            others = sorted({path.name for path in place.iterdir()} - {NAME, MODEL})
+            more = [(f"files.{name}", None, "here") for name in others]
+            words = f"not saved with it: {short_value(others)}"
+            checks.append(_check("files", more, f"{MODEL}, unchanged", otherwise=words))
             checks += _check_model(place, manifest)
         checks += _check_installed(manifest)
         return Verification(folder=place, name=manifest.name, checks=tuple(checks))
 
 
-def _check_digest(document: Mapping[str, Any]) -> Check:
-    digest, found = document.get("digest"), digest_of(document)
-    wrong = (("digest", digest, found),) if digest != found else ()
-    return Check(
-        name="manifest", holds=not wrong, words="changed after it was written" if wrong else "unchanged", differences=wrong
-    )
-
-
-def _check_files(place: Path, changed: tuple[Difference, ...]) -> Check:
-    if changed:
-        return Check(name="files", holds=False, words=f"{_first_of(changed)}; not opened", differences=changed)
-    others = sorted({path.name for path in place.iterdir()} - {NAME, MODEL})
-    wrong = tuple((f"files.{name}", None, "here") for name in others)
-    words = f"not saved with it: {short_value(others)}" if others else f"{MODEL}, unchanged"
-    return Check(name="files", holds=not wrong, words=words, differences=wrong)
+def _check(name: str, wrong: Sequence[Difference], words: str, *, otherwise: str | None = None) -> Check:
+    """A check that holds where nothing is wrong."""
+    said = (otherwise or _first_of(wrong)) if wrong else words
+    return Check(name=name, holds=not wrong, words=said, differences=tuple(wrong))
 
 
 def _check_model(place: Path, manifest: SavedManifest) -> Iterator[Check]:
@@ -100,23 +96,17 @@ def _check_model(place: Path, manifest: SavedManifest) -> Iterator[Check]:
         "preprocessing": "identical",
     }
     for name, right in words.items():
-        wrong = tuple(one for one in differences if one[0].split(".")[0] == name)
-        yield Check(name=name, holds=not wrong, words=_first_of(wrong) if wrong else right, differences=wrong)
+        yield _check(name, [one for one in differences if one[0].split(".")[0] == name], right)
     tolerance = float(manifest.probe.tolerance)
     for name, error in errors.items():
         off = f"off by {error:.1e}"
         said = "identical" if error == 0 else f"{off} of the largest value, tolerance {tolerance:g}"
-        wrong = () if error <= tolerance else ((f"probe.{name}", "the same", off),)
-        yield Check(name="probe", holds=not wrong, words=f"{name}: {said}", differences=wrong)
+        wrong = [] if error <= tolerance else [(f"probe.{name}", "the same", off)]
+        yield _check("probe", wrong, f"{name}: {said}", otherwise=f"{name}: {said}")
 
 
 def _recompute(path: Path, manifest: SavedManifest) -> tuple[list[Difference], dict[str, float]]:
-    """Load the model and compute its reference outputs again.
-
-    Returns:
-        The facts that differ, and how far each feature is off, relative to its largest value: infinite where it cannot be
-        computed.
-    """
+    """The facts that differ, and how far each feature is off, relative to its largest value: infinite where unknown."""
     from torso.artifact.load import load_and_compare, preprocess_layer_of
     from torso.artifact.reference_outputs import described, digest_of, error_of_described, features_for, reference_images
 
@@ -146,16 +136,16 @@ def _check_installed(manifest: SavedManifest) -> Iterator[Check]:
     """Compare the installed versions, which need not be those that it was saved with."""
     plugins = {plugin.distribution: plugin.version for plugin in manifest.plugins if plugin.distribution}
     for check, versions, note in ("made with", manifest.made_with, ""), ("plugins", plugins, " (not needed to load it)"):
+        here = {name: version_of(name) for name in versions}
         others = [
-            f"{name} {saved}, here {version_of(name) or 'not installed'}"
+            f"{name} {saved}, here {here[name] or 'not installed'}"
             for name, saved in versions.items()
-            if version_of(name) != saved
+            if here[name] != saved
         ]
-        words = f"{'; '.join(others)}{note}" if others else "same versions installed"
-        yield Check(name=check, holds=True, words=words)
+        yield _check(check, (), f"{'; '.join(others)}{note}" if others else "same versions installed")
 
 
-def _first_of(differences: tuple[Difference, ...]) -> str:
+def _first_of(differences: Sequence[Difference]) -> str:
     fact, expected, found = differences[0]
     more = f", and {len(differences) - 1} more" if len(differences) > 1 else ""
     return f"{fact} was {short_value(expected)}, is {short_value(found)}{more}"

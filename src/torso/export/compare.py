@@ -10,9 +10,9 @@ from typing import Final
 import keras
 import numpy as np
 
+from torso.artifact.documents import files_in
 from torso.artifact.reference_outputs import Features, largest_difference
 from torso.errors import IntegrityError
-from torso.export.record import files_in
 
 # The least size of the files, as a part of the kernels' bytes. Vectors do not count: converters fold those of a
 # normalisation into the kernels beside it.
@@ -35,10 +35,8 @@ def require_weights(model: keras.Model, folder: Path, written: str) -> None:
     wanted = sum(math.prod(kernel.shape) * np.dtype(kernel.dtype).itemsize for kernel in kernels)
     found = sum(path.stat().st_size for path in files_in(folder).values())
     if found < LEAST * wanted or not found:
-        cause = (
-            "the converter left weights out, as TFLite's does with functions of a Keras 3 model, or wrote them in lower "
-            "precision"
-        )
+        # As TFLite's does with functions of a Keras 3 model.
+        cause = "the converter left weights out, or wrote them in lower precision"
         raise IntegrityError(
             f"{written} has {found:,} bytes, and the kernels of the network alone have {wanted:,}",
             notes=[("cause", cause), ("fix", "another format, or another version of the converter")],
@@ -46,21 +44,15 @@ def require_weights(model: keras.Model, folder: Path, written: str) -> None:
 
 
 def errors_of(expected: Features, found: Features, written: str) -> dict[str, float]:
-    """The largest error of each feature, by name, relative to its largest value; NaN if it has NaN.
-
-    Raises:
-        IntegrityError: A feature is missing, or has another shape.
-    """
+    """The largest error of each feature, by name, relative to its largest value; NaN if it has NaN."""
     errors = {}
     for name, values in expected.items():
         if name not in found:
             known = ", ".join(map(repr, found)) or "none"
             raise IntegrityError(f"{written} gives no feature {name!r}", notes=[("known", known)])
         if found[name].shape != values.shape:
-            raise IntegrityError(
-                f"{written} gives feature {name!r} in another shape",
-                notes=[("expected", str(values.shape)), ("found", str(found[name].shape))],
-            )
+            shapes = [("expected", str(values.shape)), ("found", str(found[name].shape))]
+            raise IntegrityError(f"{written} gives feature {name!r} in another shape", notes=shapes)
         errors[name] = largest_difference({name: values}, found)
     return errors
 

@@ -37,11 +37,7 @@ class ElsewhereError(Exception):
 def call(reference: str, *paths: Path, images: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Call ``package.module:function`` with paths, and with images if any; returns its arrays by name.
 
-    Raises:
-        TorsoError: The function raised it; a full or failing disk is a DiskError.
-        OptionError: No other Python process can be started.
-        MemoryError: The process ran out of memory.
-        ElsewhereError: The function raised another error, or its process died.
+    Its TorsoError or MemoryError is raised here too; any other, or the end of its process, is an ElsewhereError.
     """
     module, _, function = reference.partition(":")
     order = {

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from torso.artifact.documents import digest_of as digest_of_document
 from torso.artifact.manifest import Manifest, as_json, plugin_records, version_of, versions
 from torso.artifact.reference_outputs import digest_of, features_for
 from torso.contracts.export_format import INPUT, SIGNATURE, ExportFormat
@@ -40,11 +41,6 @@ def write_export(
 
     The two are compared on ``images``, ``(N, H, W, C)`` as the model expects them. A feature may be off by ``bound``,
     relative to its largest value.
-
-    Raises:
-        PluginError: The format's functions fail, or TensorFlow cannot trace the network.
-        IntegrityError: The files are too small, or give other features; or the model's are not finite.
-        DiskError: The disk is full; an ``OSError`` passes.
     """
     form, written, names = chosen.value, f"what export format {chosen.name!r} wrote", manifest.feature_names
     with keras.device("cpu:0"):  # where the files are run too: an accelerator may compute in lower precision
@@ -71,12 +67,7 @@ def write_export(
 
 
 def save_for_inference(model: keras.Model, names: Sequence[str], folder: Path) -> None:
-    """Write a SavedModel that computes the features by their names, as the model does outside of training.
-
-    Raises:
-        PluginError: TensorFlow cannot trace the network.
-        DiskError: It could not be written.
-    """
+    """Write a SavedModel that computes the features by their names, as the model does outside of training."""
 
     def features(images: Any) -> Mapping[str, Any]:
         given = model(images, training=False)
@@ -115,7 +106,7 @@ def _described(
         "backbone": {
             "name": manifest.name,
             "architecture": manifest.plan["architecture"],
-            "manifest": manifest.digest(),
+            "manifest": digest_of_document(manifest.to_json()),
         },
         "made_with": {**versions(), **{name: version_of(name) for name in needs}},
         "input": {

@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from torso.api import load
-from torso.artifact.manifest_file import read_document
+from torso.artifact.documents import Document, read_document
+from torso.artifact.manifest_file import read_manifest_json
 from torso.cli.completion import export_formats
 from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.result import Result
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.text import format_bytes, format_shape, table
 from torso.contracts.export_format import require_installed, tolerance_of
-from torso.export.record import KIND, NAME, Record, is_export, read_record
+from torso.export.record import KIND, NAME, VERSION, is_export
 from torso.files.atomic import refuse_existing
 from torso.files.disk_errors import require_writable
 
@@ -43,7 +44,7 @@ def command(
     require_installed(chosen.value)
     tolerance_of(chosen.value, bound)
     place = Path(output) if output is not None else _beside(Path(folder), chosen.value.name)
-    read_document(Path(folder))  # before TensorFlow starts: there may be no backbone at all
+    read_manifest_json(Path(folder))  # before TensorFlow starts: there may be no backbone at all
     refuse_existing(place, force=force, ours=is_export, kind=KIND)
     require_writable(place)
     with Progress() as progress:
@@ -53,7 +54,7 @@ def command(
         to, pictures = chosen.qualified, list(images) or None
         backbone.export(place, to=to, images=pictures, bound=bound, force=force, registry=registry, progress=progress.step)
         progress.say(f"{backbone.name}: exported to {place}")
-    record = read_record(place)
+    record = read_document(place / NAME, "export", VERSION)
     return Result(document={"folder": str(place), **record}, text=_text(record, place))
 
 
@@ -63,7 +64,7 @@ def _beside(folder: Path, name: str) -> Path:
     return named.with_name(f"{named.name}-{name}")
 
 
-def _text(record: Record, place: Path) -> str:
+def _text(record: Document, place: Path) -> str:
     bound = f"{record['compared']['bound']:g}"
     rows = [(one["name"], format_shape(one["shape"][1:]), f"{one['error']:.1e}", bound) for one in record["outputs"]]
     size = format_bytes(sum(file["bytes"] for file in record["files"].values()))
