@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from random_graphs import graph_of
 
 import torso
 
-IMAGE = torso.Node(name="image", kind="InputLayer", shape=(8, 8, 3), stride=1)
-STEM = torso.Node(name="stem", kind="Conv2D", inputs=("image",), shape=(4, 4, 8), stride=2, kernel=(3, 3))
-GRAPH = torso.Graph("Net", (IMAGE, STEM))
+GRAPH = graph_of({"image": (), "stem": ("image",)})
 
 
 @pytest.mark.parametrize(
     ("name", "method", "args", "settings"),
     [
-        ("boundary", "block_boundary", ("C1",), {}),
+        ("boundary", "block_boundary", ("stem",), {}),
         ("branches_lost", "lost_branches", ("stem",), {}),
         ("clean_costs", "clean_costs", (), {}),
         ("cost_of", "cost", (), {}),

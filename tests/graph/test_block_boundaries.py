@@ -144,19 +144,16 @@ def test_what_is_no_boundary_is_refused_with_those_that_are(name: str, at: str, 
     assert str(caught.value) == text.format(name)
 
 
-@pytest.mark.parametrize(
-    ("node", "end"),
-    [
-        ("input_layer", "input_layer"),
-        ("conv1_pad", "input_layer"),
-        ("pool1_pad", "conv1_relu"),
-        ("conv4_block1_0_conv", "conv3_block4_out"),  # both branches of a block begin it
-        ("conv4_block1_1_conv", "conv3_block4_out"),
-        ("conv4_block3_1_conv", "conv4_block2_out"),
-    ],
-)
-def test_what_begins_a_block_of_resnet50_ends_after_the_block_before(node: str, end: str) -> None:
-    assert architecture("ResNet50").block_boundary_before(node=node) == end
+def test_what_begins_a_block_of_resnet50_ends_after_the_block_before() -> None:
+    ends = {
+        "input_layer": "input_layer",
+        "conv1_pad": "input_layer",
+        "pool1_pad": "conv1_relu",
+        "conv4_block1_0_conv": "conv3_block4_out",  # both branches of a block begin it
+        "conv4_block1_1_conv": "conv3_block4_out",
+        "conv4_block3_1_conv": "conv4_block2_out",
+    }
+    assert {node: architecture("ResNet50").block_boundary_before(node=node) for node in ends} == ends
 
 
 @pytest.mark.parametrize(
