@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from torso.contracts.hookspecs import hookimpl
 from torso.contracts.weights import ChannelAdapter
@@ -74,11 +75,11 @@ def mapped(have: int, want: int, options: Options) -> Rows:
 
 
 def _sources(options: Options) -> tuple[str, ...]:
-    sources = options["sources"]
-    if not isinstance(sources, tuple) or not sources:
+    sources = cast("tuple[str, ...]", options["sources"])
+    if not sources:
         fix = "write one for each channel, as in {map: [R, G, B, R]}"
         raise OptionError("the map names no channel", notes=[("fix", fix)])
-    return tuple(map(str, sources))
+    return sources
 
 
 def _index(source: str, have: int) -> int | None:

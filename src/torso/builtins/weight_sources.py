@@ -102,12 +102,11 @@ def place_in_cache(options: Options) -> Path:
 
 def _promised(options: Options) -> dict[str, str]:
     """The hashes that the file must have, by algorithm."""
-    given = {name: str(options[name]) for name in ("sha256", "md5") if options.get(name) is not None}
-    for name, value in given.items():
-        length = {"sha256": 64, "md5": 32}[name]
-        if not re.fullmatch(f"[0-9a-fA-F]{{{length}}}", value):
-            raise OptionError(f"{name} cannot be {value!r}", notes=[("known", f"{length} hexadecimal digits")])
-    return {name: value.lower() for name, value in given.items()}
+    given = {name: str(options[name]).lower() for name in ("sha256", "md5") if options.get(name) is not None}
+    for name, length in ("sha256", 64), ("md5", 32):
+        if name in given and not re.fullmatch(f"[0-9a-f]{{{length}}}", given[name]):
+            raise OptionError(f"{name} cannot be {options[name]!r}", notes=[("known", f"{length} hexadecimal digits")])
+    return given
 
 
 def _is_right(place: Path, options: Options) -> bool | None:
