@@ -17,7 +17,7 @@ from torso.builtins.keras_applications.builder import build
 from torso.modeling.keras_private import without_weights
 
 SIZE = 64
-SMALL = ["EfficientNetB0", "MobileNetV3Small", "VGG16"]  # statistics inside, scaling inside, and before the network
+SMALL = ["MobileNetV3Small", "VGG16"]  # scaling inside the network, and before it
 
 
 def size_of(name: str) -> int:
