@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -221,19 +218,3 @@ def test_a_full_disk_leaves_no_bundle(torso, server, tmp_path, small_disk):
     assert result.code == 5
     assert "'bundle' could not be written\n  cause: File too large" in result.err
     assert not [path.name for path in tmp_path.iterdir() if "bundle" in path.name]
-
-
-def test_fetch_imports_neither_tensorflow_nor_keras(server, tmp_path):
-    code = (
-        "import json, sys\nfrom torso.cli import main\n"
-        "try: main(['fetch', 'spec.yaml', '--to', 'bundle', '--json', '--plugins-dir', sys.argv[1]])\n"
-        "except SystemExit as end: assert end.code == 0, end.code\n"
-        "print([name for name in ('tensorflow', 'keras', 'numpy', 'h5py') if name in sys.modules], file=sys.stderr)"
-    )
-    plugins = str(Path(__file__).parents[1] / "fixtures" / "plugin_folder")
-    environment = {**os.environ, "TORSO_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, plugins], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert len(json.loads(done.stdout)["fetched"]) == 7
-    assert done.stderr.endswith("\n[]\n")

@@ -22,11 +22,11 @@ from torso.cli import main
 print([name for name in sys.modules if name.startswith(("torso.cli.commands.", "pluggy"))], file=sys.stderr)
 os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = "torso plan tiny.yaml ", "3"
 for words in ("--help", "list", "show VGG16 --card", "check tiny.yaml", "plan tiny.yaml", "plugins", "schema",
-              "completion zsh", "build tiny.yaml none -o out", None):
+              "completion zsh", "fetch own.yaml --to bundle", "build tiny.yaml none -o out", "export x --to bare", None):
     if words is None:
         os.environ["_TORSO_COMPLETE"] = "bash_complete"
     try:
-        main(["--plugins-dir", sys.argv[1], *(words or "").split()], "torso")
+        main([*sys.argv[1:], *(words or "").split()], "torso")
     except SystemExit as end:
         print(words, end.code, file=sys.stderr)
 print(sorted({"tensorflow", "keras", "numpy", "h5py", "requests"} & set(sys.modules)), file=sys.stderr)
@@ -49,10 +49,16 @@ def process(environment, tmp_path):
     return run
 
 
-def test_commands_that_need_no_network_import_no_tensorflow(process, spec):
-    lines = process(PLUGINS, command=[sys.executable, "-c", LIGHT]).stderr.split("\n")
+def test_commands_that_need_no_network_import_no_tensorflow(process, spec, tmp_path):
+    (tmp_path / "own.yaml").write_text("version: 1\nbackbones: {a: {architecture: VGG16, weights: {file: own.yaml}}}\n")
+    formats = str(Path(PLUGINS).with_name("export_formats"))
+    words = ("--plugins-dir", PLUGINS, "--plugins-dir", formats)
+    lines = process(*words, command=[sys.executable, "-c", LIGHT]).stderr.split("\n")
     assert lines[0] == "[]"  # a command is imported when it is used
-    assert [line[-1:] for line in lines if line.startswith(("build", "None"))] == ["2", "0"]
+    ends = dict(line.rsplit(" ", 1) for line in lines if line.split(" ")[0] in ("fetch", "build", "export", "None"))
+    assert list(ends.values()) == ["0", "2", "2", "0"]
+    assert "  fix: install no_such_module" in lines
+    assert (tmp_path / "bundle" / "weights" / "own.yaml").exists()
     assert lines[-2] == "[]"
 
 

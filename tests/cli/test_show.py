@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 NETWORK = """
@@ -31,9 +33,15 @@ def torso_architectures():
 
 @pytest.fixture
 def show(torso, tmp_path):
+    """Show EyeNet, with rules for its input or another level C1 if given."""
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "acme.py").write_text(NETWORK)
-    return lambda *words: torso("show", "EyeNet", "--plugins-dir", "own", *words)
+
+    def run(*words, rules="", level="join0"):
+        text = NETWORK.replace("default=(16, 16)", f"default=(16, 16), {rules}").replace('"join0"', f'"{level}"')
+        (tmp_path / "own" / "acme.py").write_text(text)
+        return torso("show", "EyeNet", "--plugins-dir", "own", *words)
+
+    return run
 
 
 def test_levels_and_clean_cuts_are_shown_with_what_they_keep(show):
@@ -72,9 +80,9 @@ def test_options_and_size_change_the_network(show):
     assert graph["clean"][1]["kept"]["nodes"] == 7
 
 
-def test_a_network_for_any_size_has_open_sides_and_unknown_costs(torso, tmp_path):
-    (tmp_path / "acme.py").write_text(NETWORK.replace("default=(16, 16)", "default=(16, 16), any_size=True"))
-    result = torso("show", "EyeNet", "--plugins-dir", ".", "--size", "any")
+def test_a_network_for_any_size_has_open_sides_and_unknown_costs(show, tmp_path):
+    show = partial(show, "--size", "any", rules="any_size=True")
+    result = show()
     assert "16×16 by default; at least 1 pixel a side; any size as [null, null];" in " ".join(result.out.split())
     lines = result.out.split("\n")
     for line in (
@@ -85,12 +93,11 @@ def test_a_network_for_any_size_has_open_sides_and_unknown_costs(torso, tmp_path
         "join0        1       2         8     7*     880     -  C1",
     ):
         assert line in lines
-    graph = torso("show", "EyeNet", "--plugins-dir", ".", "--size", "any", "--json").json["graph"]
+    graph = show("--json").json["graph"]
     assert graph["clean"][0]["shape"] == [None, None, 8]
     assert (graph["cost"]["macs"], graph["cost"]["peak_bytes"]) == (None, None)
-    node = torso("show", "EyeNet", "--plugins-dir", ".", "--size", "any", "--at", "join0").out
-    assert "  shape         any×any×8\n" in node
-    assert torso("show", "EyeNet", "--plugins-dir", ".", "--size", "any", "--plot", "eye.svg").code == 0
+    assert "  shape         any×any×8\n" in show("--at", "join0").out
+    assert show("--plot", "eye.svg").code == 0
     assert "any size" in (tmp_path / "eye.svg").read_text()
 
 
@@ -156,9 +163,8 @@ def test_the_card_alone_says_which_levels_it_declares(show):
     assert "starting TensorFlow" not in result.err
 
 
-def test_the_card_says_which_sizes_are_legal(torso, tmp_path):
-    (tmp_path / "acme.py").write_text(NETWORK.replace("default=(16, 16)", "default=(16, 16), minimum=8, divisor=8"))
-    out = torso("show", "EyeNet", "--plugins-dir", ".", "--card").out
+def test_the_card_says_which_sizes_are_legal(show):
+    out = show("--card", rules="minimum=8, divisor=8").out
     sizes = "16×16 by default; at least 8 pixels a side; multiples of 8"
     assert f"input {sizes}; any number of channels, 3 with published weights" in " ".join(out.split())
 
@@ -180,38 +186,26 @@ def test_a_picture_is_drawn_and_replaced_with_force_only(show, tmp_path):
     assert (tmp_path / "eye.svg").read_bytes() == drawn
 
 
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (
-            ["--at", "jion0"],
-            "node 'jion0' is not in EyeNet\n"
-            "  did you mean: 'join0'  (Add, stride 2, 8 channels)\n"
-            "  clean cuts: half, join0, stem",
-        ),
-        (["--set", "depth"], "--set 'depth' has no value\n  fix: write OPTION=VALUE, as in alpha=0.35"),
-        (["--set", "depth=much"], "depth must be a whole number, not the text 'much' (at --set depth)"),
-        (
-            ["--set", "dept=2"],
-            "architecture 'EyeNet' has no option 'dept' (argument options.dept)\n  did you mean: 'depth'\n  known: depth",
-        ),
-        (
-            ["--size", "big"],
-            "invalid value for '--size': 'big' is not a size; write 96, 96x128 (height first), or any\n"
-            "  see: torso show --help",
-        ),
-        (
-            ["--size", "0"],
-            "size cannot be '0' (argument input.size[0])\n  known: 1 or more\n"
-            "error: size cannot be '0' (argument input.size[1])\n  known: 1 or more",
-        ),
-        (["--card", "--nodes"], "--card builds nothing, so --nodes cannot be shown\n  fix: leave out --card"),
-        (["--card", "--set", "depth=2"], "--card builds nothing, so --set cannot be shown\n  fix: leave out --card"),
-        (["--plot", "eye.pdf"], "cannot write a picture to 'eye.pdf'\n  known: *.svg, *.png"),
-    ],
-)
+REFUSED = {
+    "--at jion0": "node 'jion0' is not in EyeNet\n  did you mean: 'join0'  (Add, stride 2, 8 channels)\n"
+    "  clean cuts: half, join0, stem",
+    "--set depth": "--set 'depth' has no value\n  fix: write OPTION=VALUE, as in alpha=0.35",
+    "--set depth=much": "depth must be a whole number, not the text 'much' (at --set depth)",
+    "--set dept=2": "architecture 'EyeNet' has no option 'dept' (argument options.dept)\n  did you mean: 'depth'\n"
+    "  known: depth",
+    "--size big": "invalid value for '--size': 'big' is not a size; write 96, 96x128 (height first), or any\n"
+    "  see: torso show --help",
+    "--size 0": "size cannot be '0' (argument input.size[0])\n  known: 1 or more\n"
+    "error: size cannot be '0' (argument input.size[1])\n  known: 1 or more",
+    "--card --nodes": "--card builds nothing, so --nodes cannot be shown\n  fix: leave out --card",
+    "--card --set depth=2": "--card builds nothing, so --set cannot be shown\n  fix: leave out --card",
+    "--plot eye.pdf": "cannot write a picture to 'eye.pdf'\n  known: *.svg, *.png",
+}
+
+
+@pytest.mark.parametrize(("words", "text"), REFUSED.items())
 def test_what_cannot_be_shown_is_refused(show, words, text):
-    result = show(*words)
+    result = show(*words.split())
     assert (result.code, result.out) == (2, "")
     assert result.errors == f"error: {text}\n"
 
@@ -223,14 +217,13 @@ def test_the_figures_of_a_network_are_shown_with_their_unit(torso):
     assert "C4@expansion      16   6×6×192  block_13_expand_relu" in lines
 
 
-def test_a_level_that_is_not_clean_is_marked(torso, tmp_path):
-    (tmp_path / "acme.py").write_text(NETWORK.replace('"C1": "join0"', '"C1": "left0"'))
+def test_a_level_that_is_not_clean_is_marked(show):
     assert (
         "level  stride  shape  node   cut\n"
         "─────  ──────  ─────  ─────  ─────────\n"
         "C1          2  8×8×8  left0  not clean\n"
         "C2          4  4×4×8  half   -\n"
-    ) in torso("show", "EyeNet", "--plugins-dir", ".").out
+    ) in show(level="left0").out
 
 
 FLAT = """

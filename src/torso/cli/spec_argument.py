@@ -1,13 +1,23 @@
-"""The backbones of a spec that a command was given."""
+"""The arguments SPEC and NAME of a command, and the backbones that they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import click
+
+from torso.cli.completion import backbone_names
+from torso.cli.result import Result
 from torso.errors import Place, UnknownNameError, did_you_mean, known, raise_all
 from torso.planning import Plan, make_plans
 from torso.plugins.registry import Registry
 from torso.specs.spec_file import BackboneSpec, read_spec
+
+
+def spec_and_names(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Add the arguments: a spec, and any number of its backbones."""
+    names = click.argument("name", nargs=-1, shell_complete=backbone_names)
+    return click.argument("spec", type=click.Path())(names(function))
 
 
 def plans_of(path: str, names: Sequence[str], registry: Registry) -> dict[str, Plan]:
@@ -18,12 +28,10 @@ def plans_of(path: str, names: Sequence[str], registry: Registry) -> dict[str, P
 def selected(path: str, names: Sequence[str]) -> dict[str, BackboneSpec]:
     """The named backbones of a spec, as declared; all if none is named."""
     backbones = read_spec(path)
-    place = Place(file=path, path="$.backbones")
-    raise_all(
-        [
-            UnknownNameError(f"no backbone {name!r}", place=place, notes=[*did_you_mean(name, backbones), known(backbones)])
-            for name in dict.fromkeys(names)
-            if name not in backbones
-        ]
-    )
+    errors = []
+    for name in dict.fromkeys(names):
+        if name not in backbones:
+            place, notes = Place(file=path, path="$.backbones"), [*did_you_mean(name, backbones), known(backbones)]
+            errors.append(UnknownNameError(f"no backbone {name!r}", place=place, notes=notes))
+    raise_all(errors)
     return {name: backbones[name] for name in names or backbones}

@@ -6,8 +6,8 @@
         architecture = "acme/eyenet"
         options = ({}, {"width": 0.5})
 
-Each check is one test, run for each of ``options``. Outside pytest, call :func:`check_architecture`. A channel adapter is
-checked with :func:`check_channel_adapter`.
+Each check is one test, run for each of ``options``. Outside pytest, call :func:`check_architecture`. For a channel adapter,
+call :func:`check_channel_adapter`.
 """
 
 from torso.testing.adapters import check_channel_adapter

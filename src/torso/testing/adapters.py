@@ -15,21 +15,14 @@ from torso.specs.yaml_nodes import from_python
 
 
 def check_channel_adapter(
-    adapter: str,
+    adapter: str,  # provider/name
     *,
-    registry: Registry | None = None,
+    registry: Registry | None = None,  # by default all installed plugins
     options: Mapping[str, Any] | None = None,  # as in a spec
     have: int = 3,
-    channels: Iterable[int] = (1, 2, 4, 13),
+    channels: Iterable[int] = (1, 2, 4, 13),  # unless the options imply one number
 ) -> None:
-    """Check what a channel adapter returns, and report all failures at once.
-
-    Args:
-        adapter: Its name, ``provider/name``.
-        registry: Where it is offered; by default all installed plugins.
-        options: Its options, as in a spec.
-        have: Number of channels of the weights.
-        channels: Numbers of image channels to ask it for, unless the options imply one.
+    """Check what a channel adapter returns for weights of ``have`` channels and images of each number of ``channels``.
 
     Raises:
         AssertionError: It fails, returns something of another shape, differs between two calls, or reads no channel; one
@@ -44,12 +37,9 @@ def check_channel_adapter(
     for want in channels if implied is None else (implied,):
         try:
             mix, again = mix_of(chosen, have, want), mix_of(chosen, have, want)
-        except TorsoError as error:
+            assert mix == again, f"it returns {mix}, and then {again}"
+            assert any(map(any, mix)), "it reads no channel of the image"
+        except (AssertionError, TorsoError) as error:
             failed.append(f"for {want} channels: {error}")
-            continue
-        if mix != again:
-            failed.append(f"for {want} channels: it returns {mix}, and then {again}")
-        if not any(map(any, mix)):
-            failed.append(f"for {want} channels: it reads no channel of the image")
     if failed:
         raise AssertionError("\n".join(failed))

@@ -13,6 +13,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from torso.api import build, load, plan, read_graph
 from torso.backbone import Backbone
 from torso.contracts.architecture import Architecture, matching_file
@@ -38,23 +40,15 @@ print([name for name in ("keras", "tensorflow") if name in sys.modules])
 
 @dataclass(frozen=True)
 class Subject:
-    """One architecture with one set of options.
+    """One architecture with one set of options."""
 
-    Attributes:
-        architecture: Its name, ``provider/name``.
-        registry: Where it is offered.
-        options: The options that are set; the others have their defaults.
-        weights: A tag, or ``"none"``; None for the architecture's first tag, or ``none`` if it has no tag.
-    """
-
-    architecture: str
+    architecture: str  # provider/name
     registry: Registry
     options: Mapping[str, Any] = field(default_factory=dict)  # as in a spec
-    weights: str | None = None
+    weights: str | None = None  # a tag, or "none"; None for the architecture's first tag, or none if it has no tag
 
     @property
     def declared(self) -> Architecture:
-        """What the plugin declares."""
         return self.registry.architectures.resolve(self.architecture).value
 
     @cached_property
@@ -69,16 +63,12 @@ class Subject:
     @cached_property
     def pixels(self) -> Any:
         """Two images of noise, preprocessed: (2, height, width, channels)."""
-        import numpy as np
-
         noise = np.random.default_rng(0).integers(0, 256, (2, *(side or 0 for side in self.plan.input_shape)), dtype="uint8")
         return np.asarray(self.backbone.preprocess(noise))
 
     @cached_property
     def features(self) -> Any:
         """All values of the features of the pixels, flat."""
-        import numpy as np
-
         features = self.values_of(self.backbone.model, training=False)
         # The checks compare with them: values that are all alike would prove nothing.
         assert np.isfinite(features).all(), "the features of noise are not finite"
@@ -88,21 +78,17 @@ class Subject:
     def values_of(self, model: Any, *, training: bool | None = None) -> Any:
         """All values that a model computes from the pixels, flat."""
         import keras
-        import numpy as np
-
         outputs = keras.tree.flatten(model(self.pixels, training=training))
         return np.concatenate([np.ravel(output) for output in outputs])
 
 
 def check_listing_imports_no_keras(subject: Subject) -> None:
-    """Listing the architecture imports neither Keras nor TensorFlow."""
     found = _python(_LISTING, subject.architecture)
     assert found.returncode == 0, found.stderr
     assert found.stdout == "[]\n", f"listing {subject.architecture} imports {found.stdout.strip()}"
 
 
 def check_card_says_where_its_figures_come_from(subject: Subject) -> None:
-    """The architecture, its preprocessing and its weights name their source."""
     declared = subject.declared
     sources = {"architecture": declared.source, "preprocessing": declared.preprocessing.source}
     sources |= {f"weights {weights.tag!r}": weights.source for weights in declared.weights}
@@ -111,7 +97,6 @@ def check_card_says_where_its_figures_come_from(subject: Subject) -> None:
 
 
 def check_published_files_are_hashed_and_fit_their_options(subject: Subject) -> None:
-    """Every weights file has a SHA-256, and its own options lead to it."""
     declared = subject.declared
     for weights in declared.weights:
         for file in weights.files:
@@ -123,14 +108,13 @@ def check_published_files_are_hashed_and_fit_their_options(subject: Subject) -> 
 
 
 def check_parameters_are_those_of_the_card(subject: Subject) -> None:
-    """The headless network has as many parameters as declared, with default options."""
-    if subject.declared.parameters is not None and not subject.options:
-        count, declared = subject.backbone.model.count_params(), subject.declared.parameters
+    declared = subject.declared.parameters
+    if declared is not None and not subject.options:  # it is declared for the default options
+        count = subject.backbone.model.count_params()
         assert count == declared, f"the network has {count} parameters, {declared} are declared"
 
 
 def check_network_takes_the_images_that_the_card_allows(subject: Subject) -> None:
-    """One input of the planned shape, and feature maps as outputs."""
     model = subject.backbone.model
     assert len(model.inputs) == 1, f"the network has {len(model.inputs)} inputs"
     assert tuple(model.input_shape[1:]) == subject.plan.input_shape, f"the network takes {model.input_shape[1:]}"
@@ -139,7 +123,6 @@ def check_network_takes_the_images_that_the_card_allows(subject: Subject) -> Non
 
 
 def check_network_for_any_size_is_the_same_one(subject: Subject) -> None:
-    """If any size is allowed, that network has the nodes and weights of the one for a given size."""
     if not subject.declared.input.any_size:
         return
     open_size = {"size": [None, None]}
@@ -150,7 +133,6 @@ def check_network_for_any_size_is_the_same_one(subject: Subject) -> None:
 
 
 def check_declared_levels_are_in_the_network(subject: Subject) -> None:
-    """Each declared level is there, at its stride, with default options."""
     graph = subject.backbone.graph
     for level, name in subject.declared.levels.items() if not subject.options else ():
         assert name in graph, f"level {level} is declared to be {name!r}, which is not in the network"
@@ -159,15 +141,13 @@ def check_declared_levels_are_in_the_network(subject: Subject) -> None:
 
 
 def check_names_are_the_same_on_every_build(subject: Subject) -> None:
-    """A second build in one process has the same nodes, whatever numbers Keras gives."""
+    # Keras counts on in one process, so a second build has other numbers.
     again = build(subject.plan, subject.registry)
     assert again.graph.nodes == subject.backbone.graph.nodes
 
 
 def check_every_clean_cut_computes_what_the_whole_network_computes(subject: Subject) -> None:
-    """Each clean cut gives, bit for bit, what the whole network computes there."""
     import keras
-    import numpy as np
 
     from torso.modeling.truncate import cut
 
@@ -182,18 +162,12 @@ def check_every_clean_cut_computes_what_the_whole_network_computes(subject: Subj
 
 
 def check_frozen_is_frozen(subject: Subject) -> None:
-    """Nothing trains, and training mode changes no bit."""
-    import numpy as np
-
     model = subject.backbone.model
     assert not model.trainable_weights, f"{len(model.trainable_weights)} weights still train"
     assert np.array_equal(subject.values_of(model, training=True), subject.features), "training mode changes the features"
 
 
 def check_saved_model_loads_where_torso_is_not_installed(subject: Subject) -> None:
-    """Plain Keras, in a process without torso, loads the saved model and gives the same features; so does torso."""
-    import numpy as np
-
     with tempfile.TemporaryDirectory() as temporary:
         folder = subject.backbone.save(Path(temporary, "saved"))
         pixels, features = Path(temporary, "pixels.npy"), Path(temporary, "features.npy")
@@ -205,7 +179,6 @@ def check_saved_model_loads_where_torso_is_not_installed(subject: Subject) -> No
 
 
 def _python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run code in a new process."""
     return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 

@@ -11,23 +11,17 @@ from torso.testing.checks import CHECKS, Subject
 
 
 class ArchitectureTests:
-    """Inherit, set ``architecture``, and pytest runs every check.
+    """Inherit, set ``architecture``, and pytest runs every check."""
 
-    Attributes:
-        architecture: Name of the architecture, ``provider/name``.
-        options: The sets of options to check.
-        weights: A tag, or ``"none"``; None for the architecture's first tag.
-    """
-
-    architecture: ClassVar[str]
-    options: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
-    weights: ClassVar[str | None] = None
+    architecture: ClassVar[str]  # provider/name
+    options: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)  # the sets of options to check
+    weights: ClassVar[str | None] = None  # a tag, or "none"; None for the architecture's first tag
     _subjects: ClassVar[tuple[Subject, ...]]
 
     @classmethod
     def setup_class(cls) -> None:
-        """One subject for each set of options: it is planned and built once for all checks."""
         registry = Registry.load()
+        # Each set of options is planned and built once for all checks.
         cls._subjects = tuple(Subject(cls.architecture, registry, options, cls.weights) for options in cls.options)
 
 
@@ -36,7 +30,6 @@ def _as_test(check: Callable[[Subject], None]) -> Callable[[ArchitectureTests], 
         for subject in self._subjects:
             check(subject)
 
-    test.__doc__ = check.__doc__
     return test
 
 
@@ -51,11 +44,7 @@ def check_architecture(
     options: Mapping[str, Any] | None = None,  # as in a spec
     weights: str | None = None,
 ) -> None:
-    """Run every check and report all failures at once.
-
-    Raises:
-        AssertionError: What failed, one line each.
-    """
+    """Run every check; one AssertionError has all that failed, a line each."""
     subject = Subject(architecture, registry or Registry.load(), options or {}, weights)
     failed = []
     for check in CHECKS:

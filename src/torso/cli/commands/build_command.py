@@ -11,11 +11,10 @@ from torso.api import build
 from torso.artifact.lock import read_lock
 from torso.artifact.manifest_file import MODEL, is_saved_backbone
 from torso.backbone import Backbone
-from torso.cli.completion import backbone_names
 from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.result import PARTIAL, Result, errors_of
 from torso.cli.shared_options import Session, command as torso_command
-from torso.cli.spec_argument import plans_of
+from torso.cli.spec_argument import plans_of, spec_and_names
 from torso.cli.text import format_bytes, format_shape, short, table
 from torso.errors import TorsoError, collect, raise_all
 from torso.files.atomic import refuse_existing
@@ -24,8 +23,7 @@ from torso.files.download import progress_to
 
 
 @torso_command("build", example="torso build backbones.yaml edge -o backbones", codes=(0, 2, 3, 4, 5, 6, 7, 130, 143))
-@click.argument("spec", type=click.Path())
-@click.argument("name", nargs=-1, shell_complete=backbone_names)
+@spec_and_names
 @click.option("-o", "--output", required=True, type=click.Path(), metavar="DIR", help="Save each backbone to DIR/NAME.")
 @click.option("--force", is_flag=True, help="Replace backbones saved there before.")
 @click.option("--locked", is_flag=True, help="Refuse what differs from the SPEC's lock file (see torso lock).")

@@ -11,11 +11,10 @@ from typing import Any, Final
 
 import click
 
-from torso.cli.completion import backbone_names
 from torso.cli.progress import Progress
 from torso.cli.result import Result
 from torso.cli.shared_options import Session, command as torso_command
-from torso.cli.spec_argument import selected
+from torso.cli.spec_argument import selected, spec_and_names
 from torso.cli.text import format_bytes, table
 from torso.errors import IntegrityError, TorsoError, raise_all
 from torso.files.atomic import refuse_existing, staged_directory
@@ -36,8 +35,7 @@ _Fetched = dict[str, Any]  # as JSON: name, source, and of the copy in the bundl
 
 
 @torso_command("fetch", example="torso fetch backbones.yaml edge --to bundle", codes=(0, 2, 4, 5, 7, 130, 143))
-@click.argument("spec", type=click.Path())
-@click.argument("name", nargs=-1, shell_complete=backbone_names)
+@spec_and_names
 @click.option("--to", required=True, type=click.Path(), metavar="DIR", help="Folder for the bundle.")
 @click.option("--force", is_flag=True, help="Replace a bundle fetched there before.")
 def command(session: Session, spec: str, name: tuple[str, ...], to: str, force: bool) -> Result:

@@ -10,18 +10,16 @@ from torso.api import build
 from torso.artifact.diff import differences, short_value
 from torso.artifact.lock import Lock, lock_path
 from torso.artifact.manifest import Difference
-from torso.cli.completion import backbone_names
 from torso.cli.progress import Progress, start_tensorflow
 from torso.cli.result import Result
 from torso.cli.shared_options import Session, command as torso_command
-from torso.cli.spec_argument import plans_of
+from torso.cli.spec_argument import plans_of, spec_and_names
 from torso.files.atomic import staged_file
 from torso.files.download import progress_to
 
 
 @torso_command("lock", example="torso lock backbones.yaml", codes=(0, 2, 4, 5, 6, 7, 130, 143))
-@click.argument("spec", type=click.Path())
-@click.argument("name", nargs=-1, shell_complete=backbone_names)
+@spec_and_names
 @click.option("--force", is_flag=True, help="Replace a file that is not a lock, or was edited.")
 def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> Result:
     """Write a lock file for reproducible builds.

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import click
-
-from torso.cli.completion import backbone_names
 from torso.cli.result import Result
 from torso.cli.shared_options import Session, command as torso_command
-from torso.cli.spec_argument import plans_of
+from torso.cli.spec_argument import plans_of, spec_and_names
 from torso.cli.text import key_values, section
 from torso.planning import Plan, summary
 
 
 @torso_command("plan", example="torso plan backbones.yaml edge", codes=(0, 2, 4, 7))
-@click.argument("spec", type=click.Path())
-@click.argument("name", nargs=-1, shell_complete=backbone_names)
+@spec_and_names
 def command(session: Session, spec: str, name: tuple[str, ...]) -> Result:
     """Preview a build without TensorFlow.
 

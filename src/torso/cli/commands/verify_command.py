@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -42,9 +41,11 @@ def command(session: Session, folder: tuple[str, ...]) -> Result:
 
 
 def _as_json(one: Verification) -> dict[str, Any]:  # Any: JSON
-    checks: list[dict[str, Any]] = json.loads(json.dumps([asdict(check) for check in one.checks]))
-    for check in checks:
-        check["differences"] = [dict(zip(("fact", "told", "found"), each, strict=True)) for each in check["differences"]]
+    keys = ("fact", "told", "found")
+    checks = [
+        {**asdict(check), "differences": [dict(zip(keys, each, strict=True)) for each in check.differences]}
+        for check in one.checks
+    ]
     return {"folder": str(one.folder), "name": one.name, "holds": one.holds, "checks": checks}
 
 
