@@ -6,22 +6,19 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from torso.errors import TorsoError
 
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
 Values = Callable[[click.Context, str], Iterable[str]]
 
 
-def _completion(values: Values) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem | str]]:
+def _completion(values: Values) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
     """A completion function for click, from one that takes the context and the incomplete text."""
 
-    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem | str]:
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:  # Any: also texts
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
             try:
                 found = list(values(context, incomplete))

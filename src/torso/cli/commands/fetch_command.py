@@ -29,8 +29,6 @@ from torso.specs.yaml_nodes import MappingNode, from_python
 _WEIGHTS: Final = "weights"
 _BUNDLE: Final = "a bundle that torso fetched"
 _MARK: Final = "# Written by `torso fetch`, with the weights that it names beside it.\n"
-
-
 _Fetched = dict[str, Any]  # as JSON: name, source, and of the copy in the bundle file, sha256 and bytes
 
 

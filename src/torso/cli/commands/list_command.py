@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Any
 
 import click
@@ -16,7 +16,7 @@ from torso.contracts.architecture import Architecture
 from torso.errors import Note, UnknownNameError, did_you_mean, known, raise_all
 from torso.plugins.registry import Catalogue, Contribution
 
-Offered = Contribution[Architecture]
+_Listed = dict[str, Any]  # an architecture as JSON
 
 
 def _count(text: str) -> int:
@@ -51,14 +51,14 @@ def command(
     left out by --min-params and --max-params.
     """
     catalogue = session.registry().architectures
-    offered: Sequence[Offered] = catalogue.search(*pattern) if pattern else list(catalogue)
     raise_all([_no_match(catalogue, one) for one in pattern if not catalogue.search(one)])
-    offered = _with(offered, "provider", provider, lambda one: [one.plugin.name])
-    offered = _with(offered, "family", family, lambda one: [one.value.family])
-    offered = _with(offered, "weights", weights, lambda one: one.value.tags)
-    offered = _within(offered, min_params, max_params)
-    documents = list(map(_as_json, offered))
-    return Result(document={"architectures": documents}, text=_text(documents))
+    found = [_as_json(one) for one in (catalogue.search(*pattern) if pattern else catalogue)]
+    for key, wanted in ("provider", provider), ("family", family), ("weights", weights):
+        if wanted is not None:
+            found = _with(found, key, wanted)
+    if min_params is not None or max_params is not None:
+        found = _within(found, min_params or 0, inf if max_params is None else max_params)
+    return Result(document={"architectures": found}, text=_text(found))
 
 
 def _no_match(catalogue: Catalogue[Architecture], pattern: str) -> UnknownNameError:
@@ -69,33 +69,26 @@ def _no_match(catalogue: Catalogue[Architecture], pattern: str) -> UnknownNameEr
     return UnknownNameError(f"no architecture matches {pattern!r}", notes=notes or [("see", "torso list")])
 
 
-def _with(
-    offered: Sequence[Offered], what: str, wanted: str | None, having: Callable[[Offered], Sequence[str]]
-) -> Sequence[Offered]:
-    """Those that have the wanted word; letter case is ignored."""
-    if wanted is None:
-        return offered
-    kept = [one for one in offered if wanted.casefold() in (word.casefold() for word in having(one))]
+def _with(found: list[_Listed], key: str, wanted: str) -> list[_Listed]:
+    """Those that have the wanted word under a key; letter case is ignored."""
+    words_of = [(one, [weights["tag"] for weights in one[key]] if key == "weights" else [one[key]]) for one in found]
+    kept = [one for one, words in words_of if wanted.casefold() in map(str.casefold, words)]
     if not kept:
-        words = sorted({word for one in offered for word in having(one)}, key=str.casefold)
-        notes = [*did_you_mean(wanted, words), known(words, most=30)]
-        raise UnknownNameError(f"no architecture here has the {what} {wanted!r}", notes=notes)
+        everything = sorted({word for _, words in words_of for word in words}, key=str.casefold)
+        notes = [*did_you_mean(wanted, everything), known(everything, most=30)]
+        raise UnknownNameError(f"no architecture here has the {key} {wanted!r}", notes=notes)
     return kept
 
 
-def _within(offered: Sequence[Offered], least: int | None, most: int | None) -> Sequence[Offered]:
-    if least is None and most is None:
-        return offered
-    counted = [(one, one.value.parameters) for one in offered if one.value.parameters is not None]
-    kept = [one for one, count in counted if (least or 0) <= count and (most is None or count <= most)]
-    if not kept:
-        counts = [count for _, count in counted]
-        known_counts = f"{min(counts):,} to {max(counts):,}" if counts else "none"
-        raise UnknownNameError("no architecture here has that many parameters", notes=[("known", known_counts)])
-    return kept
+def _within(found: list[_Listed], least: float, most: float) -> list[_Listed]:
+    counts = [one["parameters"] for one in found if one["parameters"] is not None]
+    if not any(least <= count <= most for count in counts):
+        range_of_counts = f"{min(counts):,} to {max(counts):,}" if counts else "none"
+        raise UnknownNameError("no architecture here has that many parameters", notes=[("known", range_of_counts)])
+    return [one for one in found if one["parameters"] is not None and least <= one["parameters"] <= most]
 
 
-def _as_json(one: Offered) -> dict[str, Any]:  # Any: JSON
+def _as_json(one: Contribution[Architecture]) -> _Listed:
     architecture = one.value
     return {
         "name": architecture.name,
@@ -109,9 +102,9 @@ def _as_json(one: Offered) -> dict[str, Any]:  # Any: JSON
     }
 
 
-def _text(documents: Iterable[dict[str, Any]]) -> str:
+def _text(found: list[_Listed]) -> str:
     rows = []
-    for one in documents:
+    for one in found:
         tags = ", ".join(weights["tag"] for weights in one["weights"]) or "none"
         top1 = one["weights"][0]["top1"] if one["weights"] else None
         accuracy = None if top1 is None else f"{top1:.1f}"
