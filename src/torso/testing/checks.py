@@ -78,6 +78,7 @@ class Subject:
     def values_of(self, model: Any, *, training: bool | None = None) -> Any:
         """All values that a model computes from the pixels, flat."""
         import keras
+
         outputs = keras.tree.flatten(model(self.pixels, training=training))
         return np.concatenate([np.ravel(output) for output in outputs])
 
