@@ -156,13 +156,13 @@ class Pruned(Exception):
 
 
 def sample() -> list[str]:
-    """Four architectures of different families, none with many weights or nodes."""
+    """Three architectures of different families, none with many weights or nodes."""
     draw = Random(SEED)
     light = [
         "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "EfficientNetV2B1", "InceptionV3", "MobileNet",
         "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small", "ResNet50", "ResNet50V2", "VGG16", "Xception",
     ]  # fmt: skip
-    families = draw.sample(sorted({ARCHITECTURES[name].family for name in light}), 4)
+    families = draw.sample(sorted({ARCHITECTURES[name].family for name in light}), 3)
     return [draw.choice([name for name in light if ARCHITECTURES[name].family == family]) for family in families]
 
 
