@@ -4,7 +4,6 @@ import hashlib
 import os
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import BinaryIO
 
 import pytest
@@ -59,20 +58,6 @@ def test_a_file_is_hashed_once_in_a_process_unless_it_changed_just_now(path):
     assert [reads(path), reads(path), reads(path, "md5"), reads(path, "md5"), reads(path)] == [2, 0, 2, 0, 0]
     path.rename(path.with_name("moved"))  # this changes the ctime
     assert reads(path.with_name("moved")) == 2
-
-
-def test_two_files_of_one_instant_are_told_apart(tmp_path, monkeypatch):
-    fstat = os.fstat
-
-    def coarse(number: int) -> SimpleNamespace:
-        facts = fstat(number)
-        kept = {name: getattr(facts, name) for name in ("st_mode", "st_dev", "st_ino", "st_size")}
-        return SimpleNamespace(**kept, st_mtime_ns=0, st_ctime_ns=0)
-
-    for name in "ab":
-        (tmp_path / name).write_text(name)
-    monkeypatch.setattr(hashing.os, "fstat", coarse)
-    assert [reads(tmp_path / name) for name in "abab"] == [2, 2, 0, 0]
 
 
 @pytest.mark.usefixtures("later")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
-from torso.graph import Graph, Node
+from torso.graph import Graph
 from torso.modeling.graph_reader import read_graph
 
 layers = keras.layers
@@ -19,12 +19,8 @@ POSITIVE = {"kernel_initializer": "ones", "use_bias": False}
 DEPTHWISE = {"depthwise_initializer": "ones", "use_bias": False}
 
 
-def last_of(*chain: Callable[[Any], Any], size: tuple[int, int] = (64, 64)) -> Node:
-    """The last node of a network that calls these layers or functions one after the other."""
-    return graph_of(model_of(*chain, size=size)).end
-
-
 def model_of(*chain: Callable[[Any], Any], size: tuple[int, int] = (64, 64)) -> keras.Model:
+    """A network that calls these layers or functions one after the other."""
     inputs = x = keras.Input((*size, 3))
     for link in chain:
         x = link(x)
@@ -91,15 +87,17 @@ def links(draw: st.DrawFn, exact: bool = True) -> tuple[str, dict[str, Any]]:
     return kind, {"kernel_size": windows, "strides": strides, "padding": padding}
 
 
-def call(link: tuple[str, dict[str, Any]], x: Any) -> Any:
-    kind, arguments = link
-    if kind in ("Conv2D", "Conv2DTranspose"):
-        return getattr(layers, kind)(1, **arguments, **POSITIVE)(x)
-    if kind == "DepthwiseConv2D":
-        return layers.DepthwiseConv2D(**arguments, **DEPTHWISE)(x)
-    if kind == "SeparableConv2D":
-        return layers.SeparableConv2D(1, **arguments, **DEPTHWISE, pointwise_initializer="ones")(x)
-    return getattr(layers, kind)(**arguments)(x)
+def through(chain: Chain, x: Any) -> Any:
+    for kind, arguments in chain:
+        own: dict[str, Any] = {}
+        if kind in ("Conv2D", "Conv2DTranspose"):
+            own = {"filters": 1, **POSITIVE}
+        elif kind == "DepthwiseConv2D":
+            own = DEPTHWISE
+        elif kind == "SeparableConv2D":
+            own = {"filters": 1, **DEPTHWISE, "pointwise_initializer": "ones"}
+        x = getattr(layers, kind)(**arguments, **own)(x)
+    return x
 
 
 SIDE = 96
@@ -123,22 +121,21 @@ def assert_as_by_brute_force(model: keras.Model, *, exact: bool = True) -> None:
         assert node.receptive_field >= max(fields)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+health = {"deadline": None, "suppress_health_check": [HealthCheck.filter_too_much, HealthCheck.too_slow]}
+
+
+@settings(max_examples=12, **health)
 @given(st.lists(links(), min_size=1, max_size=5))
 def test_a_chain_has_the_stride_and_receptive_field_that_brute_force_finds(chain):
-    inputs = x = keras.Input((SIDE, SIDE, 1))
-    for link in chain:
-        x = call(link, x)
-    assert_as_by_brute_force(keras.Model(inputs, x))
+    inputs = keras.Input((SIDE, SIDE, 1))
+    assert_as_by_brute_force(keras.Model(inputs, through(chain, inputs)))
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(max_examples=8, **health)
 @given(st.lists(links(exact=False), min_size=1, max_size=4))
 def test_the_receptive_field_is_never_too_small_after_a_layer_that_enlarges(chain):
-    inputs = x = keras.Input((SIDE, SIDE, 1))
-    for link in chain:
-        x = call(link, x)
-    assert_as_by_brute_force(keras.Model(inputs, x), exact=False)
+    inputs = keras.Input((SIDE, SIDE, 1))
+    assert_as_by_brute_force(keras.Model(inputs, through(chain, inputs)), exact=False)
 
 
 @st.composite
@@ -159,20 +156,13 @@ def branches(draw: st.DrawFn) -> tuple[Chain, list[Chain]]:
     return stem, [chain(draw(st.permutations(steps))) for _ in range(draw(st.integers(2, 3)))]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(max_examples=12, **health)
 @given(branches(), st.sampled_from([layers.Add, layers.Concatenate]))
 def test_a_join_has_the_stride_and_receptive_field_that_brute_force_finds(network, join):
     stem, chains = network
-    inputs = x = keras.Input((SIDE, SIDE, 1))
-    for link in stem:
-        x = call(link, x)
-    ends = []
-    for chain in chains:
-        end = x
-        for link in chain:
-            end = call(link, end)
-        ends.append(end)
-    assert_as_by_brute_force(keras.Model(inputs, join()(ends)))
+    inputs = keras.Input((SIDE, SIDE, 1))
+    x = through(stem, inputs)
+    assert_as_by_brute_force(keras.Model(inputs, join()([through(chain, x) for chain in chains])))
 
 
 # --- one by one ---------------------------------------------------------------------------------------------------------
@@ -220,7 +210,7 @@ def halving(padding: str) -> list[Any]:
     ],
 )  # fmt: skip
 def test_stride_receptive_field_and_global_context(chain, found):
-    node = last_of(*chain(), size=(75, 75))
+    node = graph_of(model_of(*chain(), size=(75, 75))).end
     assert (node.stride, node.receptive_field, node.sees_all) == found
 
 

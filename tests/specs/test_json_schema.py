@@ -123,20 +123,6 @@ def test_the_schema_says_what_each_name_means():
     assert SCHEMA["$defs"]["truncate"]["oneOf"][1]["properties"]["pop"]["description"] == "Without its last nodes."
 
 
-def test_architectures_with_the_same_options_and_weights_share_a_condition():
-    conditions = SCHEMA["$defs"]["backbone"]["allOf"]
-    assert [condition["if"]["properties"]["architecture"]["enum"] for condition in conditions] == [
-        ["MobileNetV2", "keras/MobileNetV2"],
-        ["ResNet50"],
-        ["acme/eyenet"],
-    ]
-    assert conditions[0]["then"]["properties"]["options"]["properties"]["alpha"] == {
-        "enum": [0.35, 0.5, 1.0],
-        "default": 1.0,
-        "description": "Width of every layer.",
-    }
-
-
 def test_a_schema_without_plugins_takes_nothing_that_they_would_add():
     empty = json_schema(architectures=(), truncations=(), freeze_policies=(), weight_sources=())
     jsonschema.Draft202012Validator.check_schema(empty)

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 from tables import table
-from work import calls_in
 
 from torso.errors import ManyErrors, Place, SpecError, TorsoError
 from torso.specs.backbone_spec import Choice, InputSpec
 from torso.specs.spec_file import BackboneSpec, backbone_from_python, read_spec
-from torso.specs.yaml_nodes import MappingNode, ScalarNode, SequenceNode, path_of
+from torso.specs.yaml_nodes import MappingNode, ScalarNode, SequenceNode
 
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -59,17 +58,6 @@ def test_read_spec_keeps_the_place_of_each_part_also_where_it_was_extended():
     assert pyramid.input.place == Place("$.defaults.input", above, 4, 10)
 
 
-def test_path_of_starts_at_the_spec_that_says_it(spec_file):
-    spec_file("version: 1\nbackbones: {a: {architecture: X, weights: {file: w.h5}}}", "below/base.yaml")
-    weights = read_spec(spec_file("version: 1\nextends: below/base.yaml"))["a"].weights
-    assert isinstance(weights, MappingNode)
-    file = weights.get("file")
-    assert isinstance(file, ScalarNode)
-    assert path_of(file) == Path("below/w.h5")
-    assert path_of(ScalarNode("/data/w.h5", place=file.place)) == Path("/data/w.h5")
-    assert path_of(ScalarNode("w.h5")) == Path("w.h5")
-
-
 def test_read_spec_says_all_that_is_wrong_at_once(monkeypatch):
     monkeypatch.chdir(Path(__file__).parent / "data")
     assert "\n".join(messages("all_wrong.yaml")) + "\n" == Path("all_wrong.txt").read_text("utf-8")
@@ -111,20 +99,6 @@ def test_a_misspelt_key_is_refused_wherever_it_stands_and_the_right_one_is_sugge
                 assert f"did you mean: {key!r}" in found
                 tried += 1
     assert tried > 100
-
-
-def test_the_work_of_reading_grows_with_the_backbones_and_no_faster(spec_file):
-    lines = (EXAMPLES / "three.yaml").read_text("utf-8").splitlines(keepends=True)
-    head, edge = "".join(lines[:4]), "".join(lines[4:10])
-
-    def spec_of(count: int) -> Path:
-        return spec_file(head + "".join(edge.replace("edge", f"edge_{number}") for number in range(count)))
-
-    spec = read_spec(spec_of(500))
-    assert len(spec) == 500
-    assert spec["edge_499"].truncate == Choice(name="layer", value=ScalarNode("block_13_expand_relu"))
-    few, many = (calls_in(read_spec, spec_of(count)) for count in (100, 500))
-    assert many < 5.5 * few
 
 
 def test_extends_refuses_a_circle(spec_file):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from torso.errors import Place, SpecError
-from torso.specs.yaml_nodes import ScalarNode, child_path, from_python
+from torso.specs.yaml_nodes import ScalarNode, from_python
 from torso.specs.yaml_reader import read_yaml
 
 
@@ -84,8 +84,3 @@ def test_from_python_refuses_what_yaml_cannot_say(value, message):
 def test_quotes_count_only_where_the_text_could_be_more_than_text():
     assert ScalarNode("edge", quoted=True) == ScalarNode("edge")
     assert [text for text in ("1", ".5", "true", "None", "~", "") if ScalarNode(text, quoted=True) == ScalarNode(text)] == []
-
-
-def test_child_path_quotes_a_key_that_would_read_as_several():
-    paths = [child_path("$", key) for key in ("edge", "acme/budget", "v1.5", "it's")]
-    assert paths == ["$.edge", "$.acme/budget", "$['v1.5']", '$["it\'s"]']

@@ -102,7 +102,7 @@ def is_sequential(entry: Config) -> bool:
 
 
 def is_keras(entry: Config) -> bool:
-    """Whether a layer or op is Keras' own: others may use the same names in their configuration with another meaning."""
+    # others may use the same names in their configuration with another meaning
     return str(entry.get("module", "")).split(".")[0] == "keras"
 
 

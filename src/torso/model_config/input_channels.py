@@ -46,8 +46,7 @@ _NUMBERED = frozenset({"BatchNormalization", "Normalization", "Rescaling"})
 def widen(config: Config, mix: Mix) -> Config:
     """The configuration of the same network for images of other channels; an OptionError names a layer that has only these.
 
-    ``config`` is that of a functional model with one input, images ``(H, W, C)``. ``mix`` has a row of C numbers for each
-    new channel: how it is mixed from the old ones.
+    It has one input, images ``(H, W, C)``. A row of the mix has C numbers: how a new channel is mixed from the old ones.
     """
     new = copy.deepcopy(config)
     walk = _Walk(mix)
@@ -71,11 +70,8 @@ def image_weights(model: keras.Model) -> dict[int, str]:
 
 
 def adapted(array: np.ndarray[Any, Any], shape: Sequence[int], mix: Mix, name: str = "kernel") -> np.ndarray[Any, Any]:
-    """The values of one weight for other channels; a row with a single 1 copies them bit by bit.
-
-    ``array`` is a kernel ``(…, C, channels out)``, or has one number for each channel, ``(C,)``. A ValueError says that it
-    does not have these channels, or that the result would not have this shape.
-    """
+    """The values of one weight for other channels; a ValueError if its shape, or that of the result, does not fit."""
+    # A kernel (…, C, channels out), or one number for each channel, (C,). A row with a single 1 copies bit by bit.
     axis, have = -2 if name == "kernel" else -1, len(mix[0])
     if array.ndim < -axis or array.shape[axis] != have or (axis == -1 and array.ndim > 1):
         raise ValueError(f"{name} of shape {array.shape} has no {have} channels")

@@ -19,10 +19,8 @@ def automatic_stem(class_name: str) -> str:
 
 
 def canonical_names(layers: Iterable[tuple[str, str]], *, keep: Collection[str] = ()) -> Mapping[str, str]:
-    """The canonical name for each name: one in the form of Keras, as ``conv2d_7`` of a ``Conv2D``, is numbered anew.
-
-    ``layers`` are name and class of each layer or op of one model, in any order; names in ``keep`` stay.
-    """
+    """The canonical name for each name, from name and class of each layer or op of one model; names in ``keep`` stay."""
+    # A name in the form of Keras, as conv2d_7 of a Conv2D, is numbered anew.
     names: dict[str, str] = {}
     automatic: list[tuple[int, str, str]] = []  # number, name and stem
     for name, class_name in layers:
