@@ -49,7 +49,8 @@ def test_bad_input_is_one_clear_error(torso, tmp_path, weights, case):
     if (text := spec_of(case)) is not None:
         (tmp_path / "bad.yaml").write_bytes(text)
     for name, content in (
-        ("standing/a/manifest.json", '{"manifest": 1}'),  # a folder that torso made, as far as anyone can see
+        # a folder that torso made, as far as anyone can see
+        ("standing/a/manifest.json", '{"manifest": 1, "files": {"model.keras": {}}}'),
         ("standing/a/model.keras", ""),
         ("foreign/a/thesis.txt", "years"),  # and one that it did not
     ):
