@@ -226,9 +226,9 @@ def test_pictures_for_a_network_of_any_size_keep_theirs() -> None:
     [
         ([], "there are no pictures to transform"),
         (np.zeros((0, 8, 8, 3)), "there are no pictures to transform"),
-        (None, "pictures must be paths or arrays, not NoneType"),
-        (5, "pictures must be paths or arrays, not int"),
-        (b"\xff\xd8\xff", "pictures must be paths or arrays, not bytes"),
+        (None, "picture 0 of 1 must be a path or an array, not NoneType"),
+        (5, "picture 0 of 1 must be a path or an array, not int"),
+        (b"\xff\xd8\xff", "picture 0 of 1 must be a path or an array, not bytes"),
         ([b"cat.jpg"], "picture 0 of 1 must be a path or an array, not bytes"),
         ([picture(), None], "picture 1 of 2 must be a path or an array, not NoneType"),
         (
@@ -243,8 +243,8 @@ def test_pictures_for_a_network_of_any_size_keep_theirs() -> None:
             "  fix: the channels come first: numpy.moveaxis(images, -3, -1)",
         ),
         (picture()[..., 0], "images must be (N, height, width, 3), not (40, 60)"),
-        (np.zeros((2, 0, 9, 3)), "a picture of 0×9 pixels has nothing to show"),
-        ([np.zeros((5, 0, 3))], "a picture of 5×0 pixels has nothing to show"),
+        (np.zeros((2, 0, 9, 3)), "a picture of 0×9 pixels is empty"),
+        ([np.zeros((5, 0, 3))], "a picture of 5×0 pixels is empty"),
         ([np.full((4, 4, 3), "a")], "pixels must be numbers of 0 to 255, not str32"),
         (
             [picture(), picture() * np.nan],
@@ -276,7 +276,7 @@ def test_a_tensor_of_a_graph_is_refused_with_the_way_to_do_it() -> None:
 
 def test_a_resize_that_no_memory_holds_is_refused() -> None:
     assert failure(np.zeros((1, 60_000, 3), "uint8"), (224, 224, 3)) == (
-        "OptionError: a picture of 1×60000 pixels would be resized to 256×15360000 before it is cropped to 224×224\n"
+        "OptionError: a picture of 1×60000 pixels would be resized to 256×15360000 before it is cropped\n"
         "  fix: cut out the part to look at, or write fit: stretch"
     )
     assert one(noise(1, 60_000, 3), STRETCH, (224, 224, 3)).shape == (224, 224, 3)

@@ -152,7 +152,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], int, str]] = {
     "three for one": ((2, 8, 8, 3), 1, "(2, 8, 8, 3)"),
     "a video": ((2, 5, 8, 8, 3), 3, "(2, 5, 8, 8, 3)"),
     "one grey image": ((8, 8), 3, "(8, 8)"),
-    "features": ((192,), 3, "(192)"),
+    "features": ((192,), 3, "(192,)"),
     "a number": ((), 3, "()"),
 }
 
@@ -169,7 +169,8 @@ def test_symbols_of_another_form_are_refused_where_a_model_is_made(form: str) ->
     shape, channels, said = SHAPES[form]
     with pytest.raises(torso.OptionError) as caught:
         watched(channels, torso.Preprocessing(divide=255.0))(keras.Input(shape[1:]))
-    assert str(caught.value) == f"images must be (N, height, width, {channels}), not {said.replace(str(shape[0]), '?', 1)}"
+    said = said.replace(str(shape[0]), "None", 1)
+    assert str(caught.value) == f"images must be (N, height, width, {channels}), not {said}"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
@@ -197,7 +198,7 @@ def test_what_is_no_number_at_all_is_refused(dtype: str) -> None:
 @pytest.mark.parametrize(
     ("images", "said"),
     [
-        (list(photos()), "2"),
+        (list(photos()), "list"),
         (photos().tolist(), "list"),
         ("cat.jpg", "str"),
         (Path("cat.jpg"), type(Path()).__name__),
@@ -210,7 +211,7 @@ def test_what_is_no_array_is_refused(images: Any, said: str) -> None:
     with pytest.raises(torso.OptionError) as caught:
         watched()(images)
     assert str(caught.value) == (
-        f"images must be one array (N, height, width, 3), not {said}\n"
+        f"images must be one array (N, height, width, 3), not a {said}\n"
         "  fix: numpy.stack(images); or transform, which takes paths, and pictures of any size"
     )
 
@@ -320,8 +321,7 @@ def test_images_of_another_form_are_refused_where_they_are_mapped_or_traced() ->
         (lambda: text.map(watched()), "pixels must be numbers of 0 to 255, not string"),
         (
             lambda: unknown.map(watched()),
-            f"{batch}, and the number of axes is unknown here\n"
-            "  fix: images.set_shape((None, None, None, 3)), once they are a batch",
+            f"{batch}, not of unknown shape\n  fix: images.set_shape((None, None, None, 3)), once they are a batch",
         ),
         (lambda: tf.function(watched())(photos()[..., 0]), f"{batch}, not (2, 8, 8)\n"),
         (lambda: watched().predict(photos()[..., :1], verbose=0), f"{batch}, not (2, 8, 8, 1)\n"),

@@ -13,7 +13,7 @@ import keras
 
 from torso.errors import PluginError, did_you_mean
 from torso.graph import FreezePlan, Graph
-from torso.modeling.freeze_checks import is_random, rate_attribute, require_freezable, require_silent, set_trainable
+from torso.modeling.freeze_checks import is_random, rate_attribute, require_freezable, set_trainable
 from torso.modeling.keras_private import inner_layers
 from torso.modeling.variable_paths import leaves, variables_by_path
 
@@ -23,44 +23,28 @@ _rates: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
 @dataclass(frozen=True, kw_only=True)
 class FreezeReport:
-    """What is frozen.
+    """What is frozen in a model, and what trains."""
 
-    Attributes:
-        frozen: Number of parameters that do not train, statistics of normalisation among them.
-        trainable: Number of parameters that train.
-        trains: Paths of the variables that train, as ``conv1_bn/gamma``.
-        adapts: Paths of the statistics that follow the data in training.
-        silenced: For each dropout or noise that was turned off, what it was set to.
-        everything: Training changes nothing: no variable trains, no statistic follows the data, nothing random is on.
-    """
-
-    frozen: int
-    trainable: int
-    trains: tuple[str, ...]
-    adapts: tuple[str, ...]
-    silenced: Mapping[str, float]
-    everything: bool
+    frozen: int  # number of parameters that do not train, statistics of normalisation among them
+    trainable: int  # number of parameters that train
+    trains: tuple[str, ...]  # paths of the variables that train: conv1_bn/gamma
+    adapts: tuple[str, ...]  # paths of the statistics that follow the data in training
+    silenced: Mapping[str, float]  # by layer: the rate of each dropout or noise that was turned off
+    everything: bool  # training changes nothing: no variable, no statistic, and nothing random is on
 
 
 def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> FreezeReport:
-    """Freeze in place what a policy selected of a model's graph; the rest trains as its builder made it.
-
-    Raises:
-        PluginError: The policy selected a node that does not exist, or that is no normalisation where it must be one.
-        OptionError: A layer is to be frozen, or not random, and torso cannot do that.
-    """
+    """Freeze in place what a policy selected of a model's graph; the rest trains as its builder made it."""
     layers = dict(leaves(model))
     _require_sound(plan, graph, layers, policy)
     every = {id(layer) for layer in layers.values()}  # by identity: a layer that nested models share has several names
-    if everything := all(node.name in plan.weights for node in graph) and not plan.adapt:
-        frozen, silent, adapting = every, every, set()
-    else:
-        nodes = ([graph[name] for name in names] for names in (plan.weights, plan.norm, plan.adapt))
-        whole, normalised, adapting = ({id(layers[one.weights_of]) for one in some if not one.is_op} for some in nodes)
-        frozen = (whole | normalised) - adapting
-        silent = every if plan.stochastic == "off" else whole
-    require_silent({name: layer for name, layer in layers.items() if id(layer) in silent})
-    require_freezable(model, {name: layer for name, layer in layers.items() if id(layer) in frozen})
+    nodes = ([graph[name] for name in names] for names in (plan.weights, plan.norm, plan.adapt))
+    whole, normalised, adapting = ({id(layers[one.weights_of]) for one in some if not one.is_op} for some in nodes)
+    frozen = (whole | normalised) - adapting
+    silent = every if plan.stochastic == "off" else whole
+    if everything := not plan.adapt and all(node.name in plan.weights for node in graph):
+        frozen = silent = every
+    require_freezable(model, frozen, silent)
 
     set_trainable(model, not everything)
     for layer in sorted(layers.values(), key=lambda layer: id(layer) in frozen):  # frozen last: what two share is frozen
@@ -78,12 +62,9 @@ def _require_sound(plan: FreezePlan, graph: Graph, layers: Mapping[str, Any], po
         names = getattr(plan, axis)
         if not isinstance(names, Set):
             raise PluginError(f"freeze policy {policy} selected {axis} as a {type(names).__name__}, not as a set")
-        for name in sorted(names, key=str):
-            if name not in graph:
-                raise PluginError(
-                    f"freeze policy {policy} selected {name!r}, which is not in the truncated model",
-                    notes=did_you_mean(str(name), [node.name for node in graph]),
-                )
+        if unknown := sorted((name for name in names if name not in graph), key=str):
+            fact = f"freeze policy {policy} selected {unknown[0]!r}, which is not in the truncated model"
+            raise PluginError(fact, notes=did_you_mean(str(unknown[0]), [node.name for node in graph]))
     if plan.stochastic not in ("off", "on"):
         raise PluginError(f"freeze policy {policy} set stochastic to {plan.stochastic!r}, not to 'off' or 'on'")
     for names, does in (plan.norm, "freezes the norm {}"), (plan.adapt, "lets {} adapt"):
@@ -93,7 +74,7 @@ def _require_sound(plan: FreezePlan, graph: Graph, layers: Mapping[str, Any], po
 
 
 def report_of(model: keras.Model) -> FreezeReport:
-    """What is frozen in a model as it is now; also within another model that has it as a layer."""
+    """What is frozen in a model as it is now; it may be a layer of another model."""
     variables = variables_by_path(model)
     trains = {path: variable for path, variable in variables.items() if variable.trainable}
     trainable = sum(math.prod(shape) for shape in {id(one): one.shape for one in trains.values()}.values())
@@ -114,7 +95,7 @@ def restore(model: keras.Model, saved: Mapping[str, Any]) -> None:
     paths = {id(variable): path for path, variable in variables_by_path(model).items()}
     trains, adapts = ({key for key, path in paths.items() if path in saved[axis]} for axis in ("trains", "adapts"))
     for name, leaf in leaves(model):
-        if rate_attribute(leaf) is not None and name in saved["silenced"]:
+        if name in saved["silenced"] and rate_attribute(leaf) is not None:
             _rates[leaf] = float(saved["silenced"][name])
         own = {id(weight): weight for weight in leaf.weights}
         training = {key for key, weight in own.items() if weight.trainable}
@@ -129,11 +110,11 @@ def restore(model: keras.Model, saved: Mapping[str, Any]) -> None:
 
 @contextmanager
 def as_built(model: keras.Model) -> Iterator[None]:
-    """Turn what is disabled on for a while: a builder may use the layers in its next network."""
+    """Turn disabled layers on in the block: a builder may use them in its next network."""
     disabled = [layer for _, layer in leaves(model) if _is_disabled(layer)]
-    for layer in disabled:
-        _restore_stochastic(layer)
     try:
+        for layer in disabled:
+            _restore_stochastic(layer)
         yield
     finally:
         for layer in disabled:
@@ -142,18 +123,17 @@ def as_built(model: keras.Model) -> Iterator[None]:
 
 def _statistics(layer: Any) -> set[int]:
     """The ids of the statistics in a layer, and in what it wraps, that follow the data in training."""
-    found: list[Any] = []
-    for one in inner_layers(layer):
-        if one.trainable and isinstance(one, keras.layers.BatchNormalization):
-            found += [weight for weight in one.weights if weight is not one.gamma and weight is not one.beta]
-        elif one.trainable and isinstance(one, keras.layers.SpectralNormalization):
-            found.append(one.vector_u)
-    return {id(weight) for weight in found}
+    found: set[int] = set()
+    for one in (inner for inner in inner_layers(layer) if inner.trainable):
+        if isinstance(one, keras.layers.BatchNormalization):
+            found |= {id(weight) for weight in one.weights if weight is not one.gamma and weight is not one.beta}
+        elif isinstance(one, keras.layers.SpectralNormalization):
+            found.add(id(one.vector_u))
+    return found
 
 
 def _disable_stochastic(layer: Any) -> None:
-    attribute = rate_attribute(layer)
-    if attribute is not None and getattr(layer, attribute):
+    if (attribute := rate_attribute(layer)) and getattr(layer, attribute):
         _rates[layer] = float(getattr(layer, attribute))
         setattr(layer, attribute, 0.0)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
@@ -15,9 +16,8 @@ from torso.modeling.keras_private import DROPOUT_RNN_CELL, STOCHASTIC_DEPTH, inn
 from torso.modeling.variable_paths import leaves
 
 # Layers of Keras that draw random numbers in training, and the attribute that turns each off at 0.
-_RATES = dict.fromkeys(("AlphaDropout", "Dropout", "GaussianDropout"), "rate")
-_RATES |= dict.fromkeys((f"SpatialDropout{number}D" for number in (1, 2, 3)), "rate")
-_RATES |= {"GaussianNoise": "stddev", STOCHASTIC_DEPTH: "drop_path_rate"}
+_DROPOUTS = ("AlphaDropout", "Dropout", "GaussianDropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
+_RATES = dict.fromkeys(_DROPOUTS, "rate") | {"GaussianNoise": "stddev", STOCHASTIC_DEPTH: "drop_path_rate"}
 
 # Layers of Keras that run other people's code.
 _FOREIGN = ("FlaxLayer", "JaxLayer", "Lambda", "TFSMLayer", "TorchModuleWrapper")
@@ -39,9 +39,9 @@ def is_random(layer: Any) -> bool:
 
 
 def _is_idle(layer: Any) -> bool:
-    """Whether a layer of Keras does not use its random generator, because its rate is 0."""
-    if attribute := rate_attribute(layer):
-        return not getattr(layer, attribute)
+    """Whether a layer of Keras has a random generator and does not use it, because its rates are 0."""
+    if rate_attribute(layer):
+        return not is_random(layer)
     is_cell = any(kind.__name__ == DROPOUT_RNN_CELL for kind in type(layer).__mro__)
     return is_cell and not (layer.dropout or layer.recurrent_dropout)
 
@@ -53,32 +53,26 @@ def set_trainable(layer: Any, value: bool) -> None:
         one.trainable = value
 
 
-def require_silent(layers: Mapping[str, Any]) -> None:
-    """Refuse layers, by their names, that draw random numbers and have no rate that torso can set to 0."""
-    for name, layer in layers.items():
-        if rate_attribute(layer) is None and is_random(layer):
-            raise OptionError(
-                f"{name!r} is a {type(layer).__name__} that draws random numbers in training, and torso cannot turn that "
-                "off",
-                notes=[("fix", "leave it out of the network, or choose a freeze policy that leaves random layers on")],
-            )
-
-
-def require_freezable(model: keras.Model, frozen: Mapping[str, Any]) -> None:
-    """Refuse layers of a model, by their names, that training changes although they are not trainable."""
-    foreign = {name for name, layer in frozen.items() if any(map(_is_foreign, inner_layers(layer)))}
+def require_freezable(model: keras.Model, frozen: Set[int], silent: Set[int]) -> None:
+    """Refuse layers, by their ids, that training changes though they are frozen, or that are random and must be silent."""
+    # Keras' own layers are known. For others, the graphs of training and of inference are compared: one trace of each.
+    foreign = {id(layer) for _, layer in leaves(model) if id(layer) in frozen and any(map(_is_foreign, inner_layers(layer)))}
     scopes = {scope for op in _changed_by_training(model) for scope in op.split("/")} if foreign else set()
-    for name, layer in frozen.items():
-        inner, does = inner_layers(layer), ""
-        if any(isinstance(one, keras.layers.SpectralNormalization) or getattr(one, "stateful", False) for one in inner):
+    for name, layer in leaves(model):
+        does, policy = "", "lets it train"
+        if id(layer) in silent and rate_attribute(layer) is None and is_random(layer):
+            does, policy = "draws random numbers in training, and torso cannot turn that off", "leaves random layers on"
+        elif id(layer) in frozen and any(map(_is_stateful, inner_layers(layer))):
             does = "Keras changes in training, trainable or not"
-        elif name in foreign and any(re.fullmatch(rf"{re.escape(layer.name)}(_[0-9]+)?", scope) for scope in scopes):
+        elif id(layer) in foreign and any(re.fullmatch(rf"{re.escape(layer.name)}(_[0-9]+)?", one) for one in scopes):
             does = "computes otherwise in training, trainable or not"
         if does:
-            raise OptionError(
-                f"{name!r} is a {type(layer).__name__} that {does}",
-                notes=[("fix", "leave it out of the network, or choose a freeze policy that lets it train")],
-            )
+            fix = f"leave it out of the network, or choose a freeze policy that {policy}"
+            raise OptionError(f"{name!r} is a {type(layer).__name__} that {does}", notes=[("fix", fix)])
+
+
+def _is_stateful(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.SpectralNormalization) or getattr(layer, "stateful", False)
 
 
 def _is_foreign(layer: Any) -> bool:
@@ -87,9 +81,12 @@ def _is_foreign(layer: Any) -> bool:
 
 def _changed_by_training(model: keras.Model) -> set[str]:
     """The names of ops that are in the graph of training alone, or of inference alone, that are random, or that assign."""
+    inputs = keras.tree.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype), model.input)
     try:
-        with _all_frozen(model):  # values are not compared: what is random may be the same twice
-            inference, training = (_graph(model, training=training) for training in (False, True))
+        # Values are not compared: what is random may be the same twice. TensorFlow names ops after the layers they are in.
+        with _all_frozen(model):
+            traced = (tf.function(partial(model, training=training)) for training in (False, True))
+            inference, training = (one.get_concrete_function(inputs).graph.as_graph_def() for one in traced)
     except Exception:  # noqa: BLE001  # what TensorFlow cannot trace is not judged
         return set()
     impure = {function.signature.name for function in training.library.function if any(map(_is_impure, function.node_def))}
@@ -101,7 +98,7 @@ def _changed_by_training(model: keras.Model) -> set[str]:
 
 @contextmanager
 def _all_frozen(model: keras.Model) -> Iterator[None]:
-    """Freeze all of a model and turn off what is random, for a while."""
+    """Freeze all of a model and turn off what is random, in the block."""
     layers = [layer for _, layer in leaves(model)]
     flags = [(one, one.trainable) for layer in layers for one in inner_layers(layer)]
     held = [variable for variable in model.variables if not variable.trainable]
@@ -119,13 +116,6 @@ def _all_frozen(model: keras.Model) -> Iterator[None]:
             set_trainable(layer, flag)
         for variable in held:
             variable.trainable = False
-
-
-def _graph(model: keras.Model, *, training: bool) -> Any:
-    """The graph as TensorFlow writes it; its ops are named after the layers they are in."""
-    inputs = keras.tree.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype), model.input)
-    function = tf.function(lambda given: model(given, training=training))
-    return function.get_concrete_function(inputs).graph.as_graph_def()
 
 
 def _is_impure(node: Any) -> bool:

@@ -23,30 +23,13 @@ FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 # The largest picture that is decoded or made; Pillow takes a larger one for an attack.
 MOST_PIXELS: Final = 178_956_970
 
-# From check_pixels out to the line that calls Backbone.transform.
-_CALLER_OF_TRANSFORM: Final = 5
-
 
 def transform_images(pictures: Any, recipe: Transform, shape: InputShape) -> np.ndarray:
-    """Resize pictures and crop the middle; returns pixels ``(N, height, width, channels)``, 0 to 255, float32.
-
-    Args:
-        pictures: A path or several; an array ``(H, W, C)``, a batch ``(N, H, W, C)``, or several arrays of any sizes. The
-            first frame of a file is taken. As in ``keras.utils.load_img``, EXIF rotation and opacity are ignored.
-        recipe: How.
-        shape: Height, width and channels of the network's input; None and None leave each picture in its size.
-
-    Raises:
-        DiskError: A file cannot be read.
-        IntegrityError: A file is not a picture.
-        OptionError: An array is of another form, a picture is too large, or pictures that keep their sizes differ in size.
-    """
+    """What :meth:`torso.Backbone.transform` returns; with a height and width of None, each picture keeps its size."""
     with unwrapped_errors():
         if tf.is_symbolic_tensor(pictures):
-            raise OptionError(
-                "transform is Python code, and takes no tensor of a graph",
-                notes=[("fix", "tf.numpy_function(backbone.transform, [images], tf.float32)")],
-            )
+            fix = "tf.numpy_function(backbone.transform, [images], tf.float32)"
+            raise OptionError("transform is Python code, and takes no tensor of a graph", notes=[("fix", fix)])
     height, width, channels = shape
     arrays = [_decode(one, channels) if _is_path(one) else one for one in _listed(pictures, channels)]
     if not arrays:
@@ -55,34 +38,28 @@ def transform_images(pictures: Any, recipe: Transform, shape: InputShape) -> np.
         arrays = [_resize(one, recipe, height, width) for one in arrays]
     sizes = sorted({one.shape[:2] for one in arrays})
     if len(sizes) > 1:
-        raise OptionError(
-            f"a network for any size takes pictures of one size at a time, not of {', '.join(map(_size, sizes[:4]))}",
-            notes=[("fix", "transform them one by one, or give the backbone a size")],
-        )
+        fact = f"a network for any size takes pictures of one size at a time, not of {', '.join(map(_size, sizes[:4]))}"
+        raise OptionError(fact, notes=[("fix", "transform them one by one, or give the backbone a size")])
     return np.stack([np.asarray(one, "float32") for one in arrays])
 
 
 def _listed(pictures: Any, channels: int) -> Sequence[Any]:
     """The pictures one by one, each a path or a checked array."""
-    if _is_path(pictures):
-        pictures = [pictures]
-    elif _is_array(pictures):
+    if _is_array(pictures):
         pictures = np.atleast_1d(np.asarray(pictures))
         if pictures.dtype.kind not in "OU":  # those hold several: paths, or arrays of several sizes
             pictures = pictures[None] if pictures.ndim == 3 else pictures
             require_form(pictures, channels)
-    elif not isinstance(pictures, Iterable) or isinstance(pictures, (bytes, bytearray)):
-        raise OptionError(f"pictures must be paths or arrays, not {type(pictures).__name__}")
-    several = list(pictures)
+    several = list(pictures) if isinstance(pictures, Iterable) and not isinstance(pictures, (str, bytes)) else [pictures]
     for position, one in enumerate(several):
         name = f"picture {position} of {len(several)}"
-        if _is_path(one):
-            continue
-        if not _is_array(one):
+        if _is_array(one):
+            several[position] = np.asarray(one)
+            require_form(several[position], channels, name=name)
+        elif not _is_path(one):
             raise OptionError(f"{name} must be a path or an array, not {type(one).__name__}")
-        several[position] = np.asarray(one)
-        require_form(several[position], channels, name=name)
-    check_pixels([np.empty(0) if _is_path(one) else one for one in several], stacklevel=_CALLER_OF_TRANSFORM)
+    # The warning points at the line that calls Backbone.transform: five frames out.
+    check_pixels([np.empty(0) if _is_path(one) else one for one in several], stacklevel=5)
     return several
 
 
@@ -91,32 +68,27 @@ def _is_path(picture: Any) -> bool:
 
 
 def _is_array(picture: Any) -> bool:
-    """Whether numpy can read it: arrays, tensors, Pillow's pictures."""
-    return hasattr(picture, "shape") or hasattr(picture, "__array_interface__")
+    """Whether it is an array, a tensor or a picture of Pillow's; text of numpy is a path."""
+    return (hasattr(picture, "shape") or hasattr(picture, "__array_interface__")) and not _is_path(picture)
 
 
 def _decode(path: str | os.PathLike[str], channels: int) -> np.ndarray:
     name = repr(os.fspath(path))
     if channels not in (1, 3):
-        raise OptionError(
-            f"a picture file has 1 or 3 channels, and this network takes {channels}",
-            notes=[("fix", "read the files yourself, and give arrays (H, W, C)")],
-        )
+        fact = f"a picture file has 1 or 3 channels, and this network takes {channels}"
+        raise OptionError(fact, notes=[("fix", "read the files yourself, and give arrays (H, W, C)")])
     try:
         data = Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
-        cause = getattr(error, "strerror", None) or str(error)
-        raise DiskError(f"{name} cannot be read", notes=[("cause", cause)]) from error
+        raise DiskError(f"{name} cannot be read", notes=[("cause", getattr(error, "strerror", "") or str(error))]) from error
     try:
-        with Image.open(BytesIO(data), formats=FORMATS) as picture:
+        with Image.open(BytesIO(data), formats=FORMATS) as picture:  # of several frames, the first
             return _pixels(picture, "L" if channels == 1 else "RGB").reshape(picture.height, picture.width, channels)
     except (MemoryError, Image.DecompressionBombWarning):  # the latter where warnings are errors: the file is not at fault
         raise
     except Image.DecompressionBombError as error:
-        raise OptionError(
-            f"{name} is a picture of more than {MOST_PIXELS:,} pixels, and torso decodes none that is larger",
-            notes=[("fix", "shrink the picture first")],
-        ) from error
+        fact = f"{name} is a picture of more than {MOST_PIXELS:,} pixels, and torso decodes none that is larger"
+        raise OptionError(fact, notes=[("fix", "shrink the picture first")]) from error
     except Exception as error:  # decoders raise all kinds of errors over damaged files
         cause = str(error)
         if isinstance(error, UnidentifiedImageError):
@@ -125,7 +97,7 @@ def _decode(path: str | os.PathLike[str], channels: int) -> np.ndarray:
 
 
 def _pixels(picture: Image.Image, mode: str) -> np.ndarray:
-    """Pixels of 8 bits: of 16, the upper ones."""
+    """Pixels of 8 bits; of 16 bits, the upper eight. As in keras.utils.load_img, opacity and EXIF rotation are ignored."""
     if picture.mode.startswith("I;16"):  # Pillow would clip them to 255
         picture = Image.fromarray((np.asarray(picture) >> 8).astype("uint8"))
     if picture.has_transparency_data:
@@ -136,23 +108,19 @@ def _pixels(picture: Image.Image, mode: str) -> np.ndarray:
 def _resize(picture: np.ndarray, recipe: Transform, height: int, width: int) -> np.ndarray:
     """Resize so that ``height`` and ``width`` are ``recipe.crop`` of what fits, and take the middle."""
     if not all(picture.shape):
-        raise OptionError(f"a picture of {_size(picture.shape)} pixels has nothing to show")
+        raise OptionError(f"a picture of {_size(picture.shape)} pixels is empty")
     scales = height / recipe.crop / picture.shape[0], width / recipe.crop / picture.shape[1]
     if recipe.fit == "crop":
         scales = max(scales), max(scales)
     size = round(scales[0] * picture.shape[0]), round(scales[1] * picture.shape[1])
     if size[0] * size[1] > MOST_PIXELS:
-        raise OptionError(
-            f"a picture of {_size(picture.shape)} pixels would be resized to {_size(size)} before it is cropped to "
-            f"{_size((height, width))}",
-            notes=[("fix", "cut out the part to look at, or write fit: stretch")],
-        )
+        fact = f"a picture of {_size(picture.shape)} pixels would be resized to {_size(size)} before it is cropped"
+        raise OptionError(fact, notes=[("fix", "cut out the part to look at, or write fit: stretch")])
     pixels = picture if picture.dtype == "uint8" else picture.astype("float32")
     resized = tf.image.resize(pixels, size, method=recipe.interpolation, antialias=recipe.antialias)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     cropped: np.ndarray = resized.numpy()[top : top + height, left : left + width]
-    clipped: np.ndarray = np.clip(cropped, min(0, pixels.min()), max(255, pixels.max()))  # bicubic and Lanczos overshoot
-    return clipped
+    return cropped.clip(min(0, pixels.min()), max(255, pixels.max()))  # bicubic and Lanczos overshoot
 
 
 def _size(shape: Sequence[int]) -> str:

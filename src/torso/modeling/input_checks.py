@@ -1,4 +1,4 @@
-"""Check the form of images, and the numbers of the first ones: most mistakes with pixels show in their range."""
+"""Check the shape of images, and the numbers of the first ones: most mistakes with pixels show in their range."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ _CALLER_OF_LAYER: Final = 10
 def with_input_checks(layer: keras.Model, channels: int) -> keras.Model:
     """Let a preprocessing layer check its images; returns the layer, whose class, configuration and values do not change.
 
-    A call then raises OptionError for images of another form, eager or symbolic. The numbers of the first eager batch are
-    looked at: NaN is an OptionError, and what looks scaled or ordered otherwise is a ``torso.PixelWarning``. Within a graph
-    (``tf.data``, ``fit``, ``tf.function``) there are no numbers yet.
+    The shape is checked at every call, and the numbers in the first eager batch. Within a graph (``tf.data``, ``fit``,
+    ``tf.function``) there are no numbers yet. Raises OptionError; warns with ``torso.PixelWarning``.
     """
     call, infer = layer.call, layer.compute_output_spec
     judged = False
@@ -49,14 +48,8 @@ def with_input_checks(layer: keras.Model, channels: int) -> keras.Model:
             return tf.ensure_shape(images, (None, None, None, channels))  # else a grey one is broadcast in silence
         return images
 
-    def checked_call(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        return call(check(inputs), *args, **kwargs)
-
-    def checked_infer(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        check(inputs)
-        return infer(inputs, *args, **kwargs)
-
-    layer.call, layer.compute_output_spec = checked_call, checked_infer
+    layer.call = lambda inputs, *args, **kwargs: call(check(inputs), *args, **kwargs)
+    layer.compute_output_spec = lambda inputs, *args, **kwargs: infer(check(inputs), *args, **kwargs)
     layer.input_spec = None  # Keras' own check comes first otherwise, and names no fix
     return layer
 
@@ -76,35 +69,29 @@ def _only(inputs: Any, channels: int) -> Any:
     found = keras.tree.flatten(inputs)
     if len(found) == 1 and hasattr(found[0], "shape"):
         return found[0]
-    several = len(found) > 1 and all(hasattr(one, "shape") for one in found)
-    raise OptionError(
-        f"images must be one array (N, height, width, {channels}), not {len(found) if several else type(inputs).__name__}",
-        notes=[("fix", "numpy.stack(images); or transform, which takes paths, and pictures of any size")],
-    )
+    fact = f"images must be one array (N, height, width, {channels}), not a {type(inputs).__name__}"
+    fix = "numpy.stack(images); or transform, which takes paths, and pictures of any size"
+    raise OptionError(fact, notes=[("fix", fix)])
 
 
 def require_form(images: Any, channels: int, *, name: str = "") -> None:
-    """Refuse what is not a batch of images, channels last, of real numbers; or not one image, where it has a name."""
+    """Refuse what is not a batch of images, channels last, of real numbers; with a name, what is not one image."""
     dtype = getattr(images.dtype, "name", str(images.dtype))  # of numpy, of TensorFlow, and a word of Keras
     if not dtype.startswith(("float", "bfloat", "int", "uint", "bool")):
         raise OptionError(f"pixels must be numbers of 0 to 255, not {dtype}")
-    axes = ("height", "width", str(channels)) if name else ("N", "height", "width", str(channels))
-    if getattr(images.shape, "rank", 0) is None:
-        raise OptionError(
-            f"images must be ({', '.join(axes)}), and the number of axes is unknown here",
-            notes=[("fix", f"images.set_shape((None, None, None, {channels})), once they are a batch")],
-        )
-    shape = tuple(images.shape)
-    if len(shape) != len(axes) or shape[-1] not in (channels, None):
-        found = ", ".join("?" if side is None else str(side) for side in shape)
-        fix = _fix(shape, channels, len(axes))
-        raise OptionError(
-            f"{name or 'images'} must be ({', '.join(axes)}), not ({found})", notes=[("fix", fix)] if fix else []
-        )
+    axes = 3 if name else 4
+    shape = None if getattr(images.shape, "rank", 0) is None else tuple(images.shape)  # a graph may not know the axes
+    if shape is None or len(shape) != axes or shape[-1] not in (channels, None):
+        expected = f"({'' if name else 'N, '}height, width, {channels})"
+        found = "of unknown shape" if shape is None else shape
+        fix = _fix(shape, channels, axes)
+        raise OptionError(f"{name or 'images'} must be {expected}, not {found}", notes=[("fix", fix)] if fix else [])
 
 
-def _fix(shape: tuple[int | None, ...], channels: int, axes: int) -> str | None:
+def _fix(shape: tuple[int | None, ...] | None, channels: int, axes: int) -> str | None:
     """What turns images of this shape into what they should be, where the shape tells."""
+    if shape is None:
+        return f"images.set_shape((None, None, None, {channels})), once they are a batch"
     if len(shape) in (3, 4) and shape[-3] == channels != shape[-1]:
         return "the channels come first: numpy.moveaxis(images, -3, -1)"
     if len(shape) == 3 < axes and shape[-1] == channels:
@@ -120,22 +107,17 @@ def _fix(shape: tuple[int | None, ...], channels: int, axes: int) -> str | None:
 
 
 def check_pixels(images: Sequence[np.ndarray] | np.ndarray, *, stacklevel: int) -> bool:
-    """Warn of numbers that RGB pixels of 0 to 255 should not have, and refuse NaN.
-
-    Returns whether the images could be judged: not where all values are equal, as in black images.
-    """
+    """Warn of numbers that RGB pixels of 0 to 255 should not have, and refuse NaN; False where all values are equal."""
     least, most = np.inf, -np.inf
     red_over_blue: list[float] = []
     for position, image in enumerate(images):
         if not image.size:
             continue
-        with np.errstate(over="ignore"):  # what no float32 holds is infinite then
+        with np.errstate(over="ignore"):  # a float64 may be beyond float32, and is infinite then
             values = image.astype("float32")
         if not np.isfinite(values).all():
-            raise OptionError(
-                f"image {position} of {len(images)} has values that are NaN or infinite",
-                notes=[("fix", "look at how it was read; 0 / 0 in a normalisation gives NaN")],
-            )
+            fact = f"image {position} of {len(images)} has values that are NaN or infinite"
+            raise OptionError(fact, notes=[("fix", "look at how it was read; 0 / 0 in a normalisation gives NaN")])
         least, most = min(least, float(values.min())), max(most, float(values.max()))
         if image.shape[-1] == 3:
             red_over_blue.append(float(values[..., 0].mean() - values[..., 2].mean()))
@@ -149,7 +131,7 @@ def check_pixels(images: Sequence[np.ndarray] | np.ndarray, *, stacklevel: int) 
 
 
 def _scale(least: float, most: float) -> str | None:
-    """What the range of the values says of how they were scaled."""
+    """What is wrong with the range of the values."""
     between = f"the first images lie between {least:g} and {most:g}"
     if least >= -OVERSHOOT and most <= 1 + OVERSHOOT:
         return f"{between}: they look scaled to 0 to 1 already (multiply by 255)"
@@ -163,12 +145,11 @@ def _scale(least: float, most: float) -> str | None:
 
 
 def _order(red_over_blue: np.ndarray) -> str | None:
-    """Whether red and blue look swapped: in photographs, red exceeds blue in the mean."""
-    count = len(red_over_blue)
-    if count < ENOUGH:
+    """Whether red and blue look swapped."""
+    if (count := len(red_over_blue)) < ENOUGH:
         return None
     mean = float(red_over_blue.mean())
-    if mean > -BLUER or mean > -2 * float(red_over_blue.std()) / count**0.5:  # two standard errors
+    if mean > -max(BLUER, 2 * float(red_over_blue.std()) / count**0.5):  # two standard errors
         return None
     return (
         f"the first {count} images are bluer than red by {-mean:.0f} on average: images read with OpenCV are BGR "

@@ -10,12 +10,8 @@ from torso.modeling.input_checks import with_input_checks
 
 
 def preprocessing_layer(numbers: Preprocessing, channels: int = 3, *, name: str = "preprocess") -> keras.Model:
-    """A functional model without weights, from RGB pixels of 0 to 255 to what the weights expect.
-
-    It takes ``(N, H, W, channels)`` of any dtype and returns float32 of the same shape. It never writes to its input.
-    """
-    pixels = keras.Input((None, None, channels), name="pixels", dtype="float32")  # and not the type of a global policy
-    values = pixels
+    """A functional model without weights, from RGB pixels of 0 to 255 to what the weights expect: float32, in one shape."""
+    values = pixels = keras.Input((None, None, channels), name="pixels", dtype="float32")  # whatever the global policy
     # The operations and their order are those of the code that the weights were published with: so the bits are the same.
     if numbers.order == "BGR":
         values = keras.ops.flip(values, axis=-1)
