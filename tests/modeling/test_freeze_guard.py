@@ -653,7 +653,7 @@ def test_a_backbone_that_is_not_in_the_model_is_refused_before_the_first_step(gi
 
 @pytest.mark.slow
 def test_a_loaded_backbone_is_guarded(tmp_path: Path) -> None:
-    saved = tiny({"through": "left"})
+    saved = tiny({"through": "joined"})
     saved.save(tmp_path / "edge")
     backbone = torso.load(tmp_path / "edge")
     model = compiled(headed(backbone), run_eagerly=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import keras
@@ -80,9 +80,9 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
     found = check_reload(model, frozen, path, images, manifest.feature_names)
     lost = tuple(name for name in variables_by_path(model) if (name in found.trains) != (name in frozen.trains))
     file = manifest.weights_file and manifest.weights_file.hashed()
-    facts = {**vars(manifest), "weights_file": file, "frozen": replace(freeze_record(frozen), lost_by_keras=lost)}
+    facts = {one.name: getattr(manifest, one.name) for one in fields(Manifest)}  # a loaded backbone has a SavedManifest
     saved = SavedManifest(
-        **facts,
+        **{**facts, "weights_file": file, "frozen": replace(freeze_record(frozen), lost_by_keras=lost)},
         variables=found.variables,
         probe=ProbeRecord(
             pixels=digest_of(pixels),
