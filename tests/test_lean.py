@@ -52,7 +52,7 @@ class Ways:
             if way != drawing.PARTIAL:
                 patch.setattr(building, "static_cut", lambda plan: ())
             if way == drawing.EAGER:
-                patch.setattr(drawing, "can_draw_lean", lambda: False)
+                patch.setattr(drawing.keras_private, "can_draw_lean", lambda: False)
             backbone = torso.create_backbone(name, registry=self._registry, input={"size": [SIZE, SIZE]}, **spec)
         assert backbone.manifest["built"]["way"] == way
         return backbone

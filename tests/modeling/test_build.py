@@ -591,7 +591,7 @@ def test_the_name_scopes_of_a_builder_are_no_part_of_its_variables_paths(
     acme.write(full)
     assert full.weights[0].path == "block/stem/kernel"
     shared = acme.create()
-    monkeypatch.setattr(building, "leave_scopes", lambda model: False)
+    monkeypatch.setattr(private, "leave_scopes", lambda model: False)
     anew = acme.create()
     assert_as_plain(shared, full)
     assert shared.model.weights[0].path == "stem/kernel"

@@ -84,7 +84,7 @@ ONE_INPUT = "\n  fix: let it return a keras.Model with one input, of its input_s
 BLAMED = {
     "1 / 0": "the builder of 'acme/Tiny' failed: ZeroDivisionError: division by zero",
     "exit('no more')": "the builder of 'acme/Tiny' failed: SystemExit: no more",
-    "x": f"the builder of 'acme/Tiny' returned KerasTensor, not a keras.Model{ONE_INPUT}",
+    "x": f"the builder of 'acme/Tiny' returned KerasTensor, no model{ONE_INPUT}",
     "keras.Model(a := keras.Input((None, None, 3)), keras.layers.Conv2D(1, 1)(a))": (
         f"the builder of 'acme/Tiny' returned a model with the inputs [(None, None, 3)], not [(8, 8, 3)]{ONE_INPUT}"
     ),

@@ -105,8 +105,7 @@ def test_read_graph_refuses_a_model_without_a_graph() -> None:
         read_graph(Subclassed(), "acme/eyenet")
     assert str(caught.value) == (
         "acme/eyenet has no graph to cut: its Subclassed is not a functional model\n"
-        "  cause: a subclassed model computes in Python code, and that cannot be cut\n"
-        "  fix: let the builder return keras.Model(inputs, outputs)"
+        "  fix: let the builder return keras.Model(inputs, outputs): Python code of a subclass cannot be cut"
     )
 
 

@@ -278,6 +278,16 @@ def test_without_the_private_name_a_layer_is_all_that_is_found() -> None:
     assert inner_layers(layer) == [layer]
 
 
+def test_paths_lose_the_scopes_of_a_builder_unless_a_layer_was_renamed() -> None:
+    with keras.name_scope("outer"):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="first"), keras.layers.ReLU()])
+    assert private.leave_scopes(model)
+    assert [variable.path for variable in model.variables] == ["first/kernel", "first/bias"]
+    model.layers[0].name = "other"
+    assert not private.leave_scopes(model)
+    assert [variable.path for variable in model.variables] == ["first/kernel", "first/bias"]
+
+
 class Refusing(keras.layers.Layer):  # type: ignore[misc]
     """Raises an error of torso's when it is called."""
 

@@ -103,7 +103,7 @@ def skeleton(name: str, size: tuple[int | None, int | None] | None = None, **opt
         warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")  # that it takes the file of 224
         model = getattr(keras.applications, name)(include_top=False, weights="imagenet", input_shape=shape, **options)
     (request,) = requests
-    return model, SimpleNamespace(**request)
+    return model, SimpleNamespace(**{"file_hash": None, **request})
 
 
 def record_of(graph: Graph, keras: str) -> Record:

@@ -23,7 +23,7 @@ def canonical_names(layers: Iterable[tuple[str, str]], *, keep: Collection[str] 
     # A name in the form of Keras, as conv2d_7 of a Conv2D, is numbered anew.
     names: dict[str, str] = {}
     automatic: list[tuple[int, str, str]] = []  # number, name and stem
-    for name, class_name in layers:
+    for name, class_name in dict(layers).items():  # several layers within one may have one name
         names[name] = name
         stem = automatic_stem(class_name)
         match = re.fullmatch(re.escape(stem) + r"(?:_([0-9]+))?", name)

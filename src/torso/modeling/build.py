@@ -21,20 +21,11 @@ from torso.errors import IntegrityError, PluginError, TorsoError
 from torso.graph import FreezePlan, Graph
 from torso.model_config.calls import Config
 from torso.model_config.input_channels import adapted, image_weights, widen
+from torso.modeling import keras_private
 from torso.modeling.draw import PARTIAL, CannotDrawLean, DrawnModel, draw_eager, draw_lean, name_canonically, require_keras
 from torso.modeling.embed_preprocessing import embed_preprocessing
 from torso.modeling.freeze import FreezeReport, as_built, freeze
 from torso.modeling.graph_reader import read_graph
-from torso.modeling.keras_private import (
-    abandon,
-    detach,
-    draw_value,
-    has_value,
-    leave_scopes,
-    name_counts,
-    reserve_names,
-    without_values,
-)
 from torso.modeling.load_weights import Match, OtherWidth, match, put, read_value
 from torso.modeling.resolve_cut import has_default_options, nodes_of, outermost, select_cut, static_cut
 from torso.modeling.truncate import Pairs, cut, derive, rebuild, share_layers
@@ -88,9 +79,9 @@ def build_model(plan: Plan, progress: Progress) -> BuiltModel:
 
 def transform(built: BuiltModel, plan: Plan, registry: Registry) -> BuiltModel:
     """Let the plugins change the truncated model before it is frozen; embed the preprocessing where that is asked for."""
-    reserve_names(built.model)
+    keras_private.reserve_names(built.model)
     for plugin, hook in registry.plugins.callers("torso_before_freeze"):
-        before = name_counts()
+        before = keras_private.name_counts()
         changed = hook(model=built.model, plan=plan)
         if changed is None:
             continue
@@ -133,12 +124,7 @@ def _open_weights(plan: Plan, progress: Progress, stack: ExitStack) -> StoredWei
 
 
 def _truncate_and_fill(
-    drawn: DrawnModel,
-    plan: Plan,
-    weights: Callable[[], StoredWeights] | None,
-    progress: Progress,
-    channels: int,
-    why: str,
+    drawn: DrawnModel, plan: Plan, weights: Callable[[], StoredWeights] | None, progress: Progress, channels: int, why: str
 ) -> BuiltModel:
     try:
         ends = _select(drawn, plan)  # before anything is downloaded
@@ -152,7 +138,7 @@ def _truncate_and_fill(
         with at_location(plan.weights.place):
             _fill(model, pairs, values, plan, channels)
     finally:
-        abandon(drawn.valueless)
+        keras_private.abandon(drawn.valueless)
     graph = _graph_of(model, drawn.graph, ends)
     is_partial = drawn.mode == PARTIAL
     total = _parameters_of_all(plan, weights()) if weights and is_partial else drawn.model.count_params()
@@ -192,14 +178,14 @@ def _truncate(drawn: DrawnModel, plan: Plan, ends: Cut | None, channels: int) ->
     ends = ends and outermost(drawn.graph, ends)
     if drawn.valueless and plan.adapt is None:
         shared = share_layers(drawn.model, ends, plan.name)
-        if shared is not None and leave_scopes(shared[0]):
-            detach(shared[0])
+        if shared is not None and keras_private.leave_scopes(shared[0]):
+            keras_private.detach(shared[0])
             return shared
 
     def change(config: Config) -> Config:
         return config if plan.adapt is None else widen(config, network_mix(plan, channels))
 
-    with as_built(drawn.model), without_values() if drawn.valueless else nullcontext():
+    with as_built(drawn.model), keras_private.without_values() if drawn.valueless else nullcontext():
         return rebuild(drawn.model, ends, plan.name, change=change)
 
 
@@ -212,15 +198,15 @@ def _fill(model: keras.Model, pairs: Pairs, values: Match | None, plan: Plan, ch
             if id(new) in mixed:
                 value = adapted(value, tuple(new.shape), network_mix(plan, channels), mixed[id(new)])
             put(new, value, new.path)
-        elif has_value(old) and new is not old:
+        elif keras_private.has_value(old) and new is not old:
             new.assign(old)
     given = {id(new) for _, new in pairs}
     left = [weight.path for weight in model.weights if id(weight) not in given]
     if left:
         raise PluginError(f"{left[0]!r} is a weight of {plan.architecture.qualified!r} that would be left at random")
     for variable in model.variables:
-        if not has_value(variable):  # of a random generator, or there is no file
-            draw_value(variable)
+        if not keras_private.has_value(variable):  # of a random generator, or there is no file
+            keras_private.draw_value(variable)
     derive(model)
 
 
@@ -242,13 +228,12 @@ def _parameters_of_all(plan: Plan, stored: StoredWeights) -> int:
     return sum(math.prod(array.shape) for layer in stored.layers or () for array in layer.arrays)
 
 
-def _other_width(error: OtherWidth, plan: Plan) -> TorsoError:
-    """The file is for other images than the plan is, and no adapter can help."""
-    fixes = [("fix", f"write input: {{channels: {error.channels}}}")]
-    if plan.adapt is None:
-        fixes.append(("fix", "or say how its channels become those of the images, as input: {channels: …, adapt: mean}"))
+def _other_width(error: OtherWidth, plan: Plan) -> IntegrityError:
     return IntegrityError(
         f"the weights file is for images of {error.channels} channels, not {plan.source_channels}",
         place=plan.weights.place,
-        notes=[*(note for note in error.error.notes if note[0] == "cause"), *fixes],
+        notes=[
+            *(note for note in error.error.notes if note[0] == "cause"),
+            ("fix", f"write input: {{channels: {error.channels}}}, or adapt its kernels: {{channels: …, adapt: mean}}"),
+        ],
     )

@@ -15,19 +15,9 @@ import tensorflow as tf
 from torso.errors import OptionError, PluginError, TorsoError
 from torso.graph import Graph
 from torso.model_config.layer_names import canonical_names
+from torso.modeling import keras_private
 from torso.modeling.functional import functional
 from torso.modeling.graph_reader import read_graph
-from torso.modeling.keras_private import (
-    Valueless,
-    abandon,
-    can_draw_lean,
-    has_value,
-    in_fresh_thread,
-    inner_layers,
-    name_counts,
-    without_values,
-    without_weights,
-)
 from torso.modeling.patched import stopped_at
 from torso.modeling.resolve_cut import has_default_options
 from torso.planning import Plan
@@ -54,21 +44,21 @@ class DrawnModel:
 
 def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> DrawnModel:
     """The network without values; no further than the nodes ``until`` where there are any. Raises CannotDrawLean."""
-    if not can_draw_lean():
+    if not keras_private.can_draw_lean():
         raise CannotDrawLean("this Keras has moved the names by which variables get their memory")
-    made = Valueless()
+    made = keras_private.Valueless()
 
     def draw() -> tuple[Any, bool]:
         nonlocal made
-        with without_values() as made:
+        with keras_private.without_values() as made:
             return _run_builder(plan, channels, until)
 
     try:
-        model, partial = in_fresh_thread(draw)
+        model, partial = keras_private.in_fresh_thread(draw)
         graph = _graph_of(model, plan, channels)
         _require_lean(model, made)
     except (Exception, SystemExit) as error:
-        abandon(made.variables)
+        keras_private.abandon(made.variables)
         if isinstance(error, (CannotDrawLean, OptionError)):
             raise
         raise CannotDrawLean(error.fact if isinstance(error, TorsoError) else one_line(error)) from error
@@ -78,7 +68,7 @@ def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> Draw
 def draw_eager(plan: Plan, channels: int) -> DrawnModel:
     """The network as its builder makes it, with the values that its initialisers draw."""
     try:
-        model, _ = in_fresh_thread(lambda: _run_builder(plan, channels, ()))
+        model, _ = keras_private.in_fresh_thread(lambda: _run_builder(plan, channels, ()))
     except PluginError as error:
         if not isinstance(error.__cause__, ValueError):
             raise
@@ -94,7 +84,7 @@ def headless_graph(plan: Plan) -> Graph:
         drawn = draw_lean(plan, plan.source_channels)
     except CannotDrawLean:
         return draw_eager(plan, plan.source_channels).graph
-    abandon(drawn.valueless)
+    keras_private.abandon(drawn.valueless)
     return drawn.graph
 
 
@@ -113,15 +103,15 @@ def require_keras() -> None:
 
 
 def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any, bool]:
-    """What the builder returns, with canonical names, or the part of it up to some nodes; and whether it is that part."""
+    """What the builder returns, with canonical names, and whether it is only the part up to some nodes."""
     architecture = plan.architecture.value
-    before = name_counts()
+    before = keras_private.name_counts()
     with plugin_errors(plan.architecture.plugin, f"the builder of {plan.architecture.qualified!r}"):
         module, _, function = architecture.builder.partition(":")
         builder = getattr(importlib.import_module(module), function)
         arguments = {"input_shape": (*plan.input_shape[:2], channels), **plan.arguments}
-        with without_weights():
-            model, partial = stopped_at(until, lambda: builder(**arguments))
+        with keras_private.without_weights():
+            model, partial = stopped_at(until, lambda: builder(**arguments)) if until else (builder(**arguments), False)
         is_renamed = name_canonically(model, before)
     if partial and is_renamed:  # what is not drawn may have a number too
         raise CannotDrawLean("a part of the network does not tell its canonical names")
@@ -129,10 +119,10 @@ def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any
 
 
 def name_canonically(model: Any, before: Mapping[str, int]) -> bool:
-    """Rename what Keras has numbered since ``before``, from zero in each model; return whether one of its own was."""
+    """Rename what Keras has numbered since ``before``, from zero in each model; return whether one of the outer was."""
     if not isinstance(model, keras.Model):
         return False
-    counts = name_counts()
+    counts = keras_private.name_counts()
 
     def is_numbered(name: str) -> bool:
         match = re.fullmatch(r"(.+?)(?:_([1-9][0-9]*))?", name, re.DOTALL)
@@ -161,14 +151,11 @@ def _graph_of(model: Any, plan: Plan, channels: int) -> Graph:
     architecture, plugin = plan.architecture.value, plan.architecture.plugin
     shape = (*plan.input_shape[:2], channels)
     shapes = [tuple(tensor.shape[1:]) for tensor in getattr(model, "inputs", None) or ()]
-    wrong = ""
-    if not isinstance(model, keras.Model):
-        wrong = f"{type(model).__name__}, not a keras.Model"
-    elif shapes and shapes != [shape]:
-        wrong = f"a model with the inputs {shapes}, not {[shape]}"
-    if wrong:
+    is_model = isinstance(model, keras.Model)
+    if not is_model or shapes not in ([], [shape]):
+        returned = f"a model with the inputs {shapes}, not {[shape]}" if is_model else f"{type(model).__name__}, no model"
         raise PluginError(
-            f"the builder of {plan.architecture.qualified!r} returned {wrong}",
+            f"the builder of {plan.architecture.qualified!r} returned {returned}",
             notes=[("plugin", str(plugin)), ("fix", "let it return a keras.Model with one input, of its input_shape")],
         )
     with plugin_errors(plugin, f"reading the graph of {plan.architecture.qualified!r}"):
@@ -176,15 +163,15 @@ def _graph_of(model: Any, plan: Plan, channels: int) -> Graph:
         return graph.with_levels(architecture.levels, as_declared=has_default_options(plan))
 
 
-def _require_lean(model: keras.Model, made: Valueless) -> None:
+def _require_lean(model: keras.Model, made: keras_private.Valueless) -> None:
     """Make sure that nothing in the model has a value, or was computed from what its variables had in place of one."""
     if made.assigned:
         raise CannotDrawLean("the builder gives values to its weights itself")
     own = {id(variable) for variable in made.variables}
     for variable in model.variables:
-        if has_value(variable) or id(variable) not in own:
+        if keras_private.has_value(variable) or id(variable) not in own:
             raise CannotDrawLean(f"the builder returns {variable.path!r}, which it made before")
-    for layer in (*inner_layers(model), *_operations(model)):
+    for layer in (*keras_private.inner_layers(model), *_operations(model)):
         for name, value in vars(layer).items() if not type(layer).__module__.startswith("keras.") else ():
             is_tensor = keras.ops.is_tensor(value) and not isinstance(value, keras.Variable)
             if is_tensor or isinstance(value, np.ndarray):

@@ -12,7 +12,7 @@ from torso.model_config.calls import Config, History, map_histories, visit_tenso
 from torso.model_config.layer_names import canonical_names
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.preprocess_layer import preprocessing_layer
-from torso.modeling.truncate import derive, rebuild
+from torso.modeling.truncate import cut
 
 PREFIX = "preprocess_"  # how the names of the new nodes begin
 
@@ -25,10 +25,7 @@ def embed_preprocessing(model: keras.Model, graph: Graph, numbers: Preprocessing
     names = canonical_names((step["name"], step["class_name"]) for step in steps)
     taken = {op.name for op in model.operations}
     new = {name: _free(PREFIX + canonical, taken) for name, canonical in names.items()}
-    embedded, weights = rebuild(model, None, model.name, change=lambda config: _after_the_input(config, steps, new))
-    for old, kept in weights:
-        kept.assign(old)
-    derive(embedded)
+    embedded = cut(model, None, model.name, change=lambda config: _after_the_input(config, steps, new))
     return embedded, read_graph(embedded, graph.name).knowing(graph.levels)
 
 

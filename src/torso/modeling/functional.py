@@ -23,10 +23,7 @@ def functional(model: keras.Model, name: str) -> keras.Model:
     except (AttributeError, ValueError, TypeError) as error:
         raise CutError(
             f"{name} has no graph to cut: its {type(model).__name__} is not a functional model",
-            notes=[
-                ("cause", "a subclassed model computes in Python code, and that cannot be cut"),
-                ("fix", "let the builder return keras.Model(inputs, outputs)"),
-            ],
+            notes=[("fix", "let the builder return keras.Model(inputs, outputs): Python code of a subclass cannot be cut")],
         ) from error
 
 
@@ -34,6 +31,14 @@ def outputs_of(model: keras.Model) -> Any:
     """The output tensors: one alone, several as a list, or as the dictionary that the model returns."""
     outputs = model.outputs if isinstance(model, keras.Sequential) else model.output  # a Sequential's may be another call's
     return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
+
+
+def only_output(op: Any) -> Any:
+    """What a layer or op gives; None if it is called several times."""
+    try:
+        return op.output
+    except (AttributeError, ValueError):
+        return None
 
 
 def custom_classes(model: keras.Model) -> dict[str, type]:

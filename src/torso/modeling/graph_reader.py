@@ -16,7 +16,7 @@ from torso.graph import Feature, Graph, Node, Shape
 from torso.model_config.calls import Call, Calls, Config, Tensor
 from torso.model_config.flops import cost_of_call
 from torso.model_config.receptive_field import Grid, grid_after, sees_all, window_of, with_sides
-from torso.modeling.functional import functional, outputs_of, remake
+from torso.modeling.functional import functional, only_output, outputs_of, remake
 from torso.modeling.keras_private import without_values
 
 
@@ -27,8 +27,9 @@ def read_graph(model: keras.Model, name: str) -> Graph:
     """
     plain = functional(model, name)
     reader = _Reader()
-    flat = reader.read(plain)
-    given = [flat[position] for position in _positions(plain)]
+    flat, outputs = reader.read(plain), outputs_of(plain)
+    labels = list(outputs) if isinstance(outputs, dict) else range(len(flat))
+    given = [flat[sorted(labels).index(label)] for label in labels]  # Keras flattens a dictionary by its sorted names
     ends = tuple(end.node for end in given)
     if len(set(ends)) < len(ends):
         twice = next(end for end in ends if ends.count(end) > 1)
@@ -37,13 +38,6 @@ def read_graph(model: keras.Model, name: str) -> Graph:
             notes=[("fix", "let the builder return each node once")],
         )
     return Graph(name, tuple(reader.nodes({end.node: end for end in given})), ends=ends)
-
-
-def _positions(model: keras.Model) -> list[int]:
-    """For each output of a model in its own order, where it stands among the flattened ones."""
-    outputs = outputs_of(model)
-    names = list(outputs) if isinstance(outputs, dict) else range(len(model.outputs))
-    return [sorted(names).index(name) for name in names]  # Keras flattens a dictionary by its sorted names
 
 
 def features_of(model: keras.Model, graph: Graph) -> tuple[Feature, ...]:
@@ -69,7 +63,6 @@ class _Draft:
 
     entry: Config
     layer: Any  # a Keras layer or op
-    name: str
     weights_of: str
     inputs: tuple[_End, ...]
     alias: tuple[str, ...] = ()
@@ -118,7 +111,7 @@ class _Reader:
                     f"two nodes would be called {name!r}",
                     notes=[("fix", "give that layer a name without a colon, and each layer one of its own")],
                 )
-            self.drafts[name] = _Draft(entry, layer, name, owner, tuple(dict.fromkeys(inputs)))
+            self.drafts[name] = _Draft(entry, layer, owner, tuple(dict.fromkeys(inputs)))
             ends[call.layer, call.number] = [_End(name, 0)]
             if entry["class_name"] == "InputLayer":
                 self._learn(_End(name, 0), tuple(entry["config"]["batch_shape"][1:]))
@@ -170,7 +163,7 @@ class _Reader:
                 parameters=sum(math.prod(weight.shape) for weight in getattr(draft.layer, "weights", ())),
                 macs=macs,
                 flops=flops,
-                outputs=_output_count(draft.layer),
+                outputs=len(keras.tree.flatten(only_output(draft.layer))),
                 is_op=not isinstance(draft.layer, keras.Layer),
                 alias=draft.alias,
                 layer="" if draft.weights_of == name else draft.weights_of,
@@ -194,10 +187,3 @@ def _stride(grid: Grid | None) -> int | None:
     if grid is None or grid[0].stride != grid[1].stride or grid[0].stride.denominator != 1:
         return None
     return int(grid[0].stride)
-
-
-def _output_count(layer: Any) -> int:
-    try:
-        return len(keras.tree.flatten(layer.output))
-    except (AttributeError, ValueError):  # called several times: then Keras tells no output
-        return 1

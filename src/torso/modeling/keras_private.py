@@ -6,8 +6,8 @@
 | ``keras.src.backend.common.global_state`` | hand a thread's settings to the thread that draws; the list of variables without values; the count of names | build mode ``ordinary``; names stay as Keras gives them |
 | ``Variable._value``, ``_initializer``, ``_initialize``, ``_deferred_initialize`` | give memory to a variable that was made without | build mode ``ordinary`` |
 | ``Operation._outbound_nodes`` | release the layers after a cut | build mode ``ordinary`` |
-| ``_path`` of layers and variables, ``Layer._flatten_layers`` | variables' paths without the name scopes of a builder | the truncated model is rebuilt from its configuration |
-| ``Layer._flatten_layers`` | find what a wrapper wraps | only the wrapper is seen |
+| ``_path`` of layers and variables | variables' paths without the name scopes of a builder | the truncated model is rebuilt from its configuration |
+| ``Layer._flatten_layers`` | find what a wrapper or nested model holds | only the wrapper is seen |
 | ``Optimizer._trainable_variables`` | report at once that flags were changed after ``compile`` | reported at the end of the run |
 | the marks ``_keras_call_info_injected`` and, of TensorFlow, ``ag_pass_through`` of an error | an error of torso within a layer's call keeps its own words | Keras repeats the images below its first line |
 | ``saving_lib._save_state`` and ``NpzIOStore`` | where in a ``.weights.h5`` each variable belongs | such a file is refused |
@@ -104,14 +104,14 @@ def reserve_names(model: keras.Model) -> None:
 def leave_scopes(model: keras.Model) -> bool:
     """Take a builder's name scopes out of the paths of a model's variables; whether every path is its layer's name now."""
     for layer in model.layers:
-        path = layer.path or layer.name  # an activation, that is never built, has none
-        scope = path.removesuffix(layer.name)
+        scope = (layer.path or layer.name).removesuffix(layer.name)  # what is never built, as an activation, has no path
+        if scope and not scope.endswith("/"):  # the layer was renamed
+            return False
         for one in (*inner_layers(layer), *layer.variables) if scope else ():
             one._path = (one.path or "").removeprefix(scope) or None
         inner = layer.layers if isinstance(layer, keras.Model) else []
-        if any(one.path not in (None, one.name) for one in [layer, *inner]) or any(
-            isinstance(one, keras.Model) for one in inner
-        ):
+        is_flat = all(one.path in (None, one.name) and not isinstance(one, keras.Model) for one in inner)
+        if not is_flat or layer.path not in (None, layer.name):
             return False
     return True
 

@@ -29,7 +29,7 @@ class Match(NamedTuple):
 
 
 class OtherWidth(Exception):
-    """The file is for images with another number of channels."""
+    """The file is for images with another number of channels; if that is no help, ``error``."""
 
     def __init__(self, channels: int, error: IntegrityError) -> None:
         super().__init__(channels)
@@ -119,20 +119,14 @@ def _by_place(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
 
 
 def _refuse_other_shapes(model: keras.Model, pairs: Sequence[_Pair], path: Path) -> None:
-    problems: list[str] = []
-    changes: set[tuple[int, int] | None] = set()
-    for name, weight, array in pairs:
-        expected = tuple(weight.shape)
-        if array.shape == expected:
-            continue
-        problems.append(f"{array.name!r} has the shape {array.shape}, {name!r} needs {expected}")
-        differing = [one for one in zip_longest(expected, array.shape, fillvalue=-1) if one[0] != one[1]]
-        changes.add(differing[0] if len(differing) == 1 else None)
-    if not problems:
+    wrong = [(name, tuple(weight.shape), array) for name, weight, array in pairs if array.shape != tuple(weight.shape)]
+    if not wrong:
         return
-    (change, *others) = changes
-    if change is not None and not others and change[0] == model.inputs[0].shape[-1]:
-        raise OtherWidth(change[1], _of_another(path, problems))
+    problems = [f"{one.name!r} has the shape {one.shape}, {name!r} needs {shape}" for name, shape, one in wrong]
+    sides = [(side, other) for _, shape, one in wrong for side, other in zip_longest(shape, one.shape) if side != other]
+    channels, theirs = sides[0]
+    if len(sides) == len(wrong) and len(set(sides)) == 1 and channels == model.inputs[0].shape[-1] and theirs:
+        raise OtherWidth(theirs, _of_another(path, problems))
     raise _of_another(path, problems)
 
 
@@ -157,19 +151,13 @@ def put(weight: Any, value: np.ndarray, name: str) -> None:
         weight.assign(value)
     else:
         give_value(weight, value)
-    seen = _seen(weight)
-    if seen.ctypes.data == value.ctypes.data and seen.shape == value.shape:
-        return  # its memory is that which the file was read into
-    if not np.array_equal(seen, value):
-        raise IntegrityError(f"the value of {name!r} is not the one that was loaded")
-
-
-def _seen(weight: Any) -> np.ndarray:
-    """A weight's value, without a copy if its type allows that."""
     try:
-        return np.asarray(memoryview(tf.convert_to_tensor(weight.value)))
+        seen = np.asarray(memoryview(tf.convert_to_tensor(weight.value)))  # no copy
     except (TypeError, ValueError, BufferError):  # bfloat16 is no type of Python's buffers
-        return np.asarray(weight)
+        seen = np.asarray(weight)
+    is_read_into = seen.ctypes.data == value.ctypes.data and seen.shape == value.shape
+    if not is_read_into and not np.array_equal(seen, value):
+        raise IntegrityError(f"the value of {name!r} is not the one that was loaded")
 
 
 def _of_another(path: Path, problems: Sequence[str]) -> IntegrityError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -89,14 +89,11 @@ def stopped_at(names: Collection[str], build: Callable[[], Any]) -> tuple[Any, b
                 raise _Reached
         return outputs
 
-    with ExitStack() as stack:
-        if names:
-            stack.enter_context(patched(keras.Layer, "__call__", call))
-            stack.enter_context(patched(keras.Operation, "symbolic_call", call))  # bare ops
-        try:
+    try:
+        with patched(keras.Layer, "__call__", call), patched(keras.Operation, "symbolic_call", call):  # and bare ops
             return build(), False
-        except _Reached:
-            pass
+    except _Reached:
+        pass
     outputs = list(ends.values())
     read = {key: tensor for output in outputs for key, tensor in inputs_of[id(output)][1].items()}
     if len(read) > 1:

@@ -1,14 +1,15 @@
 """Truncate a model: keep the nodes that the end is computed from, and nothing of the original alive.
 
-The truncated model is either made of the very layers of the model, which is of no use for anything else then, or rebuilt
-from its pruned configuration and filled. A model that shares layers with a living one would keep all weights of that in
-memory, since each layer remembers all its calls.
+It is made of the model's own layers, which are detached from the rest, or rebuilt from its pruned configuration and filled.
+A model that shares layers with a living one keeps all weights of that in memory: each layer remembers all its calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import keras
@@ -25,19 +26,20 @@ from torso.model_config.calls import (
     map_histories,
     visit_tensors,
 )
-from torso.modeling.functional import functional, remake
+from torso.modeling.functional import functional, only_output, remake
 from torso.modeling.graph_reader import node_name
+from torso.modeling.keras_private import inner_layers
 
 Change = Callable[[Config], Config]
 Pairs = list[tuple[Any, Any]]  # each weight of a model that is kept, and the weight of the truncated model in its place
 
 
-def cut(model: keras.Model, ends: Cut | None, name: str) -> keras.Model:
+def cut(model: keras.Model, ends: Cut | None, name: str, *, change: Change = lambda config: config) -> keras.Model:
     """A model of its own that ends at some nodes, with the same values; nothing of ``model`` stays alive through it.
 
     ``ends`` names a node, ``outer/inner`` inside a nested model, or several by the names of the outputs; None keeps all.
     """
-    truncated, weights = rebuild(model, ends, name)
+    truncated, weights = rebuild(model, ends, name, change=change)
     for old, new in weights:
         new.assign(old)
     derive(truncated)
@@ -72,11 +74,9 @@ def share_layers(model: keras.Model, ends: Cut | None, name: str) -> tuple[keras
 
 
 def derive(model: keras.Model) -> None:
-    """Let layers derive anew what they compute from their weights, in nested models too."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            derive(layer)
-        elif isinstance(layer, keras.layers.Normalization):
+    """Let layers derive anew what they compute from their weights."""
+    for layer in inner_layers(model):
+        if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
 
 
@@ -86,14 +86,8 @@ def _bare(name: str) -> str:
 
 def _is_called_once(model: keras.Model) -> bool:
     """Whether every layer and op is called once, in nested models too."""
-    for op in model.operations:
-        try:
-            op.output  # noqa: B018  # Keras tells it of what is called once alone
-        except (AttributeError, ValueError):
-            return False
-        if isinstance(op, keras.Model) and not _is_called_once(functional(op, op.name)):
-            return False
-    return True
+    inner = [functional(op, op.name) for op in model.operations if isinstance(op, keras.Model)]
+    return all(only_output(op) is not None for op in model.operations) and all(map(_is_called_once, inner))
 
 
 def _weights(source: keras.Model, target: keras.Model) -> Iterator[tuple[Any, Any]]:
@@ -145,7 +139,8 @@ def _pruned(config: Config, ends: Cut, *, nested: bool = False) -> Config:
             _shorten(calls.entries[found[label].layer], inner)
     if nested:
         kept |= {(tensor.layer, tensor.call) for tensor in calls.inputs}
-    number_of = _renumbered(kept)
+    # Each layer's kept calls are numbered anew.
+    number_of = {call: number for _, same in groupby(sorted(kept), itemgetter(0)) for number, call in enumerate(same)}
 
     def rewire(tensor: Config) -> None:
         layer, number, output = tensor["keras_history"]
@@ -193,12 +188,3 @@ def _needed(calls: Calls, ends: Iterable[Tensor]) -> set[tuple[str, int]]:
         if (call.layer, call.number) in needed:
             needed.update((tensor.layer, tensor.call) for tensor in call.inputs)
     return needed
-
-
-def _renumbered(kept: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
-    counts: dict[str, int] = {}
-    numbers: dict[tuple[str, int], int] = {}
-    for layer, number in sorted(kept):
-        numbers[layer, number] = counts.get(layer, 0)
-        counts[layer] = numbers[layer, number] + 1
-    return numbers
