@@ -27,7 +27,7 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
     first step after ``compile``, and never again unless it runs eagerly. A variable is frozen if the backbone's report
     (:meth:`torso.Backbone.unfreeze` updates it) or its flag says so; a ``model.trainable = True`` around a frozen backbone
     fails before the first step. All frozen variables are compared after the first step, and at the end of each epoch and of
-    the run. Each comparison takes 0.09 s per 100 MB.
+    the run. Each comparison takes about 0.1 s per 100 MB.
 
     Args:
         *backbones: Those in the model that is trained. For a Keras model, frozen is what its flags say as the run begins.
