@@ -4,7 +4,7 @@
 
 All that is frozen is hashed as a run begins, after its first step, and at the end of each epoch and of the run. So an epoch
 of a few short steps pays more, in parts, than a long one. The model of a case is compiled and trained once before it counts;
-then runs of so many steps without and with the guard follow each other in this one process, by turns the one and the other first.
+then runs of so many steps without and with the guard follow each other in this one process, in turn.
 
 Printed are, over the pairs: the median step with the guard against the median step without, by the clock and in CPU time of
 all threads, each with the least and the greatest; the time within the guard, of the time of all steps but the first: that
