@@ -263,11 +263,6 @@ def test_none_of_python_is_refused_rather_than_guessed_at(key, none, registry):
     assert str(caught.value) == f"{key} is None (argument {key})\n  fix: leave it out{none}"
 
 
-def test_load_refuses_a_folder_without_a_backbone(tmp_path):
-    with pytest.raises(torso.OptionError, match=r"holds no saved backbone: it has no manifest\.json"):
-        torso.load(tmp_path)
-
-
 def test_a_list_of_architectures_is_sorted_as_people_sort(registry):
     assert torso.list_architectures("resnet*", registry=registry) == (
         "ResNet50", "ResNet50V2", "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2",

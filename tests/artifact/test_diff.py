@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, strategies
 from networks import images, settle
 
 import torso
 from torso.artifact.diff import differences, short_value
-from torso.plugins.registry import Registry
 
-TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
 WORDS = strategies.text("abc", min_size=1, max_size=2)
 PLAIN = strategies.booleans() | strategies.integers() | WORDS
 FACTS = strategies.dictionaries(WORDS, PLAIN | strategies.dictionaries(WORDS, PLAIN, min_size=1), max_size=4)
-
-
-@pytest.fixture(scope="module")
-def registry():
-    return Registry.load(plugins_dirs=[TINY], discover=False)
 
 
 def made(registry, **spec):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 from networks import images, settle
+from saved import TINY
 
 import torso
 from torso.api import build
@@ -16,19 +16,12 @@ from torso.artifact.lock import Lock, lock_path, read_lock
 from torso.files.hashing import hash_of
 from torso.plugins.registry import Registry
 
-TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
-
 SPEC = """\
 version: 1
 backbones:
   edge: {{architecture: TinyNet, weights: {{file: edge.weights.h5}}, truncate: {{layer: {cut}}}}}
   plain: {{architecture: TinyNet, weights: none}}
 """
-
-
-@pytest.fixture
-def registry():
-    return Registry.load(plugins_dirs=[TINY], discover=False)
 
 
 @pytest.fixture

@@ -6,16 +6,19 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import torso
-from torso.artifact.manifest import versions
+from torso.artifact.documents import digest_of
+from torso.artifact.manifest import SavedManifest, versions
 
 WRITTEN = Path(__file__).parents[1] / "fixtures" / "written_by_0_1_0"
 PLUGINS = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
 NAMES = ("edge", "pyramid", "grey")
+MANIFESTS = sorted((WRITTEN / "saved").glob("*/manifest.json"))
 
 
 @pytest.fixture
@@ -63,3 +66,17 @@ def test_a_manifest_written_today_is_the_same(written, registry):
             del manifest["plan"]["provider"]
             del manifest["weights_file"]["path"]
         assert now == then
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.parent.name)
+def test_a_manifest_of_torso_0_1_0_is_written_again_byte_for_byte(path):
+    document = json.loads(path.read_text())
+    manifest = SavedManifest.from_json(document)
+    assert manifest.text().encode() == path.read_bytes()
+    assert digest_of(manifest.to_json()) == document["digest"]
+    assert {field.name for field in fields(manifest)} | {"manifest", "digest"} == document.keys()
+
+
+def test_a_fact_that_a_later_torso_adds_is_left_out():
+    document = json.loads(MANIFESTS[0].read_text())
+    assert SavedManifest.from_json({**document, "colour": "red"}).to_json() == document

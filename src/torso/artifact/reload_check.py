@@ -15,8 +15,8 @@ import numpy as np
 from torso.artifact.reference_outputs import (
     TOLERANCE,
     Features,
+    error_of,
     features_for,
-    largest_difference,
     variable_hashes,
     weights_by_path,
 )
@@ -58,9 +58,10 @@ def check_reload(model: keras.Model, frozen: FreezeReport, path: Path, images: n
     weights, read = weights_by_path(model), weights_by_path(found.model)
     if weights.keys() != read.keys() or not _same_bits(weights, read):  # to hash both would take five times as long
         _refuse(path, "its weights are not those of the model")
-    difference = largest_difference(expected, found.features)
-    if not difference <= TOLERANCE:
-        _refuse(path, f"its features differ by {difference:.1e} of the largest")
+    for name, values in expected.items():
+        off = error_of(values, found.features[name])
+        if not off <= TOLERANCE:  # NaN is within no tolerance
+            _refuse(path, f"its feature {name!r} is off by {off:.1e} of its largest value")
     if frozen.everything and not _same_bits(found.features, in_training):
         _refuse(path, "it is frozen, but gives other features in training")
     return found

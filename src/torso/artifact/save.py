@@ -87,7 +87,7 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
         probe=ProbeRecord(
             pixels=digest_of(pixels),
             preprocessed=digest_of(images),
-            features=described(found.features),
+            features={name: described(values) for name, values in found.features.items()},
             tolerance=TOLERANCE,
         ),
         files={MODEL: {"bytes": path.stat().st_size, "sha256": hash_of(path)}},

@@ -129,7 +129,7 @@ def _recompute(path: Path, manifest: SavedManifest) -> tuple[list[Difference], d
         moved = [name for name in names if features[name].tobytes() != again[name].tobytes()]
         if moved:
             differences.append(("frozen.in_training", "the same bits", f"other features: {', '.join(moved)}"))
-    return differences, {name: error_of_described(saved.features[name], one) for name, one in described(features).items()}
+    return differences, {name: error_of_described(saved.features[name], described(features[name])) for name in names}
 
 
 def _check_installed(manifest: SavedManifest) -> Iterator[Check]:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from torso.artifact.documents import files_in
-from torso.artifact.reference_outputs import Features, largest_difference
+from torso.artifact.reference_outputs import Features, error_of
 from torso.errors import IntegrityError
 
 # The least size of the files, as a part of the kernels' bytes. Vectors do not count: converters fold those of a
@@ -53,7 +53,7 @@ def errors_of(expected: Features, found: Features, written: str) -> dict[str, fl
         if found[name].shape != values.shape:
             shapes = [("expected", str(values.shape)), ("found", str(found[name].shape))]
             raise IntegrityError(f"{written} gives feature {name!r} in another shape", notes=shapes)
-        errors[name] = largest_difference({name: values}, found)
+        errors[name] = error_of(values, found[name])
     return errors
 
 

@@ -70,19 +70,14 @@ def call(reference: str, *paths: Path, images: np.ndarray | None = None) -> dict
 
 def _run(folder: Path) -> int:
     """Run the other process, and return its exit code."""
-    cause = "it does not say where Python is"
     path = [entry for entry in sys.path if isinstance(entry, str)]
+    words = [sys.executable, "-c", _START, repr(path), str(folder)]
+    cause = "it does not say where Python is"
     if sys.executable and not getattr(sys, "frozen", False):
-        words = [sys.executable, "-c", _START, repr(path), str(folder)]
-        log, env = (folder / "log").open("wb"), {**os.environ, **_QUIET_CPU}  # not a pipe: a grandchild may hold that open
         try:
-            with log:
-                process = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            try:
-                return process.wait()
-            finally:
-                process.kill()  # where the wait was interrupted
-                process.wait()
+            with (folder / "log").open("wb") as log:  # not a pipe: a grandchild may hold that open
+                env = {**os.environ, **_QUIET_CPU}
+                return subprocess.run(words, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
         except OSError as error:
             cause = error.strerror or str(error)
     raise errors.OptionError(

@@ -1,0 +1,32 @@
+"""A small saved backbone, and its manifest edited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from networks import images, settle
+
+import torso
+from torso.artifact.documents import digest_of
+
+TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
+
+
+def saved_with(registry: torso.Registry, folder: Path, seed: int) -> Path:
+    """A backbone on disk; the seed decides its values, and nothing else differs."""
+    backbone = torso.create_backbone("TinyNet", name="edge", weights="none", registry=registry)
+    settle(backbone.model, images((8, 8, 3), seed=seed))
+    backbone.model.get_layer("stem").bias.assign([seed] * 4)
+    return backbone.save(folder)
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object], *, sign: bool = True) -> None:
+    """Change a manifest, and sign it anew as somebody would who wants to deceive."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    if sign:
+        manifest["digest"] = digest_of(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
