@@ -77,7 +77,12 @@ def _run(folder: Path) -> int:
         try:
             with (folder / "log").open("wb") as log:  # not a pipe: a grandchild may hold that open
                 env = {**os.environ, **_QUIET_CPU}
-                return subprocess.run(words, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
+                process = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            try:
+                return process.wait()
+            finally:  # not subprocess.run: interrupted by Ctrl-C, that does not wait for the end of the process
+                process.kill()
+                process.wait()
         except OSError as error:
             cause = error.strerror or str(error)
     raise errors.OptionError(
