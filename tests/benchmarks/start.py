@@ -27,6 +27,7 @@ TORSO = [sys.executable, "-m", "torso"]
 TENSORFLOW = [sys.executable, "-c", "import tensorflow"]
 DIGITS = Path(__file__).parents[2] / "plugins/torso-digits/src/torso_digits/digits.yaml"
 ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # as installed by pip, which compiles
 
 MANY = """
 import torso

@@ -7,6 +7,7 @@ import runpy
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -45,9 +46,20 @@ def test_guard(run: Run) -> None:
     assert "a step of nothing" in run("guard.py", "1", "3", CASES=lambda names: dict([*names["CASES"].items()][:1]))
 
 
+def in_this_process(main: Callable[[], None], *arguments: str) -> str:
+    """What a benchmark prints that would otherwise be a new process."""
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
+        patch.setattr(sys, "argv", ["", *arguments])
+        main()
+    return out.getvalue()
+
+
 def test_saved(run: Run) -> None:
+    def first(names: dict[str, Any]) -> Any:
+        return lambda name, folder, way: float(in_this_process(names["main"], "--first", name, way, str(folder)))
+
     small = {"MobileNet": {"options": {"alpha": 0.25}, "truncate": {"level": "C1"}}}
-    assert "MobileNet " in run("saved.py", "1", CASES=lambda names: small)
+    assert "MobileNet " in run("saved.py", "1", CASES=lambda names: small, first=first)
 
 
 def test_start(run: Run) -> None:
@@ -56,19 +68,10 @@ def test_start(run: Run) -> None:
 
 
 def test_build(run: Run) -> None:
-    def in_this_process(names: dict[str, Any]) -> Callable[..., str]:
-        def again(*arguments: str) -> str:
-            with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
-                patch.setattr(sys, "argv", ["build.py", *arguments])
-                names["main"]()
-            return out.getvalue()
-
-        return again
-
     def small(names: dict[str, Any]) -> dict[str, Any]:
         return {"resnet152-c4": names["Case"]("MobileNet", "conv_pw_3_relu", {"layer": "conv_pw_3_relu"}, 1, 40)}
 
-    printed = run("build.py", "1", "resnet152-c4", run=in_this_process, CASES=small)
+    printed = run("build.py", "1", "resnet152-c4", run=lambda names: partial(in_this_process, names["main"]), CASES=small)
     assert "resnet152-c4 " in printed
     assert "The floor below" in printed
     assert "OTHER FEATURES" not in printed

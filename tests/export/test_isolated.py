@@ -288,6 +288,7 @@ def save():
 if __name__ == "__main__":
     if mode == "exit":
         import atexit
+        import keras  # while Python can still import it
         atexit.register(save)
     elif mode == "fork":
         import multiprocessing

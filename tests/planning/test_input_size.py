@@ -59,7 +59,10 @@ def both_sizes(name: str) -> tuple[Graph, Graph]:
 
 @pytest.mark.parametrize("name", parameters(ARCHITECTURES, FEW))
 def test_any_size_is_allowed_where_keras_draws_the_same_network_for_it(name: str) -> None:
-    same = drawn_by_keras(name, (None, None)).weights == drawn_by_keras(name).weights
+    try:
+        same = drawn_by_keras(name, (None, None)).weights == drawn_by_keras(name).weights
+    except ValueError as error:  # Keras refuses it with published weights
+        same = "must be static (no None entries)" not in str(error)
     assert ARCHITECTURES[name].input.any_size == same
 
 
