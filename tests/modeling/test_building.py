@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -40,15 +41,25 @@ def torso_architectures():
 
 
 @pytest.fixture
-def run(tmp_path: Any) -> Run:
-    """Plan and build ``Tiny`` with a plugin file that has some lines of its own."""
+def register(tmp_path: Path) -> Run:
+    """A registry with ``Tiny``, from a plugin file that has some lines of its own."""
 
-    def run(more: str = "", returned: str = "keras.Model(inputs, x)", **spec: Any) -> Any:
+    def register(more: str = "", returned: str = "keras.Model(inputs, x)") -> Registry:
         (tmp_path / "acme.py").write_text(PLUGIN.format(more=more, returned=returned))
         registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
         assert not registry.plugins.absent, registry.plugins.absent[0].reason
-        plan = torso.plan("Tiny", registry=registry, **{"weights": "none", **spec})
-        return build(plan, registry)
+        return registry
+
+    return register
+
+
+@pytest.fixture
+def run(register: Run) -> Run:
+    """Plan and build ``Tiny``."""
+
+    def run(more: str = "", returned: str = "keras.Model(inputs, x)", **spec: Any) -> Any:
+        registry = register(more, returned)
+        return build(torso.plan("Tiny", registry=registry, **{"weights": "none", **spec}), registry)
 
     return run
 
@@ -60,24 +71,23 @@ def failure(run: Run, *args: Any, **spec: Any) -> str:
     return "\n".join([first, *(note for note in notes if "plugin: " not in note and "see: " not in note)])
 
 
-def test_a_plugin_file_is_built_with_the_options_of_the_spec(run: Run) -> None:
+def test_a_plugin_file_is_built_with_the_options_of_the_spec_and_cut(run: Run) -> None:
     trunk = run(options={"depth": 3})
     assert [node.name for node in trunk.graph] == ["image", "conv0", "conv1", "conv2"]
     assert trunk.manifest["dropped"] == {"nodes": 0, "parameters": 0}
-
-
-def test_what_the_cut_dropped_is_counted(run: Run) -> None:
     trunk = run(truncate={"pop": 1})
     assert trunk.manifest["dropped"] == {"nodes": 1, "parameters": 3 * 3 * 2 * 2 + 2}
     assert trunk.model.count_params() == 3 * 3 * 3 * 2 + 2
 
 
-def test_the_steps_are_told_in_order(run: Run, tmp_path: Any) -> None:
-    (tmp_path / "acme.py").write_text(PLUGIN.format(more="", returned="keras.Model(inputs, x)"))
-    registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
+def test_the_steps_and_the_finished_backbone_are_told(register: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    registry = register(
+        "@torso.hookimpl\ndef torso_backbone_built(backbone):\n    print(backbone.name, backbone.model.trainable)"
+    )
     steps: list[str] = []
-    build(torso.plan("Tiny", weights="none", registry=registry), registry, progress=steps.append)
+    build(torso.plan("Tiny", weights="none", name="edge", registry=registry), registry, progress=steps.append)
     assert steps == ["building Tiny", "cutting at conv1", "freezing"]
+    assert capsys.readouterr().out == "edge False\n"
 
 
 ONE_INPUT = "\n  fix: let it return a keras.Model with one input, of its input_shape"
@@ -127,21 +137,17 @@ def test_the_whole_network_ends_at_the_output_that_it_ends_at(run: Run) -> None:
 SHARED = "keras.Model(inputs, (same := keras.layers.Conv2D(2, 1, name='same'))(same(x)))"
 
 
-def test_a_cut_at_one_call_of_a_shared_layer_saves_and_loads(run: Run, tmp_path: Any) -> None:
-    trunk = run(returned=SHARED, truncate={"layer": "same:0"})
-    assert [node.name for node in trunk.graph] == ["image", "conv0", "conv1", "same"]
-    assert trunk.manifest["dropped"] == {"nodes": 1, "parameters": 0}
-    registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
-    plan: dict[str, Any] = {"weights": "none", "registry": registry}
-    saved = torso.create_backbone("Tiny", truncate={"layer": "same:0"}, **plan).save(tmp_path / "saved")
-    assert torso.load(saved).features[0].node == "same"
+def test_a_cut_at_one_call_of_a_shared_layer_saves_and_loads(register: Run, tmp_path: Path) -> None:
+    spec: dict[str, Any] = {"weights": "none", "truncate": {"layer": "same:0"}, "registry": register(returned=SHARED)}
+    backbone = torso.create_backbone("Tiny", **spec)
+    assert [node.name for node in backbone.graph] == ["image", "conv0", "conv1", "same"]
+    assert backbone.manifest["dropped"] == {"nodes": 1, "parameters": 0}
+    assert torso.load(backbone.save(tmp_path / "saved")).features[0].node == "same"
 
 
-def test_a_custom_layer_cannot_be_saved_as_what_plain_keras_loads(run: Run, tmp_path: Any) -> None:
+def test_a_custom_layer_cannot_be_saved_as_what_plain_keras_loads(register: Run, tmp_path: Path) -> None:
     own = "(type('Own', (keras.layers.Layer,), {'call': lambda self, values: values * 2.0}))()(x)"
-    run(returned=f"keras.Model(inputs, {own})")
-    registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
-    backbone = torso.create_backbone("Tiny", weights="none", registry=registry)
+    backbone = torso.create_backbone("Tiny", weights="none", registry=register(returned=f"keras.Model(inputs, {own})"))
     with pytest.raises(torso.PluginError) as caught:
         backbone.save(tmp_path / "saved")
     assert str(caught.value) == (
@@ -167,18 +173,12 @@ def torso_truncations():
 @pytest.mark.parametrize(
     ("selected", "fact"),
     [
-        ("'conv7'", f"truncation strategy 'acme/mine' returned 'conv7', and {NO_CUT}"),
-        ("None", f"truncation strategy 'acme/mine' returned None, and {NO_CUT}"),
-        ("{}", f"truncation strategy 'acme/mine' returned {{}}, and {NO_CUT}"),
-        (
-            "{'a': 'conv1', 'b': 'conv1'}",
-            f"truncation strategy 'acme/mine' returned {{'a': 'conv1', 'b': 'conv1'}}, and {NO_CUT}",
-        ),
-        ("1 / 0", "truncation strategy 'acme/mine' failed: ZeroDivisionError: division by zero (argument truncate)"),
+        *((given, f"returned {given}, and {NO_CUT}") for given in ("'conv7'", "None", "{}", "{'a': 'conv1', 'b': 'conv1'}")),
+        ("1 / 0", "failed: ZeroDivisionError: division by zero (argument truncate)"),
     ],
 )
 def test_a_strategy_that_fails_is_blamed(run: Run, selected: str, fact: str) -> None:
-    assert failure(run, STRATEGY.replace("{0}", selected), truncate="mine") == fact
+    assert failure(run, STRATEGY.replace("{0}", selected), truncate="mine") == f"truncation strategy 'acme/mine' {fact}"
 
 
 def test_a_strategy_of_a_plugin_chooses_the_cut(run: Run) -> None:
@@ -254,26 +254,11 @@ def test_a_level_stays_where_it_was_when_a_plugin_adds_to_the_trunk(run: Run) ->
     assert dict(trunk.graph.levels) == {"C1": "down"}
 
 
-def test_before_freeze_may_leave_the_trunk_as_it_is(run: Run) -> None:
+def test_before_freeze_may_leave_the_truncated_model_or_return_another_and_nothing_else(run: Run) -> None:
     assert [node.name for node in run(BEFORE.replace("{0}", "None")).graph] == ["image", "conv0", "conv1"]
-
-
-def test_before_freeze_that_returns_no_model_is_blamed(run: Run) -> None:
     assert failure(run, BEFORE.replace("{0}", "model.output")) == (
         "torso_before_freeze returned KerasTensor, not a keras.Model or None"
     )
-
-
-def test_an_observer_sees_the_finished_backbone(run: Run, tmp_path: Any) -> None:
-    more = "@torso.hookimpl\ndef torso_backbone_built(backbone):\n    print(backbone.name, backbone.model.trainable)"
-    (tmp_path / "acme.py").write_text(PLUGIN.format(more=more, returned="keras.Model(inputs, x)"))
-    registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
-    import contextlib
-    import io
-
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        torso.create_backbone("Tiny", weights="none", name="edge", registry=registry)
-    assert out.getvalue() == "edge False\n"
 
 
 def test_channels_first_is_refused(run: Run) -> None:
@@ -289,49 +274,27 @@ def test_channels_first_is_refused(run: Run) -> None:
     )
 
 
-def graph_of(tmp_path: Any, returned: str, more: str = "") -> torso.Graph:
-    (tmp_path / "acme.py").write_text(PLUGIN.format(more=more, returned=returned))
-    registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
-    return torso.read_graph("Tiny", registry=registry)
+def test_a_graph_is_read_off_a_model_without_values(register: Run, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    def graph_of(returned: str) -> torso.Graph:
+        return torso.read_graph("Tiny", registry=register(returned=returned))
 
-
-def test_a_graph_is_read_off_a_model_without_values(tmp_path: Any) -> None:
-    returned = "[m := keras.Model(inputs, x), print('values' if m.weights[0]._value is not None else 'none')][0]"
-    graph = graph_of(tmp_path, returned)
+    graph = graph_of("[m := keras.Model(inputs, x), print(m.weights[0]._value is not None)][0]")
+    assert capsys.readouterr().out.startswith("False\n")
     assert [node.name for node in graph] == ["image", "conv0", "conv1"]
     assert graph.nodes[1].parameters == 3 * 3 * 3 * 2 + 2
-
-
-def test_a_builder_that_computes_with_its_values_gives_a_graph_too(tmp_path: Any, run: Run) -> None:
-    returned = "[m := keras.Model(inputs, x), m.weights[0].assign(m.weights[0].numpy() * 2)][0]"
-    assert graph_of(tmp_path, returned).nodes == run(returned=returned).graph.nodes
-
-
-def test_a_builder_that_fails_is_blamed_when_its_graph_is_read(tmp_path: Any) -> None:
+    assigned = "[m := keras.Model(inputs, x), m.weights[0].assign(m.weights[0].numpy() * 2)][0]"
+    assert graph_of(assigned).nodes == run(returned=assigned).graph.nodes
     with pytest.raises(torso.PluginError, match="the builder of 'acme/Tiny' failed: ZeroDivisionError: division by zero"):
-        graph_of(tmp_path, "1 / 0")
+        graph_of("1 / 0")
 
 
-def test_a_level_that_is_declared_by_a_counted_name_holds_with_default_options_only(tmp_path: Any) -> None:
+def test_a_level_that_is_declared_by_a_counted_name_holds_with_default_options_only(tmp_path: Path) -> None:
     returned = "keras.Model(inputs, keras.layers.ReLU()(keras.layers.Conv2D(4, 3, strides=2, padding='same')(x)))"
     text = PLUGIN.format(more="", returned=returned).replace("options=(", 'levels={"C1": "conv2d"}, options=(')
     (tmp_path / "acme.py").write_text(text)
     registry = torso.Registry.load(plugins_dirs=[tmp_path], discover=False)
     assert dict(torso.read_graph("Tiny", registry=registry).levels) == {"C1": "conv2d"}
     assert dict(torso.read_graph("Tiny", options={"depth": 3}, registry=registry).levels) == {"C1": "re_lu"}
-
-
-BOTH = "keras.Model(inputs, {'wide': inner.output, 'deep': x})".replace("inner", "keras.Model(inputs, x).get_layer('conv0')")
-
-
-def test_a_network_with_several_outputs_keeps_them_or_is_cut(run: Run) -> None:
-    trunk = run(returned=BOTH)
-    assert [(feature.name, feature.node) for feature in trunk.features] == [("wide", "conv0"), ("deep", "conv1")]
-    assert list(trunk.model(np.zeros((1, 8, 8, 3)))) == ["wide", "deep"]
-    cut = run(returned=BOTH, truncate={"layer": {"name": "conv0", "allow_partial": True}})
-    assert [feature.name for feature in cut.features] == ["conv0"]
-    with pytest.raises(torso.CutError, match="a cut at 'conv1' would lose"):
-        run(returned=BOTH, truncate={"layer": "conv1"})
 
 
 def test_a_plugin_may_turn_a_trunk_into_one_with_several_outputs(run: Run) -> None:

@@ -17,12 +17,6 @@ from torso.modeling.variable_paths import leaves, variables_by_path
 layers = keras.layers
 
 
-def pair() -> tuple[Any, Any]:
-    """Two inputs of attention."""
-    inputs = keras.Input((4, 6))
-    return inputs, layers.Dense(6, name="dense")(inputs)
-
-
 def model_of(*called: layers.Layer, shape: tuple[int, ...] = (4, 6)) -> keras.Model:
     """These layers, one after the other."""
     inputs = x = keras.Input(shape)
@@ -31,31 +25,14 @@ def model_of(*called: layers.Layer, shape: tuple[int, ...] = (4, 6)) -> keras.Mo
     return keras.Model(inputs, x)
 
 
+def attention_of(layer: layers.Layer) -> keras.Model:
+    inputs = keras.Input((4, 6))
+    x = layers.Dense(6, name="dense")(inputs)
+    return keras.Model(inputs, layer(x, x))
+
+
 def attention() -> keras.Model:
-    inputs, x = pair()
-    return keras.Model(inputs, layers.MultiHeadAttention(2, 2, dropout=0.1, name="attention")(x, x))
-
-
-def grouped() -> keras.Model:
-    inputs, x = pair()
-    return keras.Model(inputs, layers.GroupQueryAttention(2, 2, 1, name="attention")(x, x))
-
-
-def bidirectional() -> keras.Model:
-    return model_of(layers.Bidirectional(layers.LSTM(2, name="lstm"), name="both"))
-
-
-def wrapped() -> keras.Model:
-    part = keras.Sequential(
-        [keras.Input((6,)), layers.Dense(3, name="dense"), layers.Dropout(0.5, name="drop")], name="part"
-    )
-    return model_of(
-        layers.TimeDistributed(part, name="each"), layers.TimeDistributed(layers.BatchNormalization(), name="all")
-    )
-
-
-def spectral() -> keras.Model:
-    return model_of(layers.SpectralNormalization(layers.Dense(3, name="dense"), name="bounded"))
+    return attention_of(layers.MultiHeadAttention(2, 2, dropout=0.1, name="attention"))
 
 
 def nested() -> keras.Model:
@@ -63,50 +40,54 @@ def nested() -> keras.Model:
     return model_of(keras.Sequential([keras.Input((4, 6)), deep, layers.Dense(6, name="dense")], name="outer"))
 
 
-PATHS: dict[Callable[[], keras.Model], list[str]] = {
-    attention: [
-        "dense/kernel",
-        "dense/bias",
-        *(f"attention/{part}/{what}" for part in ("query", "key", "value") for what in ("kernel", "bias")),
-        "attention/dropout/seed_generator_state",
-        "attention/attention_output/kernel",
-        "attention/attention_output/bias",
-    ],
-    grouped: [
-        "dense/kernel",
-        "dense/bias",
-        *(f"attention/{part}/{what}" for part in ("query", "key", "value") for what in ("kernel", "bias")),
-        "attention/attention_output/kernel",
-        "attention/attention_output/bias",
-    ],
-    bidirectional: [
-        f"both/{way}_lstm/lstm_cell/{what}"
-        for way in ("forward", "backward")
-        for what in ("kernel", "recurrent_kernel", "bias", "seed_generator_state")
-    ],
-    wrapped: [
-        "each/part/dense/kernel",
-        "each/part/dense/bias",
-        "each/part/drop/seed_generator_state",
-        *(f"all/batch_normalization/{what}" for what in ("gamma", "beta", "moving_mean", "moving_variance")),
-    ],
-    spectral: ["bounded/vector_u", "bounded/dense/kernel", "bounded/dense/bias"],
-    nested: ["outer/same/same/kernel", "outer/same/same/bias", "outer/dense/kernel", "outer/dense/bias"],
+def wrapped() -> keras.Model:
+    part = [keras.Input((6,)), layers.Dense(3, name="dense"), layers.Dropout(0.5, name="drop")]
+    return model_of(
+        layers.TimeDistributed(keras.Sequential(part, name="part"), name="each"),
+        layers.TimeDistributed(layers.BatchNormalization(), name="all"),
+    )
+
+
+def within(*layer_names: str) -> list[str]:
+    return [f"{name}/{what}" for name in layer_names for what in ("kernel", "bias")]
+
+
+SEED = "seed_generator_state"
+GROUPED = within("dense", *(f"attention/{part}" for part in ("query", "key", "value", "attention_output")))
+NETWORKS: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
+    "attention": (attention, [*GROUPED, f"attention/dropout/{SEED}"]),
+    "grouped": (lambda: attention_of(layers.GroupQueryAttention(2, 2, 1, name="attention")), GROUPED),
+    "bidirectional": (
+        lambda: model_of(layers.Bidirectional(layers.LSTM(2, name="lstm"), name="both")),
+        [
+            f"both/{way}_lstm/lstm_cell/{what}"
+            for way in ("forward", "backward")
+            for what in ("kernel", "recurrent_kernel", "bias", SEED)
+        ],
+    ),
+    "wrapped": (
+        wrapped,
+        [
+            *within("each/part/dense"),
+            f"each/part/drop/{SEED}",
+            *(f"all/batch_normalization/{what}" for what in ("gamma", "beta", "moving_mean", "moving_variance")),
+        ],
+    ),
+    "spectral": (
+        lambda: model_of(layers.SpectralNormalization(layers.Dense(3, name="dense"), name="bounded")),
+        ["bounded/vector_u", *within("bounded/dense")],
+    ),
+    "nested": (nested, within("outer/same/same", "outer/dense")),
 }
-each = pytest.mark.parametrize("build", list(PATHS), ids=lambda build: build.__name__)
 
 
-@each
-def test_every_variable_has_one_path_whatever_was_built_before(build: Callable[[], keras.Model]) -> None:
+@pytest.mark.parametrize(("build", "paths"), NETWORKS.values(), ids=NETWORKS)
+def test_every_variable_has_one_path_built_and_loaded(
+    build: Callable[[], keras.Model], paths: list[str], tmp_path: Path
+) -> None:
     model = build()
-    found = variables_by_path(model)
-    assert sorted(found) == sorted(PATHS[build])
-    assert {id(one) for one in found.values()} == {id(one) for one in model.variables}
-
-
-@each
-def test_the_paths_are_the_same_in_a_model_that_was_loaded(build: Callable[[], keras.Model], tmp_path: Path) -> None:
-    model = build()
+    assert sorted(variables_by_path(model)) == sorted(paths)
+    assert {id(one) for one in variables_by_path(model).values()} == {id(one) for one in model.variables}
     for weight in model.weights:
         weight.assign(np.random.default_rng(0).uniform(size=weight.shape))
     model.save(tmp_path / "model.keras")
@@ -127,7 +108,7 @@ def test_the_paths_are_the_same_within_another_model() -> None:
     assert variables_by_path(model) == before
 
 
-def test_a_layer_that_a_model_around_it_is_named_like_keeps_its_path_when_it_is_made_within_that() -> None:
+def test_a_name_scope_like_the_name_of_a_layer_is_no_part_of_the_path() -> None:
     with keras.name_scope("dense"):
         model = model_of(layers.Dense(3, name="dense"))
     assert [variable.path for variable in model.variables] == ["dense/dense/kernel", "dense/dense/bias"]
@@ -169,12 +150,13 @@ def test_one_spec_gives_the_same_paths_built_and_loaded(tmp_path: Path) -> None:
     assert other.manifest["frozen"]["trains"] == loaded.manifest["frozen"]["trains"]
 
 
-def test_without_the_private_name_what_is_within_a_layer_has_the_path_that_keras_gives_it(
+def test_without_the_private_name_paths_within_a_layer_are_those_of_keras(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(variables, "inner_layers", lambda layer: [layer])
-    for build in grouped, nested:
-        assert list(variables_by_path(build())) == PATHS[build]
+    for name in "grouped", "nested":
+        build, paths = NETWORKS[name]
+        assert list(variables_by_path(build())) == paths
 
 
 def test_the_leaves_are_the_layers_that_are_no_models() -> None:
