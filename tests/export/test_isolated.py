@@ -184,18 +184,14 @@ def test_an_error_of_torso_comes_back_with_its_class_its_notes_and_its_traceback
 
 
 @pytest.mark.parametrize("name", ["IntegrityError", "DiskError", "PluginError", "SpecError", "CutError", "TorsoError"])
-def test_each_kind_of_torsos_errors_comes_back_as_itself_and_so_does_what_derives_from_it(here: Ask, name: str) -> None:
+def test_each_error_of_torso_comes_back_as_itself_and_so_does_what_derives_from_it(here: Ask, name: str) -> None:
     kind = getattr(torso.errors, name)
     before = f"from torso.errors import *\nclass Wrong({name}):\n    pass"
     for raising in name, "Wrong":
-        assert raised(here, f"raise {raising}('so it is', notes=[('fix', 'that')])", kind, before=before) == (
-            "so it is\n  fix: that"
-        )
-
-
-def test_several_errors_come_back_as_one_with_the_text_of_all(here: Ask) -> None:
-    body = "raise ManyErrors([OptionError('one', notes=[('fix', 'this')]), IntegrityError('other')])"
-    assert raised(here, body, torso.TorsoError, before="from torso.errors import *") == "one\n  fix: this\nother"
+        body = f"raise {raising}('so it is', notes=[('fix', 'that')])"
+        assert raised(here, body, kind, before=before) == "so it is\n  fix: that"
+    several = "raise ManyErrors([OptionError('one', notes=[('fix', 'this')]), IntegrityError('other')])"
+    assert raised(here, several, torso.TorsoError, before=before) == "one\n  fix: this\nother"
 
 
 DISK = "the files could not be written\n  cause: {}"
@@ -248,7 +244,7 @@ def test_a_module_that_lacks_the_function_or_another_module_says_which(here: Ask
         call("json:act")
 
 
-def test_temporary_files_that_cannot_be_written_are_an_error_with_their_folder(
+def test_temporary_files_that_cannot_be_written_are_told_with_their_folder(
     here: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> None:

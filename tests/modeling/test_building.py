@@ -81,9 +81,8 @@ def test_a_plugin_file_is_built_with_the_options_of_the_spec_and_cut(run: Run) -
 
 
 def test_the_steps_and_the_finished_backbone_are_told(register: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    registry = register(
-        "@torso.hookimpl\ndef torso_backbone_built(backbone):\n    print(backbone.name, backbone.model.trainable)"
-    )
+    observer = "@torso.hookimpl\ndef torso_backbone_built(backbone):\n    print(backbone.name, backbone.model.trainable)"
+    registry = register(observer)
     steps: list[str] = []
     build(torso.plan("Tiny", weights="none", name="edge", registry=registry), registry, progress=steps.append)
     assert steps == ["building Tiny", "cutting at conv1", "freezing"]

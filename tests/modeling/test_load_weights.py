@@ -63,32 +63,20 @@ def test_fill_gives_a_copy_the_same_features(normalised: keras.Model, tmp_path: 
 
 
 @each_format
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-def test_fill_refuses_a_truncated_file(residual: keras.Model, tmp_path: Path, save: Saver, name: str, share: float) -> None:
+def test_fill_refuses_a_damaged_file(residual: keras.Model, tmp_path: Path, save: Saver, name: str) -> None:
     path = tmp_path / name
     save(residual, path)
     data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(IntegrityError, match=r"is damaged: it cannot be read\n  cause: .+\n  fix: copy or download"):
-        fill(residual, path)
-
-
-@each_format
-def test_fill_refuses_a_file_that_is_no_hdf5(residual: keras.Model, tmp_path: Path, save: Saver, name: str) -> None:
-    path = tmp_path / name
-    path.write_bytes(b"not at all")
-    with pytest.raises(IntegrityError, match="is damaged"):
-        fill(residual, path)
-
-
-def other_model() -> keras.Model:
-    inputs = keras.Input((8, 8, 3))
-    return keras.Model(inputs, keras.layers.Conv2D(7, 3, name="other")(inputs))
+    for damaged in b"not at all", *(data[: int(len(data) * share)] for share in (0.1, 0.5, 0.99)):
+        path.write_bytes(damaged)
+        with pytest.raises(IntegrityError, match=r"is damaged: it cannot be read\n  cause: .+\n  fix: copy or download"):
+            fill(residual, path)
 
 
 @each_format
 def test_fill_refuses_the_file_of_another_model(residual: keras.Model, tmp_path: Path, save: Saver, name: str) -> None:
-    save(other_model(), tmp_path / name)
+    inputs = keras.Input((8, 8, 3))
+    save(keras.Model(inputs, keras.layers.Conv2D(7, 3, name="other")(inputs)), tmp_path / name)
     with pytest.raises(IntegrityError) as caught:
         fill(residual, tmp_path / name)
     causes = {
@@ -136,14 +124,6 @@ def test_fill_reads_the_newer_format_under_the_older_name(residual: keras.Model,
     copy = keras.models.clone_model(residual)
     assert fill(copy, tmp_path / "w.h5") == len(residual.weights)
     np.testing.assert_array_equal(copy.layers[-1].kernel, residual.layers[-1].kernel)
-
-
-@each_format
-def test_fill_refuses_values_that_are_not_finite(residual: keras.Model, tmp_path: Path, save: Saver, name: str) -> None:
-    residual.layers[-1].kernel.assign(residual.layers[-1].kernel * np.nan)
-    save(residual, tmp_path / name)
-    with pytest.raises(IntegrityError, match="that are not finite"):
-        fill(keras.models.clone_model(residual), tmp_path / name)
 
 
 @pytest.mark.parametrize(
