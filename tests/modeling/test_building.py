@@ -253,7 +253,7 @@ def test_a_level_stays_where_it_was_when_a_plugin_adds_to_the_trunk(run: Run) ->
     assert dict(trunk.graph.levels) == {"C1": "down"}
 
 
-def test_before_freeze_may_leave_the_truncated_model_or_return_another_and_nothing_else(run: Run) -> None:
+def test_before_freeze_may_leave_the_model_or_return_another_and_nothing_else(run: Run) -> None:
     assert [node.name for node in run(BEFORE.replace("{0}", "None")).graph] == ["image", "conv0", "conv1"]
     assert failure(run, BEFORE.replace("{0}", "model.output")) == (
         "torso_before_freeze returned KerasTensor, not a keras.Model or None"

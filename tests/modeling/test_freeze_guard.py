@@ -289,9 +289,9 @@ def test_what_keras_heeds_is_no_alarm(when: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "epochs", "found"), [(STEPS + 1, 3, 2 * STEPS), (2 * STEPS, 3, 2 * STEPS), (1, 1, STEPS), (STEPS, 1, STEPS)]
+    ("after", "epochs", "found"), [(STEPS + 1, 3, 2 * STEPS), (2 * STEPS, 3, 2 * STEPS), (1, 1, 1), (STEPS, 1, STEPS)]
 )
-def test_one_bit_that_changes_is_found_at_the_end_of_the_epoch(after: int, epochs: int, found: int) -> None:
+def test_one_bit_that_changes_is_found_after_the_first_step_or_the_epoch(after: int, epochs: int, found: int) -> None:
     backbone = tiny()
     change = nudging(backbone, after=after)
     assert failure(eagerly(headed(backbone)), change, torso.FreezeGuard(backbone), epochs=epochs) == LEFT_BIAS
@@ -360,7 +360,7 @@ def test_an_unfreeze_that_moves_nothing_fails_at_the_end(frozen: str) -> None:
 # What is frozen would move
 
 
-def test_a_model_set_to_trainable_around_a_frozen_backbone_fails_before_the_first_step() -> None:
+def test_a_model_set_to_trainable_around_a_frozen_backbone_fails_at_once() -> None:
     backbone, count = tiny(), Doing()
     model = headed(backbone)
     model.trainable = False
@@ -462,9 +462,9 @@ def test_what_moved_before_the_change_fails() -> None:
         backbone.model.get_layer("left").trainable = False
         model.make_train_function(force=True)
 
-    changing = Doing(change)
-    fact = failure(model, torso.FreezeGuard(backbone), changing, epochs=2)
-    assert (fact, changing.steps) == (f"right/bias is {MOVED}", STEPS)
+    changing = Doing(change, after=2)  # within the epoch: it is not its end that finds it
+    fact = failure(model, torso.FreezeGuard(backbone), changing)
+    assert (fact, changing.steps) == (f"right/bias is {MOVED}", 2)
 
 
 def test_an_unfreeze_in_the_run_needs_an_optimizer_that_knows_of_it() -> None:
@@ -474,7 +474,7 @@ def test_an_unfreeze_in_the_run_needs_an_optimizer_that_knows_of_it() -> None:
 
 
 @pytest.mark.parametrize("when", ["on_train_begin", slow("on_epoch_begin")])
-def test_a_callback_that_freezes_before_the_first_step_is_heeded_in_the_first_run_alone(when: str) -> None:
+def test_a_callback_that_freezes_before_the_first_step_is_heeded_once(when: str) -> None:
     backbone, count = tiny("none"), Doing()
     freezing = keras.callbacks.LambdaCallback(**{when: lambda *_: setattr(backbone.model, "trainable", False)})
     before = values(backbone.model)
@@ -595,22 +595,21 @@ def test_a_loaded_backbone_is_guarded(tmp_path: Path) -> None:
     assert failure(model, torso.FreezeGuard(backbone), nudging(backbone)) == LEFT_BIAS
 
 
-def test_a_guard_of_nothing_is_refused_when_it_is_made() -> None:
-    for given, fact in (
-        ((), "a FreezeGuard needs a backbone to guard"),
-        (([],), "a FreezeGuard guards backbones and Keras models, not a list"),
-    ):
-        with pytest.raises(torso.OptionError) as caught:
-            torso.FreezeGuard(*given)
-        fix = "torso.FreezeGuard(backbone), or torso.FreezeGuard(left, right) for several"
-        assert str(caught.value) == f"{fact}\n  fix: {fix}"
+@pytest.mark.parametrize("given", [(), ([],), ("edge",)])
+def test_a_guard_of_nothing_is_refused_when_it_is_made(given: tuple[Any, ...]) -> None:
+    with pytest.raises(torso.OptionError) as caught:
+        torso.FreezeGuard(*given)
+    assert str(caught.value) == (
+        "a FreezeGuard takes one or more backbones or Keras models\n"
+        "  fix: torso.FreezeGuard(backbone), or torso.FreezeGuard(left, right) for several"
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int8", "bool"])
 def test_values_of_any_type_and_shape_are_compared(dtype: str) -> None:
     for shape in (), (0, 3), (2, 3):
         variable = keras.Variable(np.ones(shape), dtype=dtype, trainable=False)
-        snapshot = guard._Snapshot([variable])
-        assert snapshot.changed() == []
+        hashed = guard._hashed([variable])
+        assert guard._changed(hashed) == []
         variable.assign(np.zeros(shape))
-        assert bool(snapshot.changed()) == (0 not in shape)
+        assert bool(guard._changed(hashed)) == (0 not in shape)

@@ -147,7 +147,7 @@ def test_several_outputs_of_one_node_are_refused(odd: Odd) -> None:
     )
 
 
-def test_a_network_keeps_the_names_and_the_order_of_its_outputs_and_loses_none_unsaid(odd: Odd) -> None:
+def test_a_network_keeps_its_outputs_in_order_and_loses_none_unsaid(odd: Odd) -> None:
     registry = odd(
         'p = layers.Conv2D(4, 3, name="p")(images)\n    q = layers.Conv2D(6, 3, name="q")(p)\n'
         "    return keras.Model(images, {'zeta': p, 'alpha': q})"
@@ -378,7 +378,7 @@ def test_a_custom_layer_that_keeps_the_map_keeps_the_stride_and_its_cost_is_unkn
 
 
 @pytest.mark.parametrize("name", ["ZeroPadding2D", "Cropping2D", "UpSampling2D", "Pad", "GetItem", "Concatenate"])
-def test_a_class_of_a_plugins_own_that_is_called_as_one_of_keras_is_not_taken_for_that(name: str) -> None:
+def test_a_class_of_a_plugin_named_like_one_of_keras_is_not_taken_for_that(name: str) -> None:
     own = keras.saving.register_keras_serializable("acme")(type(name, (layers.Layer,), {"call": lambda self, x: x + 1}))
     for size in ((16, 16), (None, None)):
         inputs = keras.Input((*size, 3))
