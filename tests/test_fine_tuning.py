@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 import torso
 from torso_digits.train import split
@@ -24,6 +25,7 @@ def shifted(digits: Any) -> np.ndarray:
     return 255 - np.rot90(digits.images, axes=(1, 2))
 
 
+@pytest.mark.slow
 def test_unfreezing_the_top_beats_the_head_alone() -> None:
     keras.utils.set_random_seed(0)
     training, held_out = split()

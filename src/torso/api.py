@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torso.artifact.lock import Lock, read_lock
-from torso.artifact.manifest_file import MODEL, NAME, read_manifest, understood
+from torso.artifact.manifest import Manifest
+from torso.artifact.manifest_file import MODEL, read_manifest
 from torso.backbone import Backbone
 from torso.errors import OptionError, Place, SpecError
 from torso.graph import Graph
@@ -61,7 +62,6 @@ def build(
     Raises:
         IntegrityError: The backbone is not the one that the lock names.
     """
-    from torso.artifact.load import preprocess_layer_of
     from torso.artifact.save import describe
     from torso.modeling.build import build_model, freeze_as_planned, transform
     from torso.modeling.graph_reader import features_of
@@ -72,14 +72,10 @@ def build(
     built = transform(built, plan, registry)  # by the plugins; embed the preprocessing
     progress("freezing")
     frozen = freeze_as_planned(built, plan)
-    features = features_of(built.model, built.graph)
-    record = describe(plan, built, features, frozen)
+    record = describe(plan, built, features_of(built.model, built.graph), frozen)
     if lock:
         lock.check_manifest(record)
-    layer = preprocess_layer_of(record)
-    backbone = Backbone(
-        name=plan.name, model=built.model, preprocess=layer, features=features, graph=built.graph, record=record
-    )
+    backbone = _backbone(built.model, built.graph, record)
     for _, observe in registry.plugins.callers("torso_backbone_built"):
         observe(backbone=backbone)
     return backbone
@@ -94,12 +90,15 @@ def load(folder: str | Path) -> Backbone:
     """
     place = Path(folder)
     record = read_manifest(place)
+    from torso.artifact.load import load_model
 
-    from torso.artifact.load import load_model, preprocess_layer_of
+    return _backbone(*load_model(place / MODEL, record), record)
 
-    with understood(place / NAME):
-        model, graph = load_model(place / MODEL, record)
-        layer = preprocess_layer_of(record)
+
+def _backbone(model: keras.Model, graph: Graph, record: Manifest) -> Backbone:
+    from torso.artifact.load import preprocess_layer_of
+
+    layer = preprocess_layer_of(record)
     return Backbone(name=record.name, model=model, preprocess=layer, features=record.features, graph=graph, record=record)
 
 
@@ -183,10 +182,7 @@ def get_base_model(
         OptionError: Both cuts are asked for.
     """
     if training_layer is not None and pop_layers:
-        raise OptionError(
-            f"training_layer {training_layer!r} and pop_layers {pop_layers} are two cuts, and a backbone ends at one node",
-            notes=[("fix", "give one of the two")],
-        )
+        raise OptionError(f"training_layer {training_layer!r} and pop_layers {pop_layers} are two cuts: give one of them")
     if alpha is not None:
         spec["options"] = {**(spec.get("options") or {}), "alpha": alpha}
     cut = {"layer": training_layer} if training_layer is not None else {"pop": pop_layers} if pop_layers else "none"

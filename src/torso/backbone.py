@@ -70,7 +70,7 @@ class Backbone:
         from torso.artifact.save import write_backbone
 
         place = Path(folder)
-        require_space(place, self._size)
+        require_space(place, 4 * self.model.count_params())
         with staged_directory(place, force=force, ours=is_saved_backbone) as stage:
             write_backbone(self.model, self.preprocess, self.record, stage)
         return place
@@ -118,7 +118,7 @@ class Backbone:
         from torso.export.write import write_export
 
         place = Path(folder)
-        require_space(place, self._size)
+        require_space(place, 4 * self.model.count_params())
         pixels = reference_images(*self.record.plan["input_shape"]) if images is None else self.transform(images)
         given = self.preprocess(pixels).numpy()
         with staged_directory(place, force=force, ours=is_export, kind=KIND) as stage:
@@ -152,7 +152,7 @@ class Backbone:
         from torso.artifact.save import freeze_record
         from torso.modeling.freeze import freeze
 
-        if from_level is not None and from_node is not None:
+        if None not in (from_level, from_node):
             raise OptionError(f"level {from_level!r} and node {from_node!r} are two places to train from: give one of them")
         for name, value, legal in ("norm", norm, ("frozen", "train")), ("stochastic", stochastic, ("on", "off")):
             if value not in legal:
@@ -177,7 +177,3 @@ class Backbone:
         from torso.modeling.image_transform import transform_images
 
         return transform_images(pictures, self.record.transform, tuple(self.record.plan["input_shape"]))
-
-    @property
-    def _size(self) -> int:
-        return 4 * sum(node.parameters for node in self.graph)  # bytes, of float32

@@ -20,17 +20,12 @@ def made(registry, **spec):
     return backbone
 
 
-def test_a_backbone_and_its_copy_are_the_same(registry, tmp_path):
-    one = made(registry).save(tmp_path / "one")
-    other = made(registry, name="other").save(tmp_path / "other")
-    assert torso.diff(one, other) == ()
-
-
 def test_every_fact_that_differs_is_told_and_no_other(registry, tmp_path):
-    one = made(registry)
+    one = made(registry).save(tmp_path / "one")
+    assert torso.diff(one, made(registry, name="other").save(tmp_path / "same")) == ()
     other = made(registry, freeze="none")
     other.model.get_layer("left").bias.assign([1, 2, 3, 4])
-    found = torso.diff(one.save(tmp_path / "one"), other.save(tmp_path / "other"))
+    found = torso.diff(one, other.save(tmp_path / "other"))
     assert [fact for fact, *_ in found] == [
         "frozen.everything",
         "frozen.frozen",
@@ -59,8 +54,6 @@ def test_a_folder_that_was_tampered_with_is_refused(registry, tmp_path):
     (one / "model.keras").write_bytes(b"")
     with pytest.raises(torso.IntegrityError, match="is not the model that was saved with its manifest"):
         torso.diff(one, one)
-    with pytest.raises(torso.OptionError, match="holds no saved backbone"):
-        torso.diff(tmp_path, one)
 
 
 def said(facts, path):
@@ -93,10 +86,7 @@ def test_entries_of_a_list_are_told_by_their_names():
     [
         (None, "-"),
         (0.5, "0.5"),
-        (True, "True"),
-        ([], ""),
         ([1, 2], "1, 2"),
-        (["variable"] * 20, "variable, variable, …"),
         ("ab" * 32, "abababababab…"),
         ("x" * 100, "x" * 30 + "…" + "x" * 29),
     ],

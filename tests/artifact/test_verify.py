@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import keras
@@ -69,6 +68,7 @@ def test_a_manifest_edited_by_hand_is_found(saved):
         (lambda m: m["frozen"].update(frozen=7), "frozen", "frozen.frozen was 7, is 280"),
         (lambda m: m["frozen"].update(trains=["right/bias"]), "frozen", "frozen.frozen was 280, is 276"),  # it does train
         (lambda m: m["frozen"].update(everything=False), "frozen", "frozen.everything was False, is True"),
+        (lambda m: m["features"][0].update(shape=[9, 9, 4]), "features", "features was "),
         (lambda m: m["preprocessing"].update(divide=127.5), "preprocessing", "preprocessing.preprocessed was "),
         (lambda m: m["probe"].update(pixels="0" * 64), "preprocessing", "preprocessing.pixels was 000000000000…, is "),
         (lambda m: m["probe"]["features"]["drop"].update(sha256="0" * 64, max=1e6), "probe", "drop: off by 1.0e+00"),
@@ -76,19 +76,12 @@ def test_a_manifest_edited_by_hand_is_found(saved):
 )
 def test_what_a_signed_manifest_says_wrongly_is_found_in_the_model(saved, change, check, words):
     edit(saved, change)
-    if check in ("graph", "frozen"):  # the other two are not computed again
-        with pytest.raises(torso.IntegrityError, match=rf" does not match its manifest\n  {check}\.\w+ expected: "):
+    if check in ("graph", "frozen", "features"):  # the other two are not computed again
+        with pytest.raises(torso.IntegrityError, match=rf" does not match its manifest\n  {check}(\.\w+)? expected: "):
             torso.load(saved)
     wrong = failed(saved)
     assert wrong[check].startswith(words)
     assert set(wrong) <= {check, "probe"}  # another preprocessing gives other features
-
-
-def test_a_feature_that_the_model_does_not_have_is_found(saved):
-    edit(saved, lambda manifest: manifest["features"][0].update(shape=[9, 9, 4]))
-    assert set(failed(saved)) == {"features", "probe"}
-    with pytest.raises(torso.IntegrityError, match="features expected"):
-        torso.load(saved)
 
 
 def test_a_stride_is_held_against_what_the_same_torso_tells(saved):
@@ -127,11 +120,11 @@ def test_a_variable_that_is_in_one_of_the_two_only_is_named(saved):
 def test_a_file_that_is_missing_is_named(saved, name):
     (saved / name).unlink()
     if name == "manifest.json":
-        for look in torso.verify, torso.load:
+        for look, place in (torso.verify, saved), (torso.load, saved), (torso.load, saved / "model.keras"):
             with pytest.raises(torso.OptionError, match=r"holds no saved backbone: it has no manifest\.json"):
-                look(saved)
+                look(place)
     else:
-        assert failed(saved)["files"].startswith("files.model.keras was ")
+        assert failed(saved)["files"].endswith("…, is -; not opened")
         with pytest.raises(torso.IntegrityError, match=r"model\.keras' is missing$"):
             torso.load(saved)
 
@@ -141,66 +134,45 @@ def test_a_file_of_another_hand_is_named(saved):
     assert failed(saved) == {"files": "not saved with it: model.weights.h5"}
 
 
-FACTS = ["probe", "features", "files", "plugins", "made_with", "name", "frozen", "graph", "plan", "variables"]
-ODD = {
-    **{fact: (lambda manifest, fact=fact: manifest.pop(fact), f"TypeError: .* missing .* '{fact}'") for fact in FACTS},
-    "no plan": (lambda manifest: manifest.update(plan=None), "TypeError: "),
-    "more": (lambda manifest: manifest["preprocessing"].update(foo=1), "KeyError: 'foo'"),
-    **{
-        f"files {files}": (lambda manifest, files=files: manifest.update(files=files), "ValueError: the files are ")
-        for files in ({}, {"../edge/model.keras": {"bytes": 1, "sha256": "0"}}, {"/etc/passwd": {}})
-    },
-}
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda manifest: manifest.pop("probe"), "TypeError: .* missing .* 'probe'"),
+        (lambda manifest: manifest["files"].clear(), "KeyError: 'model.keras'"),
+        (lambda manifest: manifest["probe"].update(tolerance="x"), "ValueError: could not convert string to float: 'x'"),
+    ],
+)
+def test_a_manifest_that_lacks_a_fact_or_has_an_odd_one_is_refused(saved, change, cause):
+    edit(saved, change, sign=False)
+    with pytest.raises(torso.IntegrityError, match=f"is not a valid manifest\n  cause: {cause}"):
+        torso.verify(saved)
 
 
-@pytest.mark.parametrize(("change", "cause"), ODD.values(), ids=ODD)
-def test_a_signed_manifest_that_lacks_a_fact_or_has_an_odd_one_is_refused(saved, change, cause):
-    edit(saved, change)
-    for look in torso.verify, torso.load:
-        with pytest.raises(torso.IntegrityError, match=f"is not a valid manifest\n  cause: {cause}"):
-            look(saved)
-
-
-def test_a_plugin_that_is_not_here_is_told_of_and_not_needed(saved):
+def test_other_versions_and_plugins_that_are_not_here_are_told_of_and_hold(saved):
     plugin = {"name": "acme", "origin": "entry point", "distribution": "acme-nets", "version": "1.4"}
-    edit(saved, lambda manifest: manifest["plugins"].append(plugin))
-    check = check_of(saved, "plugins")
-    assert check.holds
-    assert check.words == "acme-nets 1.4, here not installed (not needed to load it)"
+    edit(saved, lambda manifest: (manifest["plugins"].append(plugin), manifest["made_with"].update(keras="3.9.0")))
+    assert failed(saved) == {}
+    assert check_of(saved, "plugins").words == "acme-nets 1.4, here not installed (not needed to load it)"
+    assert check_of(saved, "made with").words == f"keras 3.9.0, here {keras.__version__}"
     assert torso.load(saved).name == "edge"
 
 
-def test_other_versions_are_told_of(saved):
-    edit(saved, lambda manifest: manifest["made_with"].update(keras="3.9.0"))
-    check = check_of(saved, "made with")
-    assert check.holds
-    assert check.words == f"keras 3.9.0, here {keras.__version__}"
-
-
-def test_features_of_another_machine_may_differ_within_the_tolerance(saved):
-    def shift(manifest, share):
-        told = manifest["probe"]["features"]["drop"]
-        told.update(sha256="0" * 64, mean=told["mean"] + share * max(abs(told["max"]), abs(told["min"])))
-
-    edit(saved, lambda manifest: shift(manifest, 0.0))
-    check = check_of(saved, "probe")
-    assert check.words == "drop: off by 6.0e-08 of the largest value, tolerance 0.0001"  # not the same bits
-    edit(saved, lambda manifest: shift(manifest, 5e-5))
-    check = check_of(saved, "probe")
-    assert check.holds
-    assert check.words == "drop: off by 5.0e-05 of the largest value, tolerance 0.0001"
-    edit(saved, lambda manifest: shift(manifest, 1e-4))
-    assert failed(saved) == {"probe": "drop: off by 1.5e-04 of the largest value, tolerance 0.0001"}
-
-
-def test_a_value_that_no_statistic_shows_is_found(saved):
+@pytest.mark.parametrize(
+    ("key", "share", "holds", "off"),
+    [("mean", 0, True, "6.0e-08"), ("mean", 5e-5, True, "5.0e-05"), ("mean", 1.5e-4, False, "1.5e-04"),
+     ("sketch", 0.01, False, "1.0e-02")],  # which no statistic shows
+)  # fmt: skip
+def test_features_of_another_machine_may_differ_within_the_tolerance(saved, key, share, holds, off):
     def change(manifest):
         told = manifest["probe"]["features"]["drop"]
-        told["sha256"] = "0" * 64
-        told["sketch"][31] += 0.01 * max(abs(told["max"]), abs(told["min"]))
+        by = share * max(abs(told["max"]), abs(told["min"]))
+        told.update(
+            {"sha256": "0" * 64, key: told["mean"] + by if key == "mean" else [told["sketch"][0] + by, *told["sketch"][1:]]}
+        )
 
     edit(saved, change)
-    assert failed(saved) == {"probe": "drop: off by 1.0e-02 of the largest value, tolerance 0.0001"}
+    check = check_of(saved, "probe")
+    assert (check.holds, check.words) == (holds, f"drop: off by {off} of the largest value, tolerance 0.0001")
 
 
 def test_a_frozen_model_that_draws_random_numbers_is_found(saved, tmp_path):
@@ -226,20 +198,6 @@ def test_a_frozen_model_that_gives_other_features_in_training_is_found(saved, mo
     assert failed(saved) == {"frozen": "frozen.in_training was the same bits, is other features: drop"}
 
 
-def test_the_manifest_names_every_variable_by_the_hash_of_its_values(saved):
-    from hashlib import sha256
-
-    told = json.loads((saved / "manifest.json").read_text())["variables"]
-    model = keras.models.load_model(saved / "model.keras")
-    assert told == {weight.path: sha256(weight.numpy().tobytes()).hexdigest() for weight in model.weights}
-
-
-def test_verify_opens_no_connection_and_needs_no_plugin(saved, fresh_torso):
-    code = (
-        "import socket, sys\n"
-        "def refuse(*_): raise AssertionError('a connection')\n"
-        "socket.socket.connect = refuse\n"
-        "import torso\n"
-        "print(torso.verify(sys.argv[1]).holds, torso.load(sys.argv[1]).name)"
-    )
-    assert fresh_torso(code, saved).stdout == "True edge\n"
+def test_verify_and_load_open_no_connection(saved, monkeypatch):
+    monkeypatch.setattr("socket.socket.connect", lambda *arguments: pytest.fail("a connection"))
+    assert (torso.verify(saved).holds, torso.load(saved).name) == (True, "edge")

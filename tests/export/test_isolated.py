@@ -46,7 +46,7 @@ def here(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """The same, with both sides in this process: what they write and read is the same, and it takes no second."""
 
     def run(folder: Path) -> int:
-        del sys.modules["odd_one"]
+        sys.modules.pop("odd_one", None)
         isolated.answer(str(folder))
         return 0
 
@@ -84,12 +84,12 @@ def test_arrays_come_back_by_name_in_order_and_bit_by_bit(ask: Ask, monkeypatch:
     monkeypatch.setattr(sys, "path", [tmp_path, None, *sys.path])  # Python skips what is no text
     body = (
         "print('{\"names\": []}')\nos.write(1, b'more')\nos.close(1)\nos.chdir('/')\n"  # what is printed is no answer
-        "return {'z/1': images, 2: images[:, ::-1].astype('float64'), 'é': images > 100, 'file': images.mean()}"
+        "return {'z/1': images, 2: images[:, ::-1], 'é': images > 100, 'file': images.mean()}"
     )
     given = ask(body)
     assert list(given) == ["z/1", "2", "é", "file"]
     assert_same_and_meaningful(given["z/1"], PIXELS)
-    assert_same_and_meaningful(given["2"], PIXELS[:, ::-1].astype("float64"))
+    assert_same_and_meaningful(given["2"], PIXELS[:, ::-1])
     assert (given["é"] == (PIXELS > 100)).all()
     assert (given["file"].shape, given["file"]) == ((), PIXELS.mean())
 
@@ -103,11 +103,8 @@ def test_an_error_comes_back_and_the_process_is_another_one_on_the_cpu(ask: Ask)
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("sys.exit('last words')", "ended with 1: last words"),
         ("print('one\\ntwo', flush=True); os._exit(3)", "ended with 3: two"),
-        ("os.kill(os.getpid(), 9)", "was ended by signal 9 (Killed), as the system does when memory is full"),
-        ("os.kill(os.getpid(), 40)", "was ended by signal 40 (Real-time signal 6)"),
-        ("raise KeyboardInterrupt", "was ended by signal 2 (Interrupt): KeyboardInterrupt"),
+        ("os.kill(os.getpid(), 9)", "was ended by signal 9, as the system does when memory is full"),
     ],
 )
 def test_a_process_that_ends_without_an_answer_is_an_error_that_says_how(ask: Ask, body: str, said: str) -> None:
@@ -127,116 +124,55 @@ def test_an_interrupted_wait_leaves_no_process_and_no_file(
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-@pytest.mark.parametrize("executable", ["", None, "/no/such/python", "frozen"])
-def test_a_program_that_cannot_start_python_is_told_to_name_one(
-    ask: Ask, monkeypatch: pytest.MonkeyPatch, executable: str | None
-) -> None:
-    if executable == "frozen":
-        monkeypatch.setattr(sys, "frozen", True, raising=False)
-        monkeypatch.setattr(isolated.subprocess, "Popen", lambda *words, **options: pytest.fail("it was started"))
-        executable = sys.executable
-    monkeypatch.setattr(sys, "executable", executable)
-    cause = "No such file or directory" if executable == "/no/such/python" else "it does not say where Python is"
-    assert raised(ask, "pass", torso.OptionError) == (
-        f"sys.executable is {executable!r}, and no other Python process can be started with that\n"
-        f"  cause: {cause}\n"
-        "  fix: set sys.executable to a Python that has the same packages"
-    )
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_program_that_cannot_start_python_says_so(ask: Ask, monkeypatch: pytest.MonkeyPatch, frozen: bool) -> None:
+    monkeypatch.setattr(isolated.subprocess, "Popen", lambda *words, **options: pytest.fail("it was started"))
+    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
+    monkeypatch.setattr(sys, "executable", "/bin/app" if frozen else "")
+    said = f"an export needs a Python to run, and sys.executable is {sys.executable!r}"
+    assert raised(ask, "pass", torso.OptionError) == said
 
 
-# What is returned
+# What is returned and raised
 
 
-def test_bfloat16_comes_back_as_float32_and_nothing_without_images(here: Ask, tmp_path: Path) -> None:
+def test_numbers_come_back_as_float32_and_nothing_without_images(here: Ask, tmp_path: Path) -> None:
     given = here("import ml_dtypes\nreturn {'a': images.astype(ml_dtypes.bfloat16)}")
     assert_same_and_meaningful(given["a"], np.asarray(keras.ops.cast(keras.ops.cast(PIXELS, "bfloat16"), "float32")))
     assert here("(folder / 'mark').write_text('done')\nreturn 3", given=None) == {}
     assert (tmp_path / "mark").read_text() == "done"
 
 
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ("None", "TypeError: it returns no arrays by their names, but a NoneType"),
-        ("[images]", "TypeError: it returns no arrays by their names, but a list"),
-        ("{'a': 'text'}", "TypeError: it returns 'a' as <U4, which are no numbers"),
-        ("{'a': images * 1j}", "TypeError: it returns 'a' as complex64, which are no numbers"),
-        ("{'a': {}}", "TypeError: it returns 'a' as object, which are no numbers"),
-        ("{'a': [[1], [1, 2]]}", "ValueError: setting an array element with a sequence."),
-    ],
-)
-def test_what_is_no_array_of_numbers_is_refused(here: Ask, given: str, said: str) -> None:
-    assert raised(here, f"return {given}", ElsewhereError, given=PIXELS).startswith(said)
-
-
-# What is raised
-
-
 def test_an_error_of_torso_comes_back_with_its_class_its_notes_and_its_traceback(here: Ask) -> None:
-    body = "raise torso.OptionError('not these', notes=[('known', folder), ('fix', 'é\\udc80')])"
-    with pytest.raises(torso.OptionError) as caught:
-        here(body, before="import torso")
-    assert (type(caught.value), caught.value.fact) == (torso.OptionError, "not these")
-    assert [label for label, _ in caught.value.notes] == ["known", "fix"]
-    assert caught.value.notes[1] == ("fix", "é\udc80")
+    before = "from torso.errors import *\nclass Wrong(IntegrityError):\n    pass"
+    with pytest.raises(torso.IntegrityError) as caught:
+        here("raise Wrong('not these', notes=[('known', folder), ('fix', 'é\\udc80')])", before=before)
+    assert (type(caught.value), caught.value.fact) == (torso.IntegrityError, "not these")
+    assert caught.value.notes[1:] == (("fix", "é\udc80"),)
     assert str(caught.value.__cause__).startswith("in another process\nTraceback (most recent call last):\n")
-    assert "OptionError: not these" in str(caught.value.__cause__)
-
-
-@pytest.mark.parametrize("name", ["IntegrityError", "DiskError", "PluginError", "SpecError", "CutError", "TorsoError"])
-def test_each_error_of_torso_comes_back_as_itself_and_so_does_what_derives_from_it(here: Ask, name: str) -> None:
-    kind = getattr(torso.errors, name)
-    before = f"from torso.errors import *\nclass Wrong({name}):\n    pass"
-    for raising in name, "Wrong":
-        body = f"raise {raising}('so it is', notes=[('fix', 'that')])"
-        assert raised(here, body, kind, before=before) == "so it is\n  fix: that"
-    several = "raise ManyErrors([OptionError('one', notes=[('fix', 'this')]), IntegrityError('other')])"
-    assert raised(here, several, torso.TorsoError, before=before) == "one\n  fix: this\nother"
-
-
-DISK = "the files could not be written\n  cause: {}"
-TORSOS = "class DiskError(Exception):\n    pass\nclass ResourceExhaustedError(Exception):\n    pass"
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO])
-def test_a_disk_that_is_full_or_fails_there_is_a_disk_error(here: Ask, number: int) -> None:
-    why = str(OSError(number, os.strerror(number), "a"))
-    for error in (
-        f"OSError({number}, 'in other words')",
-        f"shutil.Error([('a', 'b', {why!r}), ('c', 'd', 'e')])",
-        f"RuntimeError(\"Can't write data (error message = '{os.strerror(number)}')\")",  # HDF5
-        f"ResourceExhaustedError('/tmp/x; {os.strerror(number)} [Op:SaveV2]')",  # TensorFlow
-    ):
-        said = raised(here, f"raise {error}", torso.DiskError, before=TORSOS)
-        assert said.startswith(DISK.format(os.strerror(number)))
-
-
-@pytest.mark.parametrize(
-    "body", ["raise MemoryError", "raise ResourceExhaustedError('OOM')", "import numpy\nnumpy.empty(10**15)"]
-)
-def test_a_full_memory_there_is_a_full_memory_here(here: Ask, body: str) -> None:
-    raised(here, body, MemoryError, before=TORSOS)
+    assert "Wrong: not these" in str(caught.value.__cause__)
 
 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
         ("raise ValueError('first\\nsecond')", "ValueError: first"),
-        ("raise KeyError", "KeyError"),
+        ("raise OSError(28, 'No space left on device')", "OSError: [Errno 28] No space left on device"),
         ("raise DiskError('so it is')", "DiskError: so it is"),  # one that only bears the name
-        ("raise OSError('odd', object())", "OSError: [Errno odd] <object object"),
+        ("raise torso.ManyErrors([torso.CutError('a'), torso.CutError('b')])", "ManyErrors: a"),
         ("raise Mute", "Mute"),
-        ("return other.thing", "NameError: name 'other' is not defined"),
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("return None", "AttributeError: 'NoneType' object has no attribute 'items'"),
+        ("return {'a': 'text'}", "ValueError: could not convert string to float: 'text'"),
     ],
 )
 def test_any_other_error_comes_back_in_one_line(here: Ask, body: str, said: str) -> None:
-    before = f"{TORSOS}\nclass Mute(Exception):\n    def __str__(self): raise ValueError\n"
-    assert raised(here, body, ElsewhereError, before=before).startswith(said)
+    before = "import torso\nclass DiskError(Exception):\n    pass\nclass Mute(Exception):\n    __str__ = None"
+    assert raised(here, body, ElsewhereError, given=PIXELS, before=before) == said
+    assert raised(here, "raise MemoryError", MemoryError) == "MemoryError"
 
 
 def test_a_module_that_lacks_the_function_or_another_module_says_which(here: Ask) -> None:
-    assert raised(here, "pass", ElsewhereError, before="nothing()") == "NameError: name 'nothing' is not defined"
     assert raised(here, "pass", ElsewhereError, before="import no_such_module") == (
         "ModuleNotFoundError: No module named 'no_such_module'"
     )
@@ -253,11 +189,8 @@ def test_temporary_files_that_cannot_be_written_are_told_with_their_folder(
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(isolated.np, "save", full)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
-    assert raised(here, "pass", torso.DiskError, given=PIXELS) == (
-        f"a temporary file could not be written in {str(tmp_path / 'scratch')!r}\n"
-        "  cause: No space left on device\n"
-        "  fix: free some space there, or set TMPDIR to another folder"
-    )
+    said = raised(here, "pass", torso.DiskError, given=PIXELS)
+    assert said.startswith(f"a temporary file could not be written in {str(tmp_path / 'scratch')!r}\n  cause: No space left")
     assert list((tmp_path / "scratch").iterdir()) == []
 
 

@@ -24,7 +24,7 @@ from torso.artifact.reference_outputs import reference_images
 from torso.contracts.export_format import ExportFormat
 from torso.export import isolated, write
 from torso.export.compare import require_weights
-from torso.export.record import is_export
+from torso.export.record import is_export, write_record
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FORMATS = {
@@ -134,7 +134,7 @@ np.savez(there + "/features.npz", **features)
 @pytest.mark.parametrize(
     ("form", "name"),
     [
-        pytest.param(form, name, id=f"{form}-{name}", marks=() if name == "pyramid" and form != "onnx" else pytest.mark.slow)
+        pytest.param(form, name, marks=() if (form, name) == ("litert", "pyramid") else pytest.mark.slow)
         for form in FORMATS for name in NETWORKS
     ],
 )  # fmt: skip
@@ -343,24 +343,18 @@ def test_pictures_of_the_user_are_transformed_and_preprocessed(
 
 
 def test_a_model_that_takes_pixels_says_so_in_the_record(export: Callable[..., Path], registry: torso.Registry) -> None:
-    spec = {"architecture": "ResNet50", "input": {"size": [32, 32]}, "truncate": {"level": "C1"}, "weights": "none"}
-    wants = {}
-    for include in (False, True):
-        backbone = torso.create_backbone(**spec, preprocess={"include": include}, registry=registry)
-        wants[include] = record(export("faithful", backbone=backbone, folder=str(include)))["input"]
-    assert wants[True]["expects"] == "RGB pixels of 0..255"
-    assert wants[True]["preprocessing"] is None
-    assert wants[False]["expects"] == "RGB pixels of 0..255 as BGR, minus 103.939, 116.779, 123.68"
-    assert wants[False]["preprocessing"]["order"] == "BGR"
+    spec: dict[str, Any] = {"truncate": {"layers": ["right", "left"]}, "weights": "none", "registry": registry}
+    for channels, pixels in (3, "RGB pixels of 0..255"), (1, "pixels of 0..255"):
+        backbone = torso.create_backbone("TinyNet", preprocess={"include": True}, input={"channels": channels}, **spec)
+        told = record(export("faithful", backbone=backbone, folder=str(channels)))["input"]
+        assert (told["expects"], told["preprocessing"]) == (pixels, None)
 
 
 def test_exporting_leaves_the_backbone_as_it_is(export: Callable[..., Path], twins: torso.Backbone, tmp_path: Path) -> None:
-    before = [weight.numpy() for weight in twins.model.weights], twins.model.get_config(), dict(twins.manifest)
+    before = torso.load(twins.save(tmp_path / "before")).manifest
     export("faithful")
-    after = [weight.numpy() for weight in twins.model.weights], twins.model.get_config(), dict(twins.manifest)
-    assert all((one == other).all() for one, other in zip(before[0], after[0], strict=True))
-    assert before[1:] == after[1:]
-    assert torso.load(twins.save(tmp_path / "saved")).features == twins.features
+    after = torso.load(twins.save(tmp_path / "after")).manifest
+    assert {**before, "files": {}, "digest": ""} == {**after, "files": {}, "digest": ""}  # the file holds the time
 
 
 @pytest.mark.parametrize("row", table("refused"), ids=lambda row: row["format"])
@@ -424,22 +418,20 @@ def test_an_earlier_export_is_replaced_with_force_and_by_a_whole_one_only(export
     assert [path.name for path in folder.parent.iterdir()] == ["there"]
 
 
-@pytest.mark.parametrize("stranger", ["mine.txt", "inner/mine.txt"])
-def test_a_folder_that_holds_something_else_is_never_replaced(export: Callable[..., Path], stranger: str) -> None:
+def test_a_folder_that_holds_something_else_is_never_replaced(export: Callable[..., Path]) -> None:
     folder = export("faithful")
     assert is_export(folder)
-    (folder / stranger).write_text("mine")
+    (folder / "inner" / "mine.txt").write_text("mine")
     with pytest.raises(torso.OutputExistsError, match="it is not an export that torso wrote, or holds other files too"):
         export("faithful", force=True)
-    assert (folder / stranger).read_text() == "mine"
+    assert (folder / "inner" / "mine.txt").read_text() == "mine"
 
 
-def test_a_place_that_cannot_be_written_is_an_error_of_the_disk(
-    twins: torso.Backbone, registry: torso.Registry, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(torso.DiskError, match="could not be written"):
-        twins.export(tmp_path / "file" / "there", to="faithful", registry=registry)
+def test_a_link_is_not_exported(tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("values")
+    (tmp_path / "odd").symlink_to("model")
+    with pytest.raises(torso.PluginError, match="the export has 'odd', which is no regular file\n  fix: write plain files"):
+        write_record({}, tmp_path)
 
 
 @pytest.mark.parametrize("wrong", [{"write": "module"}, {"run": None}, {"run": "module:"}])

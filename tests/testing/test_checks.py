@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from torso.errors import TorsoError
 from torso.plugins.registry import Registry
 from torso.testing import CHECKS, ArchitectureTests, Subject, check_architecture, check_channel_adapter, checks
 
@@ -116,19 +117,14 @@ def test_every_fault_of_a_careless_plugin_is_reported(plugin: Callable[[str], Re
     ]
 
 
-@pytest.mark.parametrize(
-    "own", ["values + keras.random.normal((8, 8, 4)) if training else values", "2 * values if training else values"]
-)
-def test_a_network_that_cannot_be_frozen_is_reported(plugin: Callable[[str], Registry], own: str) -> None:
-    with pytest.raises(Exception, match=r"'own'.* Own ") as caught:
-        checks.check_frozen_is_frozen(Subject("acme/Careless", plugin(CARELESS.replace("OWN", own)), weights="none"))
-    assert "train" in str(caught.value)
+def test_a_network_that_cannot_be_frozen_is_reported(plugin: Callable[[str], Registry]) -> None:
+    careless = plugin(CARELESS.replace("OWN", "2 * values if training else values"))
+    with pytest.raises(TorsoError, match=r"'own'.* Own .*train"):
+        checks.check_frozen_is_frozen(Subject("acme/Careless", careless, weights="none"))
 
 
 def test_the_suite_has_one_test_for_each_check() -> None:
-    tests = [name for name in vars(ArchitectureTests) if name.startswith("test_")]
-    assert tests == [check.__name__.replace("check_", "test_", 1) for check in CHECKS]
-    assert len(tests) == 11
+    assert len([name for name in vars(ArchitectureTests) if name.startswith("test_")]) == len(CHECKS) == 11
 
 
 def test_a_network_with_several_outputs_passes(plugin: Callable[[str], Registry]) -> None:
@@ -138,12 +134,9 @@ def test_a_network_with_several_outputs_passes(plugin: Callable[[str], Registry]
             check(subject)
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-def test_another_network_for_any_size_is_reported(plugin: Callable[[str], Registry], allowed: bool) -> None:
-    subject = Subject("acme/Fickle", plugin(FICKLE.replace("ALLOWED", str(allowed))))
-    if not allowed:
-        checks.check_network_for_any_size_is_the_same_one(subject)
-        return
+def test_another_network_for_any_size_is_reported(plugin: Callable[[str], Registry]) -> None:
+    checks.check_network_for_any_size_is_the_same_one(Subject("acme/Fickle", plugin(FICKLE.replace("ALLOWED", "False"))))
+    subject = Subject("acme/Fickle", plugin(FICKLE.replace("ALLOWED", "True")))
     with pytest.raises(AssertionError, match="the network for any size has 'end' where the other has 'end'"):
         checks.check_network_for_any_size_is_the_same_one(subject)
 
@@ -160,8 +153,8 @@ def test_a_sound_channel_adapter_passes(plugin: Callable[[str], Registry]) -> No
 @pytest.mark.parametrize(
     ("name", "more", "failed"),
     [
-        ("acme/narrow", {}, [f"for {want} channels: channel adapter 'acme/narrow' failed: ValueError: it gave 2 rows of 3 "
-                             f"numbers, not {want} rows of 3" for want in (1, 4, 13)]),
+        ("acme/narrow", {}, [f"for {want} channels: channel adapter 'acme/narrow' gave 2 rows of 3 numbers, not {want} rows"
+                             " of 3" for want in (1, 4, 13)]),
         ("acme/moody", {}, ["for 1 channels: it returns ((0.0, 0.0, 0.0),), and then ((1.0, 1.0, 1.0),)"]),
         ("acme/blind", {}, [f"for {want} channels: it reads no channel of the image" for want in (1, 2, 4, 13)]),
         ("map", {"options": {"sources": ["G", "0", "0"]}, "have": 4},

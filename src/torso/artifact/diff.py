@@ -49,18 +49,14 @@ def differences(one: Any, other: Any) -> tuple[Difference, ...]:
     return tuple(pair for pair in pairs if pair[1] != pair[2])
 
 
-def short_value(value: Any, *, most: int = 60) -> str:
-    """A fact for a person: the beginning of a hash, the two ends of a long text, the first entries of a long list."""
+def short_value(value: Any) -> str:
+    """A fact for a person: the beginning of a hash, the two ends of a long text or list."""
     if value is None:
         return "-"
     if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
         return f"{value[:12]}…"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    if len(text) <= most:
-        return text
-    if isinstance(value, list):
-        return f"{', '.join(map(str, value[:2]))}, …"
-    return f"{text[: most // 2]}…{text[-most // 2 + 1 :]}"
+    return text if len(text) <= 60 else f"{text[:30]}…{text[-29:]}"
 
 
 def _facts(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from torso.errors import IntegrityError
-from torso.files.hashing import open_file
 
 Document = Mapping[str, Any]  # JSON
 
 
 def digest_of(document: Document) -> str:
     """SHA-256 of everything that a document says, but for the digest itself."""
-    said = {key: value for key, value in document.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    facts = {key: value for key, value in document.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def text_of(document: Document) -> str:
@@ -29,10 +28,10 @@ def text_of(document: Document) -> str:
 def read_document(path: Path, kind: str, version: int) -> Document:
     """Read a document, and check no more than its version; ``kind`` is the key that holds it, and its name in errors."""
     try:
-        document = _read_json(path)
+        document = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise  # what to do about that depends on the kind
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or str(error)
         raise IntegrityError(f"{str(path)!r} cannot be read", notes=[("cause", cause)]) from error
     found = document.get(kind) if isinstance(document, dict) else None
@@ -42,16 +41,15 @@ def read_document(path: Path, kind: str, version: int) -> Document:
             f"{str(path)!r} is a {kind} of version {found}, and this torso reads version {version}",
             notes=[("fix", "update torso" if newer else "use the torso that wrote it, or write it again with this one")],
         )
-    read: Document = document
-    return read
+    return dict(document)
 
 
 def is_written_by_torso(folder: Path, name: str, kind: str) -> bool:
     """Whether a folder holds the files that the document in it names, and nothing else."""
     try:
-        document = _read_json(folder / name)
+        document = json.loads((folder / name).read_bytes())
         return isinstance(document[kind], int) and {*files_in(folder)} == {name, *document["files"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -59,17 +57,3 @@ def files_in(folder: Path) -> dict[str, Path]:
     """All files in a folder by their names with ``/``, sorted."""
     paths = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return {path.relative_to(folder).as_posix(): path for path in paths}
-
-
-def _read_json(path: Path) -> Any:
-    with open_file(path) as stream:  # refuses a pipe or a device
-        return json.loads(stream.read().decode("utf-8"), object_pairs_hook=_each_once)
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A mapping whose keys are there once: of two, other readers may take the other."""
-    names = [name for name, _ in pairs]
-    twice = [name for name in names if names.count(name) > 1] if len({*names}) < len(names) else []
-    if twice:
-        raise ValueError(f"it says {twice[0]!r} twice")
-    return dict(pairs)

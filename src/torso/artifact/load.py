@@ -9,7 +9,7 @@ from zipfile import ZipFile
 import keras
 
 from torso.artifact.manifest import Difference, Manifest, SavedManifest, as_json, fingerprint, versions
-from torso.artifact.reference_outputs import variable_hashes
+from torso.artifact.reference_outputs import hashes_of, weights_by_path
 from torso.errors import IntegrityError
 from torso.graph import Graph
 from torso.modeling.freeze import report_of, restore
@@ -47,7 +47,7 @@ def load_and_compare(path: Path, manifest: SavedManifest) -> tuple[keras.Model, 
     graph = read_graph(model, manifest.plan["architecture"].rsplit("/", 1)[-1]).knowing(manifest.graph.levels)
     saved = manifest.to_json()
     restore(model, saved["frozen"])
-    frozen, hashes = as_json(report_of(model)), variable_hashes(model)
+    frozen, hashes = as_json(report_of(model)), hashes_of(weights_by_path(model))
     features = [as_json(feature) for feature in features_of(model, graph)]
     if manifest.made_with["torso"] != versions()["torso"]:
         for feature, then in zip(features, saved["features"], strict=False):

@@ -12,22 +12,19 @@ from typing import Any, Final
 from torso.artifact.diff import differences, short_value
 from torso.artifact.documents import digest_of, read_document, text_of
 from torso.artifact.manifest import Difference, Manifest, PluginRecord, as_json, plugin_records, versions
-from torso.errors import IntegrityError, Note, OptionError, TorsoError, raise_all
+from torso.errors import IntegrityError, Note, OptionError, TorsoError, collect, known, raise_all
 from torso.planning import Plan
 
 VERSION: Final = 1
-_MOST = 12  # differences that an error lists
 _FIX: Note = ("fix", "go back to what is locked, or lock the new state: torso lock")
 
 
 def read_lock(spec: str | Path, plans: Iterable[Plan]) -> Lock:
     """Read the lock beside a spec, and refuse everything in the plans that is not locked, at once."""
-    lock, errors = Lock.read(lock_path(spec)), []
+    lock = Lock.read(lock_path(spec))
+    errors: list[TorsoError] = []
     for plan in plans:
-        try:
-            lock.check_plan(plan)
-        except TorsoError as error:
-            errors.append(error)
+        collect(errors, lock.check_plan, plan)
     raise_all(errors)
     return lock
 
@@ -54,15 +51,13 @@ class Lock:
         try:
             document = read_document(path, "lock", VERSION)
         except OSError as error:
+            fix = f"torso lock {path.name.removesuffix('.lock.json')}.yaml, and keep it beside the spec"
             raise OptionError(
-                f"there is no {str(path)!r}, and --locked builds what a lock names",
-                notes=[("fix", f"torso lock {path.name.removesuffix('.lock.json')}.yaml, and keep it beside the spec")],
+                f"there is no {str(path)!r}, and --locked builds what a lock names", notes=[("fix", fix)]
             ) from error
         if document.get("digest") != digest_of(document):
-            raise IntegrityError(
-                f"{str(path)!r} was changed after it was written",
-                notes=[("fix", "undo the change, or write the lock again: torso lock --force")],
-            )
+            fix = "undo the change, or write the lock again: torso lock --force"
+            raise IntegrityError(f"{str(path)!r} was changed after it was written", notes=[("fix", fix)])
         return cls(path, _portable(document["backbones"]))
 
     def text(self) -> str:
@@ -72,8 +67,8 @@ class Lock:
     def check_plan(self, plan: Plan) -> Plan:
         """The plan, with the hash that its weights file must have; refused where the lock names another one, or none."""
         if plan.name not in self.entries:
-            known: list[Note] = [("known", ", ".join(self.entries))] if self.entries else []
-            raise IntegrityError(f"{str(self.path)!r} does not name the backbone {plan.name!r}", notes=[*known, _FIX])
+            fact = f"{str(self.path)!r} does not name the backbone {plan.name!r}"
+            raise IntegrityError(fact, notes=[known(self.entries), _FIX])
         locked = self.entries[plan.name]
         planned = _before_building(plan.report(), plugin_records(plan.plugins), versions())
         chosen = {plugin["name"] for plugin in planned["plugins"]}  # others may take part while it is built
@@ -90,11 +85,9 @@ class Lock:
         self._refuse(manifest.name, differences(self.entries[manifest.name], _entry(manifest)))
 
     def _refuse(self, name: str, found: Sequence[Difference]) -> None:
-        if not found:
-            return
-        notes = [(fact, f"{short_value(now)}, locked is {short_value(locked)}") for fact, locked, now in found[:_MOST]]
-        more: list[Note] = [("and", f"{len(found) - _MOST} more")] if len(found) > _MOST else []
-        raise IntegrityError(f"backbone {name!r} is not the one that {str(self.path)!r} names", notes=[*notes, *more, _FIX])
+        notes = [(fact, f"{short_value(now)}, locked is {short_value(locked)}") for fact, locked, now in found]
+        if notes:
+            raise IntegrityError(f"backbone {name!r} is not the one that {str(self.path)!r} names", notes=[*notes, _FIX])
 
 
 def _entry(manifest: Manifest) -> dict[str, Any]:
@@ -113,13 +106,14 @@ def _before_building(
 ) -> dict[str, Any]:
     """What is known of a backbone before it is built."""
     of_this_machine = ("name", "provider", "warnings", "weights")
-    entry: dict[str, Any] = {
-        "plan": {key: value for key, value in plan.items() if key not in of_this_machine},
-        "weights_label": plan["weights"]["label"],
-        "plugins": [asdict(plugin) for plugin in plugins],
-        "made_with": dict(made_with),
-    }
-    return _portable(entry)
+    return _portable(
+        {
+            "plan": {key: value for key, value in plan.items() if key not in of_this_machine},
+            "weights_label": plan["weights"]["label"],
+            "plugins": [asdict(plugin) for plugin in plugins],
+            "made_with": dict(made_with),
+        }
+    )
 
 
 def _portable(entry: Mapping[str, Any]) -> dict[str, Any]:

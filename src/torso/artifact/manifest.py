@@ -133,7 +133,7 @@ class SavedManifest(Manifest):
         return {**document, "digest": digest_of(document)}
 
     def text(self) -> str:
-        return text_of(self.to_json())
+        return text_of(super().to_json())
 
 
 def _parsed(kind: Any, value: Any) -> Any:

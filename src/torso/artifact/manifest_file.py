@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from torso.artifact.documents import Document, digest_of, is_written_by_torso, read_document
-from torso.artifact.manifest import VERSION, Difference, SavedManifest
+from torso.artifact.manifest import VERSION, SavedManifest
 from torso.errors import IntegrityError, OptionError, TorsoError
 from torso.files.atomic import put_back_old
 from torso.files.hashing import hash_of
@@ -21,23 +21,17 @@ def read_manifest(folder: Path) -> SavedManifest:
     """Read the manifest, and check its digest and the hash of the model."""
     document, path = read_manifest_json(folder), folder / NAME
     if document.get("digest") != digest_of(document):
-        raise IntegrityError(
-            f"{str(path)!r} was changed after it was saved",
-            notes=[
-                ("see", f"torso verify {folder}"),
-                ("fix", "undo the change, or build the backbone again from its spec"),
-            ],
-        )
+        fix = "undo the change, or build the backbone again from its spec"
+        notes = [("see", f"torso verify {folder}"), ("fix", fix)]
+        raise IntegrityError(f"{str(path)!r} was changed after it was saved", notes=notes)
     with understood(path):
         manifest = SavedManifest.from_json(document)
-        for fact, expected, found in changed_files(folder, manifest):
-            if found is None:
-                raise IntegrityError(f"{str(folder / MODEL)!r} is missing")
-            name = fact.rsplit(".", 1)[-1]
-            raise IntegrityError(
-                f"{str(folder / MODEL)!r} is not the model that was saved with its manifest",
-                notes=[(f"{name} expected", str(expected)), (f"{name} found", str(found))],
-            )
+        expected, found = manifest.files[MODEL]["sha256"], hash_of_model(folder)
+        if found is None:
+            raise IntegrityError(f"{str(folder / MODEL)!r} is missing")
+        if found != expected:
+            notes = [("sha256 expected", expected), ("sha256 found", found)]
+            raise IntegrityError(f"{str(folder / MODEL)!r} is not the model that was saved with its manifest", notes=notes)
     return manifest
 
 
@@ -50,17 +44,8 @@ def read_manifest_json(folder: Path) -> Document:
         raise OptionError(f"{str(folder)!r} holds no saved backbone: it has no {NAME}") from error
 
 
-def changed_files(folder: Path, manifest: SavedManifest) -> Iterator[Difference]:
-    """Where the model is not the one that the manifest describes: its size or hash; None where it is missing."""
-    if [*manifest.files] != [MODEL]:
-        raise ValueError(f"the files are {', '.join(manifest.files) or 'none'}, and not {MODEL}")
-    expected, path = manifest.files[MODEL], folder / MODEL
-    if not path.is_file():
-        yield f"files.{MODEL}", expected["sha256"], None
-    elif (size := path.stat().st_size) != expected["bytes"]:
-        yield f"files.{MODEL}.bytes", expected["bytes"], size
-    elif (found := hash_of(path)) != expected["sha256"]:
-        yield f"files.{MODEL}.sha256", expected["sha256"], found
+def hash_of_model(folder: Path) -> str | None:
+    return hash_of(folder / MODEL) if (folder / MODEL).is_file() else None
 
 
 @contextmanager

@@ -50,9 +50,9 @@ def weights_by_path(model: keras.Model) -> dict[str, Any]:
     return {path: variable for path, variable in variables if id(variable) in weights}
 
 
-def variable_hashes(model: keras.Model) -> dict[str, str]:
+def hashes_of(weights: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of the values of each weight, by its path."""
-    return {path: digest_of(np.asarray(weight)) for path, weight in weights_by_path(model).items()}
+    return {path: digest_of(np.asarray(weight)) for path, weight in weights.items()}
 
 
 def digest_of(values: np.ndarray) -> str:

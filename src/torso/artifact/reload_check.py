@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 from zipfile import ZipFile
@@ -12,69 +11,47 @@ from zipfile import ZipFile
 import keras
 import numpy as np
 
-from torso.artifact.reference_outputs import (
-    TOLERANCE,
-    Features,
-    error_of,
-    features_for,
-    variable_hashes,
-    weights_by_path,
-)
+from torso.artifact.reference_outputs import TOLERANCE, Features, error_of, features_for, weights_by_path
 from torso.errors import IntegrityError, PluginError
 from torso.modeling.freeze import FreezeReport
 from torso.modeling.patched import start_thread
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reloaded:
-    """A saved model as plain Keras loads it: its features, the hash of each variable, and the variables that train."""
+def check_reload(
+    model: keras.Model, frozen: FreezeReport, path: Path, images: np.ndarray, names: Sequence[str]
+) -> tuple[Features, dict[str, Any]]:
+    """Load a ``.keras`` file, and refuse one with other weights, features or freezing than the model it was written from.
 
-    model: keras.Model
-    features: Features
-    variables: Mapping[str, str]
-    trains: frozenset[str]  # what would train under a head: there, the flag of the model itself does not count
-
-
-def check_reload(model: keras.Model, frozen: FreezeReport, path: Path, images: np.ndarray, names: Sequence[str]) -> Reloaded:
-    """Load a ``.keras`` file, and refuse one with other weights, features or freezing than the model it was written from."""
+    Returns the features and the weights by path, as plain Keras reads them.
+    """
     _require_plain(path)
     # Keras keeps names, custom objects, dtype policy and safe mode per thread: a new thread has only Keras' defaults.
     reading = start_thread(lambda: _reload(path, images, names, training=frozen.everything))
     expected = features_for(model, images, names)  # meanwhile
     try:
-        found = reading.result()
-        in_training = found.features
+        loaded, in_training = reading.result()
         # One pass is enough where training=True gives the very bits that the saved model gives without it.
-        if frozen.everything and not _same_bits(expected, in_training):
-            found = replace(found, features=features_for(found.model, images, names))
-    except MemoryError:
-        raise
+        again = frozen.everything and not _same_bits(expected, in_training)
+        found = features_for(loaded, images, names) if again else in_training
     except Exception as error:  # Keras raises whatever a layer raises
-        if isinstance(error, OSError) and error.errno:  # the disk refused; h5py's own errors have no number
+        if isinstance(error, MemoryError) or getattr(error, "errno", None):  # h5py's own OSErrors have no number
             raise
-        if type(error).__name__ == "ResourceExhaustedError":
-            raise MemoryError(f"while {path.name} was read back") from error
         _refuse(path, f"{type(error).__name__}: {error}".split("\n")[0])
-    weights, read = weights_by_path(model), weights_by_path(found.model)
+    weights, read = weights_by_path(model), weights_by_path(loaded)
     if weights.keys() != read.keys() or not _same_bits(weights, read):  # to hash both would take five times as long
         _refuse(path, "its weights are not those of the model")
     for name, values in expected.items():
-        off = error_of(values, found.features[name])
+        off = error_of(values, found[name])
         if not off <= TOLERANCE:  # NaN is within no tolerance
             _refuse(path, f"its feature {name!r} is off by {off:.1e} of its largest value")
-    if frozen.everything and not _same_bits(found.features, in_training):
+    if frozen.everything and not _same_bits(found, in_training):
         _refuse(path, "it is frozen, but gives other features in training")
-    return found
+    return found, read
 
 
-def _reload(path: Path, images: np.ndarray, names: Sequence[str], *, training: bool) -> Reloaded:
+def _reload(path: Path, images: np.ndarray, names: Sequence[str], *, training: bool) -> tuple[keras.Model, Features]:
     model = keras.models.load_model(path, compile=False)
-    return Reloaded(
-        model=model,
-        features=features_for(model, images, names, training=training),
-        variables=variable_hashes(model),
-        trains=frozenset(path for path, weight in weights_by_path(model).items() if weight.trainable),
-    )
+    return model, features_for(model, images, names, training=training)
 
 
 def _same_bits(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from torso.artifact.manifest import (
     versions,
 )
 from torso.artifact.manifest_file import MODEL, NAME
-from torso.artifact.reference_outputs import TOLERANCE, described, digest_of, reference_images
+from torso.artifact.reference_outputs import TOLERANCE, described, digest_of, hashes_of, reference_images
 from torso.artifact.reload_check import check_reload, refuse_foreign
 from torso.errors import DiskError
 from torso.files.hashing import hash_of
@@ -28,7 +28,6 @@ from torso.graph import Feature
 from torso.modeling.build import BuiltModel
 from torso.modeling.freeze import FreezeReport, report_of
 from torso.modeling.functional import custom_classes
-from torso.modeling.variable_paths import variables_by_path
 from torso.planning import Plan, preprocessing_for
 
 
@@ -77,17 +76,18 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
     frozen = report_of(model)  # the flags may have changed since it was built
     pixels = reference_images(*manifest.plan["input_shape"])
     images = np.asarray(preprocess(pixels))
-    found = check_reload(model, frozen, path, images, manifest.feature_names)
-    lost = tuple(name for name in variables_by_path(model) if (name in found.trains) != (name in frozen.trains))
+    features, weights = check_reload(model, frozen, path, images, manifest.feature_names)
+    # A flag counts where the model stands in another one: there, that of the model itself does not.
+    lost = tuple(name for name, weight in weights.items() if weight.trainable != (name in frozen.trains))
     file = manifest.weights_file and manifest.weights_file.hashed()
     facts = {one.name: getattr(manifest, one.name) for one in fields(Manifest)}  # a loaded backbone has a SavedManifest
     saved = SavedManifest(
         **{**facts, "weights_file": file, "frozen": replace(freeze_record(frozen), lost_by_keras=lost)},
-        variables=found.variables,
+        variables=hashes_of(weights),
         probe=ProbeRecord(
             pixels=digest_of(pixels),
             preprocessed=digest_of(images),
-            features={name: described(values) for name, values in found.features.items()},
+            features={name: described(values) for name, values in features.items()},
             tolerance=TOLERANCE,
         ),
         files={MODEL: {"bytes": path.stat().st_size, "sha256": hash_of(path)}},

@@ -9,7 +9,7 @@ from pathlib import Path
 from torso.artifact.diff import short_value
 from torso.artifact.documents import digest_of as digest_of_document
 from torso.artifact.manifest import Difference, SavedManifest, version_of
-from torso.artifact.manifest_file import MODEL, NAME, changed_files, read_manifest_json, understood
+from torso.artifact.manifest_file import MODEL, NAME, hash_of_model, read_manifest_json, understood
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +64,11 @@ def verify(folder: str | Path) -> Verification:
     document = read_manifest_json(place)
     with understood(place / NAME):
         manifest = SavedManifest.from_json(document)
-        digest, found = document.get("digest"), digest_of_document(document)
-        changed = [("digest", digest, found)] if digest != found else []
-        checks = [_check("manifest", changed, "unchanged", otherwise="changed after it was written")]
-        if changed := [*changed_files(place, manifest)]:
-            checks.append(_check("files", changed, "", otherwise=f"{_first_of(changed)}; not opened"))
+        digest = ("digest", document.get("digest"), digest_of_document(document))
+        checks = [_check("manifest", [digest], "unchanged", otherwise="changed after it was written")]
+        model = (f"files.{MODEL}.sha256", manifest.files[MODEL]["sha256"], hash_of_model(place))
+        if model[1] != model[2]:
+            checks.append(_check("files", [model], "", otherwise=f"{_first_of([model])}; not opened"))
         else:
             others = sorted({path.name for path in place.iterdir()} - {NAME, MODEL})
             more = [(f"files.{name}", None, "here") for name in others]
@@ -79,20 +79,20 @@ def verify(folder: str | Path) -> Verification:
         return Verification(folder=place, name=manifest.name, checks=tuple(checks))
 
 
-def _check(name: str, wrong: Sequence[Difference], words: str, *, otherwise: str | None = None) -> Check:
-    """A check that holds where nothing is wrong."""
-    said = (otherwise or _first_of(wrong)) if wrong else words
-    return Check(name=name, holds=not wrong, words=said, differences=tuple(wrong))
+def _check(name: str, facts: Sequence[Difference], words: str, *, otherwise: str | None = None) -> Check:
+    """A check that holds where each fact is found as expected."""
+    wrong = tuple(fact for fact in facts if fact[1] != fact[2])
+    return Check(name=name, holds=not wrong, words=(otherwise or _first_of(wrong)) if wrong else words, differences=wrong)
 
 
 def _check_model(place: Path, manifest: SavedManifest) -> Iterator[Check]:
     differences, errors = _recompute(place / MODEL, manifest)
-    frozen = f"{len(manifest.frozen.trains)} variables train, as saved"
+    everything = "nothing trains, and training gives the same bits"
     words = {
         "graph": f"{manifest.graph.nodes} nodes",
         "features": ", ".join(manifest.feature_names),
         "variables": f"{len(manifest.variables)} identical",
-        "frozen": "nothing trains, and training gives the same bits" if manifest.frozen.everything else frozen,
+        "frozen": everything if manifest.frozen.everything else f"{len(manifest.frozen.trains)} variables train, as saved",
         "preprocessing": "identical",
     }
     for name, right in words.items():
@@ -106,22 +106,18 @@ def _check_model(place: Path, manifest: SavedManifest) -> Iterator[Check]:
 
 
 def _recompute(path: Path, manifest: SavedManifest) -> tuple[list[Difference], dict[str, float]]:
-    """The facts that differ, and how far each feature is off, relative to its largest value: infinite where unknown."""
+    """Facts, and how far each feature is off, relative to its largest value: infinite where unknown."""
     from torso.artifact.load import load_and_compare, preprocess_layer_of
     from torso.artifact.reference_outputs import described, digest_of, error_of_described, features_for, reference_images
 
     saved, names = manifest.probe, manifest.feature_names
     model, _, differences = load_and_compare(path, manifest)
-    facts = {fact for fact, *_ in differences}
-    if "graph.input_shape" in facts:  # no images fit both
-        differences.append(("preprocessing.pixels", saved.pixels, "not computed"))
-        return differences, dict.fromkeys(names, float("inf"))
+    other_features = any(fact == "features" for fact, *_ in differences)
     pixels = reference_images(*manifest.plan["input_shape"])
     images = preprocess_layer_of(manifest)(pixels).numpy()
-    for fact, digest, values in ("pixels", saved.pixels, pixels), ("preprocessed", saved.preprocessed, images):
-        if digest != digest_of(values):
-            differences.append((f"preprocessing.{fact}", digest, digest_of(values)))
-    if "features" in facts:
+    differences.append(("preprocessing.pixels", saved.pixels, digest_of(pixels)))
+    differences.append(("preprocessing.preprocessed", saved.preprocessed, digest_of(images)))
+    if other_features:
         return differences, dict.fromkeys(names, float("inf"))
     features = features_for(model, images, names)
     if manifest.frozen.everything:

@@ -12,7 +12,7 @@ import numpy as np
 
 from torso.artifact.documents import files_in
 from torso.artifact.reference_outputs import Features, error_of
-from torso.errors import IntegrityError
+from torso.errors import IntegrityError, known
 
 # The least size of the files, as a part of the kernels' bytes. Vectors do not count: converters fold those of a
 # normalisation into the kernels beside it.
@@ -48,8 +48,7 @@ def errors_of(expected: Features, found: Features, written: str) -> dict[str, fl
     errors = {}
     for name, values in expected.items():
         if name not in found:
-            known = ", ".join(map(repr, found)) or "none"
-            raise IntegrityError(f"{written} gives no feature {name!r}", notes=[("known", known)])
+            raise IntegrityError(f"{written} gives no feature {name!r}", notes=[known(map(repr, found))])
         if found[name].shape != values.shape:
             shapes = [("expected", str(values.shape)), ("found", str(found[name].shape))]
             raise IntegrityError(f"{written} gives feature {name!r} in another shape", notes=shapes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import importlib.util
 import json
@@ -11,7 +10,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,15 +18,15 @@ import numpy as np
 
 import torso.errors as errors
 from torso.files.atomic import scratch_directory
-from torso.files.disk_errors import disk_error, temporary_file_errors
+from torso.files.disk_errors import temporary_file_errors
 from torso.plugins.calling import one_line
+from torso.plugins.discovery import run_file
 
 # The path of this process comes first: modules beside the script, or in the working directory, must not shadow others.
 _START: Final = (
     "import sys; sys.path[:] = eval(sys.argv[1]); from torso.export import isolated; isolated.answer(sys.argv[2])"
 )
 _QUIET_CPU: Final = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 class ElsewhereError(Exception):
@@ -53,51 +52,47 @@ def call(reference: str, *paths: Path, images: np.ndarray | None = None) -> dict
             if images is not None:
                 np.save(folder / "images.npy", images)
         code = _run(folder)
-        try:
-            answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            how = f"ended with {code}" if code >= 0 else f"was ended by signal {-code} ({signal.strsignal(-code)})"
-            hint = ", as the system does when memory is full" if code == -signal.SIGKILL else ""
+        if not (folder / "answer.json").exists():
             printed = (folder / "log").read_text(encoding="utf-8", errors="replace").strip()
-            last = printed.rsplit("\n", 1)[-1][:300]
-            fact = f"its process {how}{hint}{': ' if last else ''}{last}"
-            answer = {"error": "ElsewhereError", "fact": fact, "traceback": printed}
+            raise _error("ElsewhereError", _ending(code, printed), printed)
+        answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
         if "error" in answer:
-            raise _as_error(answer)
+            raise _error(*answer["error"])
         with np.load(folder / "arrays.npz") as arrays:  # by number: a name may be any text
             return {name: arrays[f"arr_{number}"] for number, name in enumerate(answer["names"])}
 
 
 def _run(folder: Path) -> int:
     """Run the other process, and return its exit code."""
+    if not sys.executable or getattr(sys, "frozen", False):  # then it may be a program that would start itself again
+        raise errors.OptionError(f"an export needs a Python to run, and sys.executable is {sys.executable!r}")
     path = [entry for entry in sys.path if isinstance(entry, str)]
     words = [sys.executable, "-c", _START, repr(path), str(folder)]
-    cause = "it does not say where Python is"
-    if sys.executable and not getattr(sys, "frozen", False):
-        try:
-            with (folder / "log").open("wb") as log:  # not a pipe: a grandchild may hold that open
-                env = {**os.environ, **_QUIET_CPU}
-                process = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            try:
-                return process.wait()
-            finally:  # not subprocess.run: interrupted by Ctrl-C, that does not wait for the end of the process
-                process.kill()
-                process.wait()
-        except OSError as error:
-            cause = error.strerror or str(error)
-    raise errors.OptionError(
-        f"sys.executable is {sys.executable!r}, and no other Python process can be started with that",
-        notes=[("cause", cause), ("fix", "set sys.executable to a Python that has the same packages")],
-    )
+    with (folder / "log").open("wb") as log:  # not a pipe: a grandchild may hold that open
+        env = {**os.environ, **_QUIET_CPU}
+        process = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        return process.wait()
+    finally:  # not subprocess.run: interrupted by Ctrl-C, that does not wait for the end of the process
+        process.kill()
+        process.wait()
 
 
-def _as_error(answer: Mapping[str, Any]) -> Exception:
-    kinds = {"MemoryError": MemoryError, "ElsewhereError": ElsewhereError}
-    if answer["error"] in kinds:
-        error: Exception = kinds[answer["error"]](answer["fact"])
+def _ending(code: int, printed: str) -> str:
+    """How a process ended that gave no answer, with the last line that it printed."""
+    how = f"ended with {code}" if code >= 0 else f"was ended by signal {-code}"
+    hint = ", as the system does when memory is full" if code == -signal.SIGKILL else ""
+    last = printed.split("\n")[-1][:300]
+    return f"its process {how}{hint}: {last}" if last else f"its process {how}{hint}"
+
+
+def _error(kind: str, fact: str, printed: str, notes: Sequence[errors.Note] = ()) -> Exception:
+    """An error of the other process; what that printed, or its traceback, is the cause."""
+    if kind in ("MemoryError", "ElsewhereError"):
+        error: Exception = {"MemoryError": MemoryError, "ElsewhereError": ElsewhereError}[kind](fact)
     else:
-        error = getattr(errors, answer["error"])(answer["fact"], notes=[(label, text) for label, text in answer["notes"]])
-    error.__cause__ = ElsewhereError(f"in another process\n{answer['traceback'].rstrip()}")
+        error = getattr(errors, kind)(fact, notes=[(label, text) for label, text in notes])
+    error.__cause__ = ElsewhereError(f"in another process\n{printed.rstrip()}")
     return error
 
 
@@ -113,7 +108,8 @@ def answer(folder: str) -> None:
         if order["images"]:
             arguments.append(np.load(place / "images.npy"))
         returned = _function(order)(*arguments)
-        arrays = _as_arrays(returned) if order["images"] else {}
+        # numpy does not load bfloat16 again
+        arrays = {str(name): np.asarray(values, "float32") for name, values in returned.items()} if order["images"] else {}
         np.savez(place / "arrays.npz", *arrays.values())
         found: dict[str, Any] = {"names": list(arrays)}
     except Exception as error:  # noqa: BLE001  # all of them are answers
@@ -122,42 +118,15 @@ def answer(folder: str) -> None:
 
 
 def _function(order: Mapping[str, Any]) -> Any:
-    module, file = order["module"], order["file"]
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        spec = importlib.util.spec_from_file_location(module, file) if file and error.name == module else None
-        if spec is None or spec.loader is None:
-            raise
-        found = sys.modules[module] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(found)
-    return getattr(found, order["function"])
-
-
-def _as_arrays(returned: object) -> dict[str, np.ndarray]:
-    if not isinstance(returned, Mapping):
-        raise TypeError(f"it returns no arrays by their names, but a {type(returned).__name__}")
-    arrays = {str(name): np.asarray(values) for name, values in returned.items()}
-    for name, values in arrays.items():
-        if values.dtype.name == "bfloat16":  # numpy does not load it again
-            arrays[name] = values.astype("float32")
-        elif values.dtype.kind not in "biuf":
-            raise TypeError(f"it returns {name!r} as {values.dtype}, which are no numbers")
-    return arrays
+    if importlib.util.find_spec(order["module"]) is None and order["file"]:
+        run_file(Path(order["file"]), order["module"])
+    return getattr(importlib.import_module(order["module"]), order["function"])
 
 
 def _described(error: Exception) -> dict[str, Any]:
-    """An error as JSON: as one of torso's own, as a MemoryError, or in one line."""
-    text, lines = one_line(error), "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    if not isinstance(error, errors.TorsoError):
-        # Libraries turn the system's errors into others, and keep its words: shutil, h5py and TensorFlow do.
-        number = next((one for one in _DISK if getattr(error, "errno", None) == one or os.strerror(one) in text), None)
-        if number is None:
-            memory = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
-            return {"error": "MemoryError" if memory else "ElsewhereError", "fact": text, "traceback": lines}
-        error = disk_error("the files could not be written", OSError(number, os.strerror(number)))
-    if isinstance(error, errors.ManyErrors):
-        error = errors.TorsoError(str(error))
-    kind = next(one.__name__ for one in type(error).__mro__ if one.__module__ == errors.__name__)  # a plugin may derive one
-    notes = [(str(label), str(value)) for label, value in error.notes]
-    return {"error": kind, "fact": error.fact, "notes": notes, "traceback": lines}
+    """The arguments of ``_error``: one of torso's own, a MemoryError, or any other in one line."""
+    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    if isinstance(error, errors.TorsoError) and not isinstance(error, errors.ManyErrors):
+        kind = next(one.__name__ for one in type(error).__mro__ if one.__module__ == errors.__name__)  # a plugin may derive
+        return {"error": [kind, error.fact, lines, [(str(label), str(value)) for label, value in error.notes]]}
+    return {"error": ["MemoryError" if isinstance(error, MemoryError) else "ElsewhereError", one_line(error), lines]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,10 +51,8 @@ def write_export(
         progress(f"converting to {form.name}")
         with plugin_errors(chosen.plugin, f"the writer of export format {chosen.qualified!r}"):
             call(form.write, scratch / "saved_model", stage)
-    if os.path.lexists(stage / NAME):
-        raise PluginError(
-            f"export format {chosen.name!r} wrote {NAME}, which is torso's to write", notes=[("plugin", str(chosen.plugin))]
-        )
+            if (stage / NAME).exists():
+                raise PluginError(f"export format {chosen.name!r} wrote {NAME}, which is torso's to write")
     require_weights(model, stage, written)
     progress(f"comparing {form.name} with Keras")
     with plugin_errors(chosen.plugin, f"running {written}"):
@@ -95,11 +92,11 @@ def _described(
     model: keras.Model, manifest: Manifest, chosen: Contribution[ExportFormat], errors: Mapping[str, float]
 ) -> dict[str, Any]:
     """What the files are, what they were made of, and what goes in and comes out."""
-    distributions, needed = packages_distributions(), manifest.preprocessing
-    needs = [name for module in chosen.value.needs for name in distributions.get(module, [module])]
-    inside = manifest.preprocessing_included or needed.built_in
-    pixels = f"{'RGB ' if model.input_shape[-1] == 3 else ''}pixels of {'0..255' if inside else needed}"
-    numbers = as_json(needed)
+    modules, numbers = chosen.value.needs, manifest.preprocessing
+    distributions = packages_distributions() if modules else {}  # reads the list of files of all that is installed
+    needs = [name for module in modules for name in distributions.get(module, [module])]
+    inside = manifest.preprocessing_included or numbers.built_in
+    pixels = f"{'RGB ' if model.input_shape[-1] == 3 else ''}pixels of {'0..255' if inside else numbers}"
     return {
         "format": chosen.qualified,
         "plugin": as_json(plugin_records([chosen.plugin])[0]),
@@ -114,7 +111,7 @@ def _described(
             "shape": list(model.input_shape),
             "dtype": model.input.dtype,
             "expects": pixels,
-            "preprocessing": None if inside else {name: numbers[name] for name in ("order", "divide", "mean", "std")},
+            "preprocessing": None if inside else {key: as_json(numbers)[key] for key in ("order", "divide", "mean", "std")},
         },
         "outputs": [{**as_json(one), "shape": [None, *one.shape], "error": errors[one.name]} for one in manifest.features],
         "training": "none: it computes features as outside of training, and what is frozen is not said in it",
