@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ("tensorflow", "keras", "numpy", "h5py")
+HEAVY = ("tensorflow", "keras", "numpy", "h5py", "requests", "filelock")
 
 
 @pytest.mark.parametrize(

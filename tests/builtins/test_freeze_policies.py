@@ -14,7 +14,7 @@ from random_graphs import networks
 
 import torso
 from torso.builtins.freeze_policies import torso_freeze_policies
-from torso.errors import CutError, TorsoError
+from torso.errors import TorsoError
 from torso.graph import LEVELS, FreezePlan, Graph, Node
 from torso.plugins import BUILTINS, Plugins
 from torso.plugins.registry import Registry
@@ -105,22 +105,13 @@ def test_last_lets_as_many_blocks_train_as_it_says(name: str) -> None:
         assert [end for end in ends if end not in plan.weights] == ends[-blocks:]
 
 
-def test_the_last_block_of_resnet50_is_its_last_bottleneck() -> None:
-    graph = architecture("ResNet50")
-    trains = every(graph) - select("last", 1, graph).weights
-    assert trains == {node.name for node in graph if node.name.startswith("conv5_block3_")}
-    two = every(graph) - select("last", {"blocks": 2}, graph).weights
-    assert {name[:12] for name in two} == {"conv5_block2", "conv5_block3"}
-
-
 def test_last_refuses_as_many_blocks_as_there_are() -> None:
-    for blocks in (18, 10**6):
-        assert refusal("last", blocks, architecture("ResNet50")) == (
-            f"last {blocks} leaves nothing frozen of ResNet50: it has 18 blocks\n  known: 1 to 17"
-        )
+    assert refusal("last", 18, architecture("ResNet50")) == (
+        "last 18 leaves nothing frozen of ResNet50, which has 18 blocks\n  known: 1 to 17"
+    )
     nodes = (Node(name="image", kind="InputLayer", shape=(4, 4, 3)), Node(name="end", kind="ReLU", inputs=("image",)))
     assert refusal("last", 1, Graph("Net", nodes)) == (
-        "last 1 leaves nothing frozen of Net: it has 1 block\n  known: none: write freeze: none"
+        "last 1 leaves nothing frozen of Net, which has 1 block\n  known: none: write freeze: none"
     )
 
 
@@ -131,10 +122,6 @@ def test_last_refuses_as_many_blocks_as_there_are() -> None:
         ("last", None, "freeze policy 'last' needs the option 'blocks': a whole number"),
         ("last", 0, "blocks cannot be '0'\n  known: 1 or more"),
         ("last", {"blocks": 1, "norm": "adapt"}, "norm cannot be 'adapt' (argument norm)\n  known: frozen, train"),
-        ("through", {"at": "C4", "stochastic": "of"},
-         "stochastic cannot be 'of' (argument stochastic)\n  did you mean: 'off'\n  known: on, off"),
-        ("through", {"at": "C4", "level": "C4"},
-         "freeze policy 'through' has no option 'level' (argument level)\n  known: at, norm, stochastic"),
         *((policy, {"norm": "train"}, f"freeze policy {policy!r} has no option 'norm' (argument norm)\n  known: none")
           for policy in ("all", "none", "norm_only", "adapt_norm")),
         ("through", "block_13_expand",
@@ -145,18 +132,6 @@ def test_last_refuses_as_many_blocks_as_there_are() -> None:
 )  # fmt: skip
 def test_a_bad_option_is_refused(policy: str, value: Any, text: str) -> None:
     assert refusal(policy, value, architecture("MobileNetV2")) == text
-
-
-def test_a_boundary_that_is_not_there_is_placed_in_the_spec(tmp_path: Path) -> None:
-    spec = tmp_path / "b.yaml"
-    one = "{architecture: VGG16, weights: none, freeze: {through: block3_conv1}}"
-    spec.write_text(f"version: 1\nbackbones:\n  one: {one}\n")
-    with pytest.raises(CutError) as caught:
-        torso.load_specs(spec, registry=torso.Registry.load(discover=False))["one"]
-    assert str(caught.value).startswith(
-        f"'block3_conv1' lies within a block of VGG16, and a block is frozen or trains as a whole "
-        f"(at {spec}:3:63, $.backbones.one.freeze.through)\n"
-    )
 
 
 PLUGIN = """
@@ -202,16 +177,10 @@ def test_a_policy_of_a_plugin_may_freeze_through_a_node_of_its_choice(freeze: Fr
 @pytest.mark.parametrize(
     ("odd", "fact"),
     [
-        ("None", "returned NoneType, not a FreezePlan"),
-        ("torso.FreezePlan(weights={'block9'})", "selected 'block9', which is not in the truncated model"),
-        ("torso.FreezePlan(weights={graph.nodes[1]})", "selected Node(name='block1_conv1', "),
         ("torso.FreezePlan(weights=['block1_conv1'])", "selected weights as a list, not as a set"),
-        ("torso.FreezePlan(norm='block1_conv1')", "selected norm as a str, not as a set"),
-        ("torso.FreezePlan(adapt=None)", "selected adapt as a NoneType, not as a set"),
         ("torso.FreezePlan(adapt={'block1_conv1'})", "lets 'block1_conv1' adapt, which is no BatchNormalization"),
         ("torso.FreezePlan(norm={'block1_conv1'})", "freezes the norm 'block1_conv1', which is no BatchNormalization"),
         ("torso.FreezePlan(stochastic=False)", "set stochastic to False, not to 'off' or 'on'"),
-        ("1 / 0", "failed: ZeroDivisionError: division by zero"),
     ],
 )
 def test_a_policy_of_a_plugin_that_selects_nonsense_is_blamed(freeze: Freeze, odd: str, fact: str) -> None:

@@ -6,21 +6,15 @@ import importlib
 import inspect
 import math
 import re
-import socket
 from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
-import pluggy
 import pytest
 from graphs import ARCHITECTURES, SMALLEST, drawn_by_keras, each_architecture, parameters
 
-from torso.builtins import keras_applications
 from torso.builtins.weight_sources import place_in_cache
-from torso.contracts import hookspecs
 from torso.contracts.architecture import Architecture, matching_file
-from torso.contracts.preprocessing import Preprocessing
 from torso.modeling.keras_private import without_values, without_weights
 
 every = pytest.mark.parametrize("name", ARCHITECTURES)  # cheap: draws nothing
@@ -33,7 +27,7 @@ def constructor(name: str) -> Callable[..., keras.Model]:
 
 
 def build(card: Architecture, channels: int = 3) -> dict[str, Any]:
-    """The graph that a card's own reference leads to, called as torso calls every builder."""
+    """The network that a card's own reference leads to, called as torso calls every builder."""
     module, function = card.builder.split(":")
     with without_values(), without_weights():
         model = getattr(importlib.import_module(module), function)(
@@ -69,14 +63,6 @@ def test_catalogue_names_are_the_constructors_of_keras():
         "ConvNeXt", "DenseNet", "EfficientNet", "EfficientNetV2", "Inception", "InceptionResNet", "MobileNet",
         "MobileNetV2", "MobileNetV3", "NASNet", "ResNet", "ResNetV2", "VGG", "Xception",
     ]  # fmt: skip
-
-
-def test_catalogue_is_offered_through_the_hook():
-    manager = pluggy.PluginManager("torso")
-    manager.add_hookspecs(hookspecs)
-    manager.register(keras_applications, "keras")
-    (offered,) = manager.hook.torso_architectures()
-    assert sorted(card.name for card in offered) == sorted(ARCHITECTURES)
 
 
 # Options, sizes, parameters
@@ -160,14 +146,6 @@ def test_mobilenets_of_other_sizes_take_the_file_that_keras_takes(name, size):
     assert not trained
 
 
-@each_mobilenet
-def test_the_last_mobilenet_file_of_each_width_is_that_of_224(name):
-    last = {}
-    for file in ARCHITECTURES[name].weights[0].files:
-        last[file.when["alpha"], file.when.get("minimalistic")] = file.when["size"]
-    assert set(last.values()) == {224}
-
-
 @pytest.mark.parametrize("alpha", [1.3, 1.4])
 @pytest.mark.parametrize("side", [96, *(pytest.param(side, marks=pytest.mark.slow) for side in (128, 160, 192))])
 def test_wide_mobilenet_v2_takes_the_weights_of_224_where_others_are_missing(alpha, side):
@@ -199,32 +177,6 @@ def test_every_statement_names_its_source(name):
 # Preprocessing
 
 
-def preprocess(numbers: Preprocessing, pixels: np.ndarray) -> np.ndarray:
-    """The formula of ``Preprocessing`` in float32; neutral steps are not computed."""
-    if numbers.order == "BGR":
-        pixels = pixels[..., ::-1]
-    if numbers.divide != 1.0:
-        pixels = pixels / np.float32(numbers.divide)
-    if numbers.mean:
-        pixels = pixels - np.array(numbers.mean, "float32")
-    if numbers.std:
-        pixels = pixels / np.array(numbers.std, "float32")
-    return pixels
-
-
-@every
-def test_preprocessing_equals_that_of_keras_to_the_last_bit(name):
-    module = importlib.import_module(f"keras.applications.{constructor(name).__module__.rsplit('.', 1)[-1]}")
-    draw = np.random.default_rng(0)
-    whole = draw.permuted(np.tile(np.arange(256, dtype="float32"), (3, 1)), axis=1).T.reshape(1, 16, 16, 3)
-    between = draw.uniform(0, 255, (1, 16, 16, 3)).astype("float32")
-    for pixels in (whole, between):
-        ours = preprocess(ARCHITECTURES[name].preprocessing, pixels)
-        theirs = module.preprocess_input(pixels.copy())  # it writes into its argument
-        assert ours.dtype == theirs.dtype == np.float32
-        assert ours.tobytes() == theirs.tobytes()
-
-
 @each_architecture
 def test_built_in_preprocessing_is_a_layer_of_the_network(name):
     scaling = {"Rescaling", "Normalization"} & set(drawn_by_keras(name).layers[:3])
@@ -232,21 +184,6 @@ def test_built_in_preprocessing_is_a_layer_of_the_network(name):
 
 
 # The builder
-
-
-@each_architecture
-def test_builder_gives_the_graph_that_the_weights_belong_to(name):
-    drawn = drawn_by_keras(name)
-    shapes = [shape for _, _, shapes in drawn.weights for shape in shapes]
-    assert build(ARCHITECTURES[name]) == {"layers": drawn.layers, "weights": shapes, "output": drawn.output}
-
-
-def test_builder_does_not_touch_the_network(monkeypatch):
-    def refuse(*_: Any) -> None:
-        raise AssertionError("a connection was opened")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert build(ARCHITECTURES["EfficientNetB0"])["layers"].count("Rescaling") == 2
 
 
 @pytest.mark.filterwarnings("ignore:This model usually expects 1 or 3 input channels")
@@ -260,5 +197,6 @@ def test_builder_takes_any_number_of_channels(name, channels):
     assert card.input.channels == ()
 
 
-def test_efficientnet_for_other_than_three_channels_is_the_graph_without_weights():
-    assert build(ARCHITECTURES["EfficientNetB0"], channels=1)["layers"].count("Rescaling") == 1
+def test_efficientnet_divides_once_more_where_it_has_weights_as_in_keras():
+    for channels, count in ((3, 2), (1, 1)):
+        assert build(ARCHITECTURES["EfficientNetB0"], channels)["layers"].count("Rescaling") == count

@@ -56,27 +56,10 @@ def test_a_plan_says_all_that_will_happen() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["resnet50", "RESNET50", "keras/ResNet50", "Keras/resnet50"])
-def test_names_are_found_in_any_case_and_by_provider(name: str) -> None:
-    assert planned(name).architecture.qualified == "keras/ResNet50"
-
-
-@pytest.mark.parametrize("name", ["vgg16.VGG16", "resnet", "preprocess_input", "imagenet_utils", "applications", ""])
-def test_nothing_that_is_not_an_architecture_can_be_named(name: str) -> None:
-    assert refused(name).startswith(("unknown architecture", "architecture must be a name"))
-
-
 def test_defaults_are_the_first_weights_the_whole_network_and_frozen() -> None:
     plan = planned("NASNetLarge")
     assert (plan.weights.label, plan.input_shape) == ("imagenet", (331, 331, 3))
     assert (str(plan.truncate), str(plan.freeze)) == ("none", "all")
-
-
-def test_an_alpha_without_weights_is_refused_before_anything_is_built() -> None:
-    said = refused("MobileNetV3Small", options={"alpha": 0.35})
-    assert said.startswith("alpha 0.35 has no imagenet weights on MobileNetV3Small (argument options)\n")
-    assert repr(planned("MobileNetV3Small", options={"alpha": 1}).arguments["alpha"]) == "1.0"
-    assert planned("MobileNetV3Small", options={"alpha": 0.35}, weights="none").arguments["alpha"] == 0.35
 
 
 def test_a_size_that_was_not_trained_is_warned_of() -> None:
@@ -107,19 +90,15 @@ def test_all_errors_are_told_at_once() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("spec", "text"),
-    [
-        ({"input": {"channels": 4}},
-         "the imagenet weights of VGG16 are for 3 channels, not 4 (argument input.channels)\n"
-         "  fix: add adapt to input (map, mean, repeat, zero_extra), write channels: 3, or weights: none"),
-        ({"input": {"channels": 4, "adapt": "mean"}, "weights": "none"},
-         "there is nothing for 'mean' to adapt: with weights: none, VGG16 has random values for any number of channels "
-         "(argument input.adapt)\n  fix: leave adapt out (adapt: none takes back a default), or name weights"),
-    ],
-)  # fmt: skip
-def test_weights_that_do_not_fit_are_refused(spec: dict[str, Any], text: str) -> None:
-    assert refused("VGG16", **spec) == text
+def test_weights_that_do_not_fit_are_refused() -> None:
+    assert refused("VGG16", input={"channels": 4}) == (
+        "the imagenet weights of VGG16 are for 3 channels, not 4 (argument input.channels)\n"
+        "  fix: add adapt to input (map, mean, repeat, zero_extra), write channels: 3, or weights: none"
+    )
+    assert refused("VGG16", input={"channels": 4, "adapt": "mean"}, weights="none") == (
+        "there is nothing for 'mean' to adapt: with weights: none, VGG16 has random values for any number of channels "
+        "(argument input.adapt)\n  fix: leave adapt out (adapt: none takes back a default), or name weights"
+    )
 
 
 def test_a_weights_file_is_held_against_its_hash(tmp_path: Path) -> None:
@@ -254,33 +233,20 @@ def rule(answer: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("rule", "text"),
     [
-        (rule(lambda have, want: [[1.0] * have] * (want - 1)), "gave 3 rows of 3 numbers, not 4 rows of 3"),
-        (rule(lambda have, want: [[1.0]] * want), "gave 4 rows of 1 numbers, not 4 rows of 3"),
-        (rule(lambda have, want: [[float("nan")] * have] * want), "gave nan where a finite number is needed"),
-        (rule(lambda have, want: [[True] * have] * want), "gave True where a finite number is needed"),
-        (rule(lambda have, want: [[10**400] * have] * want), "gave 1000000"),
-        (rule(lambda have, want: [["1"] * have] * want), "gave '1' where a finite number is needed"),
-        (rule(lambda have, want: None), "failed: TypeError: 'NoneType' object is not iterable"),
-        (rule(lambda have, want: 1 / 0), "failed: ZeroDivisionError: division by zero"),
-        ({"mix": None, "channels": lambda options: "4"}, "asks for '4' channels"),
+        (rule(lambda have, want: [[1.0] * have] * (want - 1)), "ValueError: it gave 3 rows of 3 numbers, not 4 rows of 3"),
+        (rule(lambda have, want: [[1.0]] * want), "ValueError: it gave 4 rows of 1 numbers, not 4 rows of 3"),
+        (rule(lambda have, want: [[float("nan")] * have] * want), "ValueError: it gave a number that is not finite"),
+        (rule(lambda have, want: [["one"] * have] * want), "ValueError: could not convert string to float: 'one'"),
+        (rule(lambda have, want: None), "TypeError: 'NoneType' object is not iterable"),
+        ({"mix": None, "channels": lambda options: "4"}, "ValueError: it asks for '4' channels"),
     ],
 )
 def test_a_plugins_rule_that_is_none_is_blamed(tmp_path: Path, rule: dict[str, Any], text: str) -> None:
     registry = registry_with(tmp_path, torso.ChannelAdapter(name="odd", doc="Odd.", **rule))
     given = {"adapt": "odd"} if "channels" in rule else {"adapt": "odd", "channels": 4}
     said = refused("VGG16", input=given, registry=registry)
-    assert said.startswith(f"channel adapter 'rules/odd' {text}")
+    assert said.startswith(f"channel adapter 'rules/odd' failed: {text}")
     assert said.count(" (argument input.adapt)\n  plugin: plugin 'rules' (") == 1
-
-
-def test_a_plugins_rule_may_refuse_in_its_own_words(tmp_path: Path) -> None:
-    def refuse(have: int, want: int, options: Any) -> Any:
-        raise torso.OptionError("thirteen bands only")
-
-    registry = registry_with(tmp_path, torso.ChannelAdapter(name="bands", doc="Bands.", mix=refuse))
-    assert refused("VGG16", input={"adapt": "bands"}, registry=registry).startswith(
-        "thirteen bands only (argument input.adapt)\n  raised by: plugin 'rules'"
-    )
 
 
 def test_arguments_are_made_for_the_network_that_is_built(tmp_path: Path) -> None:

@@ -153,8 +153,8 @@ def test_a_sound_channel_adapter_passes(plugin: Callable[[str], Registry]) -> No
 @pytest.mark.parametrize(
     ("name", "more", "failed"),
     [
-        ("acme/narrow", {}, [f"for {want} channels: channel adapter 'acme/narrow' gave 2 rows of 3 numbers, not {want} rows"
-                             " of 3" for want in (1, 4, 13)]),
+        ("acme/narrow", {}, [f"for {want} channels: channel adapter 'acme/narrow' failed: ValueError: it gave 2 rows of 3 "
+                             f"numbers, not {want} rows of 3" for want in (1, 4, 13)]),
         ("acme/moody", {}, ["for 1 channels: it returns ((0.0, 0.0, 0.0),), and then ((1.0, 1.0, 1.0),)"]),
         ("acme/blind", {}, [f"for {want} channels: it reads no channel of the image" for want in (1, 2, 4, 13)]),
         ("map", {"options": {"sources": ["G", "0", "0"]}, "have": 4},

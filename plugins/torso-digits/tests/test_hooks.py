@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from torso import CutError, FreezePlan, Graph, Node, OptionError, Registry, plan
@@ -28,23 +26,9 @@ def test_the_plan_turns_the_width_of_a_digitnet_alone_into_filters(registry: Reg
 
 
 def test_a_width_that_was_not_trained_is_refused_with_those_that_were(registry: Registry) -> None:
-    with pytest.raises(OptionError) as caught:
+    with pytest.raises(OptionError, match="DigitNet has no uci weights for width") as caught:
         plan("digits/DigitNet", options={"width": 0.75}, registry=registry)
-    assert str(caught.value) == (
-        "width 0.75 has no uci weights on DigitNet (argument options)\n"
-        "  known: 0.5, 1.0\n"
-        "  fix: take a known value, or weights: none for random values\n"
-        "  raised by: plugin 'digits' (torso-digits 0.1.0)"
-    )
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [{"options": {"width": 0.2}}, {"options": {"width": 5}}, {"input": {"size": [8, 10]}}, {"input": {"channels": 3}}],
-)
-def test_what_cannot_be_built_is_refused_without_weights_too(registry: Registry, spec: dict[str, Any]) -> None:
-    with pytest.raises(OptionError):
-        plan("digits/DigitNet", weights="none", registry=registry, **spec)
+    assert caught.value.notes[0] == ("known", "width 0.5, width 1.0")
 
 
 def test_stage_and_stages_go_by_the_end_of_the_stage() -> None:

@@ -73,9 +73,10 @@ def freeze_but_last(graph: Graph, options: Options) -> FreezePlan:
     if graph.end.name not in ends:  # as for truncate: {pop: {unit: block}}
         ends.append(graph.end.name)
     if count >= len(ends):
-        known = f"1 to {len(ends) - 1}" if len(ends) > 1 else "none: write freeze: none"
-        has = f"{len(ends)} block{'s' if len(ends) > 1 else ''}"
-        raise CutError(f"last {count} leaves nothing frozen of {graph.name}: it has {has}", notes=[("known", known)])
+        raise CutError(
+            f"last {count} leaves nothing frozen of {graph.name}, which has {len(ends)} block{'s' if len(ends) > 1 else ''}",
+            notes=[("known", f"1 to {len(ends) - 1}" if len(ends) > 1 else "none: write freeze: none")],
+        )
     return _through(graph, ends[-1 - count], options)
 
 

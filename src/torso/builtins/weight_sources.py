@@ -62,13 +62,12 @@ def download(options: Options) -> Path:
     try:
         make_folder(place.parent)
         with downloads.locked(place) as exclusive:
-            right = _is_right(place, options)  # another process may have downloaded it meanwhile
-            if right is False:
-                move_aside(place)
-            if not right:
+            if not _is_right(place, options):  # another process may have downloaded it meanwhile
+                if os.path.lexists(place):
+                    move_aside(place)
                 downloads.download(address, place, promised=_promised(options), resume=exclusive)
     except DiskError as error:
-        if not _is_writable(place.parent):
+        if not os.access(place.parent, os.W_OK | os.X_OK):
             other = [note for note in error.notes if note[0] != "fix"]
             error.notes = (*other, ("fix", "set KERAS_HOME to a folder that can be written"))
         raise
@@ -109,23 +108,15 @@ def _promised(options: Options) -> dict[str, str]:
     return given
 
 
-def _is_right(place: Path, options: Options) -> bool | None:
-    """Whether the cache has the right file, None for no file; an error if a wrong one cannot be replaced."""
-    if not os.path.lexists(place):
-        return None
+def _is_right(place: Path, options: Options) -> bool:
+    """Whether the cache has the right file; an error if it has a wrong one that must not be replaced."""
     try:
-        _verified(place, options)
+        return os.path.exists(place) and bool(_verified(place, options))
     except (IntegrityError, OptionError) as error:
-        if downloads.is_offline() or not _is_writable(place.parent):
-            cannot = "TORSO_OFFLINE forbids to replace it" if downloads.is_offline() else "the cache cannot be written"
-            fix = f"{cannot}: put the right file there, or name a local one with weights: {{file: PATH}}"
+        if downloads.is_offline():
+            fix = "put the right file there, or name a local one with weights: {file: PATH}"
             raise IntegrityError(error.fact, notes=[*error.notes, ("fix", fix)]) from error
         return False
-    return True
-
-
-def _is_writable(folder: Path) -> bool:
-    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def _verified(path: Path, options: Options) -> Path:

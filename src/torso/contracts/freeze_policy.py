@@ -10,7 +10,7 @@ from torso.graph import FreezePlan, Graph
 from torso.specs.options import Option, Options
 
 
-@with_old_keywords(main="positional")
+@with_old_keywords
 @dataclass(frozen=True, kw_only=True)
 class FreezePolicy:
     """A way to choose what does not train.

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from warnings import warn
 
 T = TypeVar("T")
 
+RENAMED: Final = {"main": "positional", "foresee": "static_cut"}
 
-def with_old_keywords(**renamed: str) -> Callable[[type[T]], type[T]]:
+
+def with_old_keywords(cls: type[T]) -> type[T]:
     """A class decorator: let a dataclass take keywords, and have attributes, by their old names too, with a warning."""
+    init: Any = cls.__init__
 
-    def decorate(cls: type[T]) -> type[T]:
-        changed: Any = cls
-        init = changed.__init__
+    def new_name(old: str) -> str:
+        warn(f"{old!r} of torso.{cls.__name__} is deprecated: write {RENAMED[old]!r}", DeprecationWarning, stacklevel=3)
+        return RENAMED[old]
 
-        def new_name(old: str) -> str:
-            text = f"{old!r} of torso.{cls.__name__} is deprecated: write {renamed[old]!r}"
-            warn(text, DeprecationWarning, stacklevel=3)
-            return renamed[old]
+    @wraps(init)
+    def __init__(self: T, **values: Any) -> None:
+        for old in RENAMED.keys() & values.keys():
+            values[new_name(old)] = values.pop(old)
+        init(self, **values)
 
-        @wraps(init)
-        def __init__(self: T, **values: Any) -> None:
-            for old in renamed.keys() & values.keys():
-                values[new_name(old)] = values.pop(old)
-            init(self, **values)
-
-        changed.__init__ = __init__
-        for old in renamed:
-            setattr(cls, old, property(lambda self, old=old: getattr(self, new_name(old))))  # type: ignore[misc]
-        return cls
-
-    return decorate
+    for old in RENAMED:
+        setattr(cls, old, property(lambda self, old=old: getattr(self, new_name(old))))  # type: ignore[misc]
+    cls.__init__ = __init__  # type: ignore[assignment]
+    return cls

@@ -21,7 +21,7 @@ class DeclaredLevels:
     is_clean: Callable[[str], bool]  # whether a node of that name, if there is one, is declared to be a clean cut
 
 
-@with_old_keywords(foresee="static_cut", main="positional")
+@with_old_keywords
 @dataclass(frozen=True, kw_only=True)
 class Truncation:
     """A way to choose where a backbone ends.

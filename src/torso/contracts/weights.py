@@ -76,7 +76,7 @@ class WeightSource:
 Mix = tuple[tuple[float, ...], ...]
 
 
-@with_old_keywords(main="positional")
+@with_old_keywords
 @dataclass(frozen=True, kw_only=True)
 class ChannelAdapter:
     """A rule that turns weights for some number of input channels into weights for another.

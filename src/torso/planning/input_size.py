@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from torso.contracts.architecture import Architecture, InputRules
@@ -24,24 +24,11 @@ def checked_size(architecture: Architecture, given: InputSpec, channels: int) ->
             raise OptionError(f"{architecture.name} cannot be built for images of any size", place=place, notes=notes)
     elif (rules.fixed and size != rules.default) or min(size) < rules.minimum or any(side % rules.divisor for side in size):
         raise OptionError(f"{architecture.name} cannot take images of {in_words(size)}", place=place, notes=notes)
-    least = (rules.minimum, rules.minimum) if size[0] is None else size
-    values = least[0] * least[1] * channels
-    if values > MOST_VALUES:
-        raise OptionError(
-            f"one image of {in_words(least)} and {channels} channels would take {4 * values / 2**30:,.1f} GiB of float32",
-            place=given.places.get("size") or given.places.get("channels") or given.place,
-            notes=[("known", f"{4 * MOST_VALUES // 2**30} GiB at most")],
-        )
+    least = [side or rules.minimum for side in size]
+    if least[0] * least[1] * channels > MOST_VALUES:
+        place = given.places.get("size") or given.places.get("channels") or given.place
+        raise OptionError(f"one image of {in_words(least)} and {channels} channels takes more than 4 GiB", place=place)
     return size
-
-
-def warnings_for(rules: InputRules, size: Size) -> Iterator[str]:
-    """Where a network for any size is not the one that would be built for a given size."""
-    if size[0] is None and rules.any_size_divisor > 1:
-        yield (
-            f"images whose sides are not multiples of {rules.any_size_divisor} pixels get other features than from a "
-            "network that is built for their size: it pads otherwise"
-        )
 
 
 def legal_sizes(rules: InputRules) -> str:

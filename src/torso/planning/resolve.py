@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from torso.contracts.architecture import Architecture, matching_file
+from torso.contracts.architecture import Architecture, Weights, matching_file
 from torso.contracts.preprocessing import PREPROCESS, Transform
-from torso.contracts.weights import ChannelAdapter, Mix, WeightSource
-from torso.errors import OptionError, TorsoError, UnknownNameError, collect, did_you_mean, known, raise_all
-from torso.planning.channel_mix import MOST_GUESSED, channels_of, mix_of, takes
-from torso.planning.input_size import checked_size, in_words, warnings_for
+from torso.contracts.weights import ChannelAdapter, Mix
+from torso.errors import OptionError, Place, TorsoError, UnknownNameError, collect, did_you_mean, known, raise_all
+from torso.planning.channel_mix import channels_of, mix_of
+from torso.planning.input_size import checked_size, in_words
 from torso.planning.plan import Chosen, Plan, PlannedWeights, T
 from torso.plugins.calling import at_location, plugin_errors
-from torso.plugins.registry import Catalogue, Contribution, Registry
+from torso.plugins.registry import Catalogue, Registry
 from torso.specs.backbone_spec import Choice, InputSpec, Size
 from torso.specs.options import Options, read_options
 from torso.specs.spec_file import BackboneSpec
 from torso.specs.writer import write_spec
 from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode
+
+_GUESSED: Final = range(1, 64)  # channels of the user's own weights that are tried before a rule is refused
 
 
 def make_plans(specs: Iterable[BackboneSpec], registry: Registry) -> dict[str, Plan]:
@@ -62,7 +64,12 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
 
     with at_location(spec.options.place if spec.options is not None else None):
         settled = options | registry.build_arguments(contribution, options, label, (*size, trained if adapt else channels))
-    warnings = [*warnings_for(architecture.input, size)]
+    warnings: list[str] = []
+    if size[0] is None and architecture.input.any_size_divisor > 1:
+        warnings.append(
+            f"images whose sides are not multiples of {architecture.input.any_size_divisor} pixels get other features than "
+            "from a network that is built for their size: it pads otherwise"
+        )
     if adapt is None and channels != trained:
         warnings.append(f"no weights were trained on {channels} channels: the pixels are not preprocessed")
     every = range(channels)
@@ -70,7 +77,10 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
         warnings.append(f"adapt: {adapt} changes nothing: the {label} weights are for {channels} channels already")
     weights = attempt(_plan_weights, architecture, spec, registry, label, settled, size, warnings)
     if published and adapt is None and channels != trained:
-        errors.append(_untrained_channels(architecture, given, registry, label, channels))
+        rules = ", ".join(rule.name for rule in registry.channel_adapters)
+        fix = f"{f'add adapt to input ({rules}), ' if rules else ''}write channels: {trained}, or weights: none"
+        fact = f"the {label} weights of {architecture.name} are for {trained} channels, not {channels}"
+        errors.append(OptionError(fact, place=given.places.get("channels"), notes=[("fix", fix)]))
     raise_all(errors)
     return Plan(
         name=spec.name,
@@ -134,13 +144,11 @@ def _mix(
             place=adapt.place,
             notes=[("fix", "leave adapt out (adapt: none takes back a default), or name weights")],
         )
-    try:
-        return mix_of(adapt, architecture.input.weights_channels, channels)
-    except TorsoError:
-        # The user's own weights may have another number of channels; that is known once the file is read.
-        if published or not any(takes(adapt, have, channels) for have in range(1, MOST_GUESSED)):
-            raise
-    return None
+    errors: list[TorsoError] = []
+    mix = collect(errors, mix_of, adapt, architecture.input.weights_channels, channels)
+    if errors and (published or all(collect(errors, mix_of, adapt, have, channels) is None for have in _GUESSED)):
+        raise errors[0]
+    return mix
 
 
 def _weights_label(architecture: Architecture, node: Node | None, registry: Registry) -> str:
@@ -189,42 +197,27 @@ def _plan_weights(
             if source.value.hashes and not source.value.expected_hashes(request):
                 warnings.append(f"{request[label]} is taken on trust: give its {source.value.hashes[0]} to have it checked")
         else:
-            source, request = _published(architecture, label, registry, options, size, warnings)
+            weights = next(weights for weights in architecture.weights if weights.tag == label)
+            file, exact = matching_file(weights, options, size)
+            if file is None:
+                raise _untrained_options(architecture, weights, options, spec.options.place if spec.options else None)
+            if not exact:
+                side = file.when["size"]
+                warnings.append(f"no {label} weights were trained at {in_words(size)}; those for {side}×{side} are used")
+            source = registry.weight_sources.resolve(file.source)
+            request = {option.name: file.request.get(option.name) for option in source.value.options}
+            if not source.value.expected_hashes(request):
+                warnings.append(f"{file.file_name} has no published hash: the download cannot be verified")
     with plugin_errors(source.plugin, f"weight source {source.qualified!r}", place):
         source.value.check(request)
     return PlannedWeights(label=label, source=source, request=request, place=place)
 
 
-def _published(
-    architecture: Architecture, tag: str, registry: Registry, options: Options, size: Size, warnings: list[str]
-) -> tuple[Contribution[WeightSource], Options]:
-    """The source and the request for the published file that fits."""
-    weights = next(weights for weights in architecture.weights if weights.tag == tag)
-    file, exact = matching_file(weights, options, size)
-    if file is None:
-        trained = [" and ".join(f"{name} {value}" for name, value in file.when.items()) for file in weights.files]
-        raise OptionError(
-            f"there are no {tag} weights of {architecture.name} with these options",
-            notes=[known(dict.fromkeys(trained)), ("fix", "choose one of these, or write weights: none")],
-        )
-    if not exact:
-        side = file.when["size"]
-        warnings.append(f"no {tag} weights were trained at {in_words(size)}; those for {side}×{side} are used")
-    source = registry.weight_sources.resolve(file.source)
-    request = {option.name: file.request.get(option.name) for option in source.value.options}
-    if not source.value.expected_hashes(request):
-        warnings.append(f"{file.file_name} has no published hash: the download cannot be verified")
-    return source, request
-
-
-def _untrained_channels(
-    architecture: Architecture, given: InputSpec, registry: Registry, label: str, channels: int
-) -> OptionError:
-    trained = architecture.input.weights_channels
-    rules = ", ".join(rule.name for rule in registry.channel_adapters)
-    adapt = f"add adapt to input ({rules}), " if rules else ""
-    return OptionError(
-        f"the {label} weights of {architecture.name} are for {trained} channels, not {channels}",
-        place=given.places.get("channels"),
-        notes=[("fix", f"{adapt}write channels: {trained}, or weights: none")],
+def _untrained_options(architecture: Architecture, weights: Weights, options: Options, place: Place | None) -> OptionError:
+    trained = [{name: value for name, value in file.when.items() if name != "size"} for file in weights.files]
+    wanted, *legal = dict.fromkeys(
+        " and ".join(f"{name} {value}" for name, value in row.items())
+        for row in ({name: value for name, value in options.items() if any(name in row for row in trained)}, *trained)
     )
+    fact = f"{architecture.name} has no {weights.tag} weights for {wanted}"
+    return OptionError(fact, place=place, notes=[known(legal), ("fix", "take known values, or weights: none")])

@@ -42,8 +42,5 @@ def plugin_errors(plugin: PluginInfo, what: str, location: Place | None = None) 
 
 def one_line(error: BaseException) -> str:
     """Kind and first line of an error."""
-    try:
-        text = str(error).strip().split("\n")[0][:300]
-    except Exception:  # noqa: BLE001  # a careless __str__ of a plugin's own exception
-        text = ""
+    text = str(error).strip().split("\n")[0][:300]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -16,7 +16,7 @@ from torso.errors import OptionError
 from torso.plugins.info import Origin, PluginInfo
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, EntryPoint
+    from importlib.metadata import EntryPoint
 
 BUILTINS: Final[Mapping[str, str]] = {  # torso's own plugins: name and module
     "keras": "torso.builtins.keras_applications",
@@ -65,7 +65,7 @@ def _in_module(name: str, module: str, origin: Origin, *, named: bool = False) -
 def _installed() -> Iterator[Found]:
     from importlib import metadata  # takes a while to import
 
-    seen: set[str | None] = set()
+    seen: set[str] = set()
     # Not metadata.entry_points(): one damaged file of any distribution would end it for all.
     for distribution in metadata.distributions():
         entries: Iterable[EntryPoint] | None = None
@@ -73,23 +73,16 @@ def _installed() -> Iterator[Found]:
             entries = [entry for entry in distribution.entry_points if entry.group == "torso"]
         if entries == []:
             continue
-        name, version = _identity(distribution)
-        if name is not None and name in seen:  # hidden by the one before it on the path
+        name = distribution.metadata["Name"]
+        if name in seen:  # hidden by the one before it on the path
             continue
         seen.add(name)
-        info = PluginInfo(name=name or "unknown", origin="entry point", distribution=name, version=version)
+        info = PluginInfo(name=name, origin="entry point", distribution=name, version=distribution.version)
         if entries is None:  # it fails again where the manager loads it, and the reason is kept
             yield Found(info=info, module="", load=partial(getattr, distribution, "entry_points"))
         for entry in entries or ():
             module = entry.value.partition(":")[0].strip()
             yield Found(info=replace(info, name=entry.name, location=module), module=module, load=entry.load)
-
-
-def _identity(distribution: Distribution) -> tuple[str | None, str | None]:
-    try:
-        return distribution.metadata["Name"], distribution.version
-    except Exception:  # noqa: BLE001  # without metadata, or with damaged metadata: nameless, but still a plugin
-        return None, None
 
 
 def _files(folder: str | Path) -> list[Path]:

@@ -47,7 +47,11 @@ class Plugins:
         discover = discover and os.environ.get("TORSO_DISABLE_PLUGIN_AUTOLOAD", "0") in ("", "0")
         entry_points = discover or bool(named or blocks)  # one that is named or blocked must be found in any case
         found = list(find_plugins(builtins=builtins, named=named, folders=plugins_dirs, entry_points=entry_points))
-        _check_blocks(blocks, [one.info.name for one in found])
+        names = sorted({one.info.name for one in found}, key=str.casefold)
+        for block, text in blocks.items():
+            if block not in map(str.casefold, names):
+                notes = [*did_you_mean(block, names), known(names)]
+                raise UnknownNameError(f"there is no plugin to block with {text}", notes=notes)
         if not discover:
             found = [one for one in found if one.named or one.info.origin != "entry point"]
 
@@ -114,12 +118,9 @@ class Plugins:
             _check_rivals(info, rivals)
             with plugin_errors(info, "its import"):
                 plugin = found.load()
-            info = replace(info, location=getattr(sys.modules.get(found.module), "__file__", None) or info.location)
-            with plugin_errors(info, "its registration"):
-                if twin := self._manager.get_name(plugin):
-                    raise PluginError(f"it is the same module as plugin {twin!r}")
+                info = replace(info, location=getattr(sys.modules.get(found.module), "__file__", None) or info.location)
                 info = replace(info, hooks=check_hooks(self._manager, plugin))
-                self._manager.register(plugin, info.name)
+                self._manager.register(plugin, info.name)  # a ValueError for one module under two names
         except TorsoError as fault:
             self._disable(info, fault)
         else:
@@ -139,14 +140,6 @@ def _blocks(given: Iterable[str]) -> dict[str, str]:
     names = (name.strip() for name in os.environ.get(variable, "").split(","))
     blocks = {name.casefold(): f"{variable}={name}" for name in names if name}
     return blocks | {text[3:].casefold(): f"-p {text}" for text in given if text.startswith("no:")}
-
-
-def _check_blocks(blocks: Mapping[str, str], names: list[str]) -> None:
-    there = {name.casefold() for name in names}
-    for name, text in blocks.items():
-        if name not in there:
-            notes = [*did_you_mean(name, names), known(sorted(names, key=str.casefold))]
-            raise UnknownNameError(f"there is no plugin to block with {text}", notes=notes)
 
 
 def _check_rivals(info: PluginInfo, rivals: list[PluginInfo]) -> None:

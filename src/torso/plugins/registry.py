@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from torso.contracts.export_format import ExportFormat
 from torso.contracts.freeze_policy import FreezePolicy
 from torso.contracts.truncation import Truncation
 from torso.contracts.weights import ChannelAdapter, WeightSource
-from torso.errors import ClashError, Note, PluginError, UnknownNameError, known, nearest
+from torso.errors import ClashError, Note, UnknownNameError, known, nearest
 from torso.plugins import PluginInfo, Plugins
+from torso.plugins.calling import plugin_errors
 from torso.specs.options import Options, Value
 
 T = TypeVar("T", bound=Any)  # a contract of torso.contracts: a value with a name
@@ -161,12 +163,10 @@ class Registry:
         merged: dict[str, tuple[PluginInfo, Value]] = {}
         for info, call in self.plugins.callers("torso_build_arguments"):
             answer = call(architecture=architecture.value, options=options, weights=weights, input_shape=input_shape)
-            if answer is None:
-                continue
-            if not isinstance(answer, Mapping) or not all(isinstance(key, str) and _is_value(answer[key]) for key in answer):
-                fact = "hook 'torso_build_arguments' must return a mapping of names to plain values"
-                raise PluginError(fact, notes=[("plugin", str(info))])
-            for name, value in answer.items():
+            with plugin_errors(info, "reading the answer of hook 'torso_build_arguments'"):
+                given = dict(answer or {})
+                json.dumps(given)  # as the plan and the manifest have them
+            for name, value in given.items():
                 first, other = merged.setdefault(name, (info, value))
                 if other != value:
                     raise ClashError(
@@ -180,14 +180,6 @@ class Registry:
         return {name: value for name, (_, value) in merged.items()}
 
 
-def _is_value(value: object) -> bool:
-    if isinstance(value, tuple):
-        return all(map(_is_value, value))
-    return value is None or isinstance(value, (bool, int, float, str))
-
-
 def _natural(text: str) -> list[Any]:
     """A key that sorts the numbers inside a text by value, and letters without case."""
-    parts = re.split("([0-9]+)", text.casefold())
-    # A number by its digits, not as int: Python refuses thousands of them, and leading zeros do not count.
-    return [(len(part.lstrip("0")), part.lstrip("0")) if index % 2 else part for index, part in enumerate(parts)]
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split("([0-9]+)", text.casefold()))]

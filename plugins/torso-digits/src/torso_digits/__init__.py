@@ -13,7 +13,6 @@ from torso import (
     InputRules,
     License,
     Option,
-    OptionError,
     Options,
     Preprocessing,
     Truncation,
@@ -25,6 +24,12 @@ from torso_digits.stages import freeze_stages, select_stage
 
 FILTERS = (16, 24, 32)
 """Channels of each stage at width 1."""
+
+SHA256 = {
+    0.5: "79809d16afa4ad3f3b50bc0299eee7a94896c0c358e1a94b0f7e404fbff10199",
+    1.0: "3a49d3c85ada43d5ee0a82f7b918134fbbcc6e980ddcd75f0c14882d74473ce6",
+}
+"""Of the weights file of each width."""
 
 DIGITNET = Architecture(
     name="DigitNet",
@@ -43,19 +48,14 @@ DIGITNET = Architecture(
     weights=(
         Weights(
             tag="uci",
-            files=(
+            files=tuple(
                 WeightsFile(
                     source="resource",
-                    address="torso_digits:weights/digits-0.5.weights.h5",
-                    sha256="79809d16afa4ad3f3b50bc0299eee7a94896c0c358e1a94b0f7e404fbff10199",
-                    when={"width": 0.5},
-                ),
-                WeightsFile(
-                    source="resource",
-                    address="torso_digits:weights/digits-1.0.weights.h5",
-                    sha256="3a49d3c85ada43d5ee0a82f7b918134fbbcc6e980ddcd75f0c14882d74473ce6",
-                    when={"width": 1.0},
-                ),
+                    address=f"torso_digits:weights/digits-{width}.weights.h5",
+                    sha256=sha256,
+                    when={"width": width},
+                )
+                for width, sha256 in SHA256.items()
             ),
             classes=10,
             top1=100.0,
@@ -78,21 +78,12 @@ def torso_architectures() -> Iterable[Architecture]:
 
 
 @hookimpl
-def torso_build_arguments(architecture: Architecture, options: Options, weights: str) -> Options | None:
-    """Refuse a width that was not trained where weights are asked for, and turn the others into channels."""
+def torso_build_arguments(architecture: Architecture, options: Options) -> Options | None:
+    """Turn the width of a DigitNet into channels; torso refuses a width without weights where weights are asked for."""
     if architecture != DIGITNET:
         return None
     width = options["width"]
     assert isinstance(width, float)
-    trained = [file.when["width"] for named in architecture.weights if named.tag == weights for file in named.files]
-    if trained and width not in trained:
-        raise OptionError(
-            f"width {width} has no {weights} weights on {architecture.name}",
-            notes=[
-                ("known", ", ".join(map(str, trained))),
-                ("fix", "take a known value, or weights: none for random values"),
-            ],
-        )
     return {"filters": filters_at(width)}
 
 

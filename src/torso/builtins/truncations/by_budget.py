@@ -20,14 +20,9 @@ def select_budget(graph: Graph, options: Options) -> str:
         return fitting[-1].name
     smallest = _measured(clean[0], costs[clean[0].name])
     words = " and ".join(f"{name} {limit:,}" for name, limit in limits.items())
-    if "macs" in limits and smallest["macs"] is None and graph.nodes[0].values is None:
-        fix = "give it a size, or another limit: parameters: or receptive_field:"
-        raise CutError(
-            f"the macs of {graph.name} are unknown, and it cannot keep within {words}",
-            notes=[("cause", "it is built for images of any size"), ("fix", fix)],
-        )
     first = ", ".join(f"{name} {'unknown' if smallest[name] is None else f'{smallest[name]:,}'}" for name in limits)
-    fix = "give another limit" if None in smallest.values() else "raise the limit"
+    # Without a size, nothing is known of the macs.
+    fix = "give another limit, or a size to images of any size" if None in smallest.values() else "raise the limit"
     notes = [("first", f"{clean[0].name!r} has {first}"), ("fix", fix)]
     raise CutError(f"no clean cut of {graph.name} keeps within {words}", notes=notes)
 
