@@ -34,7 +34,7 @@ COMMANDS: Final = {
 ENVIRONMENT: Final = {
     "TORSO_DISABLED_PLUGINS": "plugins to block, separated by commas",
     "TORSO_DISABLE_PLUGIN_AUTOLOAD": "1: load only the plugins named with -p or --plugins-dir",
-    "TORSO_OFFLINE": "1: never use the network; missing weights are an error",
+    "TORSO_OFFLINE": "1: use no internet connection; missing weights are an error",
     "KERAS_HOME": "Keras folder (default ~/.keras); weights are cached in its models/ subfolder",
     "NO_COLOR": "1: no bold text",
 }

@@ -26,7 +26,7 @@ from torso.files.download import progress_to
 @spec_and_names
 @click.option("-o", "--output", required=True, type=click.Path(), metavar="DIR", help="Save each backbone to DIR/NAME.")
 @click.option("--force", is_flag=True, help="Replace backbones saved there before.")
-@click.option("--locked", is_flag=True, help="Refuse what differs from the SPEC's lock file (see torso lock).")
+@click.option("--locked", is_flag=True, help="Refuse to build anything that differs from the SPEC's lock file.")
 def command(session: Session, spec: str, name: tuple[str, ...], output: str, force: bool, locked: bool) -> Result:
     """Build, truncate, freeze and save backbones.
 

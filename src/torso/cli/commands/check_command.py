@@ -18,8 +18,8 @@ from torso.errors import TorsoError, collect
 def command(session: Session, spec: tuple[str, ...]) -> Result:
     """Check specs and report every error at once.
 
-    Nothing is built or downloaded. Local weights files are compared with the hashes in the SPEC. With several errors, the
-    exit code is the highest of theirs.
+    Nothing is built or downloaded. Local weights files are compared with the hashes in the SPEC. If there are
+    several errors, the exit code is the highest one.
     """
     registry = session.registry()
     lines: list[str] = []

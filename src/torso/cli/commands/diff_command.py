@@ -20,8 +20,8 @@ from torso.cli.text import table
 def command(session: Session, one: str, other: str) -> Result:
     """Compare two saved backbones.
 
-    ONE and OTHER are folders written by torso build. Compared are the plans, the weights variable by variable, the
-    features, what is frozen, and the versions. TensorFlow is not used.
+    It compares the plans, the weights (variable by variable), the features, what is frozen, and the versions. ONE and
+    OTHER are folders written by torso build. TensorFlow is not used.
     """
     found = diff(one, other)
     differences = [dict(zip(("fact", "one", "other"), difference, strict=True)) for difference in found]

@@ -20,6 +20,7 @@ from torso.files.atomic import refuse_existing
 from torso.files.disk_errors import require_writable
 
 _FORMATS = "saved_model, litert, onnx, openvino, or a format of a plugin."
+_BOUND = "Largest relative error allowed, for example 1e-4 (default: the format's)."
 
 
 @torso_command("export", example="torso export backbones/edge --to onnx", codes=(0, 2, 4, 5, 6, 7, 130, 143))
@@ -27,7 +28,7 @@ _FORMATS = "saved_model, litert, onnx, openvino, or a format of a plugin."
 @click.option("--to", required=True, metavar="FORMAT", shell_complete=export_formats, help=_FORMATS)
 @click.option("-o", "--output", type=click.Path(), metavar="FOLDER", help="Folder for the files (default DIR-FORMAT).")
 @click.option("--images", multiple=True, type=click.Path(), metavar="FILE", help="Compare on this picture. Repeatable.")
-@click.option("--bound", type=float, metavar="X", help="Largest relative error allowed, as 1e-4 (default: the format's).")
+@click.option("--bound", type=float, metavar="X", help=_BOUND)
 @click.option("--force", is_flag=True, help="Replace files exported there before.")
 def command(
     session: Session, folder: str, to: str, output: str | None, images: tuple[str, ...], bound: float | None, force: bool
@@ -35,9 +36,9 @@ def command(
     """Convert a saved backbone for another runtime.
 
     DIR is a folder written by torso build. The converted model runs on test images, or on each FILE, and its features are
-    compared with those of Keras. FOLDER is only written if the error, relative to a feature's largest value, is within the
-    bound. It also gets export.json, which describes the inputs, the outputs and the measured error. A converted model
-    computes features; it cannot be trained.
+    compared with those of Keras. FOLDER is written only if the largest error, divided by the feature's largest value, is
+    within the bound. It also gets export.json, which describes the inputs, the outputs and the measured error. A converted
+    model computes features; it cannot be trained.
     """
     registry = session.registry()
     chosen = registry.export_formats.resolve(to)

@@ -47,8 +47,8 @@ def command(
     """List the available architectures.
 
     A PATTERN is a name or provider/name; * stands for any characters, and letter case is ignored. A pattern without a
-    match is an error. Parameters are counted without the classification head; an architecture with an unknown count is
-    left out by --min-params and --max-params.
+    match is an error. Parameters are counted without the classification head. --min-params and --max-params leave out
+    architectures whose count is unknown.
     """
     catalogue = session.registry().architectures
     raise_all([_no_match(catalogue, one) for one in pattern if not catalogue.search(one)])

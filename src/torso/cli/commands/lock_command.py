@@ -20,13 +20,13 @@ from torso.files.download import progress_to
 
 @torso_command("lock", example="torso lock backbones.yaml", codes=(0, 2, 4, 5, 6, 7, 130, 143))
 @spec_and_names
-@click.option("--force", is_flag=True, help="Replace a file that is not a lock, or was edited.")
+@click.option("--force", is_flag=True, help="Replace the file even if it is not a lock file, or was edited.")
 def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> Result:
     """Write a lock file for reproducible builds.
 
     Builds every backbone of the SPEC, or only each NAME, and records it in SPEC.lock.json: options, versions, weight
-    hashes, graph, features and what is frozen. The other entries of the file stay if a NAME is given. Commit the file with
-    the SPEC. Then torso build --locked refuses to build anything else.
+    hashes, graph, features and what is frozen. If a NAME is given, the file's other entries stay. Commit the file with the
+    SPEC. Then torso build --locked refuses to build anything else.
     """
     place = lock_path(spec)
     registry = session.registry()

@@ -14,8 +14,8 @@ from torso.planning import Plan, summary
 def command(session: Session, spec: str, name: tuple[str, ...]) -> Result:
     """Preview a build without TensorFlow.
 
-    Resolves and checks every backbone of the SPEC, or only each NAME, and shows what torso build would do. The network is
-    not used.
+    Resolves and checks every backbone of the SPEC, or only each NAME, and shows what torso build would do. No internet
+    connection is used.
     """
     plans = plans_of(spec, name, session.registry()).values()
     return Result(document={"plans": [plan.report() for plan in plans]}, text="\n\n".join(map(_text, plans)))

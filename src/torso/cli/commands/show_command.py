@@ -38,7 +38,7 @@ def _sides(text: str) -> list[int] | list[None]:
 
 @torso_command("show", example="torso show MobileNetV2 --set alpha=0.35 --at block_12_expand", codes=(0, 2, 4, 5))
 @click.argument("architecture", shell_complete=architecture_names)
-@click.option("--card", is_flag=True, help="Show only the details, with all weights files; nothing is built.")
+@click.option("--card", is_flag=True, help="Show only the details and all weights files, without building the network.")
 @click.option("--nodes", is_flag=True, help="List all nodes.")
 @click.option("--at", metavar="NODE", help="Show one node, its neighbours, and which branches a cut there would drop.")
 @click.option("--plot", metavar="FILE", help="Draw the network to FILE.svg or FILE.png; needs torso[plot].")
@@ -59,8 +59,8 @@ def command(
     """Show an architecture's details, levels and cut points.
 
     ARCHITECTURE is a name, or provider/name. The network is built without weights to read its graph. A clean cut is a node
-    that every path through the network passes: a cut there drops no branch. A level, C1 to C5, is the last block at stride
-    2, 4, 8, 16 or 32.
+    that every path through the network passes: a cut there drops no branch. Levels C1 to C5 are the last blocks at strides
+    2, 4, 8, 16 and 32.
     """
     registry = session.registry()
     found = registry.architectures.resolve(architecture)
