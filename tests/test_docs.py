@@ -51,8 +51,8 @@ def test_every_block_is_run(page: str) -> None:
             compile(code, page, "exec")
 
 
-@pytest.mark.parametrize("command", ["torso list 'mobilenet*'", "torso check wrong.yaml"])
-def test_a_command_prints_the_same_in_a_shell(command: str) -> None:
+def test_a_command_prints_the_same_in_a_shell() -> None:
+    command = "torso check wrong.yaml"
     with workplace(TEXTS["docs/tutorial.md"]):
         run = subprocess.run([sys.executable, "-m", *shlex.split(command)], capture_output=True, text=True, check=False)
         assert f"$ {command}\n{run.stdout or run.stderr}" == transcript(f"$ {command}")
@@ -61,21 +61,18 @@ def test_a_command_prints_the_same_in_a_shell(command: str) -> None:
 @pytest.mark.parametrize(
     ("page", "head", "catalogue"),
     [
-        ("docs/cuts.md", "truncate:", "truncations"),
-        ("docs/freezing.md", "freeze:", "freeze_policies"),
-        ("docs/channels.md", "adapt:", "channel_adapters"),
-        ("docs/export.md", "--to", "export_formats"),
+        ("cuts", "truncate:", "truncations"),
+        ("freezing", "freeze:", "freeze_policies"),
+        ("channels", "adapt:", "channel_adapters"),
+        ("export", "--to", "export_formats"),
+        ("weights", "weights:", "weight_sources"),
     ],
 )
 def test_every_name_is_in_the_table(page: str, head: str, catalogue: str) -> None:
-    own = [one.value.name for one in getattr(torso.Registry.load(discover=False), catalogue)]
-    table = TEXTS[page].partition(f"| `{head}` |")[2].partition("\n\n")[0]
-    assert sorted(own) == sorted(re.findall(r"^\| `(\w+)", table, re.M))
-
-
-def test_every_weights_source_is_in_the_table() -> None:
-    own = [one.value.name for one in torso.Registry.load(discover=False).weight_sources]
-    assert sorted(own) == sorted(re.findall(r"^\| `{(\w+):", TEXTS["docs/weights.md"], re.M))
+    own = {one.value.name for one in getattr(torso.Registry.load(discover=False), catalogue)}
+    table = TEXTS[f"docs/{page}.md"].partition(f"| `{head}` |")[2].partition("\n\n")[0]
+    tags = {"imagenet", "none"} if catalogue == "weight_sources" else set()  # of no source
+    assert own | tags == set(re.findall(r"^\| `\{?(\w+)", table, re.M))
 
 
 def test_every_export_format_says_what_it_needs() -> None:

@@ -13,8 +13,6 @@ import pytest
 from torso.cli.result import errors_of
 from torso.errors import DiskError
 
-TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder" / "tiny.py"
-
 keras.ops.zeros(())  # by now TensorFlow has logged what it logs at its start
 
 PARTLY = """\
@@ -78,24 +76,6 @@ def test_build_as_json_reports_the_same(torso, spec, tmp_path):
     }
 
 
-def test_any_size_is_planned_built_and_reported(torso, tmp_path):
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "tiny.py").write_text(TINY.read_text().replace("default=(", "any_size=True, default=("))
-    (tmp_path / "any.yaml").write_text(
-        "version: 1\nbackbones: {eye: {architecture: TinyNet, weights: none, input: {size: [~, null]}}}\n"
-    )
-    words = ("any.yaml", "--plugins-dir", "own")
-    lines = torso("plan", *words, plugins=False).out.split("\n")
-    assert "                input_shape=(None, None, 3), width=4" in lines
-    assert "  input         any size (4 pixels or more, multiples of 2 pixels), 3 channels" in lines
-    assert torso("plan", *words, "--json", plugins=False).json["plans"][0]["input_shape"] == [None, None, 3]
-    assert "any×any×4" in torso("build", *words, "-o", "out", plugins=False).out
-    (built,) = torso("build", *words, "-o", "again", "--json", plugins=False).json["built"]
-    assert built["features"][0]["shape"] == [None, None, 4]
-    manifest = json.loads((tmp_path / "out" / "eye" / "manifest.json").read_text())
-    assert manifest["plan"]["input_shape"] == [None, None, 3]
-
-
 def test_build_builds_the_others_where_some_fail(torso, partly, tmp_path):
     result = torso("build", "partly.yaml", "-o", "out")
     assert result.code == 3
@@ -103,12 +83,8 @@ def test_build_builds_the_others_where_some_fail(torso, partly, tmp_path):
     assert os.listdir(tmp_path / "out") == ["whole"]
     facts = [line for line in result.errors.split("\n") if line.startswith("error: ")]
     assert facts == ["error: the builder of 'tiny/FailNet' failed: RuntimeError: no such kernel", "error: out of memory"]
-
-
-def test_build_ends_with_the_highest_code_where_all_fail(torso, partly):
     result = torso("build", "partly.yaml", "fail", "hungry", "-o", "out", "--json")
-    assert (result.code, result.json["built"]) == (6, [])
-    assert [error["exit_code"] for error in result.json["errors"]] == [4, 6]
+    assert (result.code, result.json["built"]) == (6, [])  # where all fail, the highest code
 
 
 def test_build_plans_everything_before_it_builds_anything(torso, spec, tmp_path):
@@ -122,11 +98,8 @@ def test_all_existing_outputs_are_refused_before_a_build(torso, spec, tmp_path):
     assert torso("build", "tiny.yaml", "-o", "out").code == 0
     before = content(tmp_path)
     result = torso("build", "tiny.yaml", "-o", "out")
-    assert (result.code, result.out) == (2, "")
-    assert [line for line in result.err.split("\n") if line.startswith("error")] == [
-        "error: 'out/whole' already exists",
-        "error: 'out/stem' already exists",
-    ]
+    assert (result.code, result.out, result.err.count("error")) == (2, "", 2)
+    assert "error: 'out/stem' already exists\n" in result.err
     assert content(tmp_path) == before
     assert torso("build", "tiny.yaml", "-o", "out", "--force").code == 0
 
@@ -166,16 +139,6 @@ def test_a_terminal_gets_bold_titles_and_one_line_of_progress(torso, spec, monke
     assert b"\r\x1b[2Kstem: cutting at stem\r\x1b[2Kstem: freezing\r\x1b[2Kstem: saving" in shown
     assert b"\r\x1b[2Kstem: saved in out/stem\r\n" in shown
     assert b"\r\n\x1b[1mname  ends at" in shown or b"\x1b[2K\x1b[1mname  ends at" in shown
-
-
-def test_a_working_directory_that_is_gone_is_an_error(torso, spec, tmp_path, monkeypatch):
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    result = torso("build", str(spec), "-o", "out")
-    assert result.code == 5
-    assert "cannot be found: the working directory no longer exists\n" in result.err
 
 
 def test_a_full_disk_that_tensorflow_reports_is_not_out_of_memory():

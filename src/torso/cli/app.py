@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from torso.cli.result import EXIT_CODES, UsageError
-from torso.cli.run import open_missing_streams, run
+from torso.cli.run import run
 from torso.cli.shared_options import Command, Session, shared_options, write_exit_codes
 from torso.errors import did_you_mean, known
 
@@ -71,7 +71,6 @@ class _Torso(click.Group):
     def main(self, args: Sequence[str] | None = None, *others: Any, **extra: Any) -> NoReturn:
         """Run one command line, and exit with its code. (``Any``: the other arguments are click's.)"""
         arguments = list(sys.argv[1:] if args is None else args)
-        open_missing_streams()
         act = partial(
             super().main, arguments or ["--help"], *others, **{**extra, "obj": Session(), "standalone_mode": False}
         )

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from torso.cli.text import format_shape, key_values, plural, section, table
+from torso.cli.text import format_shape, key_values, section, table
 from torso.contracts.architecture import Architecture, InputRules, Weights
 from torso.contracts.weights import WeightsFile
+from torso.planning.input_size import legal_sizes
 from torso.plugins.registry import Contribution
 from torso.specs.options import Option, Value
 
@@ -30,11 +31,10 @@ def architecture_text(contribution: Contribution[Architecture], *, files: bool) 
 
 def architecture_as_json(contribution: Contribution[Architecture]) -> dict[str, Any]:  # Any: JSON
     """All that is declared, with the plugin that declares it."""
-    keys = ("name", "many", "required", "choices", "minimum", "maximum", "doc")
     options = []
     for option in contribution.value.options:
-        kind, default = option.type.__name__, None if option.required else option.default
-        options.append({**{key: getattr(option, key) for key in keys}, "type": kind, "default": default})
+        default = None if option.required else option.default
+        options.append({**vars(option), "type": option.type.__name__, "required": option.required, "default": default})
     plugin = asdict(contribution.plugin)
     provider = {key: plugin[key] for key in ("name", "distribution", "version", "origin", "location")}
     return {"qualified": contribution.qualified, "provider": provider, **asdict(contribution.value), "options": options}
@@ -57,14 +57,8 @@ def _about(contribution: Contribution[Architecture]) -> Iterator[tuple[str, str]
 
 
 def _input(rules: InputRules) -> str:
-    if rules.fixed:
-        words = [f"{format_shape(rules.default)} only"]
-    else:
-        words = [f"{format_shape(rules.default)} by default", f"at least {plural(rules.minimum, 'pixel')} a side"]
-        if rules.divisor > 1:
-            words.append(f"multiples of {rules.divisor}")
-        if rules.any_size:
-            words.append("any size as [null, null]")
+    words = [] if rules.fixed else [f"{format_shape(rules.default)} by default"]
+    words += [legal_sizes(rules), *(["any size as [null, null]"] if rules.any_size else [])]
     channels = " or ".join(map(str, rules.channels)) or "any number of"
     noun = "channel" if rules.channels == (1,) else "channels"
     return "; ".join([*words, f"{channels} {noun}, {rules.weights_channels} with published weights"])
@@ -86,28 +80,18 @@ def _weights(weights: Weights) -> Iterator[tuple[str, str]]:
         yield label, "unknown" if accuracy is None else f"{accuracy:.1f} %"
     yield "source", weights.source or "unknown"
     yield "from", ", ".join(sorted({file.address[: -len(file.file_name)] for file in weights.files}))
-    if not any(map(_hash, weights.files)):
-        yield "hashes", "none are published"
 
 
 def _files(files: Sequence[WeightsFile]) -> str:
     """A table of the files, with the options that each was trained with."""
     options = list(dict.fromkeys(name for file in files for name in file.when))
-    titles = ["file", *(f">{name}" for name in options), "hash"]
     rows = []
     for file in files:
         values = (_value(file.when[name]) if name in file.when else None for name in options)
-        rows.append([file.file_name, *values, _hash(file)])
-    if not any(map(_hash, files)):
-        titles, rows = titles[:-1], [row[:-1] for row in rows]
-    return table(titles, rows)
-
-
-def _hash(file: WeightsFile) -> str:
-    """Enough of the hash to tell files apart; the JSON has all of it."""
-    if file.sha256:
-        return f"sha256 {file.sha256[:12]}"
-    return f"md5 {file.md5[:12]}" if file.md5 else ""
+        # Enough of the hash to tell files apart; the JSON has all of it.
+        hashes = (f"{kind} {found[:12]}" for kind, found in (("sha256", file.sha256), ("md5", file.md5)) if found)
+        rows.append([file.file_name, *values, next(hashes, None)])
+    return table(["file", *(f">{name}" for name in options), "hash"], rows)
 
 
 def _value(value: Value) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -15,11 +15,11 @@ from torso.errors import TorsoError
 Values = Callable[[click.Context, str], Iterable[str]]
 
 
-def _completion(values: Values) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
+def _completion(values: Values) -> Callable[[click.Context, click.Parameter, str], list[Any]]:  # Any: as click has it
     """A completion function for click, from one that takes the context and the incomplete text."""
 
-    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:  # Any: also texts
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             try:
                 found = list(values(context, incomplete))
             except (TorsoError, KeyError):  # KeyError: no spec is given yet
@@ -36,20 +36,20 @@ def _names(catalogue: str) -> Values:
     )
 
 
-def _backbones(context: click.Context, incomplete: str) -> Iterable[str]:
+architecture_names = _completion(_names("architectures"))
+export_formats = _completion(_names("export_formats"))
+
+
+@_completion
+def backbone_names(context: click.Context, incomplete: str) -> Iterable[str]:
     from torso.specs.spec_file import read_spec
 
     return read_spec(Path(context.params["spec"]))
 
 
-def _plugins(context: click.Context, incomplete: str) -> Iterable[str]:
+@_completion
+def plugin_names(context: click.Context, incomplete: str) -> Iterable[str]:
     from torso.plugins import Plugins
 
     prefix = "no:" if incomplete.startswith("no:") else ""
     return [prefix + info.name for info in Plugins.load(plugins_dirs=context.obj.plugins_dir)]
-
-
-architecture_names = _completion(_names("architectures"))
-export_formats = _completion(_names("export_formats"))
-backbone_names = _completion(_backbones)
-plugin_names = _completion(_plugins)

@@ -7,11 +7,11 @@ that a cut keeps, in percent of the whole. Both run from the input on the left t
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from torso.cli.text import format_shape, plural, printable, short
 from torso.errors import OptionError, known
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES: Final = (".svg", ".png")
+
+# Matplotlib's defaults in place of the user's own settings. Text can be searched and selected; ids are the same each time.
+STYLE: Final = ("default", {"font.size": 8.5, "svg.fonttype": "none", "svg.hashsalt": "torso"})
 
 # Lengths are in inches, and so are the data coordinates of the axes, except for the percentages.
 _STAGE: Final = 0.95  # width of a stage without its nodes: room for its labels
@@ -35,11 +38,10 @@ _GAP: Final = 0.45  # from the labels of the stages to the curves
 _PERCENT: Final = 0.5  # width of a percentage
 
 _OPEN_SIZE: Final = 256  # pixels a side, to draw a network for any size
-_NAME: Final = 64  # characters of a node name that are drawn
 _INK, _FAINT, _PALETTE = "#222222", "#d4d4d4", "YlGnBu"
-_KINDS: Final[Sequence[tuple[str, Callable[[Cost], int | None], str, str, float]]] = (
-    ("parameters", lambda cost: cost.parameters, "#c04a00", "o", 4.5),
-    ("MACs", lambda cost: cost.macs, "#444444", "s", 6),
+_KINDS: Final[Sequence[tuple[str, Callable[[Cost], int | None], str, str]]] = (
+    ("parameters", lambda cost: cost.parameters, "#c04a00", "o"),
+    ("MACs", lambda cost: cost.macs, "#444444", "s"),
 )
 
 
@@ -56,19 +58,12 @@ def refuse_undrawable(path: Path) -> None:
 
 def draw(graph: Graph, path: Path) -> None:
     """Draw a graph to a file, which is replaced; the same graph gives the same bytes."""
-    refuse_undrawable(path)
-    suffix = path.suffix.lower()
-    undated = {"Date": None, "Creator": None} if suffix == ".svg" else {"Software": None}
-    with own_style():
-        figure_of(graph).savefig(path, format=suffix[1:], dpi=160, bbox_inches="tight", pad_inches=0.2, metadata=undated)
-
-
-def own_style() -> AbstractContextManager[None]:
-    """Matplotlib's defaults in place of the user's own settings."""
     from matplotlib import style
 
-    # Text that can be searched and selected, and the same ids each time.
-    return style.context(["default", {"font.size": 8.5, "svg.fonttype": "none", "svg.hashsalt": "torso"}])
+    suffix = path.suffix.lower()
+    undated = {"Date": None, "Creator": None} if suffix == ".svg" else {"Software": None}
+    with style.context(STYLE):
+        figure_of(graph).savefig(path, format=suffix[1:], dpi=160, bbox_inches="tight", pad_inches=0.2, metadata=undated)
 
 
 def figure_of(graph: Graph) -> Figure:
@@ -83,7 +78,9 @@ def figure_of(graph: Graph) -> Figure:
     network = figure.add_axes((0, 1 - (top - bottom) / height, 1, (top - bottom) / height))
     _draw_stages(network, layout)
     _draw_flags(network, layout)
-    _draw_title(network, layout, top)
+    keys = f"{plural(len(layout.cuts), 'clean cut')} (ticks)   {plural(len(graph.blocks), 'block')} (white lines)"
+    network.text(0, top + 0.32, printable(graph.name), size=14, weight="bold", color=_INK, va="bottom", parse_math=False)
+    network.text(0, top + 0.08, f"{keys}   hollow flag: not a clean cut", color=_INK, va="bottom")
     network.set(xlim=(0, width), ylim=(bottom, top))
     network.set_axis_off()
     curves = figure.add_axes((0, 0, 1, _CURVES / height))
@@ -101,24 +98,16 @@ class _Layout:
         # Each level and its node, the last first.
         self.levels = [(level, graph[name]) for level, name in graph.levels.items() if not level.endswith(EXPANSION)]
         self.levels.sort(key=lambda pair: graph.position(pair[1].name), reverse=True)
-        strides: list[int | None] = []
-        self.bounds: list[int] = []  # the index of each stage's first node, and the number of nodes
+        starts = [0]
         for index, node in enumerate(graph):
-            largest = max(filter(None, strides), default=0)
-            # A node without a stride: a stage of its own where the graph begins so, or ends so (a classification head).
-            is_head = all(after.stride is None for after in graph.nodes[index:])
-            if (node.stride or 0) > largest or index == 0 or (is_head and strides[-1] is not None):
-                strides.append(node.stride)
-                self.bounds.append(index)
-        self.bounds.append(len(graph))
-        shared = max(_NODES, _LEAST - _STAGE * len(strides))
-        self.edges = [0.0]  # the x of each bound
-        self.heights, self.labels = [], []
-        for stride, (first, stop) in zip(strides, pairwise(self.bounds), strict=True):
-            self.edges.append(self.edges[-1] + _STAGE + shared * (stop - first) / len(graph))
-            height, labels = self._describe(stride, graph.nodes[first:stop])
-            self.heights.append(height)
-            self.labels.append(labels)
+            if (node.stride or 0) > (graph.nodes[starts[-1]].stride or 0):
+                starts.append(index)
+        self.bounds = [*starts, len(graph)]  # the index of each stage's first node, and the number of nodes
+        shared = max(_NODES, _LEAST - _STAGE * len(starts))
+        widths = [_STAGE + shared * (stop - first) / len(graph) for first, stop in pairwise(self.bounds)]
+        self.edges = [*accumulate(widths, initial=0.0)]  # the x of each bound
+        described = [self._describe(graph.nodes[first:stop]) for first, stop in pairwise(self.bounds)]
+        self.heights, self.labels = zip(*described, strict=True)
         # From the last to the first: each above the boxes on its right and the flag before, so that nothing crosses.
         self.flags: list[float] = []
         for _, node in self.levels:
@@ -127,7 +116,7 @@ class _Layout:
 
     def stage(self, node: Node) -> int:
         """The index of a node's stage."""
-        return sum(bound <= self.graph.position(node.name) for bound in self.bounds) - 1
+        return bisect_right(self.bounds, self.graph.position(node.name)) - 1
 
     def x(self, node: Node) -> float:
         """Where a node ends."""
@@ -135,21 +124,18 @@ class _Layout:
 
         return float(np.interp(self.graph.position(node.name) + 1, self.bounds, self.edges))
 
-    def _describe(self, stride: int | None, nodes: Sequence[Node]) -> tuple[float, list[str]]:
+    def _describe(self, nodes: Sequence[Node]) -> tuple[float, list[str]]:
         """The height and labels of a stage, by its smallest feature map (others are padded) and its level's channels."""
+        stride, octaves, labels = nodes[0].stride, 1.0, ["no stride"]
         own = [node for node in nodes if node.stride == stride]
-        levels = [node for _, node in self.levels]
-        typical = [node for node in own if node in levels] or [node for node in own if node in self.cuts] or own
-        channels, octaves, size = typical[-1].channels, 1.0, ""
         if stride is not None:
             sides = min((node.shape[:-1] for node in own), key=lambda sides: [side or 0 for side in sides])
-            if sides and all(sides):
-                octaves, size = math.log2(math.prod(side or 0 for side in sides)) / len(sides), format_shape(sides)
-            else:
-                octaves, size = math.log2(_OPEN_SIZE / stride), "any size"
-        labels = ["no stride" if stride is None else f"stride {stride}", size]
-        labels += [plural(channels, "channel") if channels else "", plural(len(nodes), "node")]
-        return _OCTAVE * max(octaves, 1), [label for label in labels if label]
+            labels = [f"stride {stride}", format_shape(sides)]
+            octaves = math.log2(min(side or _OPEN_SIZE / stride for side in sides))
+        levels = [node for _, node in self.levels]
+        typical = [node for node in own if node in levels] or [node for node in own if node in self.cuts] or own
+        labels += [plural(typical[-1].channels, "channel")] if typical[-1].channels else []
+        return _OCTAVE * max(octaves, 1), [*labels, plural(len(nodes), "node")]
 
 
 def _draw_stages(axes: Axes, layout: _Layout) -> None:
@@ -178,19 +164,8 @@ def _draw_flags(axes: Axes, layout: _Layout) -> None:
         axes.vlines(x, 0, height, color="white", linewidth=3, clip_on=False)  # shows the pole on a dark box
         axes.vlines(x, 0, height + _FLAG / 2, color=_INK, linewidth=1, linestyle=line, clip_on=False)
         box = {"boxstyle": "square,pad=0.25", "facecolor": face, "edgecolor": _INK, "linewidth": 0.9}
-        name = printable(node.name)
-        name = name if len(name) <= _NAME else f"{name[: _NAME // 2]}…{name[-_NAME // 2 :]}"
         axes.text(x + 0.03, height, level, color=ink, weight="bold", va="center", bbox=box)
-        axes.text(x + 0.27, height, name, color=_INK, va="center", parse_math=False)
-
-
-def _draw_title(axes: Axes, layout: _Layout, top: float) -> None:
-    keys = f"{plural(len(layout.cuts), 'clean cut')} (ticks)   {plural(len(layout.graph.blocks), 'block')} (white lines)"
-    if not all(node in layout.graph.clean for _, node in layout.levels):
-        keys += "   hollow flag: not a clean cut"
-    name = printable(layout.graph.name)
-    axes.text(0, top + 0.32, name, size=14, weight="bold", color=_INK, va="bottom", parse_math=False)
-    axes.text(0, top + 0.08, keys, color=_INK, va="bottom")
+        axes.text(x + 0.27, height, printable(node.name), color=_INK, va="center", parse_math=False)
 
 
 def _draw_costs(axes: Axes, layout: _Layout) -> None:
@@ -203,29 +178,28 @@ def _draw_costs(axes: Axes, layout: _Layout) -> None:
     axes.tick_params(length=0, labelcolor=_INK)
     axes.spines[:].set_visible(False)
     axes.spines.bottom.set(visible=True, color=_INK, linewidth=0.8)
-    axes.text(0, 1 + 0.1 / _CURVES, "what a cut keeps", transform=axes.transAxes, color=_INK, weight="bold")
+    axes.text(0, 100 + 10 / _CURVES, "what a cut keeps", color=_INK, weight="bold")
 
     def below(row: int, x: float, text: str, color: str, weight: str = "normal") -> None:
-        y = -(0.08 + row * _LINE) / _CURVES
-        axes.text(x, y, text, transform=axes.get_xaxis_transform(), ha="center", va="top", color=color, weight=weight)
+        axes.text(x, -100 * (0.08 + row * _LINE) / _CURVES, text, ha="center", va="top", color=color, weight=weight)
 
     labelled: list[float] = []  # a level that is too close to the next one gets no percentages
     for level, node in layout.levels:
         if not labelled or labelled[-1] - layout.x(node) > _PERCENT:
             labelled.append(layout.x(node))
             below(0, labelled[-1], level, _INK, weight="bold")
-    for row, (noun, of, color, marker, size) in enumerate(_KINDS, start=1):
-        total, width = of(whole), 0.5 + 0.8 * row
-        label = f"{short(total)} {noun}" if total else f"{noun} unknown" if total is None else f"no {noun}"
-        axes.plot([], [], color=color, marker=marker, markersize=size, linewidth=width, label=label)
+    for row, (noun, of, color, marker) in enumerate(_KINDS, start=1):
+        total = of(whole)
+        style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 3 + 1.5 * row, "clip_on": False}
+        axes.plot([], [], label=f"{short(total) or 'unknown'} {noun}", **style)
         if not total:
             continue
         curve = [0.0, *(100 * (of(costs[node.name]) or 0) / total for node in layout.cuts), 100.0]
-        axes.step(xs, curve, where="post", color=color, linewidth=width, clip_on=False, zorder=3 - row / 10)
+        axes.step(xs, curve, where="post", color=color, linewidth=0.5 + 0.8 * row, clip_on=False, zorder=3 - row / 10)
         for _, node in layout.levels:
             x, share = layout.x(node), 100 * (of(graph.kept(node.name).cost()) or 0) / total
-            (mark,) = axes.plot(x, share, marker, color=color, markersize=size, clip_on=False, zorder=5 - row)
-            mark.set_markerfacecolor(color if node in graph.clean else "white")
+            face = color if node in graph.clean else "white"
+            axes.plot(x, share, markerfacecolor=face, zorder=5 - row, **style)
             if x in labelled:
                 below(row, x, "<1 %" if 0 < share < 0.5 else f"{share:.0f} %", color)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, borderpad=0, labelcolor="linecolor")

@@ -28,15 +28,12 @@ def levels_text(graph: Graph) -> Iterator[str]:
     if not graph.levels:
         yield section("levels", "  none: no block ends at stride 2, 4, 8, 16 or 32")
         return
-    clean = {node.name for node in graph.clean}
-    titles = ["level", ">stride", ">shape", "node", "cut"]
-    rows: list[tuple[object, ...]] = [
-        (level, graph[name].stride, format_shape(graph[name].shape), name, "" if name in clean else "not clean")
-        for level, name in graph.levels.items()
-    ]
-    if clean.issuperset(graph.levels.values()):
-        titles, rows = titles[:-1], [row[:-1] for row in rows]
-    yield table(titles, rows)
+    rows = []
+    for level, name in graph.levels.items():
+        node = graph[name]
+        cut = "clean" if node in graph.clean else "not clean"
+        rows.append((level, node.stride, format_shape(node.shape), name, cut))
+    yield table(("level", ">stride", ">shape", "node", "cut"), rows)
 
 
 def cuts_text(graph: Graph) -> Iterator[str]:

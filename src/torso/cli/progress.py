@@ -12,41 +12,37 @@ from torso.cli.result import UsageError
 from torso.cli.text import is_interactive, printable, write
 
 
-class Progress:
-    """Reports on stderr what is being done."""
-
-    def __enter__(self) -> Progress:
-        self._rewrites = is_interactive(sys.stderr)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._rewrite("")
-
-    def step(self, text: str) -> None:
-        """Report the current step; on a terminal the next one replaces it."""
-        if self._rewrites:
-            self._rewrite(printable(text)[: get_terminal_size().columns - 1])  # a line that wraps cannot be cleared
-        else:
-            write(printable(text), sys.stderr)
-
-    def steps_of(self, name: str) -> Callable[[str], None]:
-        """A function that reports steps of one of several backbones."""
-        return lambda text: self.step(f"{name}: {text}")
-
-    def say(self, text: str) -> None:
-        """Report a line that stays."""
-        self._rewrite("")
+def step(text: str) -> None:
+    """Report the current step; on a terminal the next one replaces it."""
+    clear()
+    if is_interactive(sys.stderr):
+        sys.stderr.write(printable(text)[: get_terminal_size().columns - 1])  # a line that wraps cannot be cleared
+        sys.stderr.flush()
+    else:
         write(printable(text), sys.stderr)
 
-    def _rewrite(self, text: str) -> None:
-        if self._rewrites:
-            sys.stderr.write(f"\r\033[2K{text}")
-            sys.stderr.flush()
+
+def steps_of(name: str) -> Callable[[str], None]:
+    """A function that reports steps of one of several backbones."""
+    return lambda text: step(f"{name}: {text}")
 
 
-def start_tensorflow(progress: Progress) -> None:
+def say(text: str) -> None:
+    """Report a line that stays."""
+    clear()
+    write(printable(text), sys.stderr)
+
+
+def clear() -> None:
+    """Remove the current step from a terminal."""
+    if is_interactive(sys.stderr):
+        sys.stderr.write("\r\033[2K")
+        sys.stderr.flush()
+
+
+def start_tensorflow() -> None:
     """Import TensorFlow and find its devices, without its log lines unless TF_CPP_MIN_LOG_LEVEL asks for them."""
-    progress.step("starting TensorFlow")
+    step("starting TensorFlow")
     wanted = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1")
     try:
         # The level alone is not enough: TensorFlow logs several lines before it reads the variable.

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from torso.errors import DiskError, Note, TorsoError
+from torso.errors import DiskError, TorsoError
 
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "success",
@@ -86,15 +86,13 @@ def _is_memory(error: BaseException | None) -> bool:
 
 def _usage(error: click.ClickException) -> TorsoError:
     """What click found wrong, in the form of torso's errors."""
-    notes: list[Note] = []
-    if isinstance(error, click.NoSuchOption):
-        fact = f"no such option {error.option_name!r}"
-        if error.possibilities:
-            notes.append(("did you mean", ", ".join(map(repr, error.possibilities))))
-    else:
-        message = error.format_message().rstrip(".")
-        fact = message[:1].lower() + message[1:]
+    message, notes = error.format_message().rstrip("."), []
+    if isinstance(error, click.NoSuchOption) and error.possibilities:
+        message, notes = (
+            f"no such option {error.option_name!r}",
+            [("did you mean", ", ".join(map(repr, error.possibilities)))],
+        )
     context = getattr(error, "ctx", None)
     if context is not None:
         notes.append(("see", f"{context.command_path} --help"))
-    return UsageError(fact, notes=notes)
+    return UsageError(message[:1].lower() + message[1:], notes=notes)

@@ -14,17 +14,14 @@ from typing import Any, NoReturn
 
 import click
 
+from torso.cli.progress import clear, say
 from torso.cli.result import CLOSED_PIPE, Result, errors_of
 from torso.cli.text import bold, printable, write
 from torso.errors import DiskError, TorsoError
 
 
-class _Terminated(KeyboardInterrupt):  # not SystemExit: plugins may raise that, and it is caught
-    """SIGTERM arrived."""
-
-
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise _Terminated
+    raise KeyboardInterrupt("terminated")  # not SystemExit: plugins may raise that, and it is caught
 
 
 def run(act: Callable[[], Any], *, as_json: bool, debug: bool) -> int:
@@ -34,9 +31,9 @@ def run(act: Callable[[], Any], *, as_json: bool, debug: bool) -> int:
     try:
         result = act()
     except (click.Abort, KeyboardInterrupt) as stop:  # click turns KeyboardInterrupt into Abort
-        terminated = isinstance(stop.__cause__ or stop, _Terminated)
-        write("terminated" if terminated else "interrupted", sys.stderr)
-        return 143 if terminated else 130
+        word = str(stop.__cause__ or stop) or "interrupted"
+        say(word)
+        return 143 if word == "terminated" else 130
     except SystemExit as end:  # from click: completion is done, or 1 for a help page into a closed pipe
         return CLOSED_PIPE if end.code == 1 else int(end.code or 0)
     except Exception as error:  # noqa: BLE001  # all are reported, none as a traceback
@@ -49,6 +46,7 @@ def run(act: Callable[[], Any], *, as_json: bool, debug: bool) -> int:
 def _report(result: Result, *, as_json: bool, debug: bool) -> int:
     errors = [part for error in result.errors for part in error.parts()]
     text, code = result.text, result.code
+    clear()
     if as_json:
         document = {**result.document, "errors": list(map(_as_json, errors))} if errors else result.document
         text = json.dumps(document, indent=2, default=str)
@@ -77,11 +75,3 @@ def _as_json(error: TorsoError) -> dict[str, Any]:  # Any: JSON
         "place": error.place and asdict(error.place),
         "notes": [{"label": label, "text": text} for label, text in error.notes],
     }
-
-
-def open_missing_streams() -> None:
-    """Open stdout and stderr where the caller has closed them: Python leaves None there."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            # Not only for writing: otherwise the next file that is opened would get the logs of C++ libraries.
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for the rest of the process

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from torso.cli.completion import plugin_names
+from torso.cli.progress import step
 from torso.cli.result import EXIT_CODES, Result
 from torso.cli.text import write
+from torso.files.download import progress_to
 
 if TYPE_CHECKING:
     from torso.plugins.registry import Registry
@@ -25,7 +27,6 @@ class Session:
 
     plugin: list[str] = field(default_factory=list)
     plugins_dir: list[str] = field(default_factory=list)
-    json: bool = False  # for click only: app.main looks for --json itself, because click may fail before it gets here
     debug: bool = False
 
     def registry(self) -> Registry:
@@ -56,7 +57,10 @@ def shared_options() -> list[click.Parameter]:
     return [
         option(["-p", "--plugin"], multiple=True, metavar="NAME", help=plugin_help, shell_complete=plugin_names),
         option(["--plugins-dir"], multiple=True, type=click.Path(file_okay=False), metavar="DIR", help=folder_help),
-        option(["--json"], is_flag=True, help="Write one JSON document to stdout, errors included."),
+        # Only declared: app.main looks for --json itself, because click may fail before it gets here.
+        click.Option(
+            ["--json"], is_flag=True, expose_value=False, help="Write one JSON document to stdout, errors included."
+        ),
         option(["--debug"], is_flag=True, help="Show tracebacks, also those of disabled plugins."),
     ]
 
@@ -71,7 +75,8 @@ class Command(click.Command):
         self.codes = codes
 
     def invoke(self, ctx: click.Context) -> Any:  # Any: click's; it is the Result
-        with redirect_stdout(sys.stderr):  # plugins, builders and Keras print; stdout is for the result
+        # Plugins, builders and Keras print; stdout is for the result.
+        with redirect_stdout(sys.stderr), progress_to(step):
             return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -8,7 +8,7 @@ import click
 
 from torso.cli.completion import backbone_names
 from torso.cli.result import Result
-from torso.errors import Place, UnknownNameError, did_you_mean, known, raise_all
+from torso.errors import Place, UnknownNameError, did_you_mean, known
 from torso.planning import Plan, make_plans
 from torso.plugins.registry import Registry
 from torso.specs.spec_file import BackboneSpec, read_spec
@@ -28,10 +28,8 @@ def plans_of(path: str, names: Sequence[str], registry: Registry) -> dict[str, P
 def selected(path: str, names: Sequence[str]) -> dict[str, BackboneSpec]:
     """The named backbones of a spec, as declared; all if none is named."""
     backbones = read_spec(path)
-    errors = []
-    for name in dict.fromkeys(names):
+    for name in names:
         if name not in backbones:
             place, notes = Place(file=path, path="$.backbones"), [*did_you_mean(name, backbones), known(backbones)]
-            errors.append(UnknownNameError(f"no backbone {name!r}", place=place, notes=notes))
-    raise_all(errors)
+            raise UnknownNameError(f"no backbone {name!r}", place=place, notes=notes)
     return {name: backbones[name] for name in names or backbones}

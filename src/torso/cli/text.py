@@ -42,8 +42,6 @@ def write(text: str, stream: TextIO) -> None:
 
 def printable(text: str) -> str:
     """The text with control characters escaped: names come from files and plugins, and could control the terminal."""
-    if text.isprintable():
-        return text
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
 
 
@@ -63,13 +61,9 @@ def key_values(pairs: Iterable[tuple[str, str]]) -> str:
     """Labelled values, the labels in a column; an empty label continues the one above."""
     pairs = list(pairs)
     margin = 2 + max((len(label) for label, _ in pairs), default=0) + len(_GAP)
+    width = max(get_terminal_size().columns, margin + 40)
     # Broken at spaces only: names and addresses stay whole, to be copied.
-    wrapper = TextWrapper(
-        max(get_terminal_size().columns, margin + 40),
-        subsequent_indent=" " * margin,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    wrapper = TextWrapper(width, subsequent_indent=" " * margin, break_long_words=False, break_on_hyphens=False)
     lines = []
     for label, text in pairs:
         wrapper.initial_indent = f"  {label}".ljust(margin)

@@ -11,7 +11,7 @@ from torso.api import build
 from torso.artifact.lock import read_lock
 from torso.artifact.manifest_file import MODEL, is_saved_backbone
 from torso.backbone import Backbone
-from torso.cli.progress import Progress, start_tensorflow
+from torso.cli.progress import say, start_tensorflow, step, steps_of
 from torso.cli.result import PARTIAL, Result, errors_of
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.spec_argument import plans_of, spec_and_names
@@ -19,7 +19,6 @@ from torso.cli.text import format_bytes, format_shape, short, table
 from torso.errors import TorsoError, collect, raise_all
 from torso.files.atomic import refuse_existing
 from torso.files.disk_errors import require_writable
-from torso.files.download import progress_to
 
 
 @torso_command("build", example="torso build backbones.yaml edge -o backbones", codes=(0, 2, 3, 4, 5, 6, 7, 130, 143))
@@ -44,26 +43,25 @@ def command(session: Session, spec: str, name: tuple[str, ...], output: str, for
         require_writable(place)
     raise_all(errors)
     built: list[dict[str, Any]] = []  # Any: JSON; the model of one is freed before the next is built
-    with Progress() as progress, progress_to(progress.step):
-        start_tensorflow(progress)
-        for plan in plans.values():
-            for warning in plan.warnings:
-                progress.say(f"{plan.name}: warning: {warning}")
-            try:
-                backbone = build(plan, registry, lock=lock, progress=progress.steps_of(plan.name))
-                built.append(_save(backbone, Path(output, plan.name), force=force, progress=progress))
-            except Exception as error:  # noqa: BLE001  # the other backbones are still built
-                errors += errors_of(error)
-                progress.say(f"{plan.name}: failed")
+    start_tensorflow()
+    for plan in plans.values():
+        for warning in plan.warnings:
+            say(f"{plan.name}: warning: {warning}")
+        try:
+            backbone = build(plan, registry, lock=lock, progress=steps_of(plan.name))
+            built.append(_save(backbone, Path(output, plan.name), force=force))
+        except Exception as error:  # noqa: BLE001  # the other backbones are still built
+            errors += errors_of(error)
+            say(f"{plan.name}: failed")
     code = PARTIAL if built and errors else None
     return Result(document={"built": built}, text=_text(built) if built else "", errors=tuple(errors), code=code)
 
 
-def _save(backbone: Backbone, place: Path, *, force: bool, progress: Progress) -> dict[str, Any]:
+def _save(backbone: Backbone, place: Path, *, force: bool) -> dict[str, Any]:
     """Save a backbone and describe it."""
-    progress.step(f"{backbone.name}: saving")
+    step(f"{backbone.name}: saving")
     backbone.save(place, force=force)
-    progress.say(f"{backbone.name}: saved in {place}")
+    say(f"{backbone.name}: saved in {place}")
     document = backbone.manifest
     return {
         "name": backbone.name,

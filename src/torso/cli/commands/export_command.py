@@ -10,7 +10,7 @@ from torso.api import load
 from torso.artifact.documents import Document, read_document
 from torso.artifact.manifest_file import read_manifest_json
 from torso.cli.completion import export_formats
-from torso.cli.progress import Progress, start_tensorflow
+from torso.cli.progress import say, start_tensorflow, step
 from torso.cli.result import Result
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.text import format_bytes, format_shape, table
@@ -44,25 +44,19 @@ def command(
     chosen = registry.export_formats.resolve(to)
     require_installed(chosen.value)
     tolerance_of(chosen.value, bound)
-    place = Path(output) if output is not None else _beside(Path(folder), chosen.value.name)
+    named = Path(folder) if Path(folder).name not in ("", "..") else Path(folder).resolve()
+    place = Path(output or f"{named}-{chosen.value.name}")
     read_manifest_json(Path(folder))  # before TensorFlow starts: there may be no backbone at all
     refuse_existing(place, force=force, ours=is_export, kind=KIND)
     require_writable(place)
-    with Progress() as progress:
-        start_tensorflow(progress)
-        progress.step(f"loading {folder}")
-        backbone = load(folder)
-        to, pictures = chosen.qualified, list(images) or None
-        backbone.export(place, to=to, images=pictures, bound=bound, force=force, registry=registry, progress=progress.step)
-        progress.say(f"{backbone.name}: exported to {place}")
+    start_tensorflow()
+    step(f"loading {folder}")
+    backbone = load(folder)
+    to, pictures = chosen.qualified, list(images) or None
+    backbone.export(place, to=to, images=pictures, bound=bound, force=force, registry=registry, progress=step)
+    say(f"{backbone.name}: exported to {place}")
     record = read_document(place / NAME, "export", VERSION)
     return Result(document={"folder": str(place), **record}, text=_text(record, place))
-
-
-def _beside(folder: Path, name: str) -> Path:
-    """``backbones/edge-onnx`` for ``backbones/edge``."""
-    named = folder if folder.name not in ("", "..") else folder.resolve()
-    return named.with_name(f"{named.name}-{name}")
 
 
 def _text(record: Document, place: Path) -> str:

@@ -81,11 +81,10 @@ def _with(found: list[_Listed], key: str, wanted: str) -> list[_Listed]:
 
 
 def _within(found: list[_Listed], least: float, most: float) -> list[_Listed]:
-    counts = [one["parameters"] for one in found if one["parameters"] is not None]
-    if not any(least <= count <= most for count in counts):
-        range_of_counts = f"{min(counts):,} to {max(counts):,}" if counts else "none"
-        raise UnknownNameError("no architecture here has that many parameters", notes=[("known", range_of_counts)])
-    return [one for one in found if one["parameters"] is not None and least <= one["parameters"] <= most]
+    kept = [one for one in found if one["parameters"] is not None and least <= one["parameters"] <= most]
+    if not kept:
+        raise UnknownNameError("no architecture here has that many parameters", notes=[("see", "torso list")])
+    return kept
 
 
 def _as_json(one: Contribution[Architecture]) -> _Listed:

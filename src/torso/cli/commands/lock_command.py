@@ -10,12 +10,11 @@ from torso.api import build
 from torso.artifact.diff import differences, short_value
 from torso.artifact.lock import Lock, lock_path
 from torso.artifact.manifest import Difference
-from torso.cli.progress import Progress, start_tensorflow
+from torso.cli.progress import say, start_tensorflow, steps_of
 from torso.cli.result import Result
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.spec_argument import plans_of, spec_and_names
 from torso.files.atomic import staged_file
-from torso.files.download import progress_to
 
 
 @torso_command("lock", example="torso lock backbones.yaml", codes=(0, 2, 4, 5, 6, 7, 130, 143))
@@ -32,12 +31,11 @@ def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> 
     registry = session.registry()
     plans = plans_of(spec, name, registry)
     before = Lock.read(place).entries if place.exists() and not force else {}
-    with Progress() as progress, progress_to(progress.step):
-        for plan in plans.values():
-            if plan.weights.source is None:
-                progress.say(f"{plan.name}: warning: its weights are random, so they are not locked")
-        start_tensorflow(progress)
-        records = [build(plan, registry, progress=progress.steps_of(plan.name)).record for plan in plans.values()]
+    for plan in plans.values():
+        if plan.weights.source is None:
+            say(f"{plan.name}: warning: its weights are random, so they are not locked")
+    start_tensorflow()
+    records = [build(plan, registry, progress=steps_of(plan.name)).record for plan in plans.values()]
     now = Lock.of(place, records).entries
     after = {**before, **now} if name else now
     with staged_file(place, force=True) as stage:

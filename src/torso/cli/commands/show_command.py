@@ -15,7 +15,7 @@ from torso.cli.architecture_text import architecture_as_json, architecture_text
 from torso.cli.completion import architecture_names
 from torso.cli.graph_plot import draw, refuse_undrawable
 from torso.cli.graph_text import as_json, cuts_text, levels_text, neighbourhood_as_json, neighbourhood_text, nodes_text
-from torso.cli.progress import Progress, start_tensorflow
+from torso.cli.progress import start_tensorflow, step
 from torso.cli.result import Result, UsageError
 from torso.cli.shared_options import Session, command as torso_command
 from torso.contracts.architecture import Architecture
@@ -66,10 +66,8 @@ def command(
     found = registry.architectures.resolve(architecture)
     document = architecture_as_json(found)
     if card:
-        given = {"nodes": nodes, "at": at, "plot": plot, "set": settings, "size": size}
-        if unused := next((name for name, value in given.items() if value), None):
-            notes = [("fix", "leave out --card")]
-            raise UsageError(f"--card builds nothing, so --{unused} cannot be shown", notes=notes)
+        if nodes or at or plot or settings or size:
+            raise UsageError("--card builds nothing: leave it out, or --nodes, --at, --plot, --set and --size")
         return Result(document=document, text="\n\n".join(architecture_text(found, files=True)))
     if plot is not None:
         refuse_undrawable(Path(plot))
@@ -106,10 +104,9 @@ def _graph(found: Contribution[Architecture], registry: Registry, settings: Iter
         spec["options"] = dict(_setting(setting, found.value.options) for setting in settings)
     if size is not None:
         spec["input"] = {"size": size}
-    with Progress() as progress:
-        start_tensorflow(progress)
-        progress.step(f"reading {found.value.name}")
-        return read_graph(found.qualified, registry=registry, **spec)
+    start_tensorflow()
+    step(f"reading {found.value.name}")
+    return read_graph(found.qualified, registry=registry, **spec)
 
 
 def _setting(text: str, options: Iterable[Option]) -> tuple[str, Value]:

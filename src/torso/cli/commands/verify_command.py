@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from torso.artifact.verify import Verification, verify
-from torso.cli.progress import Progress, start_tensorflow
+from torso.cli.progress import start_tensorflow, step
 from torso.cli.result import Result
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.text import section, table
@@ -26,12 +26,11 @@ def command(session: Session, folder: tuple[str, ...]) -> Result:
     """
     found: list[Verification] = []
     errors: list[TorsoError] = []
-    with Progress() as progress:
-        start_tensorflow(progress)
-        for place in folder:
-            progress.step(f"verifying {place}")
-            if (one := collect(errors, verify, place)) is not None:
-                found.append(one)
+    start_tensorflow()
+    for place in folder:
+        step(f"verifying {place}")
+        if (one := collect(errors, verify, place)) is not None:
+            found.append(one)
     for one in found:
         if not one.holds:
             notes = [(check.name, check.words) for check in one.checks if not check.holds]
