@@ -40,18 +40,6 @@ def build(card: Architecture, channels: int = 3) -> dict[str, Any]:
     }
 
 
-class FirstLayer(Exception):
-    """Keras accepted the arguments and is about to call its first layer."""
-
-
-@pytest.fixture
-def up_to_first_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(layer: keras.Layer, images: keras.KerasTensor) -> None:
-        raise FirstLayer(images.shape)
-
-    monkeypatch.setattr(keras.Layer, "__call__", stop)
-
-
 # Names
 
 
@@ -77,8 +65,8 @@ def test_options_are_those_of_the_constructor_with_its_defaults(name):
 
 
 @every
-def test_default_size_is_that_of_the_full_network(name, up_to_first_layer):
-    with pytest.raises(FirstLayer) as seen:
+def test_default_size_is_that_of_the_full_network(name, first_layer):
+    with pytest.raises(first_layer) as seen:
         constructor(name)(include_top=True, weights=None)
     height, width = seen.value.args[0][1:3]
     if ARCHITECTURES[name].family == "MobileNetV3":  # takes any size; its weights are those of 224, as their names say
@@ -88,9 +76,9 @@ def test_default_size_is_that_of_the_full_network(name, up_to_first_layer):
 
 
 @every
-def test_minimum_is_the_least_size_that_keras_accepts(name, up_to_first_layer):
+def test_minimum_is_the_least_size_that_keras_accepts(name, first_layer):
     least = ARCHITECTURES[name].input.minimum
-    with pytest.raises(FirstLayer):
+    with pytest.raises(first_layer):
         constructor(name)(include_top=False, weights=None, input_shape=(least, least, 3))
     for size in ((least - 1, least), (least, least - 1)):
         with pytest.raises(ValueError, match=f"Input size must be at least {least}x{least}"):

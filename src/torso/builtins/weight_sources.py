@@ -15,7 +15,7 @@ from torso.contracts.hookspecs import hookimpl
 from torso.contracts.weights import WeightSource
 from torso.errors import DiskError, IntegrityError, OptionError
 from torso.files.atomic import make_folder, move_aside
-from torso.files.hashing import hash_of, open_file
+from torso.files.hashing import open_file
 from torso.specs.options import Option, Options
 
 FILE = Option(name="file", type=Path, doc="Path of the file, relative to the spec that names it.")
@@ -123,18 +123,10 @@ def _verified(path: Path, options: Options) -> Path:
     """The path, once it is a readable regular file with the promised hashes."""
     promised = _promised(options)
     try:
-        with open_file(path) as stream:
-            size = os.fstat(stream.fileno()).st_size
+        open_file(path).close()
     except OSError as error:
         kind = DiskError if isinstance(error, PermissionError) else OptionError
         raise kind(f"the weights file {str(path)!r} cannot be read", notes=[("cause", error.strerror or "")]) from error
-    if not size:
-        raise OptionError(f"the weights file {str(path)!r} is empty")
-    for algorithm, expected in promised.items():
-        actual = hash_of(path, algorithm)
-        if actual != expected:
-            raise IntegrityError(
-                f"the weights file {str(path)!r} does not have the expected hash",
-                notes=[(f"{algorithm} expected", str(options[algorithm])), (f"{algorithm} found", actual)],
-            )
+    if wrong := downloads.mismatches(path, promised):
+        raise IntegrityError(f"the weights file {str(path)!r} does not have the expected hash", notes=wrong)
     return path

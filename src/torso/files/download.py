@@ -102,17 +102,18 @@ def download(address: str, place: Path, *, promised: Mapping[str, str], resume: 
     with staged_file(place, force=True) as stage:
         part = place.with_name(f"{place.name}.part") if resume else stage
         continued = _fill(part, address, hashed=bool(promised), resume=resume)
-        if continued and _mismatches(part, promised):  # what was there may be of another file: begin anew
+        if continued and mismatches(part, promised):  # what was there may be of another file: begin anew
             _fill(part, address, hashed=True, resume=False)
-        if mismatches := _mismatches(part, promised):
+        if wrong := mismatches(part, promised):
             part.unlink()
             fix = "correct the hash if the file was meant to change; the download was deleted"
             fact = f"the download of {address!r} is not the published file"
-            raise IntegrityError(fact, notes=[*mismatches, ("fix", fix)])
+            raise IntegrityError(fact, notes=[*wrong, ("fix", fix)])
         os.replace(part, stage)
 
 
-def _mismatches(path: Path, promised: Mapping[str, str]) -> list[Note]:
+def mismatches(path: Path, promised: Mapping[str, str]) -> list[Note]:
+    """Notes on the promised hashes that a file does not have."""
     found = {name: hash_of(path, name) for name in promised}
     wrong = [name for name in promised if found[name] != promised[name].lower()]
     return [(f"{name} {word}", of[name]) for name in wrong for word, of in (("expected", promised), ("found", found))]

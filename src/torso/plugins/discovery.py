@@ -110,9 +110,5 @@ def run_file(path: Path, name: str) -> ModuleType:
     assert spec is not None and spec.loader is not None  # noqa: PT018  # true for every path that ends in .py
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses, pickle, and a builder reference f"{__name__}:build" look it up there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+    spec.loader.exec_module(module)
     return module
