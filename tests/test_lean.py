@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from graphs import ARCHITECTURES, parameters
+from graphs import ARCHITECTURES
 from networks import assert_same_and_meaningful, images, keras_own, save_listed
 
 import torso
@@ -134,8 +134,9 @@ def own(name: str) -> keras.Model:
     return keras_own(name, SIZE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FORMATS)
-@pytest.mark.parametrize("name", parameters(["ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small"], ["MobileNetV3Small"]))
+@pytest.mark.parametrize("name", ["ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small"])
 def test_every_format_gives_what_keras_computes(name: str, file: str, tmp_path: Path, registry: torso.Registry) -> None:
     full = own(name)
     FORMATS[file](full, tmp_path / file)

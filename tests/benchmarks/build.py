@@ -169,8 +169,8 @@ def part(which: str, case: Case, path: str) -> float:
     import keras
     import numpy as np
 
+    from torso.modeling.draw import stopped_at
     from torso.modeling.keras_private import without_values
-    from torso.modeling.patched import stopped_at
 
     keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1)])  # what the first layer of all costs
     start = time.process_time()

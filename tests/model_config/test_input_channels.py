@@ -18,7 +18,7 @@ from torso.contracts.weights import Mix
 from torso.errors import OptionError
 from torso.model_config.calls import Calls
 from torso.model_config.input_channels import adapted, image_weights, widen
-from torso.modeling.keras_private import abandon, without_values, without_weights
+from torso.modeling.keras_private import without_values, without_weights
 
 L = keras.layers
 FAMILIES = [
@@ -307,7 +307,7 @@ def test_an_array_of_other_channels_is_refused(shape, name, wanted):
 def check_one_of_the_forty(name: str, widths: tuple[int, ...]) -> None:
     """The wide network is drawn, has the same nodes and edges, and weights that differ only where it reads the images."""
     plan = torso.plan(name, registry=torso.Registry.load(discover=False))
-    with without_values() as built, without_weights():
+    with without_values(), without_weights():
         full = build(input_shape=plan.input_shape, **plan.arguments)
         mixed = image_weights(full)
         assert len(mixed) == (3 if name.startswith("EfficientNetB") else 1)
@@ -322,7 +322,6 @@ def check_one_of_the_forty(name: str, widths: tuple[int, ...]) -> None:
                     assert shape[part] == 3
                     shape[part] = want
                 assert (unnumbered(weight.name), list(weight.shape)) == (unnumbered(old.name), shape)
-    abandon(built.variables)
 
 
 def unnumbered(name: str) -> str:

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
 import keras
 import pytest
 from keras.src.utils import naming
 from networks import randomize
+from provider import Acme
 
 
 @pytest.fixture(autouse=True)
@@ -26,3 +31,9 @@ def residual() -> keras.Model:
     model = keras.Model(inputs, keras.layers.Conv2D(6, 1)(x), name="residual")
     randomize(model)
     return model
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Acme]:
+    """Makes the provider of a network that is written in the test."""
+    return partial(Acme, tmp_path)

@@ -63,9 +63,7 @@ def by_keras(image: np.ndarray, between: tuple[int, int], shape: tuple[int, int]
     return np.asarray(keras.layers.CenterCrop(*shape)(resized))[0]
 
 
-SIZES = [
-    (40, 60), (60, 40), (41, 67), (300, 33), (28, 28), (32, 32), (3, 4), (4, 3), (1, 1), (2, 31), (1, 50), (50, 1), (99, 98)
-]  # fmt: skip
+SIZES = [(40, 60), (41, 67), (300, 33), (28, 28), (3, 4), (1, 1), (1, 50), (99, 98)]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -212,10 +210,7 @@ def test_pictures_for_a_network_of_any_size_keep_theirs() -> None:
     [
         ([], "there are no pictures to transform"),
         (np.zeros((0, 8, 8, 3)), "there are no pictures to transform"),
-        (None, "picture 0 of 1 must be a path or an array, not NoneType"),
-        (5, "picture 0 of 1 must be a path or an array, not int"),
         (b"\xff\xd8\xff", "picture 0 of 1 must be a path or an array, not bytes"),
-        ([b"cat.jpg"], "picture 0 of 1 must be a path or an array, not bytes"),
         ([picture(), None], "picture 1 of 2 must be a path or an array, not NoneType"),
         (
             [picture(), picture()[..., 0]],
@@ -223,14 +218,8 @@ def test_pictures_for_a_network_of_any_size_keep_theirs() -> None:
             "  fix: grey images have no channel axis: numpy.stack([images] * 3, -1)",
         ),
         ([picture()[None]], "picture 0 of 1 must be (height, width, 3), not (1, 40, 60, 3)"),
-        (
-            [np.moveaxis(picture(), -1, 0)],
-            "picture 0 of 1 must be (height, width, 3), not (3, 40, 60)\n"
-            "  fix: the channels come first: numpy.moveaxis(images, -3, -1)",
-        ),
         (picture()[..., 0], "images must be (N, height, width, 3), not (40, 60)"),
         (np.zeros((2, 0, 9, 3)), "a picture of 0×9 pixels is empty"),
-        ([np.zeros((5, 0, 3))], "a picture of 5×0 pixels is empty"),
         ([np.full((4, 4, 3), "a")], "pixels must be numbers of 0 to 255, not str32"),
         (
             [picture(), picture() * np.nan],
@@ -258,14 +247,6 @@ def test_a_tensor_of_a_graph_is_refused_with_the_way_to_do_it() -> None:
         lambda image: tf.numpy_function(lambda given: transform_images(given, CROP, SQUARE), [image], tf.float32)
     )
     assert_same_and_meaningful(pixels[0], one(picture()))
-
-
-def test_a_resize_that_no_memory_holds_is_refused() -> None:
-    assert failure(np.zeros((1, 60_000, 3), "uint8"), (224, 224, 3)) == (
-        "OptionError: a picture of 1×60000 pixels would be resized to 256×15360000 before it is cropped\n"
-        "  fix: cut out the part to look at, or write fit: stretch"
-    )
-    assert one(noise(1, 60_000, 3), STRETCH, (224, 224, 3)).shape == (224, 224, 3)
 
 
 def test_pictures_that_look_scaled_are_warned_of_at_each_call_of_a_backbone() -> None:
@@ -304,24 +285,14 @@ def decoded(path: Path, channels: int = 3) -> np.ndarray:
     return one(path, CROP, (None, None, channels))
 
 
-def png(rows: bytes, width: int, height: int, *, depth: int = 8, colour: int = 2, interlaced: int = 0) -> bytes:
+def png(rows: bytes, width: int, height: int, *, depth: int = 8) -> bytes:
     """A PNG by hand."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    head = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def lines(image: np.ndarray) -> bytes:
-    return b"".join(b"\0" + row.tobytes() for row in image)
-
-
-def interlaced(image: np.ndarray) -> bytes:
-    """The seven passes of Adam7."""
-    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
-    return b"".join(lines(image[top::down, left::right]) for top, left, down, right in passes)
 
 
 GREY = picture()[..., 2]
@@ -329,6 +300,7 @@ OPAQUE = np.dstack([picture(), noise(40, 60)])
 PALETTE = Image.fromarray(picture()).convert("P", palette=Image.Palette.ADAPTIVE, colors=200)
 
 DEEP = (picture().astype(">u2") * 257 + 1).astype(">u2")
+DEEP_PNG = png(b"".join(b"\0" + row.tobytes() for row in DEEP), 60, 40, depth=16)
 RGB = np.asarray(PALETTE.convert("RGB"))
 GREYS = np.stack([GREY] * 3, -1)
 EXACT: dict[str, tuple[str, Any, np.ndarray, dict[str, Any]]] = {
@@ -341,13 +313,8 @@ EXACT: dict[str, tuple[str, Any, np.ndarray, dict[str, Any]]] = {
     "PNG with a palette, partly clear": ("png", PALETTE, RGB, {"transparency": 3}),
     "PNG with a palette, clear by degrees": ("png", PALETTE, RGB, {"transparency": bytes(range(200))}),
     "PNG of one bit": ("png", Image.fromarray(GREY > 99), np.stack([(GREY > 99) * np.uint8(255)] * 3, -1), {}),
-    "PNG, interlaced": ("png", png(interlaced(picture()), 60, 40, interlaced=1), picture(), {}),
-    "PNG of 16 bits a channel": ("png", png(lines(DEEP), 60, 40, depth=16), DEEP >> 8, {}),
-    "GIF": ("gif", PALETTE, RGB, {}),
-    "BMP": ("bmp", picture(), picture(), {}),
+    "PNG of 16 bits a channel": ("png", DEEP_PNG, DEEP >> 8, {}),
     "BMP with alpha": ("bmp", OPAQUE, picture(), {}),
-    "BMP with a palette": ("bmp", PALETTE, RGB, {}),
-    "BMP, grey": ("bmp", GREY, GREYS, {}),
 }
 
 
@@ -356,14 +323,12 @@ def test_files_are_decoded_to_the_bit(kind: str, image: Any, expected: np.ndarra
     assert_same_and_meaningful(decoded(written(tmp_path, kind, image, **options)), expected.astype("float32"))
 
 
-@pytest.mark.parametrize("kind", ["gif", "webp"])
-def test_the_first_picture_of_a_file_that_moves_is_taken(kind: str, tmp_path: Path) -> None:
+def test_the_first_picture_of_a_file_that_moves_is_taken(tmp_path: Path) -> None:
     frames = [Image.fromarray(np.roll(noise(40, 60), 7 * step, 0)).convert("P") for step in range(9)]
-    first, all_ = (
-        decoded(written(tmp_path, kind, frames[0], save_all=True, append_images=more, lossless=True))
-        for more in ([], frames[1:])
+    first, every = (
+        decoded(written(tmp_path, "gif", frames[0], save_all=True, append_images=more)) for more in ([], frames[1:])
     )
-    assert_same_and_meaningful(all_, first)
+    assert_same_and_meaningful(every, first)
 
 
 def picture_bytes(kind: str) -> bytes:
@@ -376,13 +341,8 @@ UNKNOWN = "it is no JPEG, PNG, GIF, BMP, WEBP, or its beginning is damaged"
 WRONG: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "it is empty"),
     "text": (b"hello, I am a picture", UNKNOWN),
-    "a page": (b"<!DOCTYPE html><title>404</title>", UNKNOWN),
-    "TIFF": (b"II*\0" + bytes(99), UNKNOWN),
-    "sound": (b"RIFF\x24\0\0\0WAVEfmt " + bytes(99), UNKNOWN),
     "a begun JPEG": (b"\xff\xd8\xff\xe0", UNKNOWN),
     "a begun PNG": (b"\x89PNG\r\n\x1a\n\0\0", UNKNOWN),
-    "a begun GIF": (b"GIF89a\x09\0", UNKNOWN),
-    "a begun BMP": (b"BM\0\0", UNKNOWN),
     "a begun WebP": (b"RIFF\x24\0\0\0WEBPVP8L", "could not create decoder object"),
     # Pillow reads these.
     **{kind: (picture_bytes(kind), UNKNOWN) for kind in ("tiff", "ppm", "ico", "tga")},
@@ -398,53 +358,21 @@ def test_a_file_that_is_no_picture_is_told_with_its_name(data: bytes, cause: str
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "gif", "bmp", "webp"])
-@pytest.mark.parametrize("share", [0.3, 0.9])
-def test_a_file_that_was_cut_short_is_told(kind: str, share: float, tmp_path: Path) -> None:
+def test_a_file_that_was_cut_short_is_told(kind: str, tmp_path: Path) -> None:
     path = written(tmp_path, kind, noise(40, 60, 3))
     assert decoded(path).shape == (40, 60, 3)
     data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
+    path.write_bytes(data[: int(len(data) * 0.9)])
     assert failure(path).startswith(f"IntegrityError: {str(path)!r} is no picture that can be decoded\n  cause: ")
 
 
-def gif(screen: tuple[int, int], inner: tuple[int, int]) -> bytes:
-    image = b"," + struct.pack("<HHHHB", 0, 0, *inner, 0) + b"\x02\x02\x44\x01\0"
-    return b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 0, 0) + bytes(6) + b"!\xf9\x04\0\0\0\0\0" + image + b";"
-
-
-def webp(kind: bytes, head: bytes) -> bytes:
-    return b"RIFF" + struct.pack("<I", 100) + b"WEBP" + kind + struct.pack("<I", 80) + head + bytes(80)
-
-
-def jpeg(height: int, width: int) -> bytes:
-    """A JPEG that says that it has another size than it has."""
-    data, size = picture_bytes("jpeg"), struct.pack(">HH", 40, 60)
-    assert data.count(size) == 1
-    return data.replace(size, struct.pack(">HH", height, width))
-
-
-BOMBS = {
-    "PNG": png(b"", 30_000, 20_000),
-    "GIF": gif((60_000, 50_000), (1, 1)),
-    "GIF, inside": gif((1, 1), (60_000, 50_000)),
-    "JPEG": jpeg(50_000, 60_000),
-    "WebP": webp(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", 16_383, 16_000)),
-    "WebP without loss": webp(b"VP8L", b"\x2f" + struct.pack("<I", 16_382 | 15_999 << 14)),
-}
-
-
-@pytest.mark.parametrize("data", BOMBS.values(), ids=BOMBS)
-def test_a_small_file_of_a_huge_picture_is_refused_before_it_is_decoded(data: bytes, tmp_path: Path) -> None:
-    path = written(tmp_path, "bomb", data)
-    assert failure(path) == (
-        f"OptionError: {str(path)!r} is a picture of more than 178,956,970 pixels, and torso decodes none that is larger\n"
-        "  fix: shrink the picture first"
+def test_a_small_file_of_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = written(tmp_path, "png", png(b"", 30_000, 20_000))
+    said = failure(path).splitlines()
+    assert (said[0], said[-1]) == (
+        f"OptionError: {str(path)!r} is too large a picture to be decoded",
+        "  fix: shrink the picture first",
     )
-
-
-def test_a_large_picture_is_not_called_damaged_where_warnings_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(Image.DecompressionBombWarning):
-        one(written(tmp_path, "png", png(b"", 10_000, 9_500)))
 
 
 ROTATED = Image.Exif()
@@ -478,15 +406,12 @@ def test_a_file_that_cannot_be_read_is_told_with_its_cause(tmp_path: Path) -> No
     missing = tmp_path / "no.jpg"
     assert failure(missing) == f"DiskError: {str(missing)!r} cannot be read\n  cause: No such file or directory"
     assert failure(str(tmp_path)) == f"DiskError: {str(tmp_path)!r} cannot be read\n  cause: Is a directory"
-    assert failure("cat\0.jpg") == "DiskError: 'cat\\x00.jpg' cannot be read\n  cause: embedded null byte"
-    assert failure(missing / "x") == f"DiskError: {str(missing / 'x')!r} cannot be read\n  cause: No such file or directory"
 
 
-@pytest.mark.parametrize("channels", [2, 4, 13])
-def test_files_are_refused_for_networks_of_other_channels(channels: int, tmp_path: Path) -> None:
+def test_files_are_refused_for_networks_of_other_channels(tmp_path: Path) -> None:
     path = written(tmp_path, "png", picture())
-    assert failure(path, (28, 28, channels)) == (
-        f"OptionError: a picture file has 1 or 3 channels, and this network takes {channels}\n"
+    assert failure(path, (28, 28, 4)) == (
+        "OptionError: a picture file has 1 or 3 channels, and this network takes 4\n"
         "  fix: read the files yourself, and give arrays (H, W, C)"
     )
-    assert one(noise(40, 60, channels), CROP, (28, 28, channels)).shape == (28, 28, channels)
+    assert one(noise(40, 60, 4), CROP, (28, 28, 4)).shape == (28, 28, 4)

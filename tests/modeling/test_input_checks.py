@@ -110,9 +110,6 @@ GOOD = {
     "integers": photos().astype("int64"),
     "half": photos().astype("float16"),
     "half of another kind": photos().astype(ml_dtypes.bfloat16),
-    "dark bytes": (photos() > 128).astype("uint8"),
-    "dark floats": (photos() > 128).astype("float32"),
-    "a mask": photos()[..., :1] > 128,
     "a mask of bytes": np.where(photos() > 128, 255, 0).astype("uint8"),
     "a few levels": photos() // 64,
     "one black image": np.zeros((1, 8, 8, 3), "float32"),
@@ -151,8 +148,6 @@ SHAPES: dict[str, tuple[tuple[int, ...], int, str]] = {
     "three for four": ((2, 8, 8, 3), 4, "(2, 8, 8, 3)"),
     "three for one": ((2, 8, 8, 3), 1, "(2, 8, 8, 3)"),
     "a video": ((2, 5, 8, 8, 3), 3, "(2, 5, 8, 8, 3)"),
-    "one grey image": ((8, 8), 3, "(8, 8)"),
-    "features": ((192,), 3, "(192,)"),
     "a number": ((), 3, "()"),
 }
 
@@ -173,12 +168,10 @@ def test_symbols_of_another_form_are_refused_where_a_model_is_made(form: str) ->
     assert str(caught.value) == f"images must be (N, height, width, {channels}), not {said}"
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("value", "dtype"), [(np.nan, "float32"), (-np.inf, "float64"), (1e300, "float64")])
 def test_values_that_are_no_numbers_are_refused(value: float, dtype: str) -> None:
     images = photos(4).astype(dtype)
-    with np.errstate(over="ignore"):
-        images[2, 5, 5, 1] = value
+    images[2, 5, 5, 1] = value
     with pytest.raises(torso.OptionError) as caught:
         watched()(images)
     assert str(caught.value) == (
@@ -195,18 +188,7 @@ def test_what_is_no_number_at_all_is_refused(dtype: str) -> None:
     assert str(caught.value) == f"pixels must be numbers of 0 to 255, not {images.dtype.name}"
 
 
-@pytest.mark.parametrize(
-    ("images", "said"),
-    [
-        (list(photos()), "list"),
-        (photos().tolist(), "list"),
-        ("cat.jpg", "str"),
-        (Path("cat.jpg"), type(Path()).__name__),
-        (128.0, "float"),
-        ([], "list"),
-    ],
-    ids=("arrays", "numbers", "a path", "another path", "a number", "nothing"),
-)
+@pytest.mark.parametrize(("images", "said"), [(list(photos()), "list"), ("cat.jpg", "str"), (128.0, "float"), ([], "list")])
 def test_what_is_no_array_is_refused(images: Any, said: str) -> None:
     with pytest.raises(torso.OptionError) as caught:
         watched()(images)
@@ -268,12 +250,6 @@ def test_a_warning_points_at_the_line_that_calls_the_layer() -> None:
     assert (warning.filename, linecache.getline(__file__, warning.lineno).strip()) == (__file__, "layer(scaled)")
 
 
-def test_images_are_looked_at_in_a_model_around_the_layer_too() -> None:
-    model = keras.Sequential([watched(), keras.layers.Flatten()])
-    with pytest.warns(torso.PixelWarning, match="scaled to 0 to 1"):
-        model(photos() / np.float32(255))
-
-
 # Within graphs.
 
 
@@ -283,10 +259,6 @@ def batches(images: np.ndarray, size: int = 2) -> tf.data.Dataset:
 
 WAYS: dict[str, Callable[[keras.Model, np.ndarray], tf.data.Dataset]] = {
     "the layer itself": lambda layer, images: batches(images).map(layer),
-    "with labels": lambda layer, images: tf.data.Dataset.zip(batches(images), tf.data.Dataset.range(9))
-    .map(lambda pixels, label: (layer(pixels), label))
-    .map(lambda pixels, label: pixels),
-    "in parallel": lambda layer, images: batches(images).map(lambda pixels: layer(pixels), num_parallel_calls=16),
     "image by image": lambda layer, images: tf.data.Dataset.from_tensor_slices(images).map(
         lambda image: layer(image[None])[0]
     ),
@@ -334,20 +306,6 @@ def test_images_of_another_form_are_refused_where_they_are_mapped_or_traced() ->
 def test_grey_images_whose_channels_were_not_known_before_are_refused_when_they_come() -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[2,8,8,1\] is not compatible with expected shape"):
         list(WAYS["of unknown sides"](watched(), photos()[..., :1]))  # 1 - 3 numbers makes 3 channels, in silence
-
-
-@pytest.mark.parametrize("wrap", [tf.Variable, keras.Variable], ids=("TensorFlow", "Keras"))
-def test_a_variable_has_no_values_within_a_graph(wrap: Callable[[np.ndarray], Any]) -> None:
-    layer, variable = watched(), wrap(photos())
-    assert_same_and_meaningful(tf.function(lambda: layer(variable))(), tf.function(preprocessing_layer(TORCH))(photos()))
-
-
-def test_a_dataset_of_pictures_of_several_sizes_is_left_to_keras() -> None:
-    pictures = tf.ragged.stack([photos(1)[0], photos(1)[0, :5]])
-    layer = watched(numbers=torso.Preprocessing(divide=255.0))
-    (values,) = tf.data.Dataset.from_tensors(pictures).map(layer)
-    for one, picture in zip(values, pictures, strict=True):
-        np.testing.assert_array_equal(one.to_tensor(), picture.to_tensor() / np.float32(255))
 
 
 def test_a_model_with_the_layer_is_exported_and_copied_without_the_checks(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ import importlib
 import re
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,14 +18,10 @@ from torso.modeling.keras_private import (
     let_pass,
     name_counts,
     optimized,
+    patched,
     without_values,
     without_weights,
 )
-from torso.modeling.patched import patched
-
-
-def efficientnet() -> keras.Model:
-    return keras.applications.EfficientNetB0(weights="imagenet", include_top=False, input_shape=(32, 32, 3))
 
 
 def tiny() -> keras.Model:
@@ -49,53 +43,11 @@ def test_without_weights_draws_the_pretrained_graph_and_records_the_file(monkeyp
     with without_weights() as requests:
         with without_weights() as inner:
             pass
-        model = efficientnet()
+        model = keras.applications.EfficientNetB0(weights="imagenet", include_top=False, input_shape=(32, 32, 3))
     assert [type(layer).__name__ for layer in model.layers].count("Rescaling") == 2  # one without weights
     assert ([request["fname"] for request in requests], inner) == (["efficientnetb0_notop.h5"], [])
     assert requests[0]["cache_subdir"] == "models"
     assert re.fullmatch("[0-9a-f]{32}", requests[0]["file_hash"])
-
-
-def test_without_weights_leaves_no_trace() -> None:
-    file_utils = private._file_utils
-    before, during = (file_utils.get_file, keras.Model.load_weights), None
-    with suppress(ZeroDivisionError), without_weights():
-        during = (file_utils.get_file, keras.Model.load_weights)
-        1 / 0  # noqa: B018
-    assert (file_utils.get_file, keras.Model.load_weights) == before != during
-
-
-def test_without_weights_concerns_its_own_thread_only(residual: keras.Model, tmp_path: Path) -> None:
-    path = tmp_path / "w.weights.h5"
-    residual.save_weights(path)
-    copy = keras.models.clone_model(residual)
-    loaded = []
-
-    def load() -> None:
-        copy.load_weights(path)
-        loaded.append(bool((copy.weights[0].numpy() == residual.weights[0].numpy()).all()))
-
-    with without_weights():
-        thread = threading.Thread(target=load)
-        thread.start()
-        thread.join()
-    assert loaded == [True]
-
-
-def test_without_the_private_name_keras_fetches_the_file_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    fetched = []
-
-    def get_file(fname: str, *args: object, **kwargs: object) -> str:
-        fetched.append(fname)
-        return fname
-
-    monkeypatch.setattr(private._file_utils, "get_file", get_file)
-    monkeypatch.setattr(private, "_file_utils", None)
-    with without_weights() as requests:
-        model = efficientnet()  # load_weights is public, and left out in this way too: there is no such file
-    assert fetched == ["efficientnetb0_notop.h5"]
-    assert requests == []
-    assert model.output_shape == (None, 1, 1, 1280)
 
 
 # --- a thread of its own ------------------------------------------------------------------------------------------------
@@ -125,12 +77,11 @@ def test_what_the_user_has_set_holds_in_a_fresh_thread() -> None:
         keras.config.set_dtype_policy(policy)
 
 
-@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
-def test_an_error_in_a_fresh_thread_is_raised_with_its_traceback(error: type[BaseException]) -> None:
+def test_an_error_in_a_fresh_thread_is_raised_with_its_traceback() -> None:
     def fail() -> None:
-        raise error("no more")
+        raise KeyboardInterrupt("no more")
 
-    with pytest.raises(error, match="no more") as caught:
+    with pytest.raises(KeyboardInterrupt, match="no more") as caught:
         in_fresh_thread(fail)
     assert caught.traceback[-1].name == "fail"
 
@@ -182,25 +133,14 @@ def pending() -> int:
 
 def test_without_values_makes_variables_without_memory_and_forgets_them() -> None:
     before = pending()
-    with without_values() as made:
+    with without_values():
         model = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3))
         assert pending() > before
     assert pending() == before
-    assert {id(weight) for weight in model.weights} <= {id(variable) for variable in made.variables}
     assert model.count_params() == 3_228_864
     with keras.StatelessScope():  # a later scope fills what is pending: nothing of ours
         pass
     assert not any(private.has_value(weight) for weight in model.weights)
-
-
-def test_without_values_leaves_no_trace_of_a_builder_that_fails() -> None:
-    before = pending()
-    with suppress(ZeroDivisionError), without_values():
-        keras.layers.Dense(3).build((None, 4))
-        assert pending() > before
-        1 / 0  # noqa: B018
-    assert pending() == before
-    assert keras.layers.Dense(3)(keras.ops.ones((1, 4))).shape == (1, 3)
 
 
 def test_without_the_count_of_names_nothing_is_known_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,30 +155,12 @@ def test_without_the_count_of_names_nothing_is_known_of_it(monkeypatch: pytest.M
 # --- what Keras knows and does not tell ---------------------------------------------------------------------------------
 
 
-def trained(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
-    """The variables that an optimizer is built for."""
-    variables = [keras.Variable([1.0, 2.0], name=name) for name in ("one", "other")]
-    optimizer.build(variables)
-    return variables
-
-
 def test_this_keras_has_the_private_name_that_tells_what_an_optimizer_trains() -> None:
     for optimizer in keras.optimizers.SGD(), keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()):
         assert optimized(optimizer) is None  # it is not built
-        variables = trained(optimizer)
-        assert optimized(optimizer) == {id(variable) for variable in variables}  # else the way below is taken
-
-
-def test_without_the_private_name_nothing_is_known_of_an_optimizer() -> None:
-    class Moved(keras.optimizers.SGD):  # type: ignore[misc]
-        def __getattribute__(self, name: str) -> object:
-            if name == "_trainable_variables":
-                raise AttributeError(name)
-            return super().__getattribute__(name)
-
-    optimizer = Moved()
-    trained(optimizer)
-    assert optimized(optimizer) is None
+        variables = [keras.Variable([1.0, 2.0], name=name) for name in ("one", "other")]
+        optimizer.build(variables)
+        assert optimized(optimizer) == {id(variable) for variable in variables}  # else the end of the run is waited for
     assert optimized(None) is None  # a model that is compiled without
 
 
@@ -248,14 +170,6 @@ def test_this_keras_has_the_private_name_that_tells_what_is_within_a_layer() -> 
     found = inner_layers(layer)
     assert found[0] is layer
     assert [type(one).__name__ for one in found] == ["TimeDistributed", "SpectralNormalization", "Dense"]
-
-
-def test_without_the_private_name_a_layer_is_all_that_is_found() -> None:
-    class Moved(keras.layers.TimeDistributed):  # type: ignore[misc]
-        _flatten_layers = None
-
-    layer = Moved(keras.layers.Dense(2))
-    assert inner_layers(layer) == [layer]
 
 
 def test_paths_lose_the_scopes_of_a_builder_unless_a_layer_was_renamed() -> None:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from networks import assert_same_and_meaningful, images, randomize
+from provider import Acme
 
 import torso
 from torso.errors import CutError
@@ -18,38 +19,7 @@ from torso.modeling.truncate import cut
 
 layers, ops = keras.layers, keras.ops
 
-PLUGIN = """
-import torso
-
-def build(*, input_shape):
-    import keras
-    layers, ops = keras.layers, keras.ops
-    images = keras.Input(input_shape, name="images")
-    {body}
-
-@torso.hookimpl
-def torso_architectures():
-    yield torso.Architecture(
-        name="Odd", family="Odd", builder=f"{{__name__}}:build", input=torso.InputRules(default=(16, 16)),
-        preprocessing=torso.Preprocessing(),
-    )
-"""
-Odd = Callable[[str], torso.Registry]
-
-
-@pytest.fixture
-def odd(tmp_path: Path) -> Odd:
-    """A registry with one architecture, ``Odd``, whose builder has these lines."""
-
-    def make(body: str) -> torso.Registry:
-        (tmp_path / "acme.py").write_text(PLUGIN.format(body=body))
-        return torso.Registry.load(plugins_dirs=[tmp_path], discover=False)
-
-    return make
-
-
-def create(registry: torso.Registry, **spec: Any) -> torso.Backbone:
-    return torso.create_backbone("Odd", weights="none", registry=registry, **spec)
+Make = Callable[..., Acme]
 
 
 def told(error: torso.TorsoError) -> str:
@@ -64,23 +34,17 @@ def image() -> Any:
 # --- names --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_name_that_an_author_wrote_as_keras_would_stays_in_every_build(odd: Odd) -> None:
-    registry = odd(
-        'x = layers.Conv2D(4, 3, strides=2, padding="same", name="conv2d_1")(images)\n'
+def test_a_name_that_an_author_wrote_as_keras_would_stays_in_every_build(make: Make) -> None:
+    acme = make(
+        body='x = layers.Conv2D(4, 3, strides=2, padding="same", name="conv2d_1")(images)\n'
         "    return keras.Model(images, layers.Conv2D(8, 3)(x))"
     )
     for _ in range(4):
-        graph = torso.read_graph("Odd", registry=registry)
+        graph = acme.graph()
         assert [(node.name, node.channels) for node in graph][1:] == [("conv2d_1", 4), ("conv2d", 8)]
         keras.layers.Conv2D(1, 1)
-    trunk = create(registry, truncate={"layer": "conv2d_1"})
+    trunk = acme.create(truncate={"layer": "conv2d_1"})
     assert [(node.name, node.channels) for node in trunk.graph][1:] == [("conv2d_1", 4)]
-
-
-def test_a_name_that_an_author_wrote_is_given_to_no_other_layer(odd: Odd) -> None:
-    keras.layers.Conv2D(1, 1)  # else Keras itself would give that name twice
-    registry = odd('return keras.Model(images, layers.Conv2D(8, 3)(layers.Conv2D(4, 3, name="conv2d")(images)))')
-    assert [(node.name, node.channels) for node in create(registry).graph][1:] == [("conv2d", 4), ("conv2d_1", 8)]
 
 
 FUNCTIONAL = """a = keras.Input(input_shape)
@@ -91,87 +55,68 @@ SEQUENTIAL = """inner = keras.Sequential([layers.Conv2D(4, 3, name="conv2d_1"), 
 
 
 @pytest.mark.parametrize("inner", [FUNCTIONAL, SEQUENTIAL], ids=["functional", "sequential"])
-def test_a_name_that_an_author_wrote_as_keras_would_stays_within_a_nested_model(odd: Odd, inner: str) -> None:
-    for _ in range(2):
-        keras.layers.Conv2D(1, 1)  # else Keras itself may give that name twice
-    registry = odd(f"{inner}    return keras.Model(images, inner(images))")
+def test_a_name_that_an_author_wrote_as_keras_would_stays_within_a_nested_model(make: Make, inner: str) -> None:
+    acme = make(body=f"{inner}    return keras.Model(images, inner(images))")
     names = [("inner/conv2d_1", 4), ("inner/conv2d", 8)]
-    assert [(node.name, node.channels) for node in torso.read_graph("Odd", registry=registry)][1:] == names
-    built = create(registry)
+    assert [(node.name, node.channels) for node in acme.graph()][1:] == names
+    built = acme.create()
     assert [(node.name, node.channels) for node in built.graph][1:] == names
     assert [layer.name for layer in built.model.get_layer("inner").layers][-2:] == ["conv2d_1", "conv2d"]
-    trunk = create(registry, truncate={"layer": "inner/conv2d_1"})
+    trunk = acme.create(truncate={"layer": "inner/conv2d_1"})
     assert [(node.name, node.channels) for node in trunk.graph][1:] == names[:1]
-
-
-def test_a_part_that_a_builder_keeps_has_the_same_names_in_every_build(odd: Odd) -> None:
-    registry = odd(
-        "part = globals().setdefault('part', layers.Conv2D(4, 1))\n"
-        "    return keras.Model(images, layers.Conv2D(8, 3)(part(images)))"
-    )
-    names = [[node.name for node in torso.read_graph("Odd", registry=registry)] for _ in range(3)]
-    assert names == [["images", "conv2d", "conv2d_1"]] * 3
 
 
 # --- outputs ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_second_output_of_a_node_is_kept_where_the_network_gives_that(odd: Odd) -> None:
-    registry = odd(
-        'p = layers.Conv2D(8, 3, padding="same", name="p")(images)\n'
+def test_the_second_output_of_a_node_is_kept_where_the_network_gives_that(make: Make) -> None:
+    acme = make(
+        body='p = layers.Conv2D(8, 3, padding="same", name="p")(images)\n'
         "    return keras.Model(images, [p, ops.split(p, [3], axis=-1)[1]])"
     )
-    built = create(registry)
+    built = acme.create()
     whole, second = built.model(images((16, 16, 3)))
     assert_same_and_meaningful(second, np.asarray(whole)[..., 3:])
     assert [(feature.name, feature.channels) for feature in built.features] == [("p", 8), ("split", 5)]
     for truncate in ({"layer": {"name": "split", "allow_partial": True}}, {"layers": ["p", "split"]}):
         with pytest.raises(CutError) as caught:
-            create(registry, truncate=truncate)
-        assert caught.value.fact == "'split' of Odd has 2 outputs, and a backbone ends at one"
+            acme.create(truncate=truncate)
+        assert caught.value.fact == "'split' of Net has 2 outputs, and a backbone ends at one"
 
 
-def test_the_shape_of_an_end_is_that_of_the_output_that_the_network_gives(odd: Odd) -> None:
-    registry = odd(
-        'first, second = ops.split(layers.Conv2D(8, 3, name="p")(images), [3], axis=-1)\n'
-        "    return keras.Model(images, [layers.ReLU(name='q')(first), second])"
-    )
-    assert [(feature.name, feature.channels) for feature in create(registry).features] == [("q", 3), ("split", 5)]
-
-
-def test_several_outputs_of_one_node_are_refused(odd: Odd) -> None:
+def test_several_outputs_of_one_node_are_refused(make: Make) -> None:
     with pytest.raises(CutError) as caught:
-        create(odd("return keras.Model(images, ops.split(layers.Conv2D(4, 1)(images), 2, axis=-1))"))
+        make(body="return keras.Model(images, ops.split(layers.Conv2D(4, 1)(images), 2, axis=-1))").create()
     assert told(caught.value) == (
-        "Odd has several outputs that are of one node, 'split'\n  fix: let the builder return each node once"
+        "Net has several outputs that are of one node, 'split'\n  fix: let the builder return each node once"
     )
 
 
-def test_a_network_keeps_its_outputs_in_order_and_loses_none_unsaid(odd: Odd) -> None:
-    registry = odd(
-        'p = layers.Conv2D(4, 3, name="p")(images)\n    q = layers.Conv2D(6, 3, name="q")(p)\n'
+def test_a_network_keeps_its_outputs_in_order_and_loses_none_unsaid(make: Make) -> None:
+    acme = make(
+        body='p = layers.Conv2D(4, 3, name="p")(images)\n    q = layers.Conv2D(6, 3, name="q")(p)\n'
         "    return keras.Model(images, {'zeta': p, 'alpha': q})"
     )
-    built = create(registry)
+    built = acme.create()
     assert list(built.model(images((16, 16, 3)))) == ["zeta", "alpha"]
     assert [(feature.name, feature.node) for feature in built.features] == [("zeta", "p"), ("alpha", "q")]
     with pytest.raises(CutError) as caught:
-        create(registry, truncate={"layer": "q"})
+        acme.create(truncate={"layer": "q"})
     assert str(caught.value) == (
-        "a cut at 'q' would lose a branch of Odd that runs beside it (argument truncate.layer)\n"
+        "a cut at 'q' would lose a branch of Net that runs beside it (argument truncate.layer)\n"
         "  lost: 'p', an output of the network\n"
         "  clean before: 'p'  (Conv2D, stride 1, 4 channels, pop 1)\n"
         "  fix: cut at a clean node, or add allow_partial: true to cut here anyway"
     )
 
 
-def test_a_network_of_nested_outputs_is_kept_whole(odd: Odd, tmp_path: Path) -> None:
-    registry = odd(
-        "a = keras.Input(input_shape)\n"
+def test_a_network_of_nested_outputs_is_kept_whole(make: Make, tmp_path: Path) -> None:
+    acme = make(
+        body="a = keras.Input(input_shape)\n"
         "    inner = keras.Model(a, [layers.Conv2D(2, 3, name='c')(a), layers.Conv2D(4, 3, name='d')(a)], name='inner')\n"
         "    return keras.Model(images, inner(images))"
     )
-    built = create(registry)
+    built = acme.create()
     assert [feature.node for feature in built.features] == ["inner/c", "inner/d"]
     assert [value.shape[-1] for value in built.model(images((16, 16, 3)))] == [2, 4]
     assert torso.load(built.save(tmp_path / "saved")).features == built.features
@@ -230,22 +175,6 @@ def test_sizes_are_known_inside_a_nested_model_that_is_for_any_size() -> None:
         ("body/conv", (14, 14, 4), 14 * 14 * 4 * 27),
         ("body/act", (14, 14, 4), 0),
     ]
-    open_ended = keras.Input((None, None, 3))
-    assert read_graph(keras.Model(open_ended, inner(open_ended)), "Net").end.shape == (None, None, 4)
-
-
-def test_a_custom_layer_in_a_nested_model_for_any_size_is_read_and_cut() -> None:
-    anything = keras.Input((None, None, 3))
-    convolved = layers.Conv2D(5, 3, name="conv")(Halved(name="halved")(anything))
-    inner = keras.Model(anything, convolved, name="inner")
-    model = keras.Model(inputs := image(), inner(inputs))
-    randomize(model)
-    assert [(node.name, node.shape) for node in read_graph(model, "Net")][1:] == [
-        ("inner/halved", (8, 8, 3)),
-        ("inner/conv", (6, 6, 5)),
-    ]
-    pixels = images((16, 16, 3))
-    assert_same_and_meaningful(cut(model, None, "trunk")(pixels), model(pixels))
 
 
 def test_a_second_call_that_does_not_read_the_first_is_cut_alone() -> None:
@@ -262,44 +191,33 @@ def test_a_second_call_that_does_not_read_the_first_is_cut_alone() -> None:
     assert [layer.name for layer in trunk.operations] == ["images", "own", "before", "shared", "behind"]
 
 
-def test_a_layer_without_weights_may_be_shared_by_two_models(odd: Odd) -> None:
-    registry = odd(
-        "shared = layers.ReLU(name='shared')\n    a = keras.Input(input_shape)\n"
-        "    inner = keras.Model(a, shared(layers.Conv2D(3, 1, name='conv')(a)), name='inner')\n"
-        "    return keras.Model(images, shared(layers.Conv2D(4, 1, name='end')(inner(images))))"
-    )
-    assert [node.name for node in create(registry).graph] == [
-        "images", "inner/conv", "inner/shared", "end", "shared",
-    ]  # fmt: skip
-
-
-def test_the_level_of_a_call_stays_when_the_other_calls_are_gone(odd: Odd) -> None:
-    registry = odd(
-        "down = layers.Conv2D(3, 3, strides=2, padding='same', name='down')\n"
+def test_the_level_of_a_call_stays_when_the_other_calls_are_gone(make: Make) -> None:
+    acme = make(
+        body="down = layers.Conv2D(3, 3, strides=2, padding='same', name='down')\n"
         "    return keras.Model(images, down(down(images)))"
     )
-    built = create(registry, truncate={"level": "C1"})
+    built = acme.create(truncate={"level": "C1"})
     assert [(feature.node, feature.level) for feature in built.features] == [("down", "C1")]
 
 
-def test_a_layer_that_two_models_share_is_counted_once_and_not_torn_apart(odd: Odd) -> None:
-    registry = odd(
-        "shared = layers.Conv2D(3, 3, padding='same', name='shared')\n    a = keras.Input(input_shape)\n"
+def test_a_layer_that_two_models_share_is_counted_once_and_not_torn_apart(make: Make) -> None:
+    acme = make(
+        body="shared = layers.Conv2D(3, 3, padding='same', name='shared')\n    a = keras.Input(input_shape)\n"
         "    inner = keras.Model(a, shared(a), name='inner')\n    return keras.Model(images, shared(inner(images)))"
     )
-    graph = torso.read_graph("Odd", registry=registry)
+    graph = acme.graph()
     assert graph.cost().parameters == 3 * 3 * 3 * 3 + 3
     with pytest.raises(CutError) as caught:
-        create(registry)
+        acme.create()
     assert told(caught.value) == (
         "'inner/shared' and 'shared' are one layer, and a copy of the network would have two with weights of their own\n"
         "  fix: let a layer be called within one model only, nested ones or the outer one"
     )
 
 
-def test_python_code_in_a_network_is_refused_by_name(odd: Odd) -> None:
+def test_python_code_in_a_network_is_refused_by_name(make: Make) -> None:
     with pytest.raises(CutError) as caught:
-        create(odd("return keras.Model(images, layers.Lambda(lambda x: x * 2, name='twice')(layers.Conv2D(2, 1)(images)))"))
+        make(body="return keras.Model(images, layers.Lambda(lambda x: x * 2, name='twice')(images))").create()
     assert told(caught.value) == (
         "'twice' is a Lambda layer, and Python code in it is neither copied nor saved\n"
         "  fix: use an op of keras.ops or a layer of Keras in its place"
@@ -334,13 +252,9 @@ class Block(layers.Layer):
 UNKNOWN: dict[str, Callable[[Any], Any]] = {
     "custom": Halved(),
     "patches": lambda x: ops.image.extract_patches(x, 4),
-    "affine": lambda x: ops.image.affine_transform(x, ops.ones((1, 8))),
     "moveaxis": lambda x: ops.moveaxis(x, 3, 1),
-    "swapaxes": lambda x: ops.swapaxes(x, 1, 2),
-    "channels": lambda x: ops.swapaxes(x, 1, 3),
     "repeat": lambda x: ops.repeat(x, 2, axis=1),
     "mean": lambda x: ops.mean(x, axis=(1, 2), keepdims=True),
-    "flip": lambda x: ops.flip(x, axis=1),
     "roll": lambda x: ops.roll(x, 1, axis=1),
 }
 
@@ -355,13 +269,8 @@ def test_what_moves_positions_in_unknown_ways_has_no_stride(change: str, size: t
 
 @pytest.mark.parametrize(
     "layer",
-    [
-        layers.LayerNormalization(axis=[1, 2, 3]),
-        layers.Softmax(axis=1),
-        layers.GroupNormalization(2),
-        lambda x: ops.cumsum(x, axis=1),
-    ],
-    ids=["layer norm", "softmax", "group norm", "cumsum"],
+    [layers.LayerNormalization(axis=[1, 2, 3]), layers.Softmax(axis=1), lambda x: ops.cumsum(x, axis=1)],
+    ids=["layer norm", "softmax", "cumsum"],
 )
 def test_what_looks_along_the_map_sees_all_of_it(layer: Callable[[Any], Any]) -> None:
     inputs = image()
@@ -377,7 +286,7 @@ def test_a_custom_layer_that_keeps_the_map_keeps_the_stride_and_its_cost_is_unkn
     assert node.parameters == 4 * 9 * 4 + 4 + 4 * 4 + 4
 
 
-@pytest.mark.parametrize("name", ["ZeroPadding2D", "Cropping2D", "UpSampling2D", "Pad", "GetItem", "Concatenate"])
+@pytest.mark.parametrize("name", ["ZeroPadding2D", "GetItem", "Concatenate"])
 def test_a_class_of_a_plugin_named_like_one_of_keras_is_not_taken_for_that(name: str) -> None:
     own = keras.saving.register_keras_serializable("acme")(type(name, (layers.Layer,), {"call": lambda self, x: x + 1}))
     for size in ((16, 16), (None, None)):
@@ -391,13 +300,6 @@ class Added(layers.Layer):
 
     def call(self, one: Any, other: Any) -> Any:
         return one + other
-
-
-class Listed(Added):
-    """The sum of two maps, which are given as a list."""
-
-    def call(self, maps: Any) -> Any:
-        return maps[0] + maps[1]
 
 
 class Silent(layers.Layer):
@@ -415,10 +317,9 @@ class Silent(layers.Layer):
         (Block(), 2),
         (Halved(), None),
         (lambda x: Added()(x, ops.relu(x)), 2),
-        (lambda x: Listed()([x, ops.relu(x)]), 2),
         (Silent(), None),
     ],
-    ids=["keeps the map", "halves it", "of two", "of a list of two", "does not tell"],
+    ids=["keeps the map", "halves it", "of two", "does not tell"],
 )
 def test_a_layer_that_no_rule_knows_is_asked_what_it_does_to_a_map_of_any_size(layer: Any, stride: int | None) -> None:
     inputs = keras.Input((None, None, 3))
@@ -449,20 +350,22 @@ def test_attention_along_some_axes_only_is_not_counted() -> None:
     assert read_graph(keras.Model(inputs, attention(inputs, inputs)), "Net").end.macs is None
 
 
-def test_an_op_that_keras_saves_without_its_name_is_loaded_under_it(odd: Odd, tmp_path: Path) -> None:
-    built = create(odd("return keras.Model(images, layers.Dense(8, name='embed')(ops.image.extract_patches(images, 4)))"))
+def test_an_op_that_keras_saves_without_its_name_is_loaded_under_it(make: Make, tmp_path: Path) -> None:
+    built = make(
+        body="return keras.Model(images, layers.Dense(8, name='embed')(ops.image.extract_patches(images, 4)))"
+    ).create()
     again = torso.load(built.save(tmp_path / "saved"))
     assert again.graph == built.graph
     pixels = images((16, 16, 3))
     assert_same_and_meaningful(again.model(pixels), built.model(pixels))
 
 
-def test_a_backbone_does_not_end_by_a_budget_where_no_cells_are_left(odd: Odd) -> None:
-    registry = odd(
-        "x = layers.Conv2D(4, 3, name='conv')(images)\n    x = layers.GlobalAveragePooling2D(name='mean')(x)\n"
+def test_a_backbone_does_not_end_by_a_budget_where_no_cells_are_left(make: Make) -> None:
+    acme = make(
+        body="x = layers.Conv2D(4, 3, name='conv')(images)\n    x = layers.GlobalAveragePooling2D(name='mean')(x)\n"
         "    return keras.Model(images, layers.Dense(100, name='end')(x))"
     )
-    graph = torso.read_graph("Odd", registry=registry)
+    graph = acme.graph()
     assert [node.name for node in graph.clean] == ["images", "conv", "mean", "end"]
     assert [node.name for node in graph.clean_cuts] == ["conv"]
-    assert create(registry, truncate={"budget": {"macs": 14 * 14 * 4 * 27 + 300}}).features[0].node == "conv"
+    assert acme.create(truncate={"budget": {"macs": 14 * 14 * 4 * 27 + 300}}).features[0].node == "conv"

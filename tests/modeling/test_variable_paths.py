@@ -12,7 +12,7 @@ import pytest
 
 import torso
 from torso.modeling import variable_paths as variables
-from torso.modeling.variable_paths import leaves, variables_by_path
+from torso.modeling.variable_paths import variables_by_path
 
 layers = keras.layers
 
@@ -157,9 +157,3 @@ def test_without_the_private_name_paths_within_a_layer_are_those_of_keras(
     for name in "grouped", "nested":
         build, paths = NETWORKS[name]
         assert list(variables_by_path(build())) == paths
-
-
-def test_the_leaves_are_the_layers_that_are_no_models() -> None:
-    model = nested()
-    assert [name for name, _ in leaves(model)][1:] == ["outer/same/same", "outer/dense"]
-    assert dict(leaves(model))["outer/dense"] is model.get_layer("outer").get_layer("dense")

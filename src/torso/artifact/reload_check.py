@@ -14,7 +14,7 @@ import numpy as np
 from torso.artifact.reference_outputs import TOLERANCE, Features, error_of, features_for, weights_by_path
 from torso.errors import IntegrityError, PluginError
 from torso.modeling.freeze import FreezeReport
-from torso.modeling.patched import start_thread
+from torso.modeling.keras_private import start_thread
 
 
 def check_reload(

@@ -22,12 +22,12 @@ from torso.graph import FreezePlan, Graph
 from torso.model_config.calls import Config
 from torso.model_config.input_channels import adapted, image_weights, widen
 from torso.modeling import keras_private
-from torso.modeling.draw import PARTIAL, CannotDrawLean, DrawnModel, draw_eager, draw_lean, name_canonically, require_keras
+from torso.modeling.draw import EAGER, PARTIAL, CannotDrawLean, DrawnModel, draw_eager, draw_lean, name_canonically
 from torso.modeling.embed_preprocessing import embed_preprocessing
-from torso.modeling.freeze import FreezeReport, as_built, freeze
+from torso.modeling.freeze import FreezeReport, freeze
 from torso.modeling.graph_reader import read_graph
-from torso.modeling.load_weights import Match, OtherWidth, match, put, read_value
-from torso.modeling.resolve_cut import has_default_options, nodes_of, outermost, select_cut, static_cut
+from torso.modeling.load_weights import Match, OtherWidth, match, read_value
+from torso.modeling.resolve_cut import nodes_of, outermost, select_cut, static_cut
 from torso.modeling.truncate import Pairs, cut, derive, rebuild, share_layers
 from torso.planning import Plan, preprocessing_for
 from torso.planning.channel_mix import network_mix
@@ -56,7 +56,6 @@ class BuiltModel:
 
 def build_model(plan: Plan, progress: Progress) -> BuiltModel:
     """Draw the network, select the cut, truncate and fill."""
-    require_keras()
     with ExitStack() as stack:
         # Opened once, when the cut is known to be right, for all modes that are tried.
         weights = cache(lambda: _open_weights(plan, progress, stack)) if plan.weights.source else None
@@ -126,22 +125,19 @@ def _open_weights(plan: Plan, progress: Progress, stack: ExitStack) -> StoredWei
 def _truncate_and_fill(
     drawn: DrawnModel, plan: Plan, weights: Callable[[], StoredWeights] | None, progress: Progress, channels: int, why: str
 ) -> BuiltModel:
-    try:
-        ends = _select(drawn, plan)  # before anything is downloaded
-        values = None
-        if weights:
-            with at_location(plan.weights.place):
-                values = _match(drawn, weights())
-        progress(f"cutting at {', '.join(nodes_of(ends) or drawn.graph.ends)}")
-        with plugin_errors(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}", plan.truncate.place):
-            model, pairs = _truncate(drawn, plan, ends, channels)
-        with at_location(plan.weights.place):
-            _fill(model, pairs, values, plan, channels)
-    finally:
-        keras_private.abandon(drawn.valueless)
+    ends = _select(drawn, plan)  # before anything is downloaded
+    with at_location(plan.weights.place):
+        values = _match(drawn, weights()) if weights else None
+    progress(f"cutting at {', '.join(nodes_of(ends) or drawn.graph.ends)}")
+    with plugin_errors(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}", plan.truncate.place):
+        model, pairs = _truncate(drawn, plan, ends, channels)
+    with at_location(plan.weights.place):
+        _fill(model, pairs, values, plan, channels)
     graph = _graph_of(model, drawn.graph, ends)
     is_partial = drawn.mode == PARTIAL
-    total = _parameters_of_all(plan, weights()) if weights and is_partial else drawn.model.count_params()
+    total = drawn.model.count_params()
+    if weights and is_partial:  # what was not drawn is in the file
+        total = sum(math.prod(array.shape) for layer in weights().layers or () for array in layer.arrays)
     return BuiltModel(
         model=model,
         graph=graph,
@@ -176,7 +172,7 @@ def _match(drawn: DrawnModel, stored: StoredWeights) -> Match:
 def _truncate(drawn: DrawnModel, plan: Plan, ends: Cut | None, channels: int) -> tuple[keras.Model, Pairs]:
     """The truncated model, and each weight of the drawn one that it keeps beside its own."""
     ends = ends and outermost(drawn.graph, ends)
-    if drawn.valueless and plan.adapt is None:
+    if drawn.mode != EAGER and plan.adapt is None:
         shared = share_layers(drawn.model, ends, plan.name)
         if shared is not None and keras_private.leave_scopes(shared[0]):
             keras_private.detach(shared[0])
@@ -185,7 +181,7 @@ def _truncate(drawn: DrawnModel, plan: Plan, ends: Cut | None, channels: int) ->
     def change(config: Config) -> Config:
         return config if plan.adapt is None else widen(config, network_mix(plan, channels))
 
-    with as_built(drawn.model), keras_private.without_values() if drawn.valueless else nullcontext():
+    with nullcontext() if drawn.mode == EAGER else keras_private.without_values():
         return rebuild(drawn.model, ends, plan.name, change=change)
 
 
@@ -197,13 +193,9 @@ def _fill(model: keras.Model, pairs: Pairs, values: Match | None, plan: Plan, ch
             value = read_value(values.arrays[id(old)], old, values.path)
             if id(new) in mixed:
                 value = adapted(value, tuple(new.shape), network_mix(plan, channels), mixed[id(new)])
-            put(new, value, new.path)
+            keras_private.give_value(new, value)
         elif keras_private.has_value(old) and new is not old:
             new.assign(old)
-    given = {id(new) for _, new in pairs}
-    left = [weight.path for weight in model.weights if id(weight) not in given]
-    if left:
-        raise PluginError(f"{left[0]!r} is a weight of {plan.architecture.qualified!r} that would be left at random")
     for variable in model.variables:
         if not keras_private.has_value(variable):  # of a random generator, or there is no file
             keras_private.draw_value(variable)
@@ -217,15 +209,6 @@ def _graph_of(model: keras.Model, whole: Graph, ends: Cut | None) -> Graph:
     if is_known and part.nodes[0].shape == tuple(model.inputs[0].shape[1:]):  # not for other channels
         return part.in_order(names)
     return read_graph(model, whole.name).knowing(whole.levels)
-
-
-def _parameters_of_all(plan: Plan, stored: StoredWeights) -> int:
-    """How many parameters the network has of which a part was drawn, by its architecture or its weights file."""
-    architecture = plan.architecture.value
-    is_default = has_default_options(plan) and plan.source_channels == architecture.input.weights_channels
-    if architecture.parameters is not None and is_default:
-        return architecture.parameters
-    return sum(math.prod(array.shape) for layer in stored.layers or () for array in layer.arrays)
 
 
 def _other_width(error: OtherWidth, plan: Plan) -> IntegrityError:

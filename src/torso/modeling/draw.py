@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from torso.errors import OptionError, PluginError, TorsoError
 from torso.graph import Graph
@@ -18,7 +17,7 @@ from torso.model_config.layer_names import canonical_names
 from torso.modeling import keras_private
 from torso.modeling.functional import functional
 from torso.modeling.graph_reader import read_graph
-from torso.modeling.patched import stopped_at
+from torso.modeling.keras_private import patched
 from torso.modeling.resolve_cut import has_default_options
 from torso.planning import Plan
 from torso.plugins.calling import one_line, plugin_errors
@@ -39,80 +38,62 @@ class DrawnModel:
     model: keras.Model  # functional and headless, with canonical names
     graph: Graph  # with levels
     mode: str  # PARTIAL: it ends at the nodes that were asked for, and the rest was not drawn; LEAN or EAGER
-    valueless: Collection[Any] = field(default=(), repr=False)  # variables without memory, also those of dropped layers
 
 
 def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> DrawnModel:
     """The network without values; no further than the nodes ``until`` where there are any. Raises CannotDrawLean."""
-    if not keras_private.can_draw_lean():
-        raise CannotDrawLean("this Keras has moved the names by which variables get their memory")
-    made = keras_private.Valueless()
-
-    def draw() -> tuple[Any, bool]:
-        nonlocal made
-        with keras_private.without_values() as made:
-            return _run_builder(plan, channels, until)
-
-    try:
-        model, partial = keras_private.in_fresh_thread(draw)
-        graph = _graph_of(model, plan, channels)
-        _require_lean(model, made)
-    except (Exception, SystemExit) as error:
-        keras_private.abandon(made.variables)
-        if isinstance(error, (CannotDrawLean, OptionError)):
-            raise
-        raise CannotDrawLean(error.fact if isinstance(error, TorsoError) else one_line(error)) from error
-    return DrawnModel(model=model, graph=graph, mode=PARTIAL if partial else LEAN, valueless=made.variables)
-
-
-def draw_eager(plan: Plan, channels: int) -> DrawnModel:
-    """The network as its builder makes it, with the values that its initialisers draw."""
-    try:
-        model, _ = keras_private.in_fresh_thread(lambda: _run_builder(plan, channels, ()))
-    except PluginError as error:
-        if not isinstance(error.__cause__, ValueError):
-            raise
-        # A builder that keeps layers without names meets them again where Keras counts from zero; here it counts on.
-        model, _ = _run_builder(plan, channels, ())
-    return DrawnModel(model=model, graph=_graph_of(model, plan, channels), mode=EAGER)
-
-
-def headless_graph(plan: Plan) -> Graph:
-    """The graph of the whole headless network."""
-    require_keras()
-    try:
-        drawn = draw_lean(plan, plan.source_channels)
-    except CannotDrawLean:
-        return draw_eager(plan, plan.source_channels).graph
-    keras_private.abandon(drawn.valueless)
-    return drawn.graph
-
-
-def require_keras() -> None:
-    """Refuse settings of this thread under which no backbone can be built."""
     if keras.config.image_data_format() != "channels_last":
         raise OptionError(
             "Keras is set to channels_first, and torso builds for images (N, H, W, C)",
             notes=[("fix", "call keras.config.set_image_data_format('channels_last')")],
         )
-    if not tf.executing_eagerly():
-        raise OptionError(
-            "a backbone cannot be built inside a tf.function or a graph: it would have no values of its own",
-            notes=[("fix", "build it outside, and call its model inside")],
+    if not keras_private.can_draw_lean():
+        raise CannotDrawLean("this Keras has moved the names by which variables get their memory")
+
+    def draw() -> tuple[Any, bool, bool]:
+        with keras_private.without_values() as scope:
+            return *_run_builder(plan, channels, until), bool(scope.state_mapping)
+
+    try:
+        model, partial, assigned = keras_private.in_fresh_thread(draw)
+        graph = _graph_of(model, plan, channels)
+        _require_lean(model, assigned)
+    except (CannotDrawLean, OptionError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise CannotDrawLean(error.fact if isinstance(error, TorsoError) else one_line(error)) from error
+    if old := [variable.path for variable in model.variables if keras_private.has_value(variable)]:
+        raise PluginError(
+            f"the builder of {plan.architecture.qualified!r} returned {old[0]!r}, which an earlier call of it had made",
+            notes=[("plugin", str(plan.architecture.plugin)), ("fix", "let it make new layers in each call")],
         )
+    return DrawnModel(model=model, graph=graph, mode=PARTIAL if partial else LEAN)
+
+
+def draw_eager(plan: Plan, channels: int) -> DrawnModel:
+    """The network as its builder makes it, with the values that its initialisers draw."""
+    model, _ = keras_private.in_fresh_thread(lambda: _run_builder(plan, channels, ()))
+    return DrawnModel(model=model, graph=_graph_of(model, plan, channels), mode=EAGER)
+
+
+def headless_graph(plan: Plan) -> Graph:
+    """The graph of the whole headless network."""
+    try:
+        return draw_lean(plan, plan.source_channels).graph
+    except CannotDrawLean:
+        return draw_eager(plan, plan.source_channels).graph
 
 
 def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any, bool]:
     """What the builder returns, with canonical names, and whether it is only the part up to some nodes."""
     architecture = plan.architecture.value
-    before = keras_private.name_counts()
     with plugin_errors(plan.architecture.plugin, f"the builder of {plan.architecture.qualified!r}"):
         module, _, function = architecture.builder.partition(":")
         builder = getattr(importlib.import_module(module), function)
         arguments = {"input_shape": (*plan.input_shape[:2], channels), **plan.arguments}
         with keras_private.without_weights():
             model, partial = stopped_at(until, lambda: builder(**arguments)) if until else (builder(**arguments), False)
-        is_renamed = name_canonically(model, before)
+        is_renamed = name_canonically(model, {})
     if partial and is_renamed:  # what is not drawn may have a number too
         raise CannotDrawLean("a part of the network does not tell its canonical names")
     return model, partial
@@ -163,14 +144,58 @@ def _graph_of(model: Any, plan: Plan, channels: int) -> Graph:
         return graph.with_levels(architecture.levels, as_declared=has_default_options(plan))
 
 
-def _require_lean(model: keras.Model, made: keras_private.Valueless) -> None:
-    """Make sure that nothing in the model has a value, or was computed from what its variables had in place of one."""
-    if made.assigned:
+class _Reached(BaseException):
+    """Everything wanted has been called; no builder's ``except Exception`` is to catch it."""
+
+
+def stopped_at(names: Collection[str], build: Callable[[], Any]) -> tuple[Any, bool]:
+    """Run a builder, and end it as soon as these layers and ops have been called, each outside of any other.
+
+    Returns what the builder returns and False; or the model that ends at ``names``, in their order, and True.
+    """
+    ends: dict[str, Any] = dict.fromkeys(names)
+    # By the identity of an output: it, which has to live as long, and the inputs that it is made from, by theirs.
+    inputs_of: dict[int, tuple[Any, dict[int, Any]]] = {}
+    depth = 0
+
+    def call(original: Callable[..., Any], op: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal depth
+        depth += 1
+        try:
+            outputs = original(op, *args, **kwargs)
+        finally:
+            depth -= 1
+        if depth:
+            return outputs  # within another layer
+        inputs: dict[int, Any] = {}
+        for tensor in keras.tree.flatten((args, kwargs)):
+            if isinstance(tensor, keras.KerasTensor):
+                inputs |= inputs_of.get(id(tensor), (tensor, {id(tensor): tensor}))[1]
+        for output in keras.tree.flatten(outputs):
+            inputs_of[id(output)] = output, inputs
+        if op.name in ends and ends[op.name] is None and isinstance(outputs, keras.KerasTensor):
+            ends[op.name] = outputs
+            if None not in ends.values():
+                raise _Reached
+        return outputs
+
+    try:
+        with (
+            patched(keras.Layer, "__call__", call),
+            patched(keras.Operation, "symbolic_call", call),
+        ):  # and bare ops
+            return build(), False
+    except _Reached:
+        pass
+    outputs = list(ends.values())
+    read = {key: tensor for output in outputs for key, tensor in inputs_of[id(output)][1].items()}
+    return keras.Model(*read.values(), outputs if len(outputs) > 1 else outputs[0]), True
+
+
+def _require_lean(model: keras.Model, assigned: bool) -> None:
+    """Make sure that nothing in the model was given a value, or computed from what its variables had in place of one."""
+    if assigned:
         raise CannotDrawLean("the builder gives values to its weights itself")
-    own = {id(variable) for variable in made.variables}
-    for variable in model.variables:
-        if keras_private.has_value(variable) or id(variable) not in own:
-            raise CannotDrawLean(f"the builder returns {variable.path!r}, which it made before")
     for layer in (*keras_private.inner_layers(model), *_operations(model)):
         for name, value in vars(layer).items() if not type(layer).__module__.startswith("keras.") else ():
             is_tensor = keras.ops.is_tensor(value) and not isinstance(value, keras.Variable)

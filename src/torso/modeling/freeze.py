@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Set
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -58,10 +57,7 @@ def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> F
 
 
 def _require_sound(plan: FreezePlan, graph: Graph, layers: Mapping[str, Any], policy: str) -> None:
-    for axis in ("weights", "norm", "adapt"):
-        names = getattr(plan, axis)
-        if not isinstance(names, Set):
-            raise PluginError(f"freeze policy {policy} selected {axis} as a {type(names).__name__}, not as a set")
+    for names in (plan.weights, plan.norm, plan.adapt):
         if unknown := sorted((name for name in names if name not in graph), key=str):
             fact = f"freeze policy {policy} selected {unknown[0]!r}, which is not in the truncated model"
             raise PluginError(fact, notes=did_you_mean(str(unknown[0]), [node.name for node in graph]))
@@ -106,19 +102,6 @@ def restore(model: keras.Model, saved: Mapping[str, Any]) -> None:
         for key, weight in own.items():
             if weight.trainable and key not in trains:
                 weight.trainable = False
-
-
-@contextmanager
-def as_built(model: keras.Model) -> Iterator[None]:
-    """Turn disabled layers on in the block: a builder may use them in its next network."""
-    disabled = [layer for _, layer in leaves(model) if _is_disabled(layer)]
-    try:
-        for layer in disabled:
-            _restore_stochastic(layer)
-        yield
-    finally:
-        for layer in disabled:
-            _disable_stochastic(layer)
 
 
 def _statistics(layer: Any) -> set[int]:

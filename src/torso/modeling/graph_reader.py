@@ -31,12 +31,9 @@ def read_graph(model: keras.Model, name: str) -> Graph:
     labels = list(outputs) if isinstance(outputs, dict) else range(len(flat))
     given = [flat[sorted(labels).index(label)] for label in labels]  # Keras flattens a dictionary by its sorted names
     ends = tuple(end.node for end in given)
-    if len(set(ends)) < len(ends):
-        twice = next(end for end in ends if ends.count(end) > 1)
-        raise CutError(
-            f"{name} has several outputs that are of one node, {twice!r}",
-            notes=[("fix", "let the builder return each node once")],
-        )
+    if twice := next((end for end in ends if ends.count(end) > 1), None):
+        fix = "let the builder return each node once"
+        raise CutError(f"{name} has several outputs that are of one node, {twice!r}", notes=[("fix", fix)])
     return Graph(name, tuple(reader.nodes({end.node: end for end in given})), ends=ends)
 
 
@@ -107,10 +104,8 @@ class _Reader:
                 ends[call.layer, call.number] = self._read_nested(layer, name, owner, inputs)
                 continue
             if name in self.drafts:
-                raise CutError(
-                    f"two nodes would be called {name!r}",
-                    notes=[("fix", "give that layer a name without a colon, and each layer one of its own")],
-                )
+                fix = "give each layer a name of its own, without a colon"
+                raise CutError(f"two nodes would be called {name!r}", notes=[("fix", fix)])
             self.drafts[name] = _Draft(entry, layer, owner, tuple(dict.fromkeys(inputs)))
             ends[call.layer, call.number] = [_End(name, 0)]
             if entry["class_name"] == "InputLayer":

@@ -20,9 +20,6 @@ from torso.planning.plan import InputShape
 # Pillow reads many more formats; each is more code for a damaged file to crash.
 FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 
-# The largest picture that is decoded or made; Pillow takes a larger one for an attack.
-MOST_PIXELS: Final = 178_956_970
-
 
 def transform_images(pictures: Any, recipe: Transform, shape: InputShape) -> np.ndarray:
     """What :meth:`torso.Backbone.transform` returns; with a height and width of None, each picture keeps its size."""
@@ -79,16 +76,16 @@ def _decode(path: str | os.PathLike[str], channels: int) -> np.ndarray:
         raise OptionError(fact, notes=[("fix", "read the files yourself, and give arrays (H, W, C)")])
     try:
         data = Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
-        raise DiskError(f"{name} cannot be read", notes=[("cause", getattr(error, "strerror", "") or str(error))]) from error
+    except OSError as error:
+        raise DiskError(f"{name} cannot be read", notes=[("cause", error.strerror or str(error))]) from error
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as picture:  # of several frames, the first
             return _pixels(picture, "L" if channels == 1 else "RGB").reshape(picture.height, picture.width, channels)
-    except (MemoryError, Image.DecompressionBombWarning):  # the latter where warnings are errors: the file is not at fault
+    except MemoryError:
         raise
-    except Image.DecompressionBombError as error:
-        fact = f"{name} is a picture of more than {MOST_PIXELS:,} pixels, and torso decodes none that is larger"
-        raise OptionError(fact, notes=[("fix", "shrink the picture first")]) from error
+    except Image.DecompressionBombError as error:  # of more than 178,956,970 pixels
+        notes = [("cause", str(error)), ("fix", "shrink the picture first")]
+        raise OptionError(f"{name} is too large a picture to be decoded", notes=notes) from error
     except Exception as error:  # decoders raise all kinds of errors over damaged files
         cause = str(error)
         if isinstance(error, UnidentifiedImageError):
@@ -113,9 +110,6 @@ def _resize(picture: np.ndarray, recipe: Transform, height: int, width: int) -> 
     if recipe.fit == "crop":
         scales = max(scales), max(scales)
     size = round(scales[0] * picture.shape[0]), round(scales[1] * picture.shape[1])
-    if size[0] * size[1] > MOST_PIXELS:
-        fact = f"a picture of {_size(picture.shape)} pixels would be resized to {_size(size)} before it is cropped"
-        raise OptionError(fact, notes=[("fix", "cut out the part to look at, or write fit: stretch")])
     pixels = picture if picture.dtype == "uint8" else picture.astype("float32")
     resized = tf.image.resize(pixels, size, method=recipe.interpolation, antialias=recipe.antialias)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2

@@ -84,14 +84,13 @@ def require_form(images: Any, channels: int, *, name: str = "") -> None:
     if shape is None or len(shape) != axes or shape[-1] not in (channels, None):
         expected = f"({'' if name else 'N, '}height, width, {channels})"
         found = "of unknown shape" if shape is None else shape
-        fix = _fix(shape, channels, axes)
+        batched = f"images.set_shape((None, None, None, {channels})), once they are a batch"
+        fix = batched if shape is None else _fix(shape, channels, axes)
         raise OptionError(f"{name or 'images'} must be {expected}, not {found}", notes=[("fix", fix)] if fix else [])
 
 
-def _fix(shape: tuple[int | None, ...] | None, channels: int, axes: int) -> str | None:
+def _fix(shape: tuple[int | None, ...], channels: int, axes: int) -> str | None:
     """What turns images of this shape into what they should be, where the shape tells."""
-    if shape is None:
-        return f"images.set_shape((None, None, None, {channels})), once they are a batch"
     if len(shape) in (3, 4) and shape[-3] == channels != shape[-1]:
         return "the channels come first: numpy.moveaxis(images, -3, -1)"
     if len(shape) == 3 < axes and shape[-1] == channels:
@@ -123,8 +122,6 @@ def check_pixels(images: Sequence[np.ndarray] | np.ndarray, *, stacklevel: int) 
             red_over_blue.append(float(values[..., 0].mean() - values[..., 2].mean()))
     if not least < most:
         return False
-    if (least, most) == (0, 1) and not any((image % 1).any() for image in images):
-        return True  # 0 and 1 alone: a mask, or a very dark image
     if problem := _scale(least, most) or _order(np.array(red_over_blue)):
         warnings.warn(f"{problem}; torso expects RGB pixels of 0 to 255 here", PixelWarning, stacklevel=stacklevel)
     return True

@@ -18,17 +18,17 @@ from __future__ import annotations
 
 import importlib
 import re
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
-from contextvars import copy_context
-from dataclasses import dataclass, field
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import keras
-
-from torso.modeling.patched import patched, start_thread
 
 FUNCTIONAL = "Functional"
 DROPOUT_RNN_CELL = "DropoutRNNCell"  # a base of recurrent cells
@@ -52,6 +52,46 @@ def _module(name: str) -> Any:
 _file_utils = _module("keras.src.utils.file_utils")
 _global_state = _module("keras.src.backend.common.global_state")
 _saving = _module("keras.src.saving.saving_lib")
+
+
+def start_thread(work: Callable[[], T]) -> Future[T]:
+    """Run a function in a new thread that nobody waits for at exit: Ctrl-C ends the process even if a builder sleeps."""
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # raised again by the thread that waits
+            result.set_exception(error)
+
+    # Not a ThreadPoolExecutor: Python waits for its threads, and shuts it down before atexit functions run, which may save.
+    threading.Thread(target=run, name="torso", daemon=True).start()
+    return result
+
+
+_one_at_a_time = threading.RLock()
+_is_patching = ContextVar("_is_patching", default=False)
+
+
+@contextmanager
+def patched(owner: Any, name: str, handler: Callable[..., Any]) -> Iterator[None]:
+    """Replace a function for this thread alone: ``handler`` takes the original, and its arguments."""
+    thread = threading.get_ident()
+    # Threads take turns, or the last would put back what the first had replaced. A builder that builds with torso itself
+    # does so in the turn of the thread that waits for it.
+    with nullcontext() if _is_patching.get() else _one_at_a_time:
+        original = getattr(owner, name)
+
+        def replaced(*args: Any, **kwargs: Any) -> Any:
+            return handler(original, *args, **kwargs) if threading.get_ident() == thread else original(*args, **kwargs)
+
+        token = _is_patching.set(True)
+        setattr(owner, name, replaced)
+        try:
+            yield
+        finally:
+            setattr(owner, name, original)
+            _is_patching.reset(token)
 
 
 def in_fresh_thread(call: Callable[[], T]) -> T:
@@ -116,25 +156,15 @@ def leave_scopes(model: keras.Model) -> bool:
     return True
 
 
-@dataclass
-class Valueless:
-    """What was built without values, once it is built."""
-
-    variables: list[Any] = field(default_factory=list)  # they have a shape and no memory
-    assigned: bool = False  # one of them was given a value meanwhile, which is lost
-
-
 @contextmanager
-def without_values() -> Iterator[Valueless]:
-    """Let what is built here have variables with a shape and no memory; yields what is known of them afterwards."""
+def without_values() -> Iterator[keras.StatelessScope]:
+    """Let what is built here have variables with a shape and no memory; yields the scope that holds what is assigned."""
     pending = _global_state.get_global_attribute(_PENDING, [], set_to_default=True)
-    before, built = len(pending), Valueless()
+    before = len(pending)
     try:
         with keras.StatelessScope(initialize_variables=False) as scope:
-            yield built
-            built.assigned = bool(scope.state_mapping)
+            yield scope
     finally:
-        built.variables += pending[before:]
         del pending[before:]  # Keras would fill them when the next scope ends
 
 
@@ -150,7 +180,10 @@ def has_value(variable: Any) -> bool:
 
 
 def give_value(variable: Any, value: Any) -> None:
-    """Give memory to a variable that was made without: that of this array, which nobody may write to any more."""
+    """Give a variable a value; one without memory takes that of this array, which nobody may write to any more."""
+    if has_value(variable):
+        variable.assign(value)
+        return
     try:
         variable._initialize(_AsItIs(value))  # TensorFlow copies an array, and takes over what only says that it is one
     except (TypeError, ValueError):  # a type for which that is not so
@@ -169,17 +202,6 @@ class _AsItIs:
 def draw_value(variable: Any) -> None:
     """Give a variable without value the one that its initialiser makes."""
     variable._deferred_initialize()
-
-
-def abandon(variables: Iterable[Any]) -> None:
-    """Make sure that nobody computes with those of these variables that have no value."""
-
-    def refuse(path: str, *args: Any, **kwargs: Any) -> Any:
-        raise RuntimeError(f"{path!r} belongs to a network that torso built without values, and has none")
-
-    for variable in variables:
-        if not has_value(variable):  # Keras would compute with what the initialiser makes, as if it were the value
-            variable._initializer = partial(refuse, variable.path)
 
 
 def detach(model: keras.Model) -> None:
