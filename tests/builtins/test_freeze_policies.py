@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +10,9 @@ from graphs import graph_of as architecture
 from hypothesis import given, settings, strategies as st
 from random_graphs import networks
 
-import torso
 from torso.builtins.freeze_policies import torso_freeze_policies
 from torso.errors import TorsoError
 from torso.graph import LEVELS, FreezePlan, Graph, Node
-from torso.plugins import BUILTINS, Plugins
-from torso.plugins.registry import Registry
 from torso.specs.options import read_options
 from torso.specs.yaml_nodes import from_python
 
@@ -132,58 +127,3 @@ def test_last_refuses_as_many_blocks_as_there_are() -> None:
 )  # fmt: skip
 def test_a_bad_option_is_refused(policy: str, value: Any, text: str) -> None:
     assert refusal(policy, value, architecture("MobileNetV2")) == text
-
-
-PLUGIN = """
-import torso
-
-def half(graph, options):
-    end = graph.blocks[len(graph.blocks) // 2 - 1].name
-    return graph.freeze_through(end, norm=options["norm"], stochastic="on")
-
-@torso.hookimpl
-def torso_freeze_policies():
-    yield torso.FreezePolicy(
-        name="half", doc="The first half of the blocks is frozen.", select=half,
-        options=(torso.Option(name="norm", type=str, default="frozen", choices=("frozen", "train")),),
-    )
-    yield torso.FreezePolicy(name="odd", doc="Nonsense.", select=lambda graph, options: {odd})
-"""
-
-Freeze = Callable[..., torso.Backbone]
-
-
-@pytest.fixture
-def freeze(tmp_path: Path) -> Freeze:
-    """A small VGG16, frozen by the policies of a plugin."""
-
-    def freeze(policy: Any, odd: str = "None") -> torso.Backbone:
-        (tmp_path / "acme.py").write_text(PLUGIN.format(odd=odd))
-        registry = Registry(Plugins.load(plugins_dirs=[tmp_path], discover=False, builtins=BUILTINS))
-        return torso.create_backbone(
-            "VGG16", weights="none", input={"size": [32, 32]}, truncate={"level": "C2"}, freeze=policy, registry=registry
-        )
-
-    return freeze
-
-
-def test_a_policy_of_a_plugin_may_freeze_through_a_node_of_its_choice(freeze: Freeze) -> None:
-    backbone = freeze({"acme/half": {"norm": "train"}})
-    assert [node.name for node in backbone.graph.blocks] == ["block1_conv2", "block2_conv2", "block3_conv3"]
-    convs = [f"block2_conv{number}" for number in (1, 2)] + [f"block3_conv{number}" for number in (1, 2, 3)]
-    assert backbone.manifest["frozen"]["trains"] == [f"{conv}/{what}" for conv in convs for what in ("kernel", "bias")]
-
-
-@pytest.mark.parametrize(
-    ("odd", "fact"),
-    [
-        ("torso.FreezePlan(weights=['block1_conv1'])", "selected weights as a list, not as a set"),
-        ("torso.FreezePlan(adapt={'block1_conv1'})", "lets 'block1_conv1' adapt, which is no BatchNormalization"),
-        ("torso.FreezePlan(norm={'block1_conv1'})", "freezes the norm 'block1_conv1', which is no BatchNormalization"),
-        ("torso.FreezePlan(stochastic=False)", "set stochastic to False, not to 'off' or 'on'"),
-    ],
-)
-def test_a_policy_of_a_plugin_that_selects_nonsense_is_blamed(freeze: Freeze, odd: str, fact: str) -> None:
-    with pytest.raises(torso.PluginError) as caught:
-        freeze("acme/odd", odd)
-    assert caught.value.fact.startswith(f"freeze policy 'acme/odd' {fact}")

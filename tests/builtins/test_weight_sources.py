@@ -10,15 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
 import pytest
 from loopback import Loopback, serving
-from networks import randomize, save_listed
 
 import torso
 from torso.builtins.weight_sources import check_download, download, local_file, packaged_file
-from torso.plugins import BUILTINS, Plugins
 
 DATA = b"values" * 1000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -180,46 +176,6 @@ def test_a_local_file_is_compared_with_both_hashes(tmp_path: Path) -> None:
         with pytest.raises(torso.OptionError) as caught:
             local_file({"file": str(path), name: "zz"})
         assert str(caught.value) == f"{name} cannot be 'zz'\n  known: {len(value)} hexadecimal digits"
-
-
-PLUGIN = """
-import torso
-
-def build(*, input_shape):
-    import keras
-    inputs = keras.Input(input_shape, name="image")
-    return keras.Model(inputs, keras.layers.Conv2D(3, 3, name="conv")(inputs))
-
-@torso.hookimpl
-def torso_architectures():
-    file = torso.WeightsFile(source="url", address={url!r}, sha256={sha256!r})
-    yield torso.Architecture(
-        name="Remote", family="Remote", builder=f"{{__name__}}:build", input=torso.InputRules(default=(8, 8)),
-        preprocessing=torso.Preprocessing(), weights=(torso.Weights(tag="ours", files=(file,)),),
-    )
-"""
-
-
-def test_published_weights_come_over_http_into_the_backbone(server: Loopback, cache: Path, tmp_path: Path) -> None:
-    inputs = keras.Input((8, 8, 3))
-    trained = keras.Model(inputs, keras.layers.Conv2D(3, 3, name="conv")(inputs))
-    randomize(trained)
-    save_listed(trained, tmp_path / "remote.h5")
-    server.files["/remote.h5"] = (tmp_path / "remote.h5").read_bytes()
-    url, sha256 = server.url("/remote.h5"), hashlib.sha256(server.files["/remote.h5"]).hexdigest()
-    plugins = tmp_path / "plugins"
-    plugins.mkdir()
-    (plugins / "remote.py").write_text(PLUGIN.format(url=url, sha256=sha256))
-    registry = torso.Registry(Plugins.load(plugins_dirs=[plugins], discover=False, builtins=BUILTINS))
-    assert torso.plan("Remote", registry=registry).weights.address == url
-    assert server.asked == []  # planning asks nobody
-    for weights in ("ours", {"url": url, "sha256": sha256}):
-        backbone = torso.create_backbone("Remote", weights=weights, registry=registry)
-        np.testing.assert_array_equal(backbone.model.get_layer("conv").kernel, trained.get_layer("conv").kernel)
-        found = backbone.manifest["weights_file"]
-        assert found["sha256"] == sha256
-        assert Path(found["path"]).parent == cache
-    assert server.paths == ["/remote.h5"]
 
 
 def test_a_source_says_which_of_its_options_are_hashes_of_the_file() -> None:

@@ -549,8 +549,13 @@ def torso_freeze_policies():
             "selected 'steam', which is not in the truncated model (argument freeze)\n  did you mean: 'stem'",
         ),
         ("graph.nodes[9]", "failed: IndexError: tuple index out of range (argument freeze)"),
+        *((f"torso.FreezePlan({what})", f"{fact} (argument freeze)") for what, fact in (
+            ("adapt={'stem'}", "lets 'stem' adapt, which is no BatchNormalization"),
+            ("norm={'stem'}", "freezes the norm 'stem', which is no BatchNormalization"),
+            ("stochastic=False", "set stochastic to False, not to 'off' or 'on'"),
+        )),
     ],
-)
+)  # fmt: skip
 def test_a_policy_that_fails_is_blamed(make: Make, selected: str, fact: str) -> None:
     acme = make(POLICY.replace("{0}", selected))
     assert failure(lambda: acme.create(freeze="mine")) == f"freeze policy 'acme/mine' {fact}"

@@ -137,17 +137,6 @@ def test_features_of_any_size_are_those_of_keras(name: str, tmp_path: Path) -> N
     assert len(shapes) == 2
 
 
-def test_at_sizes_that_the_warning_names_the_features_are_others() -> None:
-    whole = torso.create_backbone("MobileNetV2", **SMALL, input=ANY, registry=registry())
-    settle(whole.model, images((96, 96, 3)))
-    for side, same in ((224, True), (225, False)):
-        sized = torso.create_backbone("MobileNetV2", **SMALL, input={"size": [side, side]}, registry=registry())
-        sized.model.set_weights(whole.model.get_weights())
-        features = [np.asarray(backbone.model(images((side, side, 3)))) for backbone in (whole, sized)]
-        assert (features[0].shape[1], features[1].shape[1]) == (7, 7 if same else 8)
-        assert not same or (features[0] == features[1]).all()
-
-
 def test_a_pyramid_of_any_size_is_saved_with_its_open_sides(tmp_path: Path) -> None:
     backbone = torso.create_backbone(
         "MobileNetV2", **SMALL, input=ANY, truncate={"levels": ["C3", "C5"]}, registry=registry()
@@ -167,20 +156,6 @@ def test_a_pyramid_of_any_size_is_saved_with_its_open_sides(tmp_path: Path) -> N
     assert {level: tuple(maps[level].shape[1:3]) for level in maps} == {"C3": (5, 8), "C5": (1, 2)}
     for level in maps:
         np.testing.assert_array_equal(maps[level], before[level])
-
-
-def test_weights_are_filled_into_images_that_are_not_square(tmp_path: Path) -> None:
-    model = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 100, 3), alpha=0.35)
-    settle(model, images((64, 100, 3)))
-    model.save_weights(tmp_path / "settled.weights.h5")
-    weights, size = {"file": tmp_path / "settled.weights.h5"}, {"size": [64, 100]}
-    backbone = torso.create_backbone(
-        "MobileNetV2", **{**SMALL, "weights": weights}, input=size, truncate={"level": "C4"}, registry=registry()
-    )
-    pixels = images((64, 100, 3))
-    expected = keras.Model(model.input, model.get_layer("block_12_add").output)(pixels)
-    np.testing.assert_array_equal(np.asarray(backbone.model(pixels)), np.asarray(expected))
-    assert backbone.features[0].shape == (4, 7, 32)
 
 
 # --- strategies and costs -----------------------------------------------------------------------------------------------
