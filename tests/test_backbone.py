@@ -123,7 +123,7 @@ def test_a_layer_that_is_not_there_is_placed_in_the_spec(tmp_path, registry, mon
         "node 'block1_pol' is not in VGG16 (at b.yaml:6:23, $.backbones.one.truncate.layer)\n"
         "  did you mean: 'block1_pool'  (MaxPooling2D, stride 2, 64 channels), or 'block5_pool' or 'block4_pool'\n"
         "  clean cuts: block5_pool, block5_conv3, block5_conv2, block5_conv1, block4_pool, block4_conv3, "
-        "… and 12 before them"
+        "… and 12 more"
     )
 
 

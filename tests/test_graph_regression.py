@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,8 @@ import pytest
 from graphs import ARCHITECTURES, each_architecture, explain, graph_of, record_of
 
 import torso
-from torso.graph import EXPANSION, LEVELS, Graph, Node
+from torso.artifact.manifest import fingerprint
+from torso.graph import EXPANSION, LEVELS
 
 RECORDS = graphs.read()
 TIMM: dict[str, list[int]] = json.loads(graphs.PATH.with_name("published.json").read_text(encoding="utf-8"))["timm"][
@@ -67,83 +67,17 @@ def test_what_the_card_says_is_clean_is_so_with_any_options(name: str) -> None:
         assert declared, options
 
 
-# --- what a failure says, on a graph that was tampered with -------------------------------------------------------------
-
-
-def doctored(change: Callable[[Node], Node], name: str = "block3_conv2") -> Graph:
-    """VGG16 with one node changed, and what reads it with it."""
-    graph = graph_of("VGG16")
-    new = change(graph[name])
-    return replace(
-        graph,
-        nodes=tuple(
-            new if node.name == name else replace(node, inputs=tuple(new.name if i == name else i for i in node.inputs))
-            for node in graph
-        ),
-    )
-
-
-def test_a_changed_graph_is_explained_with_both_releases_and_each_stretch() -> None:
-    record = record_of(graph_of("VGG16"), "3.15.1")
-    found = doctored(lambda node: replace(node, kind="SeparableConv2D", parameters=7))
-    now = record_of(found, "3.99.0")
-    place = [stretch[0] for stretch in now["stretches"]].index("block3_conv2")
-    assert explain(record, found, "3.99.0") == (
-        "the graph of VGG16 is not the recorded one\n"
-        "--- recorded\n"
-        "+++ found\n"
-        "@@ -2,6 +2,6 @@\n"
-        '  "VGG16": {\n'
-        '-  "keras": "3.15.1",\n'
-        '+  "keras": "3.99.0",\n'
-        '   "nodes": 19,\n'
-        f'-  "fingerprint": "{record["fingerprint"]}",\n'
-        '-  "kinds": {"Conv2D": 13, "InputLayer": 1, "MaxPooling2D": 5},\n'
-        f'+  "fingerprint": "{now["fingerprint"]}",\n'
-        '+  "kinds": {"Conv2D": 12, "InputLayer": 1, "MaxPooling2D": 5, "SeparableConv2D": 1},\n'
-        f'   "levels": {json.dumps(record["levels"])},\n'
-        "@@ -16,3 +16,3 @@\n"
-        f'    ["block3_conv1",1,"{record["stretches"][place - 1][2]}"],\n'
-        f'-   ["block3_conv2",1,"{record["stretches"][place][2]}"],\n'
-        f'+   ["block3_conv2",1,"{now["stretches"][place][2]}"],\n'
-        f'    ["block3_conv3",1,"{record["stretches"][place + 1][2]}"],\n'
-        "fix: where that is meant, python tests/support/graphs.py VGG16"
-    )
-
-
-def test_a_shortcut_that_keras_adds_shows_in_the_cuts_that_it_makes_unclean() -> None:
-    graph = graph_of("VGG16")
-    at = graph.position("block5_conv3")
-    join = Node(name="add", kind="Add", inputs=("block5_conv3", "block5_conv1"), shape=graph["block5_conv3"].shape)
-    end = replace(graph["block5_pool"], inputs=("add",))
-    found = replace(graph, nodes=(*graph.nodes[: at + 1], join, end), known_levels={**graph.levels, "C4": "add"})
-    changes = explain(record_of(graph, "3.15.1"), found, "3.15.1").split("\n")
-    removed = [line.split('"')[1] for line in changes if line.startswith("-   ")]
-    added = [line.split('"')[1:3] for line in changes if line.startswith("+   ")]
-    assert removed == ["block5_conv2", "block5_conv3", "block5_pool"]
-    assert added == [["add", ",3,"], ["block5_pool", ",1,"]]
-
-
 @pytest.mark.parametrize(
-    ("change", "line"),
-    [
-        (lambda graph: replace(graph, nodes=graph.nodes[:-1], ends=("block5_conv3",)), '-   ["block5_pool",1,'),
-        (lambda graph: replace(graph, known_levels={**graph.levels, "C1": "block1_pool"}), '{"C1": "block1_pool", '),
-        (lambda graph: doctored(lambda node: replace(node, name="block3_convolution2")), '+   ["block3_convolution2",1,'),
-        (lambda graph: doctored(lambda node: replace(node, kind="SeparableConv2D")), '+   ["block3_conv2",1,'),
-        (lambda graph: doctored(lambda node: replace(node, inputs=("block2_pool",))), '+   ["block3_conv2",2,'),
-        (lambda graph: doctored(lambda node: replace(node, shape=(56, 56, 257))), '+   ["block3_conv2",1,'),
-        (lambda graph: doctored(lambda node: replace(node, parameters=1)), '+   ["block3_conv2",1,'),
-    ],
-    ids=["end", "level", "name", "kind", "edge", "shape", "parameters"],
-)  # fmt: skip
-def test_every_fact_of_a_graph_counts(change: Callable[[Graph], Graph], line: str) -> None:
-    explanation = explain(record_of(graph_of("VGG16"), "3.15.1"), change(graph_of("VGG16")), "3.15.1")
-    assert line in explanation
-
-
-def test_another_release_of_keras_that_draws_the_same_graph_is_no_difference() -> None:
-    assert explain(record_of(graph_of("VGG16"), "3.15.1"), graph_of("VGG16"), "3.99.0") == ""
+    "change", [{"name": "x"}, {"kind": "Add"}, {"inputs": ("block2_pool",)}, {"shape": (7, 7, 513)}, {"parameters": 1}, {}]
+)
+def test_every_fact_of_a_graph_counts(change: dict[str, Any]) -> None:
+    graph = graph_of("VGG16")
+    record = record_of(graph, "3.15.1")
+    end = replace(graph.nodes[-1], **change)
+    changed = replace(graph, nodes=(*graph.nodes[:-1], end), ends=(end.name,) if change else ("block2_pool", end.name))
+    assert fingerprint(changed) != record["fingerprint"]
+    assert "the graph of VGG16 is not the recorded one\n--- recorded\n+++ found\n" in explain(record, changed, "3.15.1")
+    assert explain(record, graph, "3.99.0") == ""  # another release of Keras is no difference
 
 
 # --- levels -------------------------------------------------------------------------------------------------------------
@@ -183,12 +117,9 @@ OTHER_THAN_TIMM = {  # level, and which of torso's is timm's; and the channels o
 }
 
 
-def test_timm_has_every_architecture_but_one() -> None:
-    assert set(ARCHITECTURES) - set(TIMM) == {"NASNetMobile"}
-
-
 @pytest.mark.parametrize("name", graphs.parameters(TIMM))
 def test_the_levels_have_the_channels_that_timm_publishes(name: str) -> None:
+    assert set(ARCHITECTURES) - set(TIMM) == {"NASNetMobile"}
     graph = graph_of(name)
     levels = [level for level in LEVELS if level in graph.levels]
     renamed, own = OTHER_THAN_TIMM.get(name, ({}, TIMM[name][-1]))

@@ -56,17 +56,11 @@ CASES = {
 
 
 def write_weights(network: str, path: Path) -> None:
-    import keras
     from networks import randomize, save_listed
 
     model = _plain_network(network)
     randomize(model)
-    if path.name.endswith(".weights.h5"):
-        model.save_weights(path)
-    else:
-        save_listed(model, path)
-    del model
-    keras.backend.clear_session()
+    save_listed(model, path)
 
 
 def _plain_network(network: str) -> Any:
@@ -157,62 +151,11 @@ def run(*arguments: str) -> bytes:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT).stdout
 
 
-PARTS = {
-    "layers": "Keras makes and calls the layers that are kept, without values",
-    "memory": "TensorFlow makes their variables, and copies the values in",
-    "bytes": "the values are read from the file",
-}
-
-
-def part(which: str, case: Case, path: str) -> float:
-    """CPU seconds of one thing that nobody who ends up with this model can leave out, done by itself."""
-    import keras
-    import numpy as np
-
-    from torso.modeling.draw import stopped_at
-    from torso.modeling.keras_private import without_values
-
-    keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1)])  # what the first layer of all costs
-    start = time.process_time()
-    with without_values():
-        model, _ = stopped_at([str(case.node)], lambda: _plain_network(case.network))
-    if which == "layers":
-        return time.process_time() - start
-    values = [np.zeros(weight.shape, "float32") for weight in model.weights]
-    names = [weight.name for weight in model.weights]
-    start = time.process_time()
-    if which == "memory":
-        for name, value in zip(names, values, strict=True):
-            keras.Variable(value, name=name)
-    else:
-        with Path(path).open("rb") as file:
-            for value in values:
-                file.readinto(value.reshape(-1).view(np.uint8).data)
-    return time.process_time() - start
-
-
-def floor(path: Path) -> None:
-    """What torso's own time is made of; the least of three measurements each, for what disturbs only adds."""
-    name = "resnet152-c4"
-    whole = min(fresh("torso", name, path)["cpu"] for _ in range(3))
-    print(f"\nThe floor below {name}: {whole:.2f} s of CPU, of which")
-    rest = whole
-    for which, words in PARTS.items():
-        own = min(float(run("--part", which, name, str(path))) for _ in range(3))
-        rest -= own
-        print(f"  {own / whole:4.0%}  {words}")
-    print(
-        f"  {rest / whole:4.0%}  torso: the graph as data, names and shapes compared, values checked and read back, freezing"
-    )
-
-
 def main() -> None:
     if sys.argv[1:2] == ["--write"]:
         return write_weights(sys.argv[2], Path(sys.argv[3]))
     if sys.argv[1:2] == ["--measure"]:
         return print(json.dumps(measured(sys.argv[2], CASES[sys.argv[3]], sys.argv[4])))
-    if sys.argv[1:2] == ["--part"]:
-        return print(part(sys.argv[2], CASES[sys.argv[3]], sys.argv[4]))
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     names = sys.argv[2:] or list(CASES)
     print(f"Python {sys.version.split()[0]}, {count} pairs; times less CPU than the plain way, and peak memory in MB\n")
@@ -234,8 +177,6 @@ def main() -> None:
             times = f"{statistics.median(ratios):>8.1f} ×  {spread:<17}{case.ratio:>7} ×"
             memory = f"{peaks[0]:>9.0f}{peaks[1]:>7.0f}{kept:>6.0f}{limit:>10}"
             print(f"{name:<22}{times}{memory}  {way}{'' if same else '  OTHER FEATURES'}", flush=True)
-            if name == "resnet152-c4":
-                floor(path)
     return None
 
 

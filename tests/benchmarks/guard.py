@@ -7,9 +7,8 @@ of a few short steps pays more, in parts, than a long one. The model of a case i
 then runs of so many steps without and with the guard follow each other in this one process, in turn.
 
 Printed are, over the pairs: the median step with the guard against the median step without, by the clock and in CPU time of
-all threads, each with the least and the greatest; the time within the guard, of the time of all steps but the first: that
-is the same without the noise of the steps, and includes the comparison at the end of an epoch; and the seconds it takes to
-begin and to end a run, for each 100 MB that are frozen. A run whose optimizer is new looks at what trains too at first.
+all threads, each with the least and the greatest; and the seconds within the guard of a whole run, which are free of the
+noise of the steps.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ import numpy as np
 
 import torso
 
-TITLES = ("case", "step", "with / without", "CPU with / without", "within", "frozen", "begin", "end")
+TITLES = ("case", "step", "with / without", "CPU with / without", "within", "frozen")
 
 
 class Case(NamedTuple):
@@ -51,27 +50,17 @@ class Guard(torso.FreezeGuard):
 
     def __init__(self, backbone: torso.Backbone) -> None:
         super().__init__(backbone)
-        self.begin = self.end = self.within = 0.0
+        self.seconds = 0.0
+        for name in ("on_train_begin", "on_train_batch_begin", "on_epoch_end", "on_train_end"):
+            setattr(self, name, self._timed(getattr(self, name)))
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        start = perf_counter()
-        super().on_train_begin(logs)
-        self.begin = perf_counter() - start
+    def _timed(self, method: Any) -> Any:
+        def timed(*arguments: Any, **named: Any) -> None:
+            start = perf_counter()
+            method(*arguments, **named)
+            self.seconds += perf_counter() - start
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        start = perf_counter()
-        super().on_train_batch_begin(batch, logs)
-        self.within += perf_counter() - start
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        start = perf_counter()
-        super().on_epoch_end(epoch, logs)
-        self.within += perf_counter() - start
-
-    def on_train_end(self, logs: Any = None) -> None:
-        start = perf_counter()
-        super().on_train_end(logs)
-        self.end = perf_counter() - start
+        return timed
 
 
 class Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no complete types
@@ -101,7 +90,7 @@ def measure(name: str, case: Case, count: int, steps: int) -> None:
         return clock.steps()
 
     run()
-    plain, ratios, within, guards = [], [], [], []
+    plain, ratios, within = [], [], []
     for pair in range(count):
         guard = Guard(backbone)
         if pair % 2:
@@ -110,25 +99,19 @@ def measure(name: str, case: Case, count: int, steps: int) -> None:
             without, guarded = run(), run(guard)
         plain.append(np.median(without, axis=0)[0])
         ratios.append(np.median(guarded, axis=0) / np.median(without, axis=0))
-        within.append(guard.within / guarded[:, 0].sum())
-        guards.append(guard)
+        within.append(guard.seconds)
     wall, cpu = (f"{np.median(some):.4f} ({min(some):.3f} to {max(some):.3f})" for some in np.transpose(ratios))
-    frozen = backbone.manifest["frozen"]["frozen"] * 4 / 1e8
-    begin, end = (statistics.median(getattr(guard, part) for guard in guards) for part in ("begin", "end"))
-    rates = f"{begin / frozen:>6.3f} s{end / frozen:>6.3f} s" if frozen > 0.01 else ""
-    print(
-        f"{name:<24}{statistics.median(plain) * 1000:>6.1f} ms{wall:>26}{cpu:>26}{statistics.median(within):>8.2%}"
-        f"{frozen * 100:>8.1f} MB{rates}",
-        flush=True,
-    )
+    frozen = backbone.manifest["frozen"]["frozen"] * 4 / 1e6
+    step, seconds = statistics.median(plain) * 1000, statistics.median(within)
+    print(f"{name:<24}{step:>6.1f} ms{wall:>26}{cpu:>26}{seconds:>8.3f} s{frozen:>8.1f} MB", flush=True)
 
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     steps = int(sys.argv[2]) if len(sys.argv) > 2 else 100
     version = sys.version.split()[0]
-    print(f"torso {torso.__version__}, Python {version}, {count} pairs of {steps} steps; begin and end for 100 MB\n")
-    print("{:<24}{:>9}{:>26}{:>26}{:>8}{:>11}{:>8}{:>8}".format(*TITLES))
+    print(f"torso {torso.__version__}, Python {version}, {count} pairs of {steps} steps\n")
+    print("{:<24}{:>9}{:>26}{:>26}{:>10}{:>11}".format(*TITLES))
     for name, case in CASES.items():
         measure(name, case, count, steps)
 

@@ -6,7 +6,6 @@ Plain is ``model.save`` and ``keras.models.load_model``, which check nothing. ``
 ``torso.load`` compares every value with the manifest, ``torso.verify`` also computes the reference outputs. A figure is a
 ratio of wall times of two computations that ran one after the other in this very run: the median over the pairs, with the
 least and the greatest. ``first save`` compares the first save of one new process with the first ``model.save`` of another.
-``more`` is what a first save takes longer than that, in seconds.
 """
 
 from __future__ import annotations
@@ -86,14 +85,11 @@ def main() -> None:
         return
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     titles = ("first save", "save", "load", "verify / load")
-    print(f"{'':<16}" + "".join(f"{title:>22}" for title in titles) + f"{'more':>8}")
+    print(f"{'':<16}" + "".join(f"{title:>22}" for title in titles))
     with tempfile.TemporaryDirectory() as folder:
         for name in sys.argv[2:] or CASES:
             pairs = measured(name, Path(folder), count)
-            more = statistics.median(ours - plain for plain, ours in pairs["first save"])
-            print(
-                f"{name:<16}" + "".join(f"{described(rows):>22}" for rows in pairs.values()) + f"{more:>7.2f}s", flush=True
-            )
+            print(f"{name:<16}" + "".join(f"{described(rows):>22}" for rows in pairs.values()), flush=True)
 
 
 if __name__ == "__main__":

@@ -99,15 +99,6 @@ def main() -> None:
         seconds = [cpu(lambda: make_plans(read_spec(spec).values(), registry)) for _ in range(count)]
         show("a spec of 500 backbones read and checked", seconds, "1 s or less", "s")
 
-    import torso.builtins.keras_applications as provider
-
-    text = Path(provider.__file__).with_name("catalogue.json").read_text()
-    as_yaml = yaml.safe_dump(yaml.safe_load(text))
-    import json
-
-    ratios = pairs(lambda: cpu(lambda: json.loads(text)), lambda: cpu(lambda: yaml.safe_load(as_yaml)), count)
-    show("the catalogue as YAML / as JSON, which it is", ratios, "no YAML")
-
 
 if __name__ == "__main__":
     main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from pathlib import Path
 
@@ -11,8 +10,7 @@ import pytest
 
 from torso.artifact.manifest_file import read_manifest_json
 from torso.errors import DiskError, OptionError, OutputExistsError
-from torso.files import atomic
-from torso.files.atomic import move_aside, refuse_existing, scratch_directory, staged_directory, staged_file
+from torso.files.atomic import move_aside, refuse_existing, staged_directory, staged_file
 from torso.files.disk_errors import require_space
 
 
@@ -37,20 +35,13 @@ def test_what_is_moved_aside_takes_the_place_of_what_was_before(tmp_path):
         move_aside(tmp_path / "w")
 
 
-def test_leftovers_of_killed_writers_are_removed_after_a_day(tmp_path, monkeypatch):
-    long_ago = time.time() - 25 * 3600
-    old, live, other = (f".{name}.{number:016x}.partial" for number, name in enumerate(("w[1].h5", "w[1].h5", "w1.h5")))
-    scratch, mine = "torso-scratch-abc", "torso-mine"
-    for name in (old, live, other, scratch, mine):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "stage").write_text("half")
-        if name != live:
-            os.utime(tmp_path / name / "stage", (long_ago, long_ago))
-        os.utime(tmp_path / name, (long_ago, long_ago))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with staged_file(tmp_path / "w[1].h5", force=False) as stage, scratch_directory() as folder:
+def test_leftovers_of_another_place_are_left(tmp_path):
+    for name in ("w[1].h5", "w1.h5"):
+        (tmp_path / f".{name}.{0:016x}.partial").mkdir()
+        os.utime(tmp_path / f".{name}.{0:016x}.partial", (0, 0))
+    with staged_file(tmp_path / "w[1].h5", force=False) as stage:
         stage.touch()
-        assert {path.name for path in tmp_path.iterdir()} == {live, other, stage.parent.name, folder.name, mine}
+    assert {path.name for path in tmp_path.iterdir()} == {f".w1.h5.{0:016x}.partial", "w[1].h5"}
 
 
 def test_a_read_puts_back_what_a_killed_replacement_moved_aside(tmp_path):
@@ -93,20 +84,6 @@ def test_a_folder_replaces_only_earlier_results_and_with_force(tmp_path, force, 
         assert str(caught.value).startswith(f"'{place}' {fact}\n  fix: {fix}")
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_force_replaces_an_earlier_result_whole(tmp_path, monkeypatch, at_once):
-    exchanged = []
-    exchange = atomic._exchange
-    monkeypatch.setattr(atomic, "_exchange", lambda *two: exchanged.append(at_once and exchange(*two)) or exchanged[-1])
-    place = filled(tmp_path / "a", "old")
-    (place / "more").write_text("old")
-    with staged_directory(place, force=True, ours=ours) as stage:
-        filled(stage, "new")
-    assert exchanged == [at_once]  # on Linux and macOS
-    assert (os.listdir(place), os.listdir(tmp_path)) == (["mark"], ["a"])
-    assert (place / "mark").read_text() == "new"
-
-
 def test_require_space_says_what_is_needed_and_what_is_left(tmp_path):
     require_space(tmp_path / "not" / "yet", 1)
     with pytest.raises(DiskError, match=r"needs 1000000000000\.0 MB, and its disk has [0-9.]+ MB left"):
@@ -128,9 +105,8 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, before):
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("picture.svg", "new")]
 
 
-@pytest.mark.parametrize(("kind", "force"), [("file", False), ("photo.svg", True), ("nowhere", True), ("folder", True)])
+@pytest.mark.parametrize(("kind", "force"), [("file", False), ("nowhere", True), ("folder", True)])
 def test_a_file_replaces_only_files_and_with_force(tmp_path, kind, force):
-    (tmp_path / "photo.svg").write_text("dear")
     place = tmp_path / "picture.svg"
     makers = {"file": lambda: place.write_text("old"), "folder": place.mkdir}
     makers.get(kind, lambda: place.symlink_to(kind))()
@@ -138,7 +114,6 @@ def test_a_file_replaces_only_files_and_with_force(tmp_path, kind, force):
         raise AssertionError("nothing is to be done")
     fix = "choose another file name" + ("" if force else ", or replace it with --force")
     assert str(caught.value) == f"'{place}' already exists\n  fix: {fix}"
-    assert (tmp_path / "photo.svg").read_text() == "dear"
 
 
 def test_a_parent_that_is_no_folder_is_named(tmp_path):

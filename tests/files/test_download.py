@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from loopback import Loopback, Request, breaking_off, sending_on, serving, stall
 
 from torso.errors import DiskError, IntegrityError, OptionError
 from torso.files import download as downloads
-from torso.files.download import check_address, download, progress_to
+from torso.files.download import check_address, download, progress_to, refuse_offline
 
 DATA = bytes(range(256)) * 2000
 SHA256 = {"sha256": hashlib.sha256(DATA).hexdigest()}
@@ -67,43 +69,33 @@ def test_a_download_says_how_far_it_is(server, tmp_path):
     assert len(told) <= 11
 
 
-def breaking_off_at(start: int, after: int) -> Any:
-    """Promise all from a byte on, and close after so many bytes."""
-
-    def answer(request: Request) -> None:
-        whole = f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"
-        request.head(206 if start else 200, Content_Range=whole, Content_Length=len(DATA) - start)
-        request.body(DATA[start : start + after])
-
-    return answer
-
-
 def test_a_broken_download_continues_where_it_was(server, tmp_path):
-    server.script = [breaking_off_at(0, 100_000), breaking_off_at(100_000, 500)]
+    server.script = [breaking_off(after=100_000), breaking_off(after=500)]
     get(server, tmp_path / "w.h5")
     assert [headers.get("Range") for _, headers in server.asked] == [None, "bytes=100000-", "bytes=100500-"]
 
 
 def test_what_always_breaks_off_is_kept_for_the_next_run(server, tmp_path):
-    server.script = [breaking_off(after=1000)] * downloads.ATTEMPTS  # it ignores Range and starts anew each time
+    server.script = [breaking_off(after=1000)] * downloads.ATTEMPTS
     text = refusal(DiskError, server, tmp_path / "w.h5")
     assert "'URL' could not be downloaded\n  cause: " in text
-    assert "\n  received: 1,000 bytes\n  fix: try again, which continues from there; or name a local file" in text
+    assert "\n  received: 4,000 bytes\n  fix: try again, which continues from there; or name a local file" in text
     assert names(tmp_path) == ["w.h5.part"]
     get(server, tmp_path / "w.h5")
-    assert server.asked[-1][1]["Range"] == "bytes=1000-"
+    assert server.asked[-1][1]["Range"] == "bytes=4000-"
 
 
 @pytest.mark.parametrize(("promised", "resume"), [({}, True), (SHA256, False)])
-def test_without_a_hash_or_a_lock_nothing_is_continued(server, tmp_path, promised, resume):
+def test_without_a_hash_or_a_lock_no_other_part_is_continued(server, tmp_path, promised, resume):
     (tmp_path / "w.h5.part").write_bytes(b"another's")
-    server.script = [breaking_off(after=1000)]
-    download(server.url("/w.h5"), tmp_path / "w.h5", promised=promised, resume=resume)
-    assert ["Range" in headers for _, headers in server.asked] == [False, False]
-    assert (tmp_path / "w.h5").read_bytes() == DATA
     server.script = [breaking_off(after=1000)] * downloads.ATTEMPTS
     with pytest.raises(DiskError, match="\n  fix: try again; or"):
-        download(server.url("/w.h5"), tmp_path / "v.h5", promised=promised, resume=resume)
+        download(server.url("/w.h5"), tmp_path / "w.h5", promised=promised, resume=resume)
+    server.script = [breaking_off(after=1000)]
+    download(server.url("/w.h5"), tmp_path / "w.h5", promised=promised, resume=resume)
+    ranges = [headers.get("Range") for _, headers in server.asked]
+    assert ranges.count(None) == (2 if promised else 6)  # continued within a run, where a hash will tell
+    assert (tmp_path / "w.h5").read_bytes() == DATA
     assert names(tmp_path) == ["w.h5", "w.h5.part"]
 
 
@@ -115,26 +107,13 @@ def test_a_part_of_another_file_is_found_and_begun_anew(server, tmp_path, part):
     assert [headers.get("Range") for _, headers in server.asked] == [f"bytes={len(part)}-", *anew]
 
 
-def test_a_wrong_range_leads_to_a_new_start(server, tmp_path):
-    def lie(request: Request) -> None:
-        request.head(206, Content_Range="bytes 1001-511999/512000", Content_Length=511_000)
-        request.body(b"x" * 511_000)
-
-    server.script = [breaking_off(after=1000), lie]
-    get(server, tmp_path / "w.h5")
-    assert ["Range" in headers for _, headers in server.asked] == [False, True, False]
-
-
 def test_a_silent_server_is_given_up(server, tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "READ_SECONDS", 0.2)
     server.script = [lambda request: request.server.let_go.wait(60) and None]
-    assert "\n  cause: the server was silent for 0.2 seconds\n  fix: try again; or" in refusal(
-        DiskError, server, tmp_path / "w.h5"
-    )
-    server.script = [stalling(after=200_000)]
+    assert "Read timed out. (read timeout=0.2)\n  fix: try again; or" in refusal(DiskError, server, tmp_path / "w.h5")
+    server.script = [stalling(after=100_000)] * downloads.ATTEMPTS
     text = refusal(DiskError, server, tmp_path / "w.h5")
-    assert "\n  cause: the server was silent for 0.2 seconds\n  received: " in text
-    assert "which continues from there" in text
+    assert re.search("Read timed out.\n  received: [0-9,]+ bytes\n  fix: try again, which continues from there; or", text)
     get(server, tmp_path / "w.h5")
     assert int(server.asked[-1][1]["Range"][6:-1]) >= 131_072
 
@@ -152,22 +131,10 @@ def test_wrong_bytes_are_refused_and_not_kept(server, tmp_path):
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("length", [len(DATA) + 1000, len(DATA) - 1000])
-def test_a_wrong_length_leads_to_nothing(server, tmp_path, length):
-    def lie(request: Request) -> None:
-        request.head(200, Content_Length=length)
-        request.body(DATA)
-
-    server.script = [lie] * downloads.ATTEMPTS
-    refusal(DiskError if length > len(DATA) else IntegrityError, server, tmp_path / "w.h5")
-
-
-def test_a_length_that_is_not_given_takes_a_hash(server, tmp_path):
+def test_a_length_that_is_not_given_takes_a_hash_or_chunks(server, tmp_path):
     server.script = [lambda request: (request.head(200), request.body(DATA))]
     get(server, tmp_path / "w.h5")
 
-
-def test_a_chunked_answer_ends_where_it_says(server, tmp_path):
     def chunked(data: bytes, end: bytes) -> Any:
         def answer(request: Request) -> None:
             request.head(200, Transfer_Encoding="chunked")
@@ -184,7 +151,6 @@ def test_a_chunked_answer_ends_where_it_says(server, tmp_path):
     [
         (206, {"Content_Range": "bytes 0-0/1"}, "the server answered 206 Partial Content"),
         (404, {"Content_Length": 0}, "the server answered 404 Not Found"),
-        (500, {"Content_Length": 0}, "the server answered 500 Internal Server Error"),
         (204, {"Content_Length": 0}, "the server answered 204 No Content"),
         (200, {}, "the server does not say how long the file is, and no hash of it is known"),
     ],
@@ -196,7 +162,7 @@ def test_an_answer_that_is_not_the_file_is_an_error_at_once(server, tmp_path, st
 
 
 def test_nobody_who_listens_is_an_error_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads.time, "sleep", lambda seconds: pytest.fail("it waits for another try"))
+    monkeypatch.setattr(downloads.time, "sleep", lambda seconds: seconds and pytest.fail("it waits for another try"))
     with serving() as server:
         pass
     text = refusal(DiskError, server, tmp_path / "w.h5")
@@ -210,10 +176,7 @@ def test_redirects_on_this_machine_are_followed(server, tmp_path):
     assert server.paths == ["/w.h5", "/one", "/two", "/w.h5"]
 
 
-@pytest.mark.parametrize(
-    "target",
-    ["file:///etc/passwd", "ftp://127.0.0.1/w.h5", "http://example.com/w.h5", "http://127.0.0.1:1@example.com/w.h5"],
-)
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "http://example.com/w.h5", "http://127.0.0.1:1@example.com/w.h5"])
 def test_a_redirect_elsewhere_is_refused_with_both_addresses(server, tmp_path, target):
     server.script = [sending_on(target)]
     assert refusal(DiskError, server, tmp_path / "w.h5").startswith(
@@ -244,36 +207,30 @@ def test_https_is_not_left_for_http(server, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "address", ["https://example.com/w.h5", "http://localhost:80/w", "http://[::1]/w", "HTTP://127.0.0.1/w"]
-)
-def test_addresses_of_downloads(address):
-    check_address(address)
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["", "w.h5", "/w.h5", "file:///w.h5", "ftp://localhost/w", "http://10.0.0.1/w", "http://localhost.example.com/w",
-     "http://127.0.0.1@example.com/w", "https://", "https:///w.h5", "https://x:99999/w", "https://[::1/w", "https://x/a b",
-     "https://x/\nw", "http://127.1/w", "https://user@example.com/w"],
+    ("good", "addresses"),
+    [
+        (True, ["https://example.com/w.h5", "https://a_b.org?x=1", "http://localhost:80/w", "http://[::1]/w", "HTTP://127.0.0.1/w"]),
+        (False, ["", "w.h5", "/w.h5", "file:///w.h5", "ftp://localhost/w", "http://10.0.0.1/w", "http://localhost.example.com/w",
+                 "http://127.0.0.1@example.com/w", "https://", "https:///w.h5", "https://[::1/w", "https://x/a b",
+                 "https://x/\nw", "http://127.1/w", "https://user@example.com/w"]),
+    ],
 )  # fmt: skip
-def test_no_addresses_of_downloads(address, tmp_path):
-    with pytest.raises(OptionError, match="cannot be downloaded"):
-        download(address, tmp_path / "w.h5", promised={})
+def test_addresses_of_downloads(good, addresses):
+    for address in addresses:
+        with nullcontext() if good else pytest.raises(OptionError, match="cannot be downloaded"):
+            check_address(address)
 
 
-@pytest.mark.parametrize(("value", "asks"), [("1", 0), ("yes", 0), ("0", 1), ("", 1)])
-def test_offline_nobody_is_asked(server, tmp_path, monkeypatch, value, asks):
+@pytest.mark.parametrize(("value", "forbids"), [("1", True), ("yes", True), ("0", False), ("", False)])
+def test_offline_nobody_is_asked(tmp_path, monkeypatch, value, forbids):
     monkeypatch.setenv("TORSO_OFFLINE", value)
-    if asks:
-        get(server, tmp_path / "w.h5")
-    else:
-        assert "TORSO_OFFLINE forbids" in refusal(DiskError, server, tmp_path / "w.h5")
-    assert len(server.asked) == asks
+    with pytest.raises(DiskError, match="TORSO_OFFLINE forbids") if forbids else nullcontext():
+        refuse_offline("https://example.com/w.h5", tmp_path / "w.h5")
 
 
 def test_more_than_the_disk_can_hold_is_refused_before_it_comes(server, tmp_path, monkeypatch):
     server.script = [lambda request: request.head(200, Content_Length=20 * 10**9)]
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 15 * 10**9}))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 15 * 10**9, "total": 16 * 10**9}))
     assert "needs 20000.0 MB, and its disk has 15000.0 MB left" in refusal(DiskError, server, tmp_path / "w.h5")
 
 
@@ -297,8 +254,7 @@ def test_a_killed_download_goes_on_in_the_next_run(server, tmp_path):
     assert not partial.exists()
 
 
-@pytest.mark.parametrize(("limit", "before"), [(0, None), (300_000, b"old")])
-@pytest.mark.parametrize("promised", [SHA256, {}])
+@pytest.mark.parametrize(("limit", "before", "promised"), [(0, None, SHA256), (300_000, b"old", {})])
 def test_a_full_disk_leaves_the_old_or_nothing(server, tmp_path, limit, promised, before):
     place = tmp_path / "w.h5"
     if before:
@@ -332,17 +288,12 @@ print([os.waitpid(child, 0)[1] for child in children])
 
 
 def slowly(request: Request) -> None:
-    """Well, in pieces."""
-    start = request.start or 0
-    whole = {"Content_Range": f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"} if start else {}
-    request.head(206 if start else 200, Content_Length=len(DATA) - start, **whole)
-    for place in range(start, len(DATA), 50_000):
-        request.body(DATA[place : place + 50_000])
-        request.server.let_go.wait(0.005)
+    """Well, after a while."""
+    request.server.let_go.wait(0.05)
+    request.well()
 
 
-@pytest.mark.parametrize("sha256", [SHA256["sha256"], ""])
-@pytest.mark.parametrize("locks", ["yes", ""])
+@pytest.mark.parametrize(("sha256", "locks"), [(SHA256["sha256"], "yes"), (SHA256["sha256"], ""), ("", "")])
 def test_eight_processes_at_once_get_the_right_file(server, tmp_path, locks, sha256):
     server.script = [slowly] * 1000
     command = [sys.executable, "-c", MANY, server.url("/w.h5"), sha256, locks]

@@ -9,13 +9,12 @@ from itertools import pairwise
 import pytest
 from graphs import graph_of as architecture
 from hypothesis import given, strategies as st
-from random_graphs import graph_of, networks, paths
+from random_graphs import networks, paths
 
-from torso.errors import CutError, Note, UnknownNameError
+from torso.errors import CutError, UnknownNameError
 from torso.graph import LEVELS, Graph
 
 SEVEN = ("ResNet50", "MobileNetV2", "EfficientNetB0", "ConvNeXtTiny", "DenseNet121", "NASNetMobile", "VGG16")
-JUMPING_LEVELS = {"NASNetMobile"}  # cells there read the one before the last too, so that no level is on every path
 
 
 @st.composite
@@ -84,35 +83,27 @@ def test_a_level_begins_after_the_last_level_before_it(graph: Graph) -> None:
 
 
 @pytest.mark.parametrize("name", SEVEN)
-def test_what_trains_after_a_level_of_a_real_network_reads_its_node_alone(name: str) -> None:
+def test_the_boundaries_of_a_real_network_are_its_levels_and_the_ends_of_its_blocks(name: str) -> None:
     graph = architecture(name)
     assert set(LEVELS) - set(graph.levels) == ({"C1"} if name == "ConvNeXtTiny" else set())  # its stem has stride 4
-    for level in LEVELS.keys() & graph.levels.keys():
-        end = graph.block_boundary(level)
-        assert end == graph.levels[level]
-        frozen = graph.ancestors(end)
-        read = {source for node in graph if node.name not in frozen for source in node.inputs if source in frozen}
-        if name in JUMPING_LEVELS and level in ("C2", "C3", "C4"):
-            assert read > {end}
-        else:
-            assert read == ({end} if end != graph.end.name else set())
-
-
-@pytest.mark.parametrize("name", SEVEN)
-def test_every_block_end_of_a_real_network_is_a_boundary_and_no_node_between_two_is(name: str) -> None:
-    graph = architecture(name)
     legal = {graph.nodes[0].name, graph.end.name, *(node.name for node in graph.blocks)}
     legal |= {node for level, node in graph.levels.items() if level in LEVELS}
     assert len(legal) < len(graph)
     for node in graph:
         with nullcontext() if node.name in legal else pytest.raises(CutError):
             assert graph.block_boundary(node.name) == node.name
+    for level in LEVELS.keys() & graph.levels.keys():
+        end = graph.block_boundary(level)
+        assert end == graph.levels[level]
+        frozen = graph.ancestors(end)  # what trains after a level reads its node alone
+        read = {source for node in graph if node.name not in frozen for source in node.inputs if source in frozen}
+        if name == "NASNetMobile" and level in ("C2", "C3", "C4"):  # but cells that read the one before the last too
+            assert read > {end}
+        else:
+            assert read == ({end} if end != graph.end.name else set())
 
 
 WITHIN = "lies within a block of {}, and a block is frozen or trains as a whole"
-RESNET_ENDS = "  block ends: " + ", ".join(
-    f"conv{stage}_block{block}_out" for stage, block in [(5, 3), (5, 2), (5, 1), (4, 6), (4, 5), (4, 4)]
-)
 
 
 @pytest.mark.parametrize(
@@ -128,14 +119,9 @@ RESNET_ENDS = "  block ends: " + ", ".join(
          "  block end after: 'block_13_project_BN'  (BatchNormalization, stride 32, 160 channels)"),
         ("ResNet50", "conv4_block3_ou",
          "'conv4_block3_ou' is neither a level nor a node of {}\n"
-         f"  did you mean: 'conv4_block3_out', 'conv5_block3_out', 'conv4_block6_out'\n{RESNET_ENDS}"),
-        ("ResNet50", "C6", f"'C6' is neither a level nor a node of {{}}\n{RESNET_ENDS}"),
-        ("ConvNeXtTiny", "C1",
-         "{} has no level C1\n"
-         "  C2: 'add_2'  (Add, stride 4, 96 channels)\n"
-         "  C3: 'add_5'  (Add, stride 8, 192 channels)\n"
-         "  C4: 'add_14'  (Add, stride 16, 384 channels)\n"
-         "  C5: 'layer_normalization'  (LayerNormalization, stride 32, 768 channels)"),
+         "  did you mean: 'conv4_block3_out', 'conv5_block3_out', 'conv4_block6_out'\n"
+         "  block ends: conv5_block3_out, conv5_block2_out, conv5_block1_out, conv4_block6_out, conv4_block5_out, "
+         "conv4_block4_out"),
     ],
 )  # fmt: skip
 def test_what_is_no_boundary_is_refused_with_those_that_are(name: str, at: str, text: str) -> None:
@@ -144,35 +130,14 @@ def test_what_is_no_boundary_is_refused_with_those_that_are(name: str, at: str, 
     assert str(caught.value) == text.format(name)
 
 
-def test_what_begins_a_block_of_resnet50_ends_after_the_block_before() -> None:
-    ends = {
-        "input_layer": "input_layer",
-        "conv1_pad": "input_layer",
-        "pool1_pad": "conv1_relu",
-        "conv4_block1_0_conv": "conv3_block4_out",  # both branches of a block begin it
-        "conv4_block1_1_conv": "conv3_block4_out",
-        "conv4_block3_1_conv": "conv4_block2_out",
-    }
-    assert {node: architecture("ResNet50").block_boundary_before(node=node) for node in ends} == ends
-
-
-@pytest.mark.parametrize(
-    ("name", "node", "notes"),
-    [
-        ("ResNet50", "conv4_block3_2_conv",
-         [("begins before", "'conv4_block3_1_conv', after 'conv4_block2_out'"),
-          ("begins after", "'conv4_block4_1_conv', after 'conv4_block3_out'")]),
-        ("ResNet50", "pool1_pool",
-         [("begins before", "'pool1_pad', after 'conv1_relu'"),
-          ("begins after", "'conv2_block1_1_conv' or 'conv2_block1_0_conv', after 'pool1_pool'")]),
-        ("MobileNetV2", "out_relu", [("begins before", "'Conv_1', after 'block_16_project_BN'")]),
-    ],
-)  # fmt: skip
-def test_what_begins_no_block_is_refused_with_the_nodes_that_do(name: str, node: str, notes: list[Note]) -> None:
+def test_what_begins_no_block_is_refused_with_the_nodes_that_do() -> None:
     with pytest.raises(CutError) as caught:
-        architecture(name).block_boundary_before(node=node)
-    assert caught.value.fact == f"{node!r} does not begin a block of {name}, and a block is frozen or trains as a whole"
-    assert list(caught.value.notes) == notes
+        architecture("ResNet50").block_boundary_before(node="pool1_pool")
+    assert str(caught.value) == (
+        "'pool1_pool' does not begin a block of ResNet50, and a block is frozen or trains as a whole\n"
+        "  begins before: 'pool1_pad', after 'conv1_relu'\n"
+        "  begins after: 'conv2_block1_1_conv' or 'conv2_block1_0_conv', after 'pool1_pool'"
+    )
 
 
 def test_a_level_to_begin_at_is_one_that_the_network_has() -> None:
@@ -183,9 +148,3 @@ def test_a_level_to_begin_at_is_one_that_the_network_has() -> None:
         convnext.block_boundary_before(level="C1")
     assert convnext.block_boundary_before(level="C2") == "input_layer"  # the first level begins at the input
     assert architecture("ResNet50").block_boundary_before(level="C1") == "input_layer"
-
-
-def test_another_name_of_a_node_is_as_good_as_its_own() -> None:
-    graph = graph_of({"image": (), "stem": ("image",), "body": ("stem",), "end": ("body",)})
-    aliased = replace(graph, nodes=(*graph.nodes[:2], replace(graph.nodes[2], alias=("outer",)), graph.nodes[3]))
-    assert aliased.block_boundary("outer") == "body"

@@ -35,7 +35,7 @@ AUTOMATIC = (
     "  cause: Keras counts {0!r} over everything that the process built; torso counts within Net, {0!r} to {1!r}\n"
     "  did you mean: {2!r}, if only Net was built before\n"
 )
-CLEAN = "  clean cuts: twin:1, twin:0, re_lu, activation_11, activation_10, activation_9, … and 11 before them"
+CLEAN = "  clean cuts: twin:1, twin:0, re_lu, activation_11, activation_10, activation_9, … and 11 more"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,6 @@ CLEAN = "  clean cuts: twin:1, twin:0, re_lu, activation_11, activation_10, acti
     [
         ("conv1_rleu", "  did you mean: 'conv1_relu'  (Activation, stride 2, 8 channels), or 'conv1_conv'\n"),
         ("conv1/relu", "  did you mean: 'conv1_relu'  (Activation, stride 2, 8 channels)\n"),  # of older releases
-        ("Conv1.Conv", "  did you mean: 'conv1_conv'  (Conv2D, stride 2, 8 channels)\n"),
         ("towre", "  did you mean: 'tower'  (Dense, stride 2, 8 channels)\n"),
         # what Keras calls activation_11 in the third network of a process
         ("activation_35", AUTOMATIC.format("activation", "activation_11", "activation_11")),
@@ -51,7 +50,6 @@ CLEAN = "  clean cuts: twin:1, twin:0, re_lu, activation_11, activation_10, acti
         ("re_lu_7", AUTOMATIC.format("re_lu", "re_lu", "re_lu")),
         ("twin", "  cause: the layer 'twin' is called 2 times\n  did you mean: 'twin:0' or 'twin:1'\n"),
         ("conv1_conv_3", "  did you mean: 'conv1_conv'  (Conv2D, stride 2, 8 channels)\n"),  # Keras numbers none like it
-        ("activation-3/", "  did you mean: 'activation_3'  (Activation, stride 2, 8 channels)\n"),
         ("", ""),
     ],
 )
@@ -59,12 +57,3 @@ def test_an_unknown_node_is_answered_with_what_may_be_meant(name: str, notes: st
     with pytest.raises(UnknownNameError) as caught:
         GRAPH[name]
     assert str(caught.value) == f"node {name!r} is not in Net\n{notes}{CLEAN}"
-
-
-def test_no_more_clean_cuts_are_counted_than_are_left_out() -> None:
-    with pytest.raises(UnknownNameError) as caught:
-        Graph("Net", GRAPH.nodes[:7])["zzz"]
-    assert str(caught.value) == (
-        "node 'zzz' is not in Net\n"
-        "  clean cuts: activation_3, activation_2, activation_1, activation, conv1_relu, conv1_conv"
-    )

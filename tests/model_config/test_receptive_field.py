@@ -16,7 +16,9 @@ from torso.modeling.graph_reader import read_graph
 layers = keras.layers
 
 POSITIVE = {"kernel_initializer": "ones", "use_bias": False}
+ONES = {"filters": 1, **POSITIVE}
 DEPTHWISE = {"depthwise_initializer": "ones", "use_bias": False}
+SEPARABLE = {**DEPTHWISE, "filters": 1, "pointwise_initializer": "ones"}
 
 
 def model_of(*chain: Callable[[Any], Any], size: tuple[int, int] = (64, 64)) -> keras.Model:
@@ -64,39 +66,28 @@ Chain = list[tuple[str, dict[str, Any]]]
 @st.composite
 def links(draw: st.DrawFn, exact: bool = True) -> tuple[str, dict[str, Any]]:
     """One layer and its arguments; ``exact`` without those for which a bound is all that is told."""
-    extent = st.integers(1, 4)
-    step = st.integers(1, 2)
-    padding = draw(st.sampled_from(["same", "valid"]))
     kinds = ["Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dilated", "AveragePooling2D", "ZeroPadding2D", "Cropping2D"]
-    kind = draw(st.sampled_from(kinds if exact else [*kinds, "UpSampling2D", "Nearest", "Conv2DTranspose"]))
+    kind = draw(st.sampled_from(kinds if exact else [*kinds, "bilinear", "nearest", "Conv2DTranspose"]))
     if kind in ("ZeroPadding2D", "Cropping2D"):
         sides = tuple((draw(st.integers(0, 2)), draw(st.integers(0, 2))) for _ in range(2))
         return kind, {"padding" if kind == "ZeroPadding2D" else "cropping": sides}
-    if kind == "Nearest":
-        return "UpSampling2D", {"size": draw(st.integers(1, 3)), "interpolation": "nearest"}
-    if kind == "UpSampling2D":
-        return kind, {"size": draw(st.integers(1, 3)), "interpolation": "bilinear"}
-    if kind == "AveragePooling2D":
-        return kind, {"pool_size": (draw(extent), draw(extent)), "strides": (draw(step), draw(step)), "padding": padding}
-    if kind == "Conv2DTranspose":  # a window smaller than the stride would leave positions that depend on nothing
-        extent = st.integers(2, 4)
-    windows = (draw(extent), draw(extent))
+    if kind in ("bilinear", "nearest"):
+        return "UpSampling2D", {"size": draw(st.integers(1, 3)), "interpolation": kind}
+    # a transposed window smaller than the stride would leave positions that depend on nothing
+    extent, step = st.integers(2 if kind == "Conv2DTranspose" else 1, 4), st.integers(1, 2)
+    windows, padding = (draw(extent), draw(extent)), draw(st.sampled_from(["same", "valid"]))
     if kind == "Dilated":
-        return "Conv2D", {"kernel_size": windows, "dilation_rate": draw(st.integers(2, 3)), "padding": padding}
+        return "Conv2D", {"kernel_size": windows, "dilation_rate": draw(st.integers(2, 3)), "padding": padding, **ONES}
     strides = (draw(step),) * 2 if kind in ("DepthwiseConv2D", "SeparableConv2D") else (draw(step), draw(step))
-    return kind, {"kernel_size": windows, "strides": strides, "padding": padding}
+    if kind == "AveragePooling2D":
+        return kind, {"pool_size": windows, "strides": strides, "padding": padding}
+    own = {"Conv2D": ONES, "Conv2DTranspose": ONES, "DepthwiseConv2D": DEPTHWISE}.get(kind, SEPARABLE)
+    return kind, {"kernel_size": windows, "strides": strides, "padding": padding, **own}
 
 
 def through(chain: Chain, x: Any) -> Any:
     for kind, arguments in chain:
-        own: dict[str, Any] = {}
-        if kind in ("Conv2D", "Conv2DTranspose"):
-            own = {"filters": 1, **POSITIVE}
-        elif kind == "DepthwiseConv2D":
-            own = DEPTHWISE
-        elif kind == "SeparableConv2D":
-            own = {"filters": 1, **DEPTHWISE, "pointwise_initializer": "ones"}
-        x = getattr(layers, kind)(**arguments, **own)(x)
+        x = getattr(layers, kind)(**arguments)(x)
     return x
 
 
@@ -142,12 +133,11 @@ def test_the_receptive_field_is_never_too_small_after_a_layer_that_enlarges(chai
 def branches(draw: st.DrawFn) -> tuple[Chain, list[Chain]]:
     """A stem, and branches that halve the map equally often; all of the same padding, so that their maps have one size."""
 
+    extent = st.integers(1, 4)
+
     def chain(steps: list[int]) -> Chain:
         return [
-            (
-                draw(st.sampled_from(["Conv2D", "DepthwiseConv2D"])),
-                {"kernel_size": (draw(st.integers(1, 4)), draw(st.integers(1, 4))), "strides": step, "padding": "same"},
-            )
+            ("Conv2D", {"kernel_size": (draw(extent), draw(extent)), "strides": step, "padding": "same", **ONES})
             for step in steps
         ]
 
@@ -183,8 +173,6 @@ def halving(padding: str) -> list[Any]:
         (lambda: halving("valid"), (8, 1 + 2 * (1 + 2 + 4), False)),
         (lambda: [layers.Conv2D(4, (3, 2), dilation_rate=(2, 4), padding="same")], (1, 5, False)),
         (lambda: [layers.Conv2D(4, (1, 7)), layers.Conv2D(4, (3, 1))], (1, 7, False)),
-        (lambda: [layers.Conv2D(4, (7, 1)), layers.Conv2D(4, (1, 3))], (1, 7, False)),
-        (lambda: [layers.MaxPooling2D(3), layers.MaxPooling2D()], (6, 6, False)),
         (lambda: [layers.Conv2D(4, 3, strides=(2, 1)), layers.ReLU()], (None, 3, False)),
         (lambda: [layers.Conv2D(4, 3, strides=(2, 1)), layers.ReLU(), layers.MaxPooling2D((1, 2))], (2, 4, False)),
         # a flip of the channels moves no position, any other flip does
@@ -218,10 +206,6 @@ def pad(x: Any, *rows: int) -> Any:
     return layers.ZeroPadding2D((rows, (0, 0)))(x)
 
 
-def crop(x: Any, *rows: int) -> Any:
-    return layers.Cropping2D((rows, (0, 0)))(x)
-
-
 def op_pad(x: Any, *rows: int) -> Any:
     return keras.ops.pad(x, ((0, 0), rows, (0, 0), (0, 0)))
 
@@ -239,13 +223,10 @@ half = layers.MaxPooling2D()
         # the outermost pixels of all branches
         (lambda x: [pad(x, 4, 0), pad(x, 0, 4)], (1, 5, False)),
         (lambda x: [op_pad(x, 4, 0), op_pad(x, 0, 4)], (1, 5, False)),
-        (lambda x: [crop(pad(x, 4, 0), 0, 4), x], (1, 5, False)),
-        (lambda x: [crop(x, 4, 0), crop(x, 0, 4)], (1, 5, False)),
         (lambda x: [x[:, :-3, :], x[:, 3:, :]], (1, 4, False)),
         # branches of different strides are no feature map together
         (lambda x: [layers.Conv2D(3, 1)(layers.Cropping2D(4)(x)), half(x)], (None, None, True)),
         # joined with something else than a feature map
-        (lambda x: [half(x), token(half(x))], (2, 2, True)),
         (lambda x: [token(half(x)), half(x)], (2, 2, True)),
     ],
 )
@@ -275,27 +256,6 @@ def test_a_slice_moves_and_strides(key, stride, shift):
     assert (first + last) // 2 == 5 * (stride or 1) + shift  # what brute force finds for the columns
 
 
-def test_squeeze_and_excitation_keeps_the_windows_and_sees_all():
-    inputs = keras.Input((16, 16, 3))
-    x = layers.Conv2D(4, 3, strides=2, padding="same", name="conv")(inputs)
-    gate = layers.Conv2D(4, 1, activation="sigmoid")(layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(x))
-    x = layers.Multiply(name="scale")([x, gate])
-    graph = graph_of(keras.Model(inputs, layers.Conv2D(4, 3, name="next")(x)))
-    found = {node.name: (node.stride, node.receptive_field, node.sees_all) for node in graph if node.name != "conv2d"}
-    assert {name: found[name] for name in ("conv", "squeeze", "scale", "next")} == {
-        "conv": (2, 3, False),
-        "squeeze": (None, None, True),
-        "scale": (2, 3, True),
-        "next": (2, 7, True),
-    }
-
-
-def test_an_input_that_is_no_image_has_no_stride():
-    inputs = keras.Input((7,))
-    nodes = graph_of(keras.Model(inputs, layers.Dense(3)(inputs)))
-    assert [(node.stride, node.sees_all) for node in nodes] == [(None, False)] * 2
-
-
 @pytest.mark.parametrize(("size", "field"), [(63, 3), (64, 4), (None, 4)])
 def test_where_same_padding_falls_depends_on_the_size_of_the_image(size, field):
     """TensorFlow pads an even image behind alone, and an odd one on both sides, as the other branch does by itself."""
@@ -307,10 +267,3 @@ def test_where_same_padding_falls_depends_on_the_size_of_the_image(size, field):
     if size is not None:
         first, last = pixels_of(model, 0, 10)
         assert last - first + 1 == field
-
-
-def test_a_slice_is_read_alike_from_a_live_model_and_from_a_saved_one(tmp_path):
-    model = model_of(lambda x: x[:, 1::2, ::2], layers.Conv2D(4, 3))
-    model.save(tmp_path / "model.keras")
-    assert graph_of(keras.models.load_model(tmp_path / "model.keras")) == graph_of(model)
-    assert graph_of(model).end.stride == 2

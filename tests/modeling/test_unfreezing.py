@@ -312,7 +312,7 @@ LEVELS = "".join(f"\n  C{number}: 'add{number}'  (Add, stride {2**number}, 4 cha
             {"from_node": "down5"},
             "node 'down5' is not in Ladder\n"
             "  did you mean: 'down4'  (Conv2D, stride 16, 4 channels), or 'down3' or 'down2'\n"
-            "  clean cuts: add4, relu4, norm4, down4, add3, relu3, … and 10 before them",
+            "  clean cuts: add4, relu4, norm4, down4, add3, relu3, … and 10 more",
         ),
         ({"from_level": "C5"}, "Ladder has no level C5" + LEVELS),
         ({"from_level": "add3"}, "'add3' is no level\n  known: C1, C2, C3, C4, C5"),

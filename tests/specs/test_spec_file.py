@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from tables import table
 
-from torso.errors import ManyErrors, Place, SpecError, TorsoError
+from torso.errors import Place, SpecError, TorsoError
 from torso.specs.backbone_spec import Choice, InputSpec
 from torso.specs.spec_file import BackboneSpec, backbone_from_python, read_spec
 from torso.specs.yaml_nodes import MappingNode, ScalarNode, SequenceNode
@@ -82,38 +81,14 @@ def test_a_backbone_cannot_have_a_name_that_folders_cannot(name):
         backbone_from_python(name, architecture="X")
 
 
-def test_a_misspelt_key_is_refused_wherever_it_stands_and_the_right_one_is_suggested(spec_file):
-    """Each key of an example, with each letter left out or each two letters swapped."""
-    lines = (EXAMPLES / "three.yaml").read_text("utf-8").splitlines()
-    keys = {"version", "defaults", "backbones", "architecture", "options", "weights", "input", "truncate", "freeze", "size"}
-    tried = 0
-    for number, line in enumerate(lines):
-        for key in keys & set(line.replace("{", " ").replace(":", " ").split()):
-            cut = [key[:at] + key[at + 1 :] for at in range(len(key))]
-            swapped = [key[:at] + key[at + 1] + key[at] + key[at + 2 :] for at in range(len(key) - 1)]
-            for wrong in {*cut, *swapped} - {key}:
-                text = "\n".join([*lines[:number], line.replace(f"{key}:", f"{wrong}:", 1), *lines[number + 1 :]])
-                (found,) = (
-                    one for one in messages(spec_file(text)) if f"no key {wrong!r} (at spec.yaml:{number + 1}:" in one
-                )
-                assert f"did you mean: {key!r}" in found
-                tried += 1
-    assert tried > 100
-
-
-def test_extends_refuses_a_circle(spec_file):
-    spec_file("version: 1\nextends: sub/b.yaml", "a.yaml")
-    spec_file("version: 1\nextends: ../c.yaml", "sub/b.yaml")
-    os.symlink("a.yaml", "c.yaml")
-    assert messages("a.yaml") == ["'../c.yaml' extends itself (at sub/b.yaml:2:10, $.extends)"]
-
-
-def test_extends_goes_eight_files_deep(spec_file):
+def test_extends_goes_eight_files_deep_and_not_in_a_circle(spec_file):
     spec_file("version: 1\nbackbones: {a: {architecture: X}}", "0.yaml")
     for number in range(1, 10):
         spec_file(f"version: 1\nextends: {number - 1}.yaml", f"{number}.yaml")
     assert list(read_spec("8.yaml")) == ["a"]
-    assert messages("9.yaml") == ["a spec extends 8 others at most (at 1.yaml:2:10, $.extends)"]
+    assert messages("9.yaml") == ["a spec extends 8 others at most, and itself never (at 1.yaml:2:10, $.extends)"]
+    spec_file("version: 2\nextends: 0.yaml", "0.yaml")
+    assert messages("0.yaml") == ["a spec extends 8 others at most, and itself never (at 0.yaml:2:10, $.extends)"]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +101,7 @@ def test_extends_goes_eight_files_deep(spec_file):
             "  known: base.yaml, spec.yaml",
         ),
         ("[base.yaml]", "extends must be a name, not a list (at spec.yaml:2:10, $.extends)"),
-        (".", "'.' is not a regular file (at spec.yaml:2:10, $.extends)"),
+        (".", "'.' cannot be read: it is a directory, a pipe or a device, not a file (at spec.yaml:2:10, $.extends)"),
         ("base.yaml", "not YAML: mapping values are not allowed here (at base.yaml:1:5, $)"),
     ],
 )
@@ -154,35 +129,10 @@ def test_backbone_from_python_equals_the_same_yaml(spec_file):
     )
 
 
-def test_backbone_from_python_says_all_that_is_wrong_at_once():
-    with pytest.raises(ManyErrors) as caught:
-        backbone_from_python("edge", trunkate={"pop": 3}, weights="imagenet", input={"size": 96, "chanels": 1})
-    assert str(caught.value) == (
-        "backbone 'edge' has no key 'trunkate' (argument trunkate)\n"
-        "  did you mean: 'truncate'\n"
-        "  known: architecture, options, weights, input, preprocess, truncate, freeze\n"
-        "size must be a list of two whole numbers, not the text '96' (argument input.size)\n"
-        "  fix: write [96, 96]\n"
-        "input has no key 'chanels' (argument input.chanels)\n"
-        "  did you mean: 'channels'\n"
-        "  known: size, channels, adapt\n"
-        "backbone 'edge' has no architecture\n"
-        "  fix: write architecture: NAME; `torso list` knows the names"
-    )
-
-
-@pytest.mark.parametrize("size", ["[null, null]", "[~, none]", "[NULL, ~]"])
-def test_both_sides_of_a_size_can_be_left_open(spec_file, size):
-    text = f"version: 1\nbackbones:\n  edge: {{architecture: VGG16, input: {{size: {size}}}}}\n"
-    edge = read_spec(spec_file(text))["edge"]
-    assert edge.input == InputSpec(size=(None, None))
-    assert edge == backbone_from_python("edge", architecture="VGG16", input={"size": [None, None]})
-
-
 def test_an_open_size_goes_over_a_default_and_under_it(spec_file):
     text = """\
 version: 1
-defaults: {architecture: VGG16, input: {size: [~, ~], channels: 1}}
+defaults: {architecture: VGG16, input: {size: [~, NULL], channels: 1}}
 backbones:
   any: {}
   one: {input: {size: [96, 96]}}
@@ -190,6 +140,9 @@ backbones:
     backbones = read_spec(spec_file(text))
     assert backbones["any"].input == InputSpec(size=(None, None), channels=1)
     assert backbones["one"].input == InputSpec(size=(96, 96), channels=1)
+    assert backbone_from_python("edge", architecture="VGG16", input={"size": [None, None]}).input == InputSpec(
+        size=(None, None)
+    )
 
 
 @pytest.mark.parametrize(("size", "text"), table("wrong_sizes"), ids=str)
@@ -207,36 +160,13 @@ defaults:
 backbones:
   plain: {architecture: ResNet50}
   mapped: {architecture: ResNet50, input: {adapt: {map: [R, G, B, R]}}}
-  long: {architecture: ResNet50, input: {channels: 2, adapt: {acme/luma: {gamma: 2.2}}}}
   three: {architecture: ResNet50, input: {channels: 3, adapt: none}}
 """
     path = spec_file(text)
-    inputs = {name: backbone.input for name, backbone in read_spec(path).items()}
-    mapped = Choice(name="map", value=SequenceNode(tuple(map(ScalarNode, "RGBR"))))
-    assert inputs == {
-        "plain": InputSpec(size=(64, 64), channels=4, adapt=Choice(name="mean")),
-        "mapped": InputSpec(size=(64, 64), channels=4, adapt=mapped),
-        "long": InputSpec(size=(64, 64), channels=2, adapt=Choice(name="acme/luma", value=mapping(gamma="2.2"))),
-        "three": InputSpec(size=(64, 64), channels=3, adapt=None),
-    }
-    assert inputs["plain"].adapt.place == Place("$.defaults.input.adapt", path, 3, 47)
-    assert inputs["mapped"].adapt.place == Place("$.backbones.mapped.input.adapt.map", path, 6, 52)
-    spec = backbone_from_python("mapped", architecture="ResNet50", input={"adapt": {"map": ["R", "G", "B", "R"]}})
-    assert spec.input == InputSpec(adapt=mapped)
-    assert backbone_from_python("three", architecture="ResNet50", input={"adapt": None}).input == InputSpec()
-
-
-@pytest.mark.parametrize(
-    ("adapt", "text"),
-    [
-        ("[R, G]", "adapt must be a name, or a mapping with one key, not a list"),
-        ("{}", "adapt must be a name, or a mapping with one key, not one of 0 keys"),
-        ("{map: [R], mean: {}}", "adapt must be a name, or a mapping with one key, not one of 2 keys"),
-        ("", "adapt must be a name, not nothing"),
-    ],
-)
-def test_an_adapter_that_is_no_choice_is_refused_with_its_place(adapt, text, spec_file):
-    path = spec_file(f"version: 1\nbackbones:\n  a: {{architecture: ResNet50, input: {{adapt: {adapt}}}}}\n")
-    (found,) = messages(path)
-    assert found.startswith(f"{text} (at {path}:3:")
-    assert found.endswith("  fix: write none" if not adapt else "as in {map: [R, G, B, R]}")
+    plain, mapped, three = (backbone.input for backbone in read_spec(path).values())
+    four = Choice(name="map", value=SequenceNode(tuple(map(ScalarNode, "RGBR"))))
+    assert plain == InputSpec(size=(64, 64), channels=4, adapt=Choice(name="mean"))
+    assert mapped == InputSpec(size=(64, 64), channels=4, adapt=four)
+    assert three == InputSpec(size=(64, 64), channels=3, adapt=None)
+    assert plain.adapt.place == Place("$.defaults.input.adapt", path, 3, 47)
+    assert mapped.adapt.place == Place("$.backbones.mapped.input.adapt.map", path, 6, 52)

@@ -1,30 +1,20 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from torso.specs.backbone_spec import Choice, InputSpec
 from torso.specs.spec_file import BackboneSpec, read_spec
 from torso.specs.writer import write_spec
-from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, illegal_character
-
-EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.yaml"))
+from torso.specs.yaml_nodes import ILLEGAL_CHARACTER, MappingNode, Node, ScalarNode, SequenceNode
 
 
 def read_back(text: str, folder: Path) -> dict[str, BackboneSpec]:
     path = folder / "written.yaml"
     path.write_bytes(text.encode())
     return read_spec(path)
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_an_example_is_equal_when_written_and_read_again(example, tmp_path):
-    spec = read_spec(example)
-    text = write_spec(spec.values())
-    assert list(read_back(text, tmp_path).items()) == list(spec.items())
-    assert write_spec(read_back(text, tmp_path).values()) == text
 
 
 def test_write_spec_writes_as_a_user_would():
@@ -37,8 +27,10 @@ SPECIAL = [
     "- a", "? a", "a: b", "a #b", "#", "&a", "*a", "!a", "%a", "@", "`", "|", ">", "<<", "=", " a ", "'", '"', "\\", "\n",
 ]  # fmt: skip
 CHARACTERS = st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\t\n\r")
-texts = st.sampled_from(SPECIAL) | st.text(CHARACTERS, max_size=20).filter(lambda text: not illegal_character(text))
-names = texts.filter(lambda text: text.casefold() not in ("", "~", "null"))
+texts = st.sampled_from(SPECIAL) | st.text(CHARACTERS, max_size=20).filter(
+    lambda text: not re.search(ILLEGAL_CHARACTER, text)
+)
+names = texts.filter(bool)
 numbers = st.integers(-(2**62), 2**62).map(str) | st.floats(allow_nan=False).map(repr)
 scalars = (
     st.builds(ScalarNode, texts, st.just(True))

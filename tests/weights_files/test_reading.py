@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import h5py
 import keras
@@ -61,18 +61,15 @@ def test_the_format_of_keras_3(model, tmp_path):
         assert_holds(stored.arrays, expected)
 
 
-@pytest.mark.parametrize("packed", [ZIP_STORED, ZIP_DEFLATED])
-def test_a_keras_archive_holds_the_same(model, tmp_path, packed):
+def test_a_keras_archive_holds_the_same(model, tmp_path):
     model.save_weights(tmp_path / "w.weights.h5")
-    model.save(tmp_path / "saved.keras")
-    if packed == ZIP_DEFLATED:
-        with ZipFile(tmp_path / "saved.keras") as old, ZipFile(tmp_path / "w.keras", "w", packed) as new:
-            for name in old.namelist():
-                new.writestr(name, old.read(name))
-    else:
-        (tmp_path / "saved.keras").rename(tmp_path / "w.keras")
-    with open_weights(tmp_path / "w.keras") as stored, open_weights(tmp_path / "w.weights.h5") as plain:
-        assert_holds(stored.arrays, {name: array.read() for name, array in plain.arrays.items()})
+    model.save(tmp_path / "w.keras")
+    with ZipFile(tmp_path / "w.keras") as old, ZipFile(tmp_path / "deflated.keras", "w", ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    for name in ("w.keras", "deflated.keras"):
+        with open_weights(tmp_path / name) as stored, open_weights(tmp_path / "w.weights.h5") as plain:
+            assert_holds(stored.arrays, {name: array.read() for name, array in plain.arrays.items()})
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["weights alone", "a whole model"])
@@ -115,10 +112,11 @@ def test_any_numbers_are_read_as_h5py_reads_them(tmp_path, content):
         assert_holds(stored.arrays, expected)
 
 
-def test_a_file_that_is_open_elsewhere_in_the_process_is_read(model, tmp_path):
+def test_a_file_that_is_open_elsewhere_is_read_and_other_errors_are_not_blamed_on_it(model, tmp_path):
     model.save_weights(tmp_path / "w.weights.h5")
-    with h5py.File(tmp_path / "w.weights.h5"), open_weights(tmp_path / "w.weights.h5") as stored:
-        assert len(stored.arrays) == len(model.weights)
+    path = tmp_path / "w.weights.h5"
+    with h5py.File(path), pytest.raises(KeyError, match=str(len(model.weights))), open_weights(path) as stored:
+        raise KeyError(len(stored.arrays))
 
 
 def test_arrays_are_looked_up_when_they_are_asked_for(tmp_path):
@@ -130,43 +128,25 @@ def test_arrays_are_looked_up_when_they_are_asked_for(tmp_path):
         (one,) = [layer for layer in stored.layers or () if layer.name == "one"]
         assert [array.shape for array in one.arrays] == [(4, 2), (2,)]
         (two,) = [layer for layer in stored.layers or () if layer.name == "two"]
-        with pytest.raises(IntegrityError, match="is damaged: it cannot be read"):
+        with pytest.raises(IntegrityError, match="is damaged, or not as Keras writes them"):
             _ = two.arrays
 
 
-def test_what_goes_wrong_elsewhere_is_not_blamed_on_the_file(model, tmp_path):
-    model.save_weights(tmp_path / "w.weights.h5")
-    with pytest.raises(KeyError), open_weights(tmp_path / "w.weights.h5"):
-        raise KeyError
-
-
-def hashes(path: Path) -> dict[str, str]:
-    data = path.read_bytes()
-    return {"sha256": hashlib.sha256(data).hexdigest(), "md5": hashlib.md5(data, usedforsecurity=False).hexdigest()}
-
-
-@pytest.mark.parametrize("algorithm", ["sha256", "md5"])
-def test_a_file_is_opened_where_its_hash_is_right(tmp_path, algorithm):
-    path = tmp_path / "w.weights.h5"
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(path)
-    promised = hashes(path)[algorithm]
-    with open_weights(path, {algorithm: promised.upper()}) as stored:
-        assert len(stored.arrays) == 2
-    wrong = ("0" if promised[0] != "0" else "1") + promised[1:]
-    with pytest.raises(IntegrityError) as caught, open_weights(path, {algorithm: wrong}):
-        pass
-    assert str(caught.value) == (
-        f"the weights file '{path}' does not have the expected hash\n"
-        f"  {algorithm} expected: {wrong}\n  {algorithm} found: {promised}"
-    )
-
-
-def test_what_is_hashed_is_what_is_read_though_the_name_goes_to_another_file(tmp_path):
+def test_a_file_is_opened_where_its_hash_is_right_and_read_through_that_same_open_file(tmp_path):
     path, other = tmp_path / "w.weights.h5", tmp_path / "other.weights.h5"
-    for place, value in ((path, 1.0), (other, 2.0)):
-        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, kernel_initializer="ones", name="d")])
-        model.layers[0].kernel.assign(model.layers[0].kernel * value)
-        model.save_weights(place)
-    with open_weights(path, {"sha256": hashes(path)["sha256"]}) as stored:
+    for place, value in ((path, "ones"), (other, "zeros")):
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, kernel_initializer=value)]).save_weights(place)
+    for algorithm in ("sha256", "md5"):
+        promised = hashlib.new(algorithm, path.read_bytes()).hexdigest()
+        with open_weights(path, {algorithm: promised.upper()}) as stored:
+            assert len(stored.arrays) == 2
+        wrong = ("0" if promised[0] != "0" else "1") + promised[1:]
+        with pytest.raises(IntegrityError) as caught, open_weights(path, {algorithm: wrong}):
+            pass
+        assert str(caught.value) == (
+            f"the weights file '{path}' does not have the expected hash\n"
+            f"  {algorithm} expected: {wrong}\n  {algorithm} found: {promised}"
+        )
+    with open_weights(path) as stored:
         os.replace(other, path)
         assert {float(array.read().max()) for name, array in stored.arrays.items() if name.endswith("/0")} == {1.0}

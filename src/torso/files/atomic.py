@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +22,6 @@ from torso.errors import OutputExistsError
 from torso.files.disk_errors import absolute, disk_errors, temporary_file_errors
 
 _A_DAY: Final = 24 * 60 * 60
-_SCRATCH: Final = "torso-scratch-"
-_NO_SYNC_OF_FOLDERS: Final = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES, errno.EISDIR)
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
@@ -36,14 +34,12 @@ def refuse_existing(
     """
     if not os.path.lexists(place):
         return
-    fact = f"{str(place)!r} already exists"
-    if not (place.is_dir() and not place.is_symlink() and ours(place)):
+    fact, fix = f"{str(place)!r} already exists", "choose another folder, or replace it with --force (Python: force=True)"
+    if place.is_symlink() or not place.is_dir() or not ours(place):
         fact += f", and it is not {kind}, or holds other files too"
         fix = "choose another folder; --force replaces only what torso wrote"
     elif force:
         return
-    else:
-        fix = "choose another folder, or replace it with --force (Python: force=True)"
     raise OutputExistsError(fact, notes=[("fix", fix)])
 
 
@@ -82,14 +78,13 @@ def staged_file(place: Path, *, force: bool) -> Iterator[Path]:
         _sync_tree(folder)
         refuse_existing_file(spot, force=force)  # something may have come there meanwhile
         os.replace(stage, spot)
-        with suppress(OSError):  # the file is there, and whole
-            _sync(spot.parent)
+        _sync(spot.parent)
 
 
 @contextmanager
 def _stage_beside(place: Path, spot: Path) -> Iterator[Path]:
     """A path beside a place, removed afterwards; errors of the operating system name the place."""
-    _remove_old(spot.parent, _leftover(spot, "(partial|old)"))
+    _remove_leftovers(spot)
     stage = spot.with_name(f".{spot.name}.{os.urandom(8).hex()}.partial")
     try:
         with disk_errors(f"{str(place)!r} could not be written"):
@@ -100,10 +95,9 @@ def _stage_beside(place: Path, spot: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """Yield a temporary folder, removed afterwards; those that killed runs left are removed after a day."""
+    """Yield a temporary folder, removed afterwards."""
     with temporary_file_errors():
-        folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
-    _remove_old(folder.parent, re.compile(re.escape(_SCRATCH) + r"\w+"))
+        folder = Path(tempfile.mkdtemp(prefix="torso-"))
     try:
         yield folder
     finally:
@@ -132,43 +126,39 @@ def put_back_old(place: Path) -> None:
     if os.path.lexists(place):
         return
     with suppress(OSError):  # another process did it, or the disk is read-only
-        aside = [path for path in place.parent.iterdir() if _leftover(place, "old").fullmatch(path.name)]
+        aside = _leftovers(place, "old")
         os.rename(max(aside, key=lambda path: path.lstat().st_ctime), place) if aside else None
 
 
-def _leftover(place: Path, suffix: str) -> re.Pattern[str]:
-    return re.compile(rf"\.{re.escape(place.name)}\.[0-9a-f]{{16}}\.{suffix}")
+def _leftovers(place: Path, suffix: str) -> list[Path]:
+    name = re.compile(rf"\.{re.escape(place.name)}\.[0-9a-f]{{16}}\.{suffix}")
+    return [path for path in place.parent.iterdir() if name.fullmatch(path.name)]
 
 
-def _remove_old(parent: Path, name: re.Pattern[str]) -> None:
-    """Remove the folders of such a name in which nothing has changed for a day."""
+def _remove_leftovers(place: Path) -> None:
+    """Remove what killed writers of a place left, where nothing has changed for a day."""
     with suppress(OSError):
-        for folder in filter(lambda path: name.fullmatch(path.name), parent.iterdir()):
-            with suppress(OSError):
-                # A rename changes the ctime alone: by it an .old is known to be moved aside just now.
-                latest = [folder.lstat().st_ctime] if folder.suffix == ".old" else []
-                latest += [path.lstat().st_mtime for path in (folder, *folder.rglob("*"))]
-                if max(latest) < time.time() - _A_DAY and not folder.is_symlink():
-                    shutil.rmtree(folder, ignore_errors=True)
+        for folder in _leftovers(place, "(partial|old)"):
+            # A rename changes the ctime alone: by it an .old is known to be moved aside just now.
+            latest = [folder.lstat().st_ctime] if folder.suffix == ".old" else []
+            latest += [path.lstat().st_mtime for path in (folder, *folder.rglob("*"))]
+            if max(latest) < time.time() - _A_DAY:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sync_tree(folder: Path) -> None:
     """Have a folder and all that is in it written to the disk."""
     for path in (*folder.rglob("*"), folder):
-        if path.is_dir() or path.is_file():
-            _sync(path)
+        _sync(path)
 
 
 def _sync(path: Path) -> None:
-    try:
+    with suppress(OSError) if path.is_dir() else nullcontext():  # some network disks cannot sync folders
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-    except OSError as error:
-        if not (path.is_dir() and error.errno in _NO_SYNC_OF_FOLDERS):  # some network disks cannot
-            raise
 
 
 def _publish(stage: Path, place: Path, refuse: Callable[[], None]) -> None:
@@ -184,8 +174,7 @@ def _publish(stage: Path, place: Path, refuse: Callable[[], None]) -> None:
         except OSError as error:
             if error.errno not in _TAKEN or not os.path.lexists(place):
                 raise  # otherwise another writer came first: look again
-    with suppress(OSError):  # the folder is there, and whole
-        _sync(place.parent)
+    _sync(place.parent)
 
 
 def _exchange(one: Path, other: Path) -> bool:

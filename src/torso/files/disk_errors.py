@@ -7,15 +7,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from torso.errors import DiskError, TorsoError
 
+_SPACE: Final = "free some space, or choose a folder on another disk"
 _FIXES: Final = {
-    errno.ENOSPC: "free some space, or choose a folder on another disk",
-    errno.EDQUOT: "free some space within your quota, or choose a folder on another disk",
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
     errno.EACCES: "grant write access, or choose another folder",
     errno.EPERM: "grant write access, or choose another folder",
@@ -25,37 +26,30 @@ _FIXES: Final = {
 }
 
 
-def disk_error(fact: str, error: OSError) -> DiskError:
+def disk_error(fact: str, error: OSError, fix: str | None = None) -> DiskError:
     """The error to raise for one of the operating system, with its cause and a fix."""
-    fix = _FIXES.get(error.errno or 0)
+    fix = fix or _FIXES.get(error.errno or 0)
     return DiskError(fact, notes=[("cause", error.strerror or str(error)), *([("fix", fix)] if fix else [])])
 
 
 @contextmanager
-def disk_errors(fact: str) -> Iterator[None]:
+def disk_errors(fact: str, fix: str | None = None) -> Iterator[None]:
     """Turn errors of the operating system in the block into DiskErrors with this fact."""
     try:
         yield
     except TorsoError:  # some are OSErrors too
         raise
     except OSError as error:
-        raise disk_error(fact, error) from error
+        raise disk_error(fact, error, fix) from error
 
 
-@contextmanager
-def temporary_file_errors() -> Iterator[None]:
-    """Turn errors of the operating system in the block into one about temporary files: the user chose no folder for them."""
-    try:
-        yield
-    except TorsoError:
-        raise
-    except OSError as error:
-        where = ""
-        with suppress(OSError):  # there may be no such folder at all
-            where = f" in {tempfile.gettempdir()!r}"
-        fix = "free some space there, or set TMPDIR to another folder"
-        notes = [("cause", error.strerror or str(error)), ("fix", fix)]
-        raise DiskError(f"a temporary file could not be written{where}", notes=notes) from error
+def temporary_file_errors() -> AbstractContextManager[None]:
+    """The same about temporary files: the user chose no folder for them."""
+    where = ""
+    with suppress(OSError):  # there may be no such folder at all
+        where = f" in {tempfile.gettempdir()!r}"
+    fix = "free some space there, or set TMPDIR to another folder"
+    return disk_errors(f"a temporary file could not be written{where}", fix)
 
 
 def absolute(place: Path) -> Path:
@@ -70,11 +64,9 @@ def require_space(place: Path, size: int) -> None:
         disk = shutil.disk_usage(next(folder for folder in (spot, *spot.parents) if os.path.exists(folder)))
     except OSError:  # what else is wrong with it shows when it is written
         return
-    if disk.free < size and (disk.free or disk.total):  # some network disks report a size of 0
-        raise DiskError(
-            f"{str(place)!r} needs {size / 1e6:.1f} MB, and its disk has {disk.free / 1e6:.1f} MB left",
-            notes=[("fix", "free some space, or choose a folder on another disk")],
-        )
+    if disk.free < size and disk.total:  # some network disks report a size of 0
+        fact = f"{str(place)!r} needs {size / 1e6:.1f} MB, and its disk has {disk.free / 1e6:.1f} MB left"
+        raise DiskError(fact, notes=[("fix", _SPACE)])
 
 
 def require_writable(place: Path) -> None:

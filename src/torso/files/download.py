@@ -29,8 +29,8 @@ ATTEMPTS = 4  # connections for one download
 PAUSE_SECONDS = 1.0  # before the second connection; twice that before the third
 
 _CHUNK: Final = 1 << 16
-_THIS_MACHINE: Final = ("localhost", "127.0.0.1", "::1")
-_PLAIN: Final = r"[!-\[\]-~]+"  # printable ASCII but blanks and backslashes, which programs read in different ways
+_PART: Final = ".part"  # after the name of a file of which the rest is to come
+_ADDRESS: Final = r"(https://[a-z0-9_.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?([/?][!-~]*)?"
 _Listener = Callable[[str], None]
 _listener: ContextVar[_Listener] = ContextVar("_listener", default=lambda text: None)
 
@@ -66,18 +66,9 @@ def locked(place: Path) -> Iterator[bool]:
 
 def check_address(address: str) -> None:
     """Accept ``https://…``, and ``http://…`` to this machine; an OptionError for anything else."""
-    fault = "it is not an https address"
-    with suppress(ValueError):  # as for a port that is no number
-        parts = urlsplit(address)
-        _ = parts.port  # checked when it is read
-        if parts.username is not None:
-            fault = "it holds a user name; put that into ~/.netrc"
-        elif parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
-            fault = "http can be changed on the way"
-        elif parts.scheme in ("http", "https") and parts.hostname and re.fullmatch(_PLAIN, address):
-            return
-    notes = [("known", "https://…, and http://… to this machine")]
-    raise OptionError(f"{address!r} cannot be downloaded: {fault}", notes=notes)
+    if re.fullmatch(_ADDRESS, address, re.IGNORECASE) is None:
+        notes = [("known", "https://…, and http://… to this machine; a user name and password go into ~/.netrc")]
+        raise OptionError(f"{address!r} cannot be downloaded", notes=notes)
 
 
 def refuse_offline(address: str, place: Path) -> None:
@@ -91,19 +82,16 @@ def refuse_offline(address: str, place: Path) -> None:
 
 
 def download(address: str, place: Path, *, promised: Mapping[str, str], resume: bool = True) -> None:
-    """Download a file to its place, in an existing folder; a file there is replaced.
+    """Download a file to its place, in an existing folder, from a checked address; a file there is replaced.
 
     ``promised`` holds its hashes in hex by algorithm, as far as they are known. With ``resume``, what came is kept as
     ``NAME.part`` for the next run, if there is a hash to tell whether it is right. Hold :func:`locked` then.
     """
-    check_address(address)
-    refuse_offline(address, place)
-    resume = resume and bool(promised)
     with staged_file(place, force=True) as stage:
-        part = place.with_name(f"{place.name}.part") if resume else stage
-        continued = _fill(part, address, hashed=bool(promised), resume=resume)
-        if continued and mismatches(part, promised):  # what was there may be of another file: begin anew
-            _fill(part, address, hashed=True, resume=False)
+        part = place.with_name(place.name + _PART) if resume and promised else stage
+        if _fill(part, address, hashed=bool(promised)) and mismatches(part, promised):
+            part.unlink()  # what was continued may be of another file: begin anew
+            _fill(part, address, hashed=True)
         if wrong := mismatches(part, promised):
             part.unlink()
             fix = "correct the hash if the file was meant to change; the download was deleted"
@@ -119,42 +107,36 @@ def mismatches(path: Path, promised: Mapping[str, str]) -> list[Note]:
     return [(f"{name} {word}", of[name]) for name in wrong for word, of in (("expected", promised), ("found", found))]
 
 
-def _fill(part: Path, address: str, *, hashed: bool, resume: bool) -> bool:
+def _fill(part: Path, address: str, *, hashed: bool) -> bool:
     """Download into a file, over several connections where they break off; returns whether it continued older bytes."""
-    import requests
     from urllib3.exceptions import HTTPError
 
-    answered = continued = False
-    for attempt in range(1, ATTEMPTS + 1):
-        have = part.stat().st_size if resume and part.exists() else 0
-        headers = {"Accept-Encoding": "identity", "User-Agent": "torso"} | ({"Range": f"bytes={have}-"} if have else {})
-        try:
-            with (
-                _session(address) as session,
-                session.get(address, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response,
-            ):
-                answered = True
-                if have and response.status_code == 416:  # there is no more: the hash tells whether it is whole
-                    return True
-                if response.status_code != 206:
-                    have = 0  # the server sends the whole file, which replaces what is there
-                continued = continued or have > 0
-                total = _checked_length(part, address, response, have, hashed=hashed)
-                _write(part, address, response, have, total)
-            if total in (None, part.stat().st_size):
-                return continued
-            cause = "the connection broke off"
-        except requests.exceptions.InvalidSchema as error:  # the session has no adapter for it
-            target = str(error).removeprefix("No connection adapters were found for ")
-            raise _failed(address, f"it redirects to {target}, and torso follows https only", part) from error
-        except (requests.RequestException, HTTPError) as error:
-            cause = _first_line(error)
-            if "timed out" in cause:
-                cause, answered = f"the server was silent for {READ_SECONDS:g} seconds", False
-        if attempt == ATTEMPTS or not answered:
-            raise _failed(address, cause, part, kept=resume)
+    cause, continued = "", False
+    for attempt in range(ATTEMPTS):
         time.sleep(PAUSE_SECONDS * attempt)
-    raise AssertionError("unreachable")
+        have = part.stat().st_size if hashed and part.exists() else 0
+        with _session(address) as session, _answer(session, address, part, have) as response:
+            status, length = response.status_code, response.headers.get("Content-Length", "")
+            if have and status == 416:  # there is no more: the hash tells whether it is whole
+                return True
+            if status != 206:
+                have = 0  # the server sends the whole file, which replaces what is there
+            if status != (206 if have else 200):
+                raise _failed(address, f"the server answered {status} {response.reason}".rstrip(), part)
+            total = have + int(length) if length.isdecimal() else None
+            if total is None and response.headers.get("Transfer-Encoding", "").lower() != "chunked" and not hashed:
+                raise _failed(address, "the server does not say how long the file is, and no hash of it is known", part)
+            require_space(part.parent, (total or 0) - have)
+            continued = continued or have > 0
+            try:
+                _write(part, address, response, have, total)
+            except HTTPError as error:
+                cause = _cause(error)
+            else:
+                if total in (None, part.stat().st_size):
+                    return continued
+                cause = "the connection broke off"
+    raise _failed(address, cause, part)
 
 
 def _session(address: str) -> Session:
@@ -170,17 +152,18 @@ def _session(address: str) -> Session:
     return session
 
 
-def _checked_length(part: Path, address: str, response: Response, have: int, *, hashed: bool) -> int | None:
-    """How long the file will be, if the server says so; a DiskError if this answer is not the file."""
-    headers, status = response.headers, response.status_code
-    length = headers.get("Content-Length", "")
-    total = have + int(length) if length.isdecimal() else None
-    if status != (206 if have else 200):
-        raise _failed(address, f"the server answered {status} {response.reason}".rstrip(), part)
-    if total is None and headers.get("Transfer-Encoding", "").lower() != "chunked" and not hashed:
-        raise _failed(address, "the server does not say how long the file is, and no hash of it is known", part)
-    require_space(part.parent, (total or 0) - have)
-    return total
+def _answer(session: Session, address: str, part: Path, have: int) -> Response:
+    """What the server answers if it is asked for all that comes after the first bytes; a DiskError if it does not."""
+    import requests
+
+    headers = {"Accept-Encoding": "identity", "User-Agent": "torso"} | ({"Range": f"bytes={have}-"} if have else {})
+    try:
+        return session.get(address, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS))
+    except requests.exceptions.InvalidSchema as error:  # the session has no adapter for it
+        target = str(error).removeprefix("No connection adapters were found for ")
+        raise _failed(address, f"it redirects to {target}, and torso follows https only", part) from error
+    except requests.RequestException as error:
+        raise _failed(address, _cause(error), part) from error
 
 
 def _write(part: Path, address: str, response: Response, have: int, total: int | None) -> None:
@@ -197,15 +180,15 @@ def _write(part: Path, address: str, response: Response, have: int, total: int |
                 _listener.get()(f"downloading {name}: {have / 1e6:.1f}{of} MB")
 
 
-def _failed(address: str, cause: str, part: Path, *, kept: bool = False) -> DiskError:
+def _failed(address: str, cause: str, part: Path) -> DiskError:
     size = part.stat().st_size if part.exists() else 0
     notes: list[Note] = [("cause", cause), *([("received", f"{size:,} bytes")] if size else [])]
-    again = "try again, which continues from there" if size and kept else "try again"
+    again = "try again, which continues from there" if size and part.suffix == _PART else "try again"
     notes.append(("fix", f"{again}; or name a local file with weights: {{file: PATH}}, or write weights: none"))
     return DiskError(f"{address!r} could not be downloaded", notes=notes)
 
 
-def _first_line(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     """What urllib3 says at the root of an error, which requests wraps twice."""
     inner = error.args[0] if error.args else error
     return str(getattr(inner, "reason", inner)).split("\n")[0] or type(error).__name__

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import TopologicalSorter
-from heapq import heappop, heappush
 
 from torso.errors import Note, UnknownNameError
 from torso.graph.block_boundaries import block_boundary, boundary_before_level, boundary_before_node
@@ -82,13 +81,10 @@ class Graph:
 
     def ancestors(self, *names: str) -> frozenset[str]:
         """Names of the nodes that these nodes are computed from, and their own."""
-        found: set[str] = set()
-        todo = [self[name].name for name in names]
-        while todo:
-            name = todo.pop()
-            if name not in found:
-                found.add(name)
-                todo.extend(self.nodes[self._index[name]].inputs)
+        found = {self[name].name for name in names}
+        for node in reversed(self.nodes):
+            if node.name in found:
+                found.update(node.inputs)
         return frozenset(found)
 
     # Cuts
@@ -185,14 +181,8 @@ class Graph:
     def feature(self, name: str, node: str) -> Feature:
         """The output of a node as a backbone's feature of that name."""
         found = self[node]
-        return Feature(
-            name=name,
-            node=found.name,
-            stride=found.stride,
-            channels=found.channels,
-            shape=found.shape,
-            level=self.level_of(found.name),
-        )
+        level, stride = self.level_of(found.name), found.stride
+        return Feature(name=name, node=found.name, stride=stride, channels=found.channels, shape=found.shape, level=level)
 
     # Freezing
 
@@ -221,15 +211,13 @@ class Graph:
 
     def in_order(self, names: Iterable[str]) -> Graph:
         """The same graph in the topological order that comes nearest to an order of its names."""
-        named = list(names)
-        place = {name: position for position, name in enumerate(named)}
+        place = {name: position for position, name in enumerate(names)}
         sorter = TopologicalSorter({node.name: node.inputs for node in self.nodes})
         sorter.prepare()
-        ready: list[int] = []
+        ready: list[str] = []
         ordered: list[Node] = []
         while sorter.is_active():  # of the nodes whose inputs are there, take the first in the given order
-            for name in sorter.get_ready():
-                heappush(ready, place[name])
-            ordered.append(self[named[heappop(ready)]])
+            ready = sorted([*ready, *sorter.get_ready()], key=place.__getitem__, reverse=True)
+            ordered.append(self[ready.pop()])
             sorter.done(ordered[-1].name)
         return replace(self, nodes=tuple(ordered))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 
-from torso.errors import Note, UnknownNameError, nearest
+from torso.errors import Note, UnknownNameError, known, nearest
 from torso.graph.node import Node, describe
-
-_MOST_CLEAN = 6
 
 
 def unknown_node(name: str, network: str, nodes: Sequence[Node], clean: Sequence[Node]) -> UnknownNameError:
-    names = [node.name for node in reversed(clean)]
-    more = f", … and {len(names) - _MOST_CLEAN} before them" if len(names) > _MOST_CLEAN else ""
-    notes = [*_suggestions(name, network, nodes), ("clean cuts", ", ".join(names[:_MOST_CLEAN]) + more)]
+    _, names = known((node.name for node in reversed(clean)), most=6)
+    notes = [*_suggestions(name, network, nodes), ("clean cuts", names)]
     return UnknownNameError(f"node {name!r} is not in {network}", notes=notes)
 
 
@@ -28,9 +26,7 @@ def _suggestions(name: str, network: str, nodes: Sequence[Node]) -> Iterator[Not
     stem, _, digits = name.rpartition("_")
     if digits.isdecimal() and stem in names and names[stem].is_numbered:
         # Keras numbers unnamed layers by how many the process has made: the name may be of a second network.
-        count = 1
-        while f"{stem}_{count}" in names:
-            count += 1
+        count = next(count for count in itertools.count(1) if f"{stem}_{count}" not in names)
         last = f"{stem}_{count - 1}" if count > 1 else stem
         number = int(digits) % count
         yield (

@@ -6,9 +6,9 @@ it and truncates it. This module knows the form of that dictionary.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import Any
 
 Config = dict[str, Any]  # what Keras writes; its values are JSON
@@ -71,20 +71,14 @@ class Calls:
     def _sorted(self) -> Iterator[Call]:
         calls = list(self._calls())
         position = {(call.layer, call.number): index for index, call in enumerate(calls)}
-        readers: dict[int, list[int]] = {}
-        waits = [0] * len(calls)
-        for index, call in enumerate(calls):
-            for source in {position[tensor.layer, tensor.call] for tensor in call.inputs}:
-                readers.setdefault(source, []).append(index)
-                waits[index] += 1
-        ready = [index for index, wait in enumerate(waits) if wait == 0]
-        while ready:
-            index = heapq.heappop(ready)
-            yield calls[index]
-            for reader in readers.get(index, ()):
-                waits[reader] -= 1
-                if waits[reader] == 0:
-                    heapq.heappush(ready, reader)
+        sources = {index: [position[one.layer, one.call] for one in call.inputs] for index, call in enumerate(calls)}
+        sorter = TopologicalSorter(sources)
+        sorter.prepare()
+        ready: list[int] = []
+        while sorter.is_active():
+            ready = sorted([*ready, *sorter.get_ready()], reverse=True)
+            yield calls[ready[-1]]
+            sorter.done(ready.pop())
 
 
 def _first_call(entry: Config) -> int:

@@ -87,13 +87,6 @@ def read_name(key: str, node: Node) -> ScalarNode:
     raise must_be(key, "a name", node, SpecError)
 
 
-def _read_name_or_none(key: str, node: ScalarNode) -> ScalarNode:
-    # null could mean that there is none, or that nothing is said
-    if node.text.casefold() in ("", "null", "~") and not node.quoted:
-        raise must_be(key, "a name", node, SpecError, "write none")
-    return read_name(key, node)
-
-
 def read_mapping(key: str, node: Node) -> MappingNode:
     if isinstance(node, MappingNode):
         return node
@@ -102,7 +95,7 @@ def read_mapping(key: str, node: Node) -> MappingNode:
 
 def _weights(key: str, node: Node) -> Node:
     if isinstance(node, ScalarNode):
-        return _read_name_or_none(key, node)
+        return read_name(key, node)
     if isinstance(node, MappingNode) and len(node):
         return node
     raise must_be(key, "a name, none or a mapping", node, SpecError, "write imagenet, or {file: PATH, sha256: HEX}")
@@ -110,15 +103,14 @@ def _weights(key: str, node: Node) -> Node:
 
 def _choice(key: str, node: Node) -> Choice:
     if isinstance(node, ScalarNode):
-        return Choice(name=_read_name_or_none(key, node).text, place=node.place)
+        return Choice(name=read_name(key, node).text, place=node.place)
     if isinstance(node, MappingNode) and len(node) == 1:
         name, value = node.entries[0]
         return Choice(name=name.text, value=value, place=name.place)
     was = f"one of {len(node)} keys" if isinstance(node, MappingNode) else node
     example = "{map: [R, G, B, R]}" if key == "adapt" else "{pop: {count: 1, allow_partial: true}}"
-    raise must_be(
-        key, "a name, or a mapping with one key", node, SpecError, f"put the options under the name, as in {example}", was
-    )
+    fix = f"put the options under the name, as in {example}"
+    raise must_be(key, "a name, or a mapping with one key", node, SpecError, fix, was)
 
 
 def _adapter(key: str, node: Node) -> Choice | None:

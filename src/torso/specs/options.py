@@ -113,8 +113,7 @@ class Option:
             return whole if whole.bit_length() <= 63 else None  # as in JSON and TensorFlow
         if self.type is float and _FLOAT.fullmatch(text):
             number = float(text)
-            vanished = number == 0 and re.match(r"[-+.0_]*[1-9]", text)  # as 1e-999 does
-            return None if isinf(number) or vanished else number
+            return None if isinf(number) else number
         return None
 
     def _instead(self, node: ScalarNode) -> str | None:

@@ -16,11 +16,10 @@ from typing import Any, TypeVar
 from torso.errors import Place, SpecError, TorsoError
 
 MAX_DEPTH = 20  # a spec needs seven levels
-MAX_TEXT = 4096  # characters, as in a path on Linux
 
 # Control characters, halves of surrogate pairs, and line breaks that no editor counts. Compiled when it is first used:
 # that takes 4 ms, and `torso list` reads no spec.
-_ILLEGAL_CHARACTER = "[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+ILLEGAL_CHARACTER = "[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 
 # What an option could read as something else than text.
 _MORE_THAN_TEXT = re.compile(r"[-+]?\.?[0-9][-+.0-9eE_]*|true|false|none|null|~|", re.IGNORECASE)
@@ -97,17 +96,9 @@ def must_be(key: str, expected: str, node: Node, kind: type[E], fix: str | None 
     return kind(f"{key} must be {expected}, not {was or node}", place=node.place, notes=notes)
 
 
-def illegal_character(text: str) -> re.Match[str] | None:
-    """The first character that a spec may not have."""
-    return re.search(_ILLEGAL_CHARACTER, text)
-
-
 def check_text(text: str, place: Place) -> str:
-    """Return the text; a SpecError if it is too long or a character in it is not allowed."""
-    if len(text) > MAX_TEXT:
-        raise SpecError(f"a text of {len(text)} characters is too long: {MAX_TEXT} are allowed", place=place)
-    illegal = illegal_character(text)
-    if illegal:
+    """Return the text; a SpecError if a character in it is not allowed."""
+    if illegal := re.search(ILLEGAL_CHARACTER, text):
         raise SpecError(f"the character {illegal.group()!a} is not allowed in a spec", place=place)
     return text
 

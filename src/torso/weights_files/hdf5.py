@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import Any, BinaryIO, Final
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5z
+from h5py import h5a, h5d, h5g, h5l, h5o
 
 from torso.errors import IntegrityError
-from torso.weights_files.stored import StoredArray, StoredLayer, StoredWeights, damage_reported
-
-T = TypeVar("T")
+from torso.weights_files.stored import StoredArray, StoredLayer, StoredWeights, damage_reported, damaged
 
 MOST_PACKED: Final = 1100  # how many times smaller than its content packed data may be: deflate reaches 1,032, for zeros
 SMALLEST_CACHE: Final = 1 << 18  # bytes that HDF5 may keep of the structure of a file; by default up to 32 MB
 ALIGNMENT: Final = 64  # memory that starts at a multiple of it is not copied (EIGEN_MAX_ALIGN_BYTES in TensorFlow)
 
-_FILTERS = frozenset({h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32})
-_IGNORED = frozenset({"optimizer", "seed_generator"})
+_IGNORED = frozenset({b"optimizer", b"seed_generator"})
 
 
 @contextmanager
@@ -37,7 +34,7 @@ def open_hdf5(stream: BinaryIO, path: Path) -> Iterator[StoredWeights]:
         cache.min_size = cache.max_size = SMALLEST_CACHE
         file.id.set_mdc_config(cache)
         reader = _Reader(stream, path)
-        root = file.id
+        root = file["/"].id
         if root.links.exists(b"model_weights"):  # a whole model, saved in the older format
             root = reader.group(root, b"model_weights")
         if h5a.exists(root, b"layer_names") or h5a.exists(root, b"layer_names0"):
@@ -49,9 +46,7 @@ def open_hdf5(stream: BinaryIO, path: Path) -> Iterator[StoredWeights]:
 def _opened(stream: BinaryIO) -> h5py.File:
     # By a name that leads to this open file, where the system has one: HDF5 reads faster than through Python.
     with suppress(OSError, ValueError):  # it has no number, or the process has it open in another way
-        name = f"/dev/fd/{stream.fileno()}"
-        if os.path.samestat(os.stat(name), os.fstat(stream.fileno())):
-            return h5py.File(name, "r", locking=False)
+        return h5py.File(f"/dev/fd/{stream.fileno()}", "r", locking=False)
     return h5py.File(stream, "r")
 
 
@@ -69,6 +64,7 @@ class _Reader:
     def __init__(self, stream: BinaryIO, path: Path) -> None:
         self._stream = stream
         self._path = path
+        self._later = damage_reported(path)  # what is put off has the same errors as if it were done at once
         self._size = stream.seek(0, os.SEEK_END)
 
     def group(self, parent: Any, name: bytes) -> Any:
@@ -80,16 +76,8 @@ class _Reader:
 
     def layers(self, root: Any) -> Iterator[StoredLayer]:
         """The layers of the older format, in order."""
-        names = self._names(root, b"layer_names")
-        if len(set(names)) < len(names):
-            raise self._refused(b"layer_names", "names a layer twice")
-        for name in names:
-            yield StoredLayer(name.decode(), partial(self._safely, self._listed, root, name))
-
-    def _safely(self, step: Callable[..., T], *args: Any) -> T:
-        """Do what was put off, with the same errors as if it were done at once."""
-        with damage_reported(self._path):
-            return step(*args)
+        for name in self._names(root, b"layer_names"):
+            yield StoredLayer(name.decode(), self._later(partial(self._listed, root, name)))
 
     def _listed(self, root: Any, layer: bytes) -> tuple[StoredArray, ...]:
         group = self.group(root, layer)
@@ -98,31 +86,22 @@ class _Reader:
 
     def _at(self, group: Any, name: bytes) -> Any:
         for part in [part for part in name.split(b"/") if part not in (b"", b".")] or [name]:
-            if not isinstance(group, h5g.GroupID | h5f.FileID):
+            if not isinstance(group, h5g.GroupID):
                 raise self._refused(name, "is not in a group")
             group = self._child(group, part)
         return group
 
     def arrays(self, root: Any) -> Mapping[str, StoredArray]:
         """The arrays of the format of Keras 3, by their paths."""
-        found: dict[str, StoredArray] = {}
-        self._walk(root, "", found, {h5o.get_info(root).addr})
-        return found
+        return dict(self._walk(root, ""))
 
-    def _walk(self, group: Any, prefix: str, found: dict[str, StoredArray], seen: set[int]) -> None:
-        for name in group:
-            if name.decode() in _IGNORED:
-                continue
-            child = self._child(group, name)
-            path = prefix + name.decode()
+    def _walk(self, group: Any, prefix: str) -> Iterator[tuple[str, StoredArray]]:
+        for name in filter(lambda name: name not in _IGNORED, group):
+            child, path = self._child(group, name), prefix + name.decode()
             if isinstance(child, h5g.GroupID):
-                address = h5o.get_info(child).addr
-                if address in seen:
-                    raise self._refused(path.encode(), "is the same group as another")
-                seen.add(address)
-                self._walk(child, f"{path}/", found, seen)
+                yield from self._walk(child, f"{path}/")
             else:
-                found[path] = self._array(child, path.encode())
+                yield path, self._array(child, path.encode())
 
     def _child(self, group: Any, name: bytes) -> Any:
         if group.links.get_info(name).type != h5l.TYPE_HARD:
@@ -139,7 +118,7 @@ class _Reader:
         self._require_inside(dataset, name, offset, math.prod(shape) * kind.itemsize)
         # Values that are not packed are read from the offset alone: an open dataset costs 20 kB.
         packed = dataset if offset is None else None
-        read = partial(self._safely, self._read, packed, offset, name, shape, kind)
+        read = self._later(partial(self._read, packed, offset, name, shape, kind))
         return StoredArray(name.decode(), shape, kind.newbyteorder("="), read)
 
     def _require_inside(self, dataset: Any, name: bytes, offset: int | None, size: int) -> None:
@@ -150,8 +129,6 @@ class _Reader:
             made = dataset.get_create_plist()
             if made.get_layout() == h5d.VIRTUAL or made.get_external_count():
                 raise self._refused(name, "has its values in another file")
-            if any(made.get_filter(index)[0] not in _FILTERS for index in range(made.get_nfilters())):
-                raise self._refused(name, "is compressed in a way that torso does not read")
             stored = 0 if made.get_layout() == h5d.CONTIGUOUS else dataset.get_storage_size()
             fits = size <= stored * (MOST_PACKED if made.get_nfilters() else 1)
         if not fits:
@@ -181,17 +158,10 @@ class _Reader:
         return [name for part in parts for name in self._strings(group, part)]
 
     def _strings(self, group: Any, name: bytes) -> list[bytes]:
-        attribute = h5a.open(group, name)
-        if not math.prod(attribute.shape):
-            return []  # whose type may be any
-        if len(attribute.shape) > 1 or attribute.dtype.kind not in "SO":
+        values = np.ravel(h5py.Group(group).attrs[name.decode()]).tolist()
+        if not all(isinstance(value, (bytes, str)) for value in values):
             raise self._refused(name, "is not a list of names")
-        values = np.empty(attribute.shape, attribute.dtype)
-        attribute.read(values)
-        return [value if isinstance(value, bytes) else str(value).encode() for value in values.reshape(-1).tolist()]
+        return [value if isinstance(value, bytes) else value.encode() for value in values]
 
     def _refused(self, name: bytes, why: str) -> IntegrityError:
-        return IntegrityError(
-            f"the weights file {str(self._path)!r} is not as Keras writes them: {name.decode(errors='replace')!r} {why}",
-            notes=[("fix", "download it again from a source that you trust")],
-        )
+        return damaged(self._path, f"{name.decode(errors='replace')!r} {why}")

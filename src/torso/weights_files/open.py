@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
+from zipfile import ZipFile
 
-from torso.errors import IntegrityError, OptionError, TorsoError
+from torso.errors import IntegrityError, OptionError
+from torso.files.atomic import scratch_directory
+from torso.files.disk_errors import temporary_file_errors
 from torso.files.hashing import hash_of_open, identity_of, open_file
 from torso.weights_files.hdf5 import open_hdf5
-from torso.weights_files.keras_archive import weights_inside
 from torso.weights_files.stored import StoredWeights, damage_reported, damaged
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
+IN_ARCHIVE = "model.weights.h5"
 KNOWN = "the older .h5, .weights.h5 and .keras"
 
 
@@ -44,15 +48,21 @@ def _listed(stream: BinaryIO, path: Path, stack: ExitStack) -> StoredWeights:
     start = stream.read(8)  # these tell the format, not the name: downloads and caches rename files
     stream.seek(0)
     if start[:4] == ZIP:
-        stream = stack.enter_context(weights_inside(stream, path))
+        stream = stack.enter_context(_unpacked(stream))
     elif start != HDF5:
-        raise _of_no_format(path, start)
+        if path.name.endswith((".h5", ".hdf5", ".keras")):
+            raise damaged(path, f"its first bytes are {start!r}, which no such file has")
+        raise OptionError(f"weights cannot be read from a file like {path.name!r}", notes=[("known", KNOWN)])
     return stack.enter_context(open_hdf5(stream, path))
 
 
-def _of_no_format(path: Path, start: bytes) -> TorsoError:
-    if not start:
-        return IntegrityError(f"the weights file {str(path)!r} is empty", notes=[("fix", "copy or download it again")])
-    if path.name.endswith((".h5", ".hdf5", ".keras")):
-        return damaged(path, f"its first bytes are {start!r}, which no such file has")
-    return OptionError(f"weights cannot be read from a file like {path.name!r}", notes=[("known", KNOWN)])
+@contextmanager
+def _unpacked(archive: BinaryIO) -> Iterator[BinaryIO]:
+    """The weights in a ``.keras`` archive as a file of their own, in a temporary folder."""
+    # h5py reads 16 times slower from ZipFile.open() itself (0.48 against 0.03 s for 35 MB), and the checksum is compared
+    # only where a member is read from start to end (CPython issue 88339).
+    with scratch_directory() as folder, (folder / IN_ARCHIVE).open("w+b") as unpacked:
+        with ZipFile(archive) as members, members.open(IN_ARCHIVE) as packed, temporary_file_errors():
+            shutil.copyfileobj(packed, unpacked)
+        unpacked.seek(0)
+        yield unpacked

@@ -49,10 +49,8 @@ class StoredWeights:
 
 
 def damaged(path: Path, cause: str) -> IntegrityError:
-    return IntegrityError(
-        f"the weights file {str(path)!r} is damaged: it cannot be read",
-        notes=[("cause", cause), ("fix", "copy or download it again")],
-    )
+    notes = [("cause", cause), ("fix", "copy or download it again")]
+    return IntegrityError(f"the weights file {str(path)!r} is damaged, or not as Keras writes them", notes=notes)
 
 
 @contextmanager
@@ -62,5 +60,5 @@ def damage_reported(path: Path) -> Iterator[None]:
         yield
     except TorsoError:
         raise
-    except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, EOFError, MemoryError) as error:
+    except Exception as error:  # of whatever kind
         raise damaged(path, str(error).split("\n")[0]) from error
