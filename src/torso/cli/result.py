@@ -88,10 +88,8 @@ def _usage(error: click.ClickException) -> TorsoError:
     """What click found wrong, in the form of torso's errors."""
     message, notes = error.format_message().rstrip("."), []
     if isinstance(error, click.NoSuchOption) and error.possibilities:
-        message, notes = (
-            f"no such option {error.option_name!r}",
-            [("did you mean", ", ".join(map(repr, error.possibilities)))],
-        )
+        message = f"no such option {error.option_name!r}"
+        notes.append(("did you mean", ", ".join(map(repr, error.possibilities))))
     context = getattr(error, "ctx", None)
     if context is not None:
         notes.append(("see", f"{context.command_path} --help"))

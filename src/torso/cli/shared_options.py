@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from torso.cli.completion import plugin_names
-from torso.cli.progress import step
 from torso.cli.result import EXIT_CODES, Result
 from torso.cli.text import write
-from torso.files.download import progress_to
 
 if TYPE_CHECKING:
     from torso.plugins.registry import Registry
@@ -75,8 +73,7 @@ class Command(click.Command):
         self.codes = codes
 
     def invoke(self, ctx: click.Context) -> Any:  # Any: click's; it is the Result
-        # Plugins, builders and Keras print; stdout is for the result.
-        with redirect_stdout(sys.stderr), progress_to(step):
+        with redirect_stdout(sys.stderr):  # plugins, builders and Keras print; stdout is for the result
             return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

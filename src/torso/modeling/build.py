@@ -18,6 +18,7 @@ import keras
 
 from torso.contracts.truncation import Cut
 from torso.errors import IntegrityError, PluginError, TorsoError
+from torso.files.download import progress_to
 from torso.graph import FreezePlan, Graph
 from torso.model_config.calls import Config
 from torso.model_config.input_channels import adapted, image_weights, widen
@@ -114,7 +115,7 @@ def _open_weights(plan: Plan, progress: Progress, stack: ExitStack) -> StoredWei
     weights, source = plan.weights, plan.weights.source
     assert source is not None
     progress("getting weights")
-    with plugin_errors(source.plugin, f"weight source {source.qualified!r}", weights.place):
+    with plugin_errors(source.plugin, f"weight source {source.qualified!r}", weights.place), progress_to(progress):
         path = source.value.fetch(weights.request)
     progress("reading weights")
     hashes = source.value.expected_hashes(weights.request)

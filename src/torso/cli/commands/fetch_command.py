@@ -18,6 +18,7 @@ from torso.cli.spec_argument import selected, spec_and_names
 from torso.cli.text import format_bytes, table
 from torso.errors import TorsoError, collect, raise_all
 from torso.files.atomic import staged_directory
+from torso.files.download import progress_to
 from torso.files.hashing import hash_of
 from torso.planning import Plan, make_plans
 from torso.plugins.calling import plugin_errors
@@ -71,7 +72,7 @@ def _fetch(plan: Plan, stage: Path, copies: dict[Path, _Fetched]) -> _Fetched:
     if source is None:  # random initialisation
         return {"name": plan.name, **dict.fromkeys(("source", "file", "sha256", "bytes"))}
     step(f"{plan.name}: getting weights")
-    with plugin_errors(source.plugin, f"weight source {source.qualified!r}", plan.weights.place):
+    with plugin_errors(source.plugin, f"weight source {source.qualified!r}", plan.weights.place), progress_to(step):
         path = source.value.fetch(plan.weights.request).resolve()
     if path not in copies:
         taken = {Path(copy["file"]).name.casefold() for copy in copies.values()}  # some systems ignore letter case
