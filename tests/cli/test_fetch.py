@@ -109,8 +109,12 @@ def test_fetch_ends_with_a_table_of_files(torso, server, tmp_path):
         "below: getting weights",
         "",
     ]
-    # and how far a download is
-    assert "\ndownloading tiny.h5: 0.0 of 0.0 MB\n" in torso("fetch", "spec.yaml", "remote", "--to", "other").err
+
+
+@pytest.mark.parametrize(("words", "line"), [("fetch --to out", "downloading"), ("build -o out", "remote: downloading")])
+def test_a_download_is_reported(torso, server, words, line):
+    command, *options = words.split()
+    assert f"\n{line} tiny.h5: 0.0 of 0.0 MB\n" in torso(command, "spec.yaml", "remote", *options).err
 
 
 def test_a_failed_fetch_leaves_no_bundle_and_tells_of_all_that_failed(torso, server, tmp_path):

@@ -71,9 +71,8 @@ class _Torso(click.Group):
     def main(self, args: Sequence[str] | None = None, *others: Any, **extra: Any) -> NoReturn:
         """Run one command line, and exit with its code. (``Any``: the other arguments are click's.)"""
         arguments = list(sys.argv[1:] if args is None else args)
-        act = partial(
-            super().main, arguments or ["--help"], *others, **{**extra, "obj": Session(), "standalone_mode": False}
-        )
+        extra |= {"obj": Session(), "standalone_mode": False}
+        act = partial(super().main, arguments or ["--help"], *others, **extra)
         sys.exit(run(act, as_json="--json" in arguments, debug="--debug" in arguments))
 
 

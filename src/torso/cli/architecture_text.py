@@ -35,8 +35,8 @@ def architecture_as_json(contribution: Contribution[Architecture]) -> dict[str, 
     for option in contribution.value.options:
         default = None if option.required else option.default
         options.append({**vars(option), "type": option.type.__name__, "required": option.required, "default": default})
-    plugin = asdict(contribution.plugin)
-    provider = {key: plugin[key] for key in ("name", "distribution", "version", "origin", "location")}
+    keys = ("name", "distribution", "version", "origin", "location")
+    provider = {key: getattr(contribution.plugin, key) for key in keys}
     return {"qualified": contribution.qualified, "provider": provider, **asdict(contribution.value), "options": options}
 
 
@@ -59,17 +59,14 @@ def _about(contribution: Contribution[Architecture]) -> Iterator[tuple[str, str]
 def _input(rules: InputRules) -> str:
     words = [] if rules.fixed else [f"{format_shape(rules.default)} by default"]
     words += [legal_sizes(rules), *(["any size as [null, null]"] if rules.any_size else [])]
-    channels = " or ".join(map(str, rules.channels)) or "any number of"
-    noun = "channel" if rules.channels == (1,) else "channels"
-    return "; ".join([*words, f"{channels} {noun}, {rules.weights_channels} with published weights"])
+    channels = " or ".join(map(str, rules.channels)) or "any"
+    return "; ".join([*words, f"channels: {channels}, {rules.weights_channels} with published weights"])
 
 
 def _option(option: Option) -> str:
     words = [" or ".join(map(_value, option.choices)) if option.choices else option.type_words]
-    if option.minimum is not None:
-        words.append(f"{option.minimum:g} or more")
-    if option.maximum is not None:
-        words.append(f"{option.maximum:g} or less")
+    for bound, side in ((option.minimum, "more"), (option.maximum, "less")):
+        words += [] if bound is None else [f"{bound:g} or {side}"]
     words.append("required" if option.required else f"{_value(option.default)} by default")
     return "; ".join(words) + (f". {option.doc}" if option.doc else "")
 
@@ -96,6 +93,4 @@ def _files(files: Sequence[WeightsFile]) -> str:
 
 def _value(value: Value) -> str:
     """As YAML writes it."""
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_value, value))}]"
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

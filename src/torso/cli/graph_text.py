@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from torso.cli.text import format_bytes, format_shape, key_values, plural, section, short, table
-from torso.graph import Branch, Graph, Node, describe
+from torso.graph import Graph, Node, describe
 
 _GLOBAL = "*"
 _FOOTNOTE = "plus global context: a global pooling sees the whole image"
@@ -69,8 +69,8 @@ def nodes_text(graph: Graph) -> str:
 def neighbourhood_text(graph: Graph, name: str) -> str:
     """One node, its neighbours, and what a cut there would drop."""
     node = graph[name]
-    lost = graph.lost_branches(node.name)
-    after = graph.pop_count(node.name)
+    lost, after = graph.lost_branches(node.name), graph.pop_count(node.name)
+    drops = f"drops {len(lost)} {'branch' if len(lost) == 1 else 'branches'}"
     pairs = [
         ("kind", node.kind + (" (a bare op)" if node.is_op else "")),
         ("level", graph.level_of(node.name) or ""),
@@ -82,7 +82,7 @@ def neighbourhood_text(graph: Graph, name: str) -> str:
         *_listed("reads", [graph[source] for source in node.inputs]),
         *_listed("read by", graph.readers(node.name)),
         ("pop", f"{plural(after, 'node')} after it" if after else "the last node"),
-        ("cut here", _verdict(node, lost)),
+        ("cut here", drops if lost else "clean" if node.can_end else "not possible: a backbone ends at a feature map"),
         *(("" if index else "  dropped", str(branch)) for index, branch in enumerate(lost)),
     ]
     for label, clean in zip(("clean before", "clean after"), graph.clean_neighbours(node.name), strict=True):
@@ -127,12 +127,6 @@ def neighbourhood_as_json(graph: Graph, name: str) -> dict[str, Any]:  # Any: JS
         "clean_before": before and before.name,
         "clean_after": after and after.name,
     }
-
-
-def _verdict(node: Node, lost: Sequence[Branch]) -> str:
-    if lost:
-        return f"drops {len(lost)} {'branch' if len(lost) == 1 else 'branches'}"
-    return "clean" if node.can_end else "not possible: a backbone ends at a feature map"
 
 
 def _field(node: Node) -> str:

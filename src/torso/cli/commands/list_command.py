@@ -57,7 +57,10 @@ def command(
         if wanted is not None:
             found = _with(found, key, wanted)
     if min_params is not None or max_params is not None:
-        found = _within(found, min_params or 0, inf if max_params is None else max_params)
+        least, most = min_params or 0, inf if max_params is None else max_params
+        found = [one for one in found if one["parameters"] is not None and least <= one["parameters"] <= most]
+        if not found:
+            raise UnknownNameError("no architecture here has that many parameters", notes=[("see", "torso list")])
     return Result(document={"architectures": found}, text=_text(found))
 
 
@@ -77,13 +80,6 @@ def _with(found: list[_Listed], key: str, wanted: str) -> list[_Listed]:
         everything = sorted({word for _, words in words_of for word in words}, key=str.casefold)
         notes = [*did_you_mean(wanted, everything), known(everything, most=30)]
         raise UnknownNameError(f"no architecture here has the {key} {wanted!r}", notes=notes)
-    return kept
-
-
-def _within(found: list[_Listed], least: float, most: float) -> list[_Listed]:
-    kept = [one for one in found if one["parameters"] is not None and least <= one["parameters"] <= most]
-    if not kept:
-        raise UnknownNameError("no architecture here has that many parameters", notes=[("see", "torso list")])
     return kept
 
 

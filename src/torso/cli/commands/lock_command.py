@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
 import click
 
 from torso.api import build
 from torso.artifact.diff import differences, short_value
 from torso.artifact.lock import Lock, lock_path
-from torso.artifact.manifest import Difference
 from torso.cli.progress import say, start_tensorflow, steps_of
 from torso.cli.result import Result
 from torso.cli.shared_options import Session, command as torso_command
@@ -40,21 +37,13 @@ def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> 
     after = {**before, **now} if name else now
     with staged_file(place, force=True) as stage:
         stage.write_text(Lock(place, after).text(), encoding="utf-8")
-    changes = {one: differences(before[one], entry) if one in before else None for one, entry in now.items()}
     gone = [one for one in before if one not in after]
-    keys = ("fact", "before", "now")
-    locked = {
-        one: {"new": found is None, "changed": [dict(zip(keys, each, strict=True)) for each in found or ()]}
-        for one, found in changes.items()
-    }
-    text = "\n".join([str(place), *_lines(changes, gone)])
-    return Result(document={"lock": str(place), "locked": locked, "gone": gone}, text=text)
-
-
-def _lines(changes: Mapping[str, tuple[Difference, ...] | None], gone: list[str]) -> Iterator[str]:
-    for name, found in changes.items():
-        yield f"{name}: {'locked' if found is None else 'changed' if found else 'unchanged'}"
-        for fact, was, now in found or ():
-            yield f"  {fact}: {short_value(was)}, now {short_value(now)}"
-    for name in gone:
-        yield f"{name}: removed, it is not in the spec any more"
+    lines, locked = [str(place)], {}
+    for one, entry in now.items():
+        found = differences(before[one], entry) if one in before else ()
+        lines.append(f"{one}: {'locked' if one not in before else 'changed' if found else 'unchanged'}")
+        lines += [f"  {fact}: {short_value(old)}, now {short_value(new)}" for fact, old, new in found]
+        changed = [dict(zip(("fact", "before", "now"), each, strict=True)) for each in found]
+        locked[one] = {"new": one not in before, "changed": changed}
+    lines += [f"{one}: removed, it is not in the spec any more" for one in gone]
+    return Result(document={"lock": str(place), "locked": locked, "gone": gone}, text="\n".join(lines))
