@@ -52,8 +52,7 @@ def command(
     start_tensorflow()
     step(f"loading {folder}")
     backbone = load(folder)
-    to, pictures = chosen.qualified, list(images) or None
-    backbone.export(place, to=to, images=pictures, bound=bound, force=force, registry=registry, progress=step)
+    backbone.export(place, to=to, images=list(images) or None, bound=bound, force=force, registry=registry, progress=step)
     say(f"{backbone.name}: exported to {place}")
     record = read_document(place / NAME, "export", VERSION)
     return Result(document={"folder": str(place), **record}, text=_text(record, place))
