@@ -69,34 +69,28 @@ class TorsoError(Exception):
         return "\n".join([head, *(f"  {label}: {text}" for label, text in self.notes)])
 
 
-class SpecError(TorsoError, ValueError):
+class _WrittenWrong(TorsoError):
+    exit_code = 2
+
+
+class SpecError(_WrittenWrong, ValueError):
     """A spec is written wrong: edit it."""
 
-    exit_code = 2
 
-
-class UnknownNameError(TorsoError, LookupError):
+class UnknownNameError(_WrittenWrong, LookupError):  # not a KeyError, whose text Python escapes
     """A name is not known: choose a known one."""
 
-    exit_code = 2  # a LookupError, not a KeyError, whose text Python escapes
 
-
-class OptionError(TorsoError, ValueError):
+class OptionError(_WrittenWrong, ValueError):
     """A value is not legal: choose a legal one."""
 
-    exit_code = 2
 
-
-class CutError(TorsoError, ValueError):
+class CutError(_WrittenWrong, ValueError):
     """The graph does not allow this cut: choose another node."""
 
-    exit_code = 2
 
-
-class OutputExistsError(TorsoError, FileExistsError):
+class OutputExistsError(_WrittenWrong, FileExistsError):
     """The output exists already: choose another place, or force."""
-
-    exit_code = 2
 
 
 class ClashError(TorsoError):

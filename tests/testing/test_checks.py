@@ -127,6 +127,7 @@ def test_the_suite_has_one_test_for_each_check() -> None:
     assert len([name for name in vars(ArchitectureTests) if name.startswith("test_")]) == len(CHECKS) == 11
 
 
+@pytest.mark.slow  # the conformance tests of plugins/torso-digits pass by default
 def test_a_network_with_several_outputs_passes(plugin: Callable[[str], Registry]) -> None:
     subject = Subject("acme/Pyramid", plugin(PYRAMID))
     for check in CHECKS:

@@ -37,9 +37,8 @@ def features_for(model: keras.Model, images: np.ndarray, names: Sequence[str], *
     """The model's features for images as it expects them, in the order of the names; computed on the CPU."""
     with tf.device("/CPU:0"):  # a GPU rounds in another way
         given = model(images, training=training)
-        if not isinstance(given, dict) or set(given) != set(names):
-            values = given.values() if isinstance(given, dict) else tf.nest.flatten(given)
-            given = dict(zip(names, values, strict=True))
+        if not isinstance(given, dict):
+            given = dict(zip(names, tf.nest.flatten(given), strict=True))
         return {name: np.asarray(given[name]) for name in names}
 
 
