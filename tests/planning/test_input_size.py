@@ -158,30 +158,13 @@ def test_a_pyramid_of_any_size_is_saved_with_its_open_sides(tmp_path: Path) -> N
         np.testing.assert_array_equal(maps[level], before[level])
 
 
-# --- strategies and costs -----------------------------------------------------------------------------------------------
-
-
-def cut_of(graph: Graph, truncate: Any) -> Any:
-    """The node that a strategy selects."""
-    chosen = torso.plan(graph.name, weights="none", truncate=truncate, registry=registry()).truncate
-    return chosen.contribution.value.select(graph, chosen.options)
-
-
-def test_a_budget_begins_after_the_first_convolution_at_any_size_too() -> None:
-    # EfficientNet divides and subtracts before it: that multiplies with no kernel, and makes no backbone
-    for graph in both_sizes("EfficientNetB0"):
-        assert cut_of(graph, {"budget": {"receptive_field": 3}}) == "stem_activation"
-        with pytest.raises(torso.CutError, match="first: 'stem_conv' has receptive_field 3"):
-            cut_of(graph, {"budget": {"receptive_field": 1}})
+# --- costs and plans ------------------------------------------------------------------------------------------------------
 
 
 def test_costs_that_need_a_size_are_unknown_and_parameters_are_not() -> None:
     cost = both_sizes("MobileNetV2")[0].cost()
     assert (cost.macs, cost.flops, cost.peak_bytes) == (None, None, None)
     assert cost.parameters == ARCHITECTURES["MobileNetV2"].parameters
-
-
-# --- plans --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_plan_for_any_size_has_open_sides_and_warns() -> None:

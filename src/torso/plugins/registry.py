@@ -83,11 +83,11 @@ class Catalogue(Generic[T]):
 
     def search(self, *patterns: str) -> tuple[Contribution[T], ...]:
         """Those whose bare or qualified name matches any of the shell patterns; letter case does not count."""
-
-        def matches(name: str) -> bool:
-            return any(fnmatchcase(name.casefold(), pattern.casefold()) for pattern in patterns)
-
-        return tuple(one for one in self if matches(one.name) or matches(one.qualified))
+        return tuple(
+            one
+            for one in self
+            if any(fnmatchcase(name.casefold(), text.casefold()) for name in (one.name, one.qualified) for text in patterns)
+        )
 
     def _clash(self, name: str, namesakes: list[Contribution[T]]) -> ClashError:
         namesakes = sorted(namesakes, key=lambda one: one.qualified)

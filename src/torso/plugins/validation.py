@@ -27,21 +27,18 @@ def check_hooks(manager: pluggy.PluginManager, plugin: object) -> tuple[str, ...
     """The hooks that a plugin implements, sorted; a PluginError for what torso would not call."""
     # Checked before pluggy registers anything, so that a plugin at fault leaves nothing behind, and in our words: pluggy
     # reports an unknown hook later, and passes nothing for an argument that has a default value.
+    marked = {name: options for name in dir(plugin) if (options := manager.parse_hookimpl_opts(plugin, name))}
+    for name in HOOKS:
+        if name not in marked and callable(getattr(plugin, name, None)):
+            raise PluginError(f"its function {name!r} is not marked with @torso.hookimpl")
+    if not marked:
+        raise PluginError("nothing in it is marked with @torso.hookimpl")
     hooks: list[str] = []
-    marked = False
-    for name in dir(plugin):
-        options = manager.parse_hookimpl_opts(plugin, name)
-        if options is None:
-            if name in HOOKS and callable(getattr(plugin, name)):
-                raise PluginError(f"its function {name!r} is not marked with @torso.hookimpl")
-            continue
-        marked = True
+    for name, options in marked.items():
         hook = options.get("specname") or name
         if hook in HOOKS or not options.get("optionalhook"):
             _check_implementation(hook, getattr(plugin, name), wrapper=options["wrapper"] or options["hookwrapper"])
             hooks.append(hook)
-    if not marked:
-        raise PluginError("nothing in it is marked with @torso.hookimpl")
     for hook in hooks:
         if hooks.count(hook) > 1:
             raise PluginError(f"it implements the hook {hook!r} {hooks.count(hook)} times")

@@ -11,11 +11,8 @@ from torso.contracts.export_format import INPUT, SIGNATURE
 
 
 def write(saved_model: Path, folder: Path) -> None:
-    """Copy it, without empty folders."""
+    """Copy it."""
     shutil.copytree(saved_model, folder, dirs_exist_ok=True)
-    for inner in folder.iterdir():
-        if inner.is_dir() and not any(inner.iterdir()):
-            inner.rmdir()
 
 
 def run(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
