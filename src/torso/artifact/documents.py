@@ -37,10 +37,9 @@ def read_document(path: Path, kind: str, version: int) -> Document:
     found = document.get(kind) if isinstance(document, dict) else None
     if found != version:
         newer = isinstance(found, int) and found > version
-        raise IntegrityError(
-            f"{str(path)!r} is a {kind} of version {found}, and this torso reads version {version}",
-            notes=[("fix", "update torso" if newer else "use the torso that wrote it, or write it again with this one")],
-        )
+        fact = f"{str(path)!r} is a {kind} of version {found}, and this torso reads version {version}"
+        fix = "update torso" if newer else "use the torso that wrote it, or write it again with this one"
+        raise IntegrityError(fact, notes=[("fix", fix)])
     return dict(document)
 
 

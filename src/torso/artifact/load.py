@@ -23,10 +23,8 @@ def load_model(path: Path, manifest: SavedManifest) -> tuple[keras.Model, Graph]
     model, graph, wrong = load_and_compare(path, manifest)
     if wrong:
         fact, expected, found = wrong[0]
-        raise IntegrityError(
-            f"{str(path)!r} does not match its manifest",
-            notes=[(f"{fact} expected", str(expected)), (f"{fact} found", str(found))],
-        )
+        notes = [(f"{fact} expected", str(expected)), (f"{fact} found", str(found))]
+        raise IntegrityError(f"{str(path)!r} does not match its manifest", notes=notes)
     return model, graph
 
 

@@ -106,14 +106,9 @@ def _before_building(
 ) -> dict[str, Any]:
     """What is known of a backbone before it is built."""
     of_this_machine = ("name", "provider", "warnings", "weights")
-    return _portable(
-        {
-            "plan": {key: value for key, value in plan.items() if key not in of_this_machine},
-            "weights_label": plan["weights"]["label"],
-            "plugins": [asdict(plugin) for plugin in plugins],
-            "made_with": dict(made_with),
-        }
-    )
+    shared = {key: value for key, value in plan.items() if key not in of_this_machine}
+    facts = {"plan": shared, "weights_label": plan["weights"]["label"], "made_with": dict(made_with)}
+    return _portable({**facts, "plugins": [asdict(plugin) for plugin in plugins]})
 
 
 def _portable(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,8 @@ def check_reload(
 
     Returns the features and the weights by path, as plain Keras reads them.
     """
-    _require_plain(path)
+    with ZipFile(path) as archive:  # before it is loaded: this process knows what was registered in it
+        refuse_foreign(sorted({*_foreign(json.loads(archive.read("config.json")))}))
     # Keras keeps names, custom objects, dtype policy and safe mode per thread: a new thread has only Keras' defaults.
     reading = start_thread(lambda: _reload(path, images, names, training=frozen.everything))
     expected = features_for(model, images, names)  # meanwhile
@@ -58,20 +59,11 @@ def _same_bits(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(np.asarray(values).tobytes() == np.asarray(other[name]).tobytes() for name, values in one.items())
 
 
-def _require_plain(path: Path) -> None:
-    """Refuse classes and functions that are not Keras' own: this process knows those that were registered in it."""
-    with ZipFile(path) as archive:
-        foreign = sorted({*_foreign(json.loads(archive.read("config.json")))})
-    refuse_foreign(foreign)
-
-
 def refuse_foreign(names: Sequence[str]) -> None:
     """Refuse a model with these classes and functions, which are not Keras' own."""
     if names:
-        raise PluginError(
-            f"the saved model would not load with plain Keras: it uses {', '.join(names)}",
-            notes=[("fix", "build the network of Keras' own layers and ops")],
-        )
+        fact = f"the saved model would not load with plain Keras: it uses {', '.join(names)}"
+        raise PluginError(fact, notes=[("fix", "build the network of Keras' own layers and ops")])
 
 
 def _foreign(config: Any) -> Iterator[str]:
@@ -85,7 +77,6 @@ def _foreign(config: Any) -> Iterator[str]:
 
 
 def _refuse(path: Path, cause: str) -> NoReturn:
-    raise IntegrityError(
-        f"{path.name}, read back from disk by plain Keras, is not the model that was saved",
-        notes=[("cause", cause), ("fix", "try again; if it fails again, the network has state that Keras does not save")],
-    )
+    fact = f"{path.name}, read back from disk by plain Keras, is not the model that was saved"
+    fix = "try again; if it fails again, the network has state that Keras does not save"
+    raise IntegrityError(fact, notes=[("cause", cause), ("fix", fix)])

@@ -23,10 +23,8 @@ def require_finite(features: Features) -> None:
     """Refuse features of the Keras model with NaN or infinite values."""
     for name, values in features.items():
         if not np.isfinite(values).all():
-            raise IntegrityError(
-                f"feature {name!r} of the Keras model has values that are NaN or infinite: nothing can be compared",
-                notes=[("fix", "check the weights; or the images, if they are yours")],
-            )
+            fact = f"feature {name!r} of the Keras model has values that are NaN or infinite: nothing can be compared"
+            raise IntegrityError(fact, notes=[("fix", "check the weights; or the images, if they are yours")])
 
 
 def require_weights(model: keras.Model, folder: Path, written: str) -> None:
@@ -35,12 +33,10 @@ def require_weights(model: keras.Model, folder: Path, written: str) -> None:
     wanted = sum(math.prod(kernel.shape) * np.dtype(kernel.dtype).itemsize for kernel in kernels)
     found = sum(path.stat().st_size for path in files_in(folder).values())
     if found < LEAST * wanted or not found:
+        fact = f"{written} has {found:,} bytes, and the kernels of the network alone have {wanted:,}"
         # As TFLite's does with functions of a Keras 3 model.
         cause = "the converter left weights out, or wrote them in lower precision"
-        raise IntegrityError(
-            f"{written} has {found:,} bytes, and the kernels of the network alone have {wanted:,}",
-            notes=[("cause", cause), ("fix", "another format, or another version of the converter")],
-        )
+        raise IntegrityError(fact, notes=[("cause", cause), ("fix", "another format, or another version of the converter")])
 
 
 def errors_of(expected: Features, found: Features, written: str) -> dict[str, float]:
@@ -66,7 +62,5 @@ def require_near(errors: Mapping[str, float], bound: float, written: str) -> Non
     if far:
         (first, by), *others = far.items()
         fix = "another format; or a larger bound with --bound (Python: bound=), where that is good enough"
-        raise IntegrityError(
-            f"{written} gives another feature {first!r} than the Keras model: {by}, and {bound:g} is tolerated",
-            notes=[*others, ("fix", fix)],
-        )
+        fact = f"{written} gives another feature {first!r} than the Keras model: {by}, and {bound:g} is tolerated"
+        raise IntegrityError(fact, notes=[*others, ("fix", fix)])

@@ -42,8 +42,7 @@ def write_export(
     relative to its largest value.
     """
     form, written, names = chosen.value, f"what export format {chosen.name!r} wrote", manifest.feature_names
-    with keras.device("cpu:0"):  # where the files are run too: an accelerator may compute in lower precision
-        expected = features_for(model, images, names)
+    expected = features_for(model, images, names)  # on the CPU, where the files are run too
     require_finite(expected)
     with scratch_directory() as scratch:
         progress("writing a SavedModel")
