@@ -112,6 +112,11 @@ def test_a_result_that_cannot_be_written_is_an_error(process):
     assert result.stderr == "error: cannot write the result to stdout\n  cause: No space left on device\n"
 
 
+def test_closed_streams_are_no_defect(process):
+    closed = process("list", "nosuch*", command=["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *COMMAND])
+    assert closed.returncode == 2
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

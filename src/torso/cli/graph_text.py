@@ -58,11 +58,10 @@ def cuts_text(graph: Graph) -> Iterator[str]:
 def nodes_text(graph: Graph) -> str:
     """All nodes, in topological order."""
     titles = ("node", "kind", ">shape", ">stride", ">field", ">params", ">MACs", "clean", "reads")
-    clean = {node.name for node in graph.clean_cuts}
     rows = []
     for node in graph:
         numbers = (format_shape(node.shape), node.stride, _field(node), short(node.parameters), short(node.macs))
-        rows.append((node.name, node.kind, *numbers, "clean" if node.name in clean else "", ", ".join(node.inputs)))
+        rows.append((node.name, node.kind, *numbers, "clean" if node in graph.clean_cuts else "", ", ".join(node.inputs)))
     return table(titles, rows)
 
 

@@ -26,6 +26,9 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 def run(act: Callable[[], Any], *, as_json: bool, debug: bool) -> int:
     """Run ``act``, report its result and return the exit code. (``Any``: a Result, or click's own exit code.)"""
+    for name in ("stdout", "stderr"):
+        # Where the caller has closed one. The next file that is opened would get its number, and the logs of C++ libraries.
+        setattr(sys, name, getattr(sys, name) or open(os.devnull, "w"))  # noqa: SIM115  # for the rest of the process
     # SIGTERM ends a run as Ctrl-C does: every ``finally`` runs, and no partial file stays.
     before = signal.signal(signal.SIGTERM, _terminate) or signal.SIG_DFL  # None: not installed from Python
     try:

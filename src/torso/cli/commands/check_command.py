@@ -26,8 +26,7 @@ def command(session: Session, spec: tuple[str, ...]) -> Result:
     files: list[dict[str, Any]] = []  # Any: JSON
     errors: list[TorsoError] = []
     for path in spec:
-        plans = collect(errors, plans_of, path, (), registry)
-        if plans is None:
+        if (plans := collect(errors, plans_of, path, (), registry)) is None:
             files.append({"file": path, "ok": False})
             continue
         files.append({"file": path, "ok": True, "backbones": list(plans)})

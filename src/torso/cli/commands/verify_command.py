@@ -40,11 +40,10 @@ def command(session: Session, folder: tuple[str, ...]) -> Result:
 
 
 def _as_json(one: Verification) -> dict[str, Any]:  # Any: JSON
-    keys = ("fact", "told", "found")
-    checks = [
-        {**asdict(check), "differences": [dict(zip(keys, each, strict=True)) for each in check.differences]}
-        for check in one.checks
-    ]
+    checks = []
+    for check in one.checks:
+        differences = [dict(zip(("fact", "told", "found"), each, strict=True)) for each in check.differences]
+        checks.append({**asdict(check), "differences": differences})
     return {"folder": str(one.folder), "name": one.name, "holds": one.holds, "checks": checks}
 
 
