@@ -185,12 +185,6 @@ def test_a_redirect_elsewhere_is_refused_with_both_addresses(server, tmp_path, t
     assert len(server.asked) == 1
 
 
-def test_redirects_in_a_circle_end(server, tmp_path):
-    server.script = [sending_on("/w.h5")] * 100
-    assert "\n  cause: Exceeded 10 redirects." in refusal(DiskError, server, tmp_path / "w.h5")
-    assert len(server.asked) == 11
-
-
 def test_https_is_not_left_for_http(server, tmp_path, monkeypatch):
     import requests
 

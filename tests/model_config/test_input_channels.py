@@ -208,11 +208,6 @@ def twice(x: Any) -> Any:
     return conv(conv(x))
 
 
-def first_on_others(x: Any) -> Any:
-    conv = L.Conv2D(3, 1, name="x")
-    return L.Concatenate()([conv(L.Conv2D(3, 1)(x)), conv(x)])
-
-
 UNEQUAL = "may treat channels differently"
 OTHERS = "is also called on other tensors than the images"
 
@@ -222,7 +217,6 @@ OTHERS = "is also called on other tensors than the images"
     [
         ("DepthwiseConv2D", lambda: L.DepthwiseConv2D(2, name="x"), UNEQUAL),
         ("LayerNormalization", lambda: L.LayerNormalization(name="x"), UNEQUAL),
-        ("Permute", lambda: L.Permute((2, 1, 3), name="x"), UNEQUAL),
         ("Flip", lambda: lambda x: keras.ops.flip(x, -1), UNEQUAL),
         ("Odd", lambda: Odd(name="x"), UNEQUAL),
         ("ReLU", lambda: ReLU(name="x"), UNEQUAL),
@@ -236,7 +230,6 @@ OTHERS = "is also called on other tensors than the images"
         ("Subtract", lambda: lambda x: x - np.ones((8, 8, 3), "float32"), "holds other numbers than one for each"),
         ("Maximum", lambda: lambda x: keras.ops.maximum(x, np.ones(3, "float32")), "holds other numbers than one"),
         ("Conv2D", lambda: twice, OTHERS),
-        ("Conv2D", lambda: first_on_others, OTHERS),
     ],
 )
 def test_what_cannot_be_widened_is_named(kind, layer, reason):

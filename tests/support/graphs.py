@@ -64,19 +64,12 @@ def graph_of(name: str) -> Graph:
 
 @dataclass(frozen=True)
 class DrawnByKeras:
-    """What the constructor of Keras draws for its published weights.
+    """What the constructor of Keras draws for its published weights."""
 
-    Attributes:
-        request: The file that it asks for.
-        layers: The classes of the layers, in order.
-        weights: Name, class and shapes of each layer that has weights.
-        output: The shape of the features.
-    """
-
-    request: Any
-    layers: list[str]
-    weights: list[tuple[str, str, list[tuple[int, ...]]]]
-    output: tuple[int | None, ...]
+    request: Any  # the file that it asks for
+    layers: list[str]  # their classes, in order
+    weights: list[tuple[str, str, list[tuple[int, ...]]]]  # name, class and shapes of each layer that has weights
+    output: tuple[int | None, ...]  # the shape of the features
 
 
 @cache

@@ -110,12 +110,10 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def move_aside(place: Path) -> Path:
-    """Rename a file to ``NAME.rejected``, replacing an earlier one; returns the new path."""
-    aside = place.with_name(place.name + ".rejected")
+def move_aside(place: Path) -> None:
+    """Rename a file to ``NAME.rejected``, replacing an earlier one."""
     with disk_errors(f"{str(place)!r} could not be moved aside"), suppress(FileNotFoundError):  # another process did it
-        os.replace(place, aside)
-    return aside
+        os.replace(place, place.with_name(place.name + ".rejected"))
 
 
 def put_back_old(place: Path) -> None:

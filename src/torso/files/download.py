@@ -144,7 +144,6 @@ def _session(address: str) -> Session:
     import requests
 
     session = requests.Session()
-    session.max_redirects = 10
     del session.adapters["http://"]
     if urlsplit(address).scheme == "http":
         session.mount(f"http://{urlsplit(address).netloc}/", requests.adapters.HTTPAdapter())

@@ -22,7 +22,6 @@ LEVELS: Final[Mapping[str, int]] = {"C1": 2, "C2": 4, "C3": 8, "C4": 16, "C5": 3
 
 EXPANSION: Final = "@expansion"  # after the name of a level
 
-_GATES: Final = frozenset({"Multiply"})  # squeeze and excitation: it scales the block, and joins no branch
 _WEIGHTED: Final = frozenset({"Conv2D", "Dense", "EinsumDense"})
 _PADDING: Final = frozenset({"ZeroPadding2D", "Cropping2D", "Pad"})
 _ACTIVATIONS: Final = frozenset({
@@ -34,7 +33,7 @@ _ACTIVATIONS: Final = frozenset({
 def role(node: Node) -> str:
     """What a node does for the blocks: join, window, pointwise, norm, activation, gate, padding or other."""
     if len(node.inputs) > 1:
-        return "gate" if node.kind in _GATES else "join"
+        return "gate" if node.kind == "Multiply" else "join"  # squeeze and excitation scales a block, and joins no branch
     if node.kind in _PADDING:
         return "padding"
     if node.kind in _WEIGHTED and node.kernel in (None, (1, 1)):  # a dense layer on a feature map is a 1×1 convolution
