@@ -86,10 +86,9 @@ def test_layers_give_the_outputs_of_nodes_by_name_those_in_branches_too(registry
     names = ["conv2_block2_2_relu", "conv2_block3_out"]
     taps = backbone(registry, weights, truncate={"layers": names})
     pixels = images((SIZE, SIZE, 3))
-    given = taps.model(pixels)
-    assert list(given) == names
-    for name in names:
-        assert_same_and_meaningful(given[name], keras.Model(resnet.input, resnet.get_layer(name).output)(pixels))
+    for (name, values), expected in zip(taps.model(pixels).items(), names, strict=True):
+        assert name == expected
+        assert_same_and_meaningful(values, keras.Model(resnet.input, resnet.get_layer(name).output)(pixels))
     assert [(feature.name, feature.level) for feature in taps.features] == [(names[0], None), (names[1], "C2")]
 
 
