@@ -56,7 +56,7 @@ def hashes_of(weights: Mapping[str, Any]) -> dict[str, str]:
 
 def digest_of(values: np.ndarray) -> str:
     """SHA-256 of the values' bytes."""
-    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(values).view("uint8").data).hexdigest()  # a view, as bfloat16 has no buffer
 
 
 def described(values: np.ndarray) -> dict[str, Any]:

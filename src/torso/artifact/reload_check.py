@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 from zipfile import ZipFile
@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import keras
 import numpy as np
 
-from torso.artifact.reference_outputs import TOLERANCE, Features, error_of, features_for, weights_by_path
+from torso.artifact.reference_outputs import TOLERANCE, Features, error_of, features_for, hashes_of, weights_by_path
 from torso.errors import IntegrityError, PluginError
 from torso.modeling.freeze import FreezeReport
 from torso.modeling.keras_private import start_thread
@@ -19,16 +19,17 @@ from torso.modeling.keras_private import start_thread
 
 def check_reload(
     model: keras.Model, frozen: FreezeReport, path: Path, images: np.ndarray, names: Sequence[str]
-) -> tuple[Features, dict[str, Any]]:
+) -> tuple[Features, dict[str, str], set[str]]:
     """Load a ``.keras`` file, and refuse one with other weights, features or freezing than the model it was written from.
 
-    Returns the features and the weights by path, as plain Keras reads them.
+    Returns what plain Keras reads: the features, the hash of each weight by path, and the paths of those that would train
+    under a head, where the flag of the model itself does not count.
     """
     with ZipFile(path) as archive:  # before it is loaded: this process knows what was registered in it
         refuse_foreign(sorted({*_foreign(json.loads(archive.read("config.json")))}))
     # Keras keeps names, custom objects, dtype policy and safe mode per thread: a new thread has only Keras' defaults.
     reading = start_thread(lambda: _reload(path, images, names, training=frozen.everything))
-    expected = features_for(model, images, names)  # meanwhile
+    expected, hashes = features_for(model, images, names), hashes_of(weights_by_path(model))  # meanwhile
     try:
         loaded, in_training = reading.result()
         # One pass is enough where training=True gives the very bits that the saved model gives without it.
@@ -38,8 +39,8 @@ def check_reload(
         if isinstance(error, MemoryError) or getattr(error, "errno", None):  # h5py's own OSErrors have no number
             raise
         _refuse(path, f"{type(error).__name__}: {error}".split("\n")[0])
-    weights, read = weights_by_path(model), weights_by_path(loaded)
-    if weights.keys() != read.keys() or not _same_bits(weights, read):  # to hash both would take five times as long
+    weights = weights_by_path(loaded)
+    if hashes_of(weights) != hashes:
         _refuse(path, "its weights are not those of the model")
     for name, values in expected.items():
         off = error_of(values, found[name])
@@ -47,7 +48,7 @@ def check_reload(
             _refuse(path, f"its feature {name!r} is off by {off:.1e} of its largest value")
     if frozen.everything and not _same_bits(found, in_training):
         _refuse(path, "it is frozen, but gives other features in training")
-    return found, read
+    return found, hashes, {name for name, weight in weights.items() if weight.trainable}
 
 
 def _reload(path: Path, images: np.ndarray, names: Sequence[str], *, training: bool) -> tuple[keras.Model, Features]:
@@ -55,8 +56,8 @@ def _reload(path: Path, images: np.ndarray, names: Sequence[str], *, training: b
     return model, features_for(model, images, names, training=training)
 
 
-def _same_bits(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(np.asarray(values).tobytes() == np.asarray(other[name]).tobytes() for name, values in one.items())
+def _same_bits(one: Features, other: Features) -> bool:
+    return all(values.tobytes() == other[name].tobytes() for name, values in one.items())
 
 
 def refuse_foreign(names: Sequence[str]) -> None:

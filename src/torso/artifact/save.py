@@ -20,7 +20,7 @@ from torso.artifact.manifest import (
     versions,
 )
 from torso.artifact.manifest_file import MODEL, NAME
-from torso.artifact.reference_outputs import TOLERANCE, described, digest_of, hashes_of, reference_images
+from torso.artifact.reference_outputs import TOLERANCE, described, digest_of, reference_images
 from torso.artifact.reload_check import check_reload, refuse_foreign
 from torso.errors import DiskError
 from torso.files.hashing import hash_of
@@ -76,14 +76,13 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
     frozen = report_of(model)  # the flags may have changed since it was built
     pixels = reference_images(*manifest.plan["input_shape"])
     images = np.asarray(preprocess(pixels))
-    features, weights = check_reload(model, frozen, path, images, manifest.feature_names)
-    # A flag counts where the model stands in another one: there, that of the model itself does not.
-    lost = tuple(name for name, weight in weights.items() if weight.trainable != (name in frozen.trains))
+    features, hashes, trains = check_reload(model, frozen, path, images, manifest.feature_names)
+    lost = tuple(name for name in hashes if (name in trains) != (name in frozen.trains))
     file = manifest.weights_file and manifest.weights_file.hashed()
     facts = {one.name: getattr(manifest, one.name) for one in fields(Manifest)}  # a loaded backbone has a SavedManifest
     saved = SavedManifest(
         **{**facts, "weights_file": file, "frozen": replace(freeze_record(frozen), lost_by_keras=lost)},
-        variables=hashes_of(weights),
+        variables=hashes,
         probe=ProbeRecord(
             pixels=digest_of(pixels),
             preprocessed=digest_of(images),
