@@ -57,28 +57,20 @@ def test_a_model_with_one_bit_turned_round_or_cut_off_is_refused_wherever_that_i
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
-def test_a_manifest_with_one_bit_turned_round_is_refused_unless_it_says_the_same(saved, count):
+def test_a_manifest_with_one_bit_turned_round_or_cut_off_is_refused_unless_it_says_the_same(saved, count):
     """The last digit of a number that binary floats do not tell from its neighbour, or the E of 1E-5, say the same."""
     data = (saved / "manifest.json").read_bytes()
     manifest = json.loads(data)
     same = 0
-    for flipped in flips(data, count, seed=1):
-        (saved / "manifest.json").write_bytes(flipped)
-        if says_the_same(flipped, manifest):
+    for damaged in (*flips(data, count, seed=1), *cuts(data, 50)):
+        (saved / "manifest.json").write_bytes(damaged)
+        if says_the_same(damaged, manifest):
             same += 1
             assert torso.verify(saved).holds
             assert torso.load(saved).manifest == manifest
         else:
             is_refused(saved)
-    assert same < 0.02 * count
-
-
-def test_a_manifest_that_was_cut_off_is_refused_wherever_that_is(saved):
-    data = (saved / "manifest.json").read_bytes()
-    for front in cuts(data, 50):
-        if not front.endswith(b"}\n") and front != data[:-1]:  # without the last line's end, it is whole
-            (saved / "manifest.json").write_bytes(front)
-            is_refused(saved)
+    assert same <= 1 + 0.02 * count  # without the last line's end, it is whole
 
 
 def version(text):

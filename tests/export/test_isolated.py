@@ -166,10 +166,8 @@ def test_any_other_error_comes_back_in_one_line(here: Ask, body: str, said: str)
     assert raised(here, "raise MemoryError", MemoryError) == "MemoryError"
 
 
-def test_a_module_that_lacks_the_function_or_another_module_says_which(here: Ask) -> None:
-    assert raised(here, "pass", ElsewhereError, before="import no_such_module") == (
-        "ModuleNotFoundError: No module named 'no_such_module'"
-    )
+@pytest.mark.usefixtures("here")
+def test_a_module_that_lacks_the_function_says_so() -> None:
     with pytest.raises(ElsewhereError, match=r"^AttributeError: module 'json' has no attribute 'act'$"):
         call("json:act")
 
