@@ -55,6 +55,7 @@ class BuiltModel:
     transformed_by: tuple[PluginInfo, ...] = ()
 
 
+@keras_private.collecting_less()
 def build_model(plan: Plan, progress: Progress) -> BuiltModel:
     """Draw the network, select the cut, truncate and fill."""
     with ExitStack() as stack:

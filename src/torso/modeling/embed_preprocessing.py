@@ -14,8 +14,6 @@ from torso.modeling.graph_reader import read_graph
 from torso.modeling.preprocess_layer import preprocessing_layer
 from torso.modeling.truncate import cut
 
-PREFIX = "preprocess_"  # how the names of the new nodes begin
-
 
 def embed_preprocessing(model: keras.Model, graph: Graph, numbers: Preprocessing) -> tuple[keras.Model, Graph]:
     """A model that takes pixels of 0 to 255 and its graph, with the nodes ``preprocess_…`` after the input."""
@@ -23,7 +21,7 @@ def embed_preprocessing(model: keras.Model, graph: Graph, numbers: Preprocessing
         return model, graph
     _, *steps = preprocessing_layer(numbers, model.input_shape[-1]).get_config()["layers"]
     names = canonical_names((step["name"], step["class_name"]) for step in steps)
-    new = {name: PREFIX + canonical for name, canonical in names.items()}
+    new = {name: f"preprocess_{canonical}" for name, canonical in names.items()}
     embedded = cut(model, None, model.name, change=lambda config: _after_the_input(config, steps, new))
     return embedded, read_graph(embedded, graph.name).knowing(graph.levels)
 

@@ -64,18 +64,15 @@ def outermost(graph: Graph, cut: Cut) -> Cut:
 def _refuse_end(node: Node, graph: Graph) -> None:
     """Refuse a node that no backbone can end at; the network's own ends are its provider's business."""
     if not node.inputs:
-        raise CutError(
-            f"a cut at {node.name!r} would leave nothing of {graph.name}: that is its input",
-            notes=[("fix", "name a node after it, or write truncate: none")],
-        )
-    if node.outputs > 1:
-        raise CutError(
-            f"{node.name!r} of {graph.name} has {node.outputs} outputs, and a backbone ends at one",
-            notes=[("fix", "end at a node that reads one of them, or write truncate: none to keep what the network gives")],
-        )
-    if len(node.shape) < 2 and node.name not in graph.ends:
+        fact = f"a cut at {node.name!r} would leave nothing of {graph.name}: that is its input"
+        notes = [("fix", "name a node after it, or write truncate: none")]
+    elif node.outputs > 1:
+        fact = f"{node.name!r} of {graph.name} has {node.outputs} outputs, and a backbone ends at one"
+        notes = [("fix", "end at a node that reads one of them, or write truncate: none to keep what the network gives")]
+    elif len(node.shape) < 2 and node.name not in graph.ends:
+        fact = f"{node.name!r} of {graph.name} is no feature map: it gives {node.channels} values for a whole image"
         around = zip(("clean before", "clean after"), graph.clean_neighbours(node.name), strict=True)
-        raise CutError(
-            f"{node.name!r} of {graph.name} is no feature map: it gives {node.channels} values for a whole image",
-            notes=[(label, f"{clean.name!r}  ({describe(clean)})") for label, clean in around if clean is not None],
-        )
+        notes = [(label, f"{clean.name!r}  ({describe(clean)})") for label, clean in around if clean is not None]
+    else:
+        return
+    raise CutError(fact, notes=notes)
