@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 from loopback import serving
 
@@ -91,6 +93,21 @@ def test_a_bundle_is_the_same_plan_with_weights_beside_it(torso, server, tmp_pat
             assert new["weights"]["file"] == f"moved/bundle/{file}"
             assert new["weights"]["sha256"] == hashlib.sha256(copied[file]).hexdigest()
     assert len(server.asked) == 1
+
+
+@pytest.mark.slow
+def test_a_bundle_builds_what_the_spec_builds(torso, monkeypatch):
+    small = {"input_shape": (96, 96, 3), "alpha": 0.35, "include_top": False, "weights": None}
+    keras.applications.MobileNetV2(**small).save_weights("own.weights.h5")
+    spec = "{version: 1, backbones: {edge: {architecture: MobileNetV2, options: {alpha: 0.35}, input: {size: [96, 96]}, "
+    Path("own.yaml").write_text(spec + "weights: {file: own.weights.h5}, truncate: {level: C3}}}}")
+    assert torso("fetch", "own.yaml", "--to", "bundle").code == 0
+    assert torso("build", "own.yaml", "-o", "direct").code == 0
+    Path("own.weights.h5").unlink()
+    assert torso("build", "bundle/own.yaml", "-o", "bundled").code == 0
+    one, other = (json.loads(Path(place, "edge", "manifest.json").read_text()) for place in ("direct", "bundled"))
+    for key in ("variables", "probe", "preprocessing", "frozen"):
+        assert one[key] == other[key]
 
 
 def test_fetch_ends_with_a_table_of_files(torso, server, tmp_path):

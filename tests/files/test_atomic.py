@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from torso.artifact.manifest_file import read_manifest_json
 from torso.errors import DiskError, OptionError, OutputExistsError
-from torso.files.atomic import move_aside, refuse_existing, staged_directory, staged_file
+from torso.files.atomic import move_aside, refuse_existing, scratch_directory, staged_directory, staged_file
 from torso.files.disk_errors import require_space
 
 
@@ -35,13 +36,17 @@ def test_what_is_moved_aside_takes_the_place_of_what_was_before(tmp_path):
         move_aside(tmp_path / "w")
 
 
-def test_leftovers_of_another_place_are_left(tmp_path):
-    for name in ("w[1].h5", "w1.h5"):
-        (tmp_path / f".{name}.{0:016x}.partial").mkdir()
-        os.utime(tmp_path / f".{name}.{0:016x}.partial", (0, 0))
-    with staged_file(tmp_path / "w[1].h5", force=False) as stage:
+def test_leftovers_of_killed_runs_are_removed_after_a_day(tmp_path, monkeypatch):
+    old, live, other = (f".{name}.{number:016x}.partial" for number, name in enumerate(("w[1].h5", "w[1].h5", "w1.h5")))
+    for name in (old, live, other, "torso-scratch-abc", "torso-mine"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stage").write_text("half")
+        os.utime(tmp_path / name / "stage", None if name == live else (0, 0))
+        os.utime(tmp_path / name, (0, 0))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with staged_file(tmp_path / "w[1].h5", force=False) as stage, scratch_directory() as folder:
         stage.touch()
-    assert {path.name for path in tmp_path.iterdir()} == {f".w1.h5.{0:016x}.partial", "w[1].h5"}
+        assert {path.name for path in tmp_path.iterdir()} == {live, other, stage.parent.name, folder.name, "torso-mine"}
 
 
 def test_a_read_puts_back_what_a_killed_replacement_moved_aside(tmp_path):

@@ -1,4 +1,4 @@
-"""MACs and FLOPs of single layers by hand; those of whole networks are in test_published_figures."""
+"""MACs and FLOPs of single layers by hand, and of whole networks against TensorFlow's own profiler."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import keras
 import pytest
+import tensorflow as tf
 
+import torso
 from torso.modeling.graph_reader import read_graph
 
 layers = keras.layers
@@ -178,3 +180,36 @@ def test_a_shared_layer_counts_its_parameters_once_and_each_call():
     once = CELLS * 3 * 3 * 6 * 6
     assert graph.cost().parameters == 3 * 3 * 6 * 6
     assert (graph.cost().macs, graph.cost().flops) == (2 * once, 2 * (2 * once) + VALUES)
+
+
+def profiled(model: keras.Model) -> dict[str, int]:
+    """FLOPs of one call by kind of operation, and in all, as TensorFlow counts them."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    images = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
+    function = tf.function(lambda image: model(image, training=False)).get_concrete_function(images)
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    profiler = tf.compat.v1.profiler
+    options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation()).with_empty_output().build()
+    with tf.Graph().as_default() as graph:
+        tf.graph_util.import_graph_def(frozen.graph.as_graph_def(), name="")
+        whole = profiler.profile(graph, options=options)
+        by_kind = profiler.profile(graph, cmd="op", options=options)
+    found = {"": int(whole.total_float_ops)}
+    step = by_kind
+    while step.children:
+        step = step.children[0]
+        found[step.name] = int(step.float_ops)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["MobileNetV2", "ResNet50", "VGG16"])
+def test_whole_networks_cost_what_tensorflow_counts(architecture):
+    builder = getattr(keras.applications, architecture)
+    model = builder(weights=None, include_top=False, input_shape=(96, 96, 3))
+    graph = torso.read_graph(architecture, input={"size": [96, 96]})
+    counted = profiled(model)
+    assert graph.cost().flops == pytest.approx(counted[""], rel=0.02)
+    products = sum(counted.get(kind, 0) for kind in ("Conv2D", "DepthwiseConv2dNative"))
+    assert 2 * (graph.cost().macs or 0) == products

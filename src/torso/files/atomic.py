@@ -22,6 +22,7 @@ from torso.errors import OutputExistsError
 from torso.files.disk_errors import absolute, disk_errors, temporary_file_errors
 
 _A_DAY: Final = 24 * 60 * 60
+_SCRATCH: Final = "torso-scratch-"
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
@@ -84,7 +85,7 @@ def staged_file(place: Path, *, force: bool) -> Iterator[Path]:
 @contextmanager
 def _stage_beside(place: Path, spot: Path) -> Iterator[Path]:
     """A path beside a place, removed afterwards; errors of the operating system name the place."""
-    _remove_leftovers(spot)
+    _remove_old(spot.parent, _leftover(spot, "(partial|old)"))
     stage = spot.with_name(f".{spot.name}.{os.urandom(8).hex()}.partial")
     try:
         with disk_errors(f"{str(place)!r} could not be written"):
@@ -95,9 +96,10 @@ def _stage_beside(place: Path, spot: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """Yield a temporary folder, removed afterwards."""
+    """Yield a temporary folder, removed afterwards; those that killed runs left are removed after a day."""
     with temporary_file_errors():
-        folder = Path(tempfile.mkdtemp(prefix="torso-"))
+        folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+    _remove_old(folder.parent, re.escape(_SCRATCH) + r"\w+")
     try:
         yield folder
     finally:
@@ -124,19 +126,22 @@ def put_back_old(place: Path) -> None:
     if os.path.lexists(place):
         return
     with suppress(OSError):  # another process did it, or the disk is read-only
-        aside = _leftovers(place, "old")
+        aside = _named(place.parent, _leftover(place, "old"))
         os.rename(max(aside, key=lambda path: path.lstat().st_ctime), place) if aside else None
 
 
-def _leftovers(place: Path, suffix: str) -> list[Path]:
-    name = re.compile(rf"\.{re.escape(place.name)}\.[0-9a-f]{{16}}\.{suffix}")
-    return [path for path in place.parent.iterdir() if name.fullmatch(path.name)]
+def _leftover(place: Path, suffix: str) -> str:
+    return rf"\.{re.escape(place.name)}\.[0-9a-f]{{16}}\.{suffix}"
 
 
-def _remove_leftovers(place: Path) -> None:
-    """Remove what killed writers of a place left, where nothing has changed for a day."""
+def _named(parent: Path, name: str) -> list[Path]:
+    return [path for path in parent.iterdir() if re.fullmatch(name, path.name)]
+
+
+def _remove_old(parent: Path, name: str) -> None:
+    """Remove the folders of such a name, which killed runs left, if nothing in them has changed for a day."""
     with suppress(OSError):
-        for folder in _leftovers(place, "(partial|old)"):
+        for folder in _named(parent, name):
             # A rename changes the ctime alone: by it an .old is known to be moved aside just now.
             latest = [folder.lstat().st_ctime] if folder.suffix == ".old" else []
             latest += [path.lstat().st_mtime for path in (folder, *folder.rglob("*"))]
