@@ -56,6 +56,16 @@ def test_a_plan_says_all_that_will_happen() -> None:
     }
 
 
+def test_a_recipe_that_stretches_keeps_the_whole_picture() -> None:
+    stretch = planned("ResNet50", preprocess={"fit": "stretch"}).transform
+    assert (stretch.crop, stretch.antialias) == (1.0, False)
+    smooth = planned("ResNet50", preprocess={"fit": "stretch", "crop": None, "antialias": True}).transform
+    assert smooth == replace(stretch, antialias=True)
+    assert refused("ResNet50", preprocess={"fit": "stretch", "crop": 0.9}) == (
+        "fit: stretch crops nothing (argument preprocess.crop)\n  fix: leave crop out, or write none"
+    )
+
+
 def test_defaults_are_the_first_weights_the_whole_network_and_frozen() -> None:
     plan = planned("NASNetLarge")
     assert (plan.weights.label, plan.input_shape) == ("imagenet", (331, 331, 3))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import fsum
-from typing import Literal
+from typing import Any, Literal
 
 from torso.contracts.weights import Mix
-from torso.specs.options import Option
+from torso.errors import OptionError
+from torso.specs.options import Option, Options
+from torso.specs.yaml_nodes import MappingNode
 
 # The methods of tf.image.resize
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic")
@@ -22,29 +24,31 @@ PREPROCESS = (  # the options under ``preprocess``
         type=str,
         default="crop",
         choices=("crop", "stretch"),
-        doc="crop keeps the proportions and takes the middle; stretch resizes each side on its own.",
+        doc="crop keeps the proportions and takes the middle; stretch resizes each side on its own, and keeps everything.",
     ),
-    Option(
-        name="crop",
-        type=float,
-        default=0.875,
-        minimum=0.1,
-        maximum=1.0,
-        doc="The share of the resized image's side that the crop keeps; 0.875 is 224 of 256.",
-    ),
+    Option(name="crop", type=float, default=None, minimum=0.1, maximum=1.0, doc="Share of the side to keep; none: 0.875."),
     Option(name="interpolation", type=str, default="bilinear", choices=INTERPOLATIONS, doc="Method of tf.image.resize."),
-    Option(name="antialias", type=bool, default=True, doc="Whether every pixel counts when an image is made smaller."),
+    Option(name="antialias", type=bool, default=None, doc="Every pixel counts in shrinking; none: if fit is crop."),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """How pictures of any size become the input of a network: resized, then cropped. The options under ``preprocess``."""
+    """How pictures of any size become the input of a network: the options under ``preprocess``."""
 
     fit: Literal["crop", "stretch"] = "crop"  # "crop": the shorter side fits, and the middle is kept
-    crop: float = 0.875  # the share of the resized image's side that the crop keeps; 224 of 256
+    crop: float = 0.875  # the share of the resized image's side that is kept; 1.0 for "stretch"
     interpolation: str = "bilinear"  # method of tf.image.resize
     antialias: bool = True
+
+    @classmethod
+    def of(cls, options: Options, node: MappingNode | None) -> Transform:
+        """The recipe of checked options; an OptionError where ``crop`` is given for a fit that crops nothing."""
+        given: dict[str, Any] = {key: value for key, value in options.items() if value is not None and key != "include"}
+        if given["fit"] == "stretch" and "crop" in given:
+            place = next((key.place for key, _ in node or () if key.text == "crop"), None)
+            raise OptionError("fit: stretch crops nothing", place=place, notes=[("fix", "leave crop out, or write none")])
+        return cls(**{"crop": 1.0, "antialias": False, **given} if given["fit"] == "stretch" else given)
 
 
 @dataclass(frozen=True, kw_only=True)

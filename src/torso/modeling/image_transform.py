@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +33,8 @@ def transform_images(pictures: Any, recipe: Transform, shape: InputShape) -> np.
     if not arrays:
         raise OptionError("there are no pictures to transform")
     if height is not None and width is not None:
-        arrays = [_resize(one, recipe, height, width) for one in arrays]
+        with tf.device("CPU"):  # as in a dataset; a GPU may round otherwise
+            arrays = [_resize(one, recipe, height, width) for one in arrays]
     sizes = sorted({one.shape[:2] for one in arrays})
     if len(sizes) > 1:
         fact = f"a network for any size takes pictures of one size at a time, not of {', '.join(map(_size, sizes[:4]))}"
@@ -103,18 +105,27 @@ def _pixels(picture: Image.Image, mode: str) -> np.ndarray:
 
 
 def _resize(picture: np.ndarray, recipe: Transform, height: int, width: int) -> np.ndarray:
-    """Resize so that ``height`` and ``width`` are ``recipe.crop`` of what fits, and take the middle."""
     if not all(picture.shape):
         raise OptionError(f"a picture of {_size(picture.shape)} pixels is empty")
-    scales = height / recipe.crop / picture.shape[0], width / recipe.crop / picture.shape[1]
-    if recipe.fit == "crop":
-        scales = max(scales), max(scales)
-    size = round(scales[0] * picture.shape[0]), round(scales[1] * picture.shape[1])
     pixels = picture if picture.dtype == "uint8" else picture.astype("float32")
-    resized = tf.image.resize(pixels, size, method=recipe.interpolation, antialias=recipe.antialias)
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    cropped: np.ndarray = resized.numpy()[top : top + height, left : left + width]
+    rows, columns = pixels.shape[:2]
+    resize: Any = partial(tf.image.resize, method=recipe.interpolation, antialias=recipe.antialias)
+    if recipe.fit == "stretch" or recipe.crop == 1.0:  # as image_dataset_from_directory
+        if recipe.fit == "crop":  # crop_to_aspect_ratio=True: the largest part that has the network's proportions
+            part = min(rows, max(1, columns * height // width)), min(columns, max(1, rows * width // height))
+            pixels = _middle(pixels, *part, int)
+        return np.asarray(resize(pixels, (height, width)))
+    # As torchvision's Resize and CenterCrop: the side decides that must grow more, or shrink less.
+    by_height = height * columns >= width * rows
+    side = round((height if by_height else width) / recipe.crop)
+    size = (side, side * columns // rows) if by_height else (side * rows // columns, side)
+    cropped = _middle(np.asarray(resize(pixels, size)), height, width, round)
     return cropped.clip(min(0, pixels.min()), max(255, pixels.max()))  # bicubic and Lanczos overshoot
+
+
+def _middle(pixels: np.ndarray, height: int, width: int, whole: Callable[[float], int]) -> np.ndarray:
+    top, left = whole((pixels.shape[0] - height) / 2), whole((pixels.shape[1] - width) / 2)
+    return pixels[top : top + height, left : left + width]
 
 
 def _size(shape: Sequence[int]) -> str:

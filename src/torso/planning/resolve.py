@@ -46,6 +46,7 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     truncate = attempt(_choose, registry.truncations, "truncation strategy", spec.truncate, "none")
     freeze = attempt(_choose, registry.freeze_policies, "freeze policy", spec.freeze, "all")
     preprocess = attempt(read_options, "preprocess", PREPROCESS, spec.preprocess, place=spec.place)
+    recipe: Any = preprocess and attempt(Transform.of, preprocess, spec.preprocess)
     contribution = attempt(_resolve, registry.architectures, spec.architecture)
     if contribution is None:  # all that follows is about an architecture
         raise_all(errors)
@@ -94,7 +95,7 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
         adapt=adapt,
         mix=mix,
         include_preprocessing=preprocess["include"],
-        transform=Transform(**{key: value for key, value in preprocess.items() if key != "include"}),
+        transform=recipe,
         warnings=tuple(warnings),
         declared=write_spec([spec]),
     )
