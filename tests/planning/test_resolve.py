@@ -248,7 +248,7 @@ def rule(answer: Any) -> dict[str, Any]:
         (rule(lambda have, want: [[float("nan")] * have] * want), "ValueError: it gave a number that is not finite"),
         (rule(lambda have, want: [["one"] * have] * want), "ValueError: could not convert string to float: 'one'"),
         (rule(lambda have, want: None), "TypeError: 'NoneType' object is not iterable"),
-        ({"mix": None, "channels": lambda options: "4"}, "ValueError: it asks for '4' channels"),
+        ({**rule(None), "channels": lambda options: "4"}, "ValueError: it asks for '4' channels"),
     ],
 )
 def test_a_plugins_rule_that_is_none_is_blamed(tmp_path: Path, rule: dict[str, Any], text: str) -> None:
@@ -265,6 +265,63 @@ def test_arguments_are_made_for_the_network_that_is_built(tmp_path: Path) -> Non
     planned("VGG16", input={"channels": 4, "adapt": "mean"}, registry=registry)
     planned("VGG16", input={"channels": 4}, weights="none", registry=registry)
     assert seen == [(224, 224, 3), (224, 224, 4)]
+
+
+OWN = """
+import torso
+
+def fetch(options):
+    return None
+
+@torso.hookimpl
+def torso_truncations():
+    yield torso.Truncation(name="none", doc="", select=lambda graph, options: graph.ends)
+
+@torso.hookimpl
+def torso_freeze_policies():
+    yield torso.FreezePolicy(name="all", doc="", select=lambda graph, options: torso.FreezePlan())
+
+@torso.hookimpl
+def torso_weight_sources():
+    for name, more in (("url", ()), ("shelf", (torso.Option(name="aisle", type=int, default=7),))):
+        options = (torso.Option(name=name, type=str), *more)
+        yield torso.WeightSource(name=name, doc="", options=options, fetch=fetch, check=CHECK)
+
+@torso.hookimpl
+def torso_architectures():
+    file = torso.WeightsFile(source="shelf", address="3")
+    yield torso.Architecture(
+        name="Net", family="F", builder="a:b", input=torso.InputRules(default=(8, 8)), preprocessing=torso.Preprocessing(),
+        weights=(torso.Weights(tag="eyes", files=(file,)),),
+    )
+"""
+
+
+def own(folder: Path, check: str = "print") -> torso.Registry:
+    (folder / "own.py").write_text(OWN.replace("CHECK", check))
+    return torso.Registry.load(plugins_dirs=[folder], discover=False)
+
+
+def test_defaults_are_torsos_own_whatever_a_plugin_calls_its_own(tmp_path: Path) -> None:
+    plan = planned("VGG16", registry=own(tmp_path))
+    assert plan.report() == planned("VGG16").report()
+    assert [one.name for one in plan.plugins] == ["freeze-policies", "keras", "truncations", "weight-sources"]
+
+
+def test_a_published_file_asks_its_source_with_the_sources_defaults(tmp_path: Path) -> None:
+    assert planned("Net", registry=own(tmp_path)).weights.request == {"shelf": "3", "aisle": 7}
+
+
+@pytest.mark.parametrize("check", ["lambda options: 1 / 0", "lambda options: exit(3)"])
+def test_a_source_whose_check_fails_is_blamed(tmp_path: Path, check: str) -> None:
+    with pytest.raises(torso.PluginError, match=r"^weight source 'own/shelf' failed: (ZeroDivisionError|SystemExit): "):
+        planned("Net", registry=own(tmp_path, check))
+
+
+def test_a_source_that_fetches_no_file_is_blamed(tmp_path: Path) -> None:
+    weights = planned("Net", registry=own(tmp_path)).weights
+    with pytest.raises(torso.PluginError, match=r"^weight source 'own/shelf' failed: .*: fetch returned None, no path"):
+        weights.fetch()
 
 
 def registry_with(folder: Path, *adapters: torso.ChannelAdapter) -> torso.Registry:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from torso.contracts.preprocessing import Preprocessing
 from torso.contracts.weights import WeightsFile
 from torso.graph import EXPANSION, LEVELS
-from torso.specs.options import Option, Options, Value
+from torso.specs.options import Checked, Option, Options, Value
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
+class Weights(Checked):
     """Published weights of an architecture.
 
     Attributes:
@@ -34,7 +34,7 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InputRules:
+class InputRules(Checked):
     """Which images an architecture takes.
 
     Attributes:
@@ -57,9 +57,13 @@ class InputRules:
     channels: tuple[int, ...] = ()
     weights_channels: int = 3
 
+    def takes(self, size: tuple[int, int]) -> bool:
+        """Whether images may have that size."""
+        return min(size) >= self.minimum and not any(side % self.divisor for side in size)
+
 
 @dataclass(frozen=True, kw_only=True)
-class License:
+class License(Checked):
     """The licence of each part; None where unknown, never a guess."""
 
     code: str | None = None
@@ -68,7 +72,7 @@ class License:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Architecture:
+class Architecture(Checked):
     """A network that a provider can build.
 
     Attributes:
@@ -83,7 +87,7 @@ class Architecture:
         preprocessing: What the weights expect of the pixels.
         parameters: Number of parameters of the headless network with default options, or None.
         levels: The node of each level (``C1`` to ``C5``, ``C4@expansion``) with default options; it need not be a clean
-            cut. Other levels are inferred.
+            cut. Other levels are inferred. A node that is not there or has another stride is an error.
         clean: Regular expression of whole node names that are clean cuts with any options, for speed: a network that is cut
             there is built no further.
         paper: Reference and identifier of the publication.
@@ -108,13 +112,20 @@ class Architecture:
 
     def __post_init__(self) -> None:
         # What is wrong is told here, while the plugin's hook runs: the plugin is disabled for it, with this reason.
-        for name, kind in (("family", str), ("builder", str), ("input", InputRules), ("preprocessing", Preprocessing)):
-            if not isinstance(getattr(self, name), kind):
-                raise TypeError(f"the {name} of architecture {self.name!r} must be of type {kind.__name__}")
+        super().__post_init__()
         re.compile(self.clean)
-        unknown = [level for level in self.levels if level.removesuffix(EXPANSION) not in LEVELS]
-        if unknown:
-            raise TypeError(f"architecture {self.name!r} declares a level {unknown[0]!r}; known: {', '.join(LEVELS)}")
+        rules, pixels = self.input, self.preprocessing
+        counts = (rules.minimum, rules.divisor, rules.any_size_divisor, rules.weights_channels, *rules.channels)
+        for is_right, rule in (
+            (all(level.removesuffix(EXPANSION) in LEVELS for level in self.levels), f"levels are {', '.join(LEVELS)}"),
+            (len({*self.tags, "none"}) > len(self.tags), "tags differ, also from 'none'"),
+            (all(weights.files for weights in self.weights), "weights have files"),
+            (min(counts) > 0 and (rules.fixed or rules.takes(rules.default)), "numbers are above 0, the default size legal"),
+            (all((pixels.divide, *pixels.std)), "no pixel is divided by 0"),
+            ({len(pixels.mean), len(pixels.std)} <= {0, 1, rules.weights_channels}, "mean and std are for each channel"),
+        ):
+            if not is_right:
+                raise TypeError(f"architecture {self.name!r} breaks a rule: {rule}")
 
     def is_clean(self, node: str) -> bool:
         """Whether a node of that name is declared to be a clean cut."""

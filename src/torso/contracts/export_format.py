@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Final
 
 from torso.errors import OptionError
+from torso.specs.checked import Checked
 
 SIGNATURE: Final = "serving_default"  # of the SavedModel that every format is converted from
 INPUT: Final = "images"  # name of the input of every export
@@ -18,7 +19,7 @@ FLOAT32_BOUND: Final = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportFormat:
+class ExportFormat(Checked):
     """A format that a backbone can be written in.
 
     ``write`` and ``run`` are named as ``package.module:function``. torso calls each in a process of its own without an
@@ -46,10 +47,9 @@ class ExportFormat:
     bound: float = FLOAT32_BOUND
 
     def __post_init__(self) -> None:
-        for name in ("write", "run"):
-            reference = getattr(self, name)
-            if not (isinstance(reference, str) and all(reference.partition(":"))):
-                raise TypeError(f"{name} of export format {self.name!r} must be 'module:function', not {reference!r}")
+        super().__post_init__()
+        if not all(part for name in (self.write, self.run) for part in name.partition(":")) or not all(self.needs):
+            raise TypeError(f"write and run of export format {self.name!r} must be 'module:function'; needs are modules")
 
 
 def tolerance_of(form: ExportFormat, bound: float | None) -> float:
@@ -63,7 +63,7 @@ def tolerance_of(form: ExportFormat, bound: float | None) -> float:
 
 def require_installed(form: ExportFormat) -> None:
     """Refuse a format whose converter is not installed: OptionError says how to get it."""
-    missing = [name for name in form.needs if find_spec(name) is None]
+    missing = [name for name in form.needs if find_spec(name.partition(".")[0]) is None]
     if missing:
         fix = f"pip install '{form.install}'" if form.install else f"install {', '.join(missing)}"
         what = f"{' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from torso.contracts.renamed import with_old_keywords
 from torso.graph import FreezePlan, Graph
-from torso.specs.options import Option, Options
+from torso.specs.options import Checked, Option, Options
 
 
 @with_old_keywords
 @dataclass(frozen=True, kw_only=True)
-class FreezePolicy:
+class FreezePolicy(Checked):
     """A way to choose what does not train.
 
     Attributes:

@@ -8,7 +8,8 @@ name: ``acme`` in ``acme/eyenet``.
 - Import TensorFlow and Keras inside the functions that need them only: a plan is made without them.
 - Implement a hook once. Take only arguments that the hook has, without default values; you may leave out some.
 - Hook wrappers are not supported, and the order of plugins never matters.
-- Plural hooks (``torso_architectures``) yield frozen values. torso calls each once per registry.
+- Plural hooks (``torso_architectures``) yield frozen values. torso calls each once per registry. A field of another type is
+  a TypeError; lists become tuples, and mappings read-only.
 - A plugin that cannot be imported or breaks these rules is disabled as a whole. ``torso plugins`` shows the reason.
 - To refuse what the user asked for, raise a :class:`torso.TorsoError` such as :class:`torso.OptionError`. Any other
   exception is reported as a fault of the plugin.
@@ -131,4 +132,7 @@ def torso_export_formats() -> Iterable[ExportFormat]:
 
 @hookspec
 def torso_backbone_built(backbone: Backbone) -> None:
-    """Look at a finished backbone, at the end of each build. Do not change it; what the hook returns is ignored."""
+    """Look at a finished backbone, at the end of each build. What the hook returns is ignored.
+
+    It is an error to change what the backbone has or what trains in it.
+    """

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torso.contracts.weights import Mix
 from torso.errors import OptionError
-from torso.specs.options import Option, Options
+from torso.specs.options import Checked, Option, Options
 from torso.specs.yaml_nodes import MappingNode
 
 # The methods of tf.image.resize
@@ -52,7 +52,7 @@ class Transform:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preprocessing:
+class Preprocessing(Checked):
     """From RGB pixels of 0 to 255 to what the weights expect: ``(order(pixels) / divide - mean) / std``.
 
     A step whose numbers are neutral is left out, so the result equals that of the published code to the last bit.

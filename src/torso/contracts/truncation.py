@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torso.contracts.renamed import with_old_keywords
 from torso.graph import Graph
-from torso.specs.options import Option, Options
+from torso.specs.options import Checked, Option, Options
 
 # The name of the node that a backbone ends at; for several outputs, the node by each output's name, in order
 Cut = str | Mapping[str, str]
@@ -23,7 +23,7 @@ class DeclaredLevels:
 
 @with_old_keywords
 @dataclass(frozen=True, kw_only=True)
-class Truncation:
+class Truncation(Checked):
     """A way to choose where a backbone ends.
 
     Attributes:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from torso.contracts.renamed import with_old_keywords
-from torso.specs.options import Option, Options, Value
+from torso.specs.options import Checked, Option, Options, Value
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightsFile:
+class WeightsFile(Checked):
     """One file of published weights.
 
     Attributes:
@@ -42,7 +43,7 @@ class WeightsFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightSource:
+class WeightSource(Checked):
     """A way to get a weights file.
 
     Attributes:
@@ -61,10 +62,13 @@ class WeightSource:
     options: tuple[Option, ...]
     fetch: Callable[[Options], Path]
     check: Callable[[Options], object] = lambda options: None
-    hashes: tuple[str, ...] = ("sha256", "md5")
+    hashes: tuple[Literal["md5", "sha1", "sha224", "sha256", "sha384", "sha512", "blake2b"], ...] = ("sha256", "md5")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         names = {option.name for option in self.options}
+        if self.name not in names:
+            raise TypeError(f"weight source {self.name!r} has no option of its name, for the address")
         object.__setattr__(self, "hashes", tuple(name for name in self.hashes if name in names))
 
     def expected_hashes(self, request: Options) -> dict[str, str]:
@@ -78,7 +82,7 @@ Mix = tuple[tuple[float, ...], ...]
 
 @with_old_keywords
 @dataclass(frozen=True, kw_only=True)
-class ChannelAdapter:
+class ChannelAdapter(Checked):
     """A rule that turns weights for some number of input channels into weights for another.
 
     Channel ``c`` of the new images gets the kernel ``sum(row[c][i] * kernel[i])`` over the channels ``i`` of the weights.

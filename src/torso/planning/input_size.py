@@ -22,7 +22,7 @@ def checked_size(architecture: Architecture, given: InputSpec, channels: int) ->
         if rules.fixed or not rules.any_size:
             notes.append(("fix", f"write a size, as [{rules.default[0]}, {rules.default[1]}]"))
             raise OptionError(f"{architecture.name} cannot be built for images of any size", place=place, notes=notes)
-    elif (rules.fixed and size != rules.default) or min(size) < rules.minimum or any(side % rules.divisor for side in size):
+    elif size != rules.default if rules.fixed else not rules.takes(size):
         raise OptionError(f"{architecture.name} cannot take images of {in_words(size)}", place=place, notes=notes)
     least = [side or rules.minimum for side in size]
     if least[0] * least[1] * channels > MOST_VALUES:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from math import isinf
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Union
+from typing import Any, Final
 
 from torso.errors import Note, OptionError, Place, SpecError, TorsoError, collect, did_you_mean, known, raise_all
+from torso.specs.checked import Checked as Checked, Value as Value, checked
 from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, must_be, path_of
 
-Value = Union[None, bool, int, float, str, tuple["Value", ...]]  # noqa: UP007  # refers to itself, on Python 3.10
 Options = Mapping[str, Value]
 
 REQUIRED: Final = object()  # the default of an option that must be given
@@ -31,7 +31,7 @@ _TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Option:
+class Option(Checked):
     """One thing the user can set.
 
     Attributes:
@@ -54,6 +54,13 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     doc: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        kind: Any = str if self.type is Path else self.type
+        checked(self.choices, tuple[kind, ...])
+        if self.default is not None and self.default is not REQUIRED:
+            object.__setattr__(self, "default", checked(self.default, tuple[kind, ...] if self.many else kind))
 
     @property
     def required(self) -> bool:

@@ -29,8 +29,6 @@ def torso_architectures() -> Iterator[Architecture]:
 
 
 def _architecture(row: _Row, family: _Row, catalogue: _Row) -> Architecture:
-    numbers = catalogue["preprocessing"][family["preprocessing"]]
-    preprocessing: _Row = {key: tuple(value) if isinstance(value, list) else value for key, value in numbers.items()}
     return Architecture(
         name=row["name"],
         family=family["family"],
@@ -46,7 +44,7 @@ def _architecture(row: _Row, family: _Row, catalogue: _Row) -> Architecture:
             any_size=family["any_size"],
             any_size_divisor=family.get("any_size_divisor", 1),
         ),
-        preprocessing=Preprocessing(**preprocessing),
+        preprocessing=Preprocessing(**catalogue["preprocessing"][family["preprocessing"]]),
         parameters=row["parameters"],
         levels=row["levels"],
         clean=family["clean"],
