@@ -41,7 +41,8 @@ def test_functions_of_a_graph_are_methods_now(name: str, method: str, args: Any,
     ],
 )
 def test_old_keywords_of_a_contribution_still_work(kind: str, needed: str, old: str, new: str, value: Any) -> None:
-    make, given = getattr(torso, kind), {"name": "new", "doc": "", needed: len}
+    options = (torso.Option(name="count", type=int),)
+    make, given = getattr(torso, kind), {"name": "new", "doc": "", "options": options, needed: len}
     warned = rf"'{old}' of torso\.{kind} is deprecated: write '{new}'"
     with pytest.warns(DeprecationWarning, match=warned) as caught:
         made = make(**given, **{old: value})

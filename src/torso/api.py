@@ -11,7 +11,7 @@ from torso.artifact.lock import Lock, read_lock
 from torso.artifact.manifest import Manifest
 from torso.artifact.manifest_file import MODEL, read_manifest
 from torso.backbone import Backbone
-from torso.errors import OptionError, Place, SpecError
+from torso.errors import OptionError, Place, PluginError, SpecError
 from torso.graph import Graph
 from torso.planning import Plan, make_plan, make_plans
 from torso.plugins.registry import Registry
@@ -64,6 +64,7 @@ def build(
     """
     from torso.artifact.save import describe
     from torso.modeling.build import build_model, freeze_as_planned, transform
+    from torso.modeling.freeze import report_of
     from torso.modeling.graph_reader import features_of
 
     plan = lock.check_plan(plan) if lock else plan
@@ -76,8 +77,12 @@ def build(
     if lock:
         lock.check_manifest(record)
     backbone = _backbone(built.model, built.graph, record)
-    for _, observe in registry.plugins.callers("torso_backbone_built"):
+    made = vars(backbone).copy()
+    for plugin, observe in registry.plugins.callers("torso_backbone_built"):
         observe(backbone=backbone)
+        if vars(backbone) != made or report_of(built.model) != frozen:
+            fact = "hook 'torso_backbone_built' changed the backbone, or what trains in it"
+            raise PluginError(fact, notes=[("plugin", str(plugin))])
     return backbone
 
 

@@ -140,10 +140,11 @@ def test_debug_shows_why_a_plugin_is_disabled(torso, tmp_path):
 
 
 def test_what_a_plugin_prints_is_no_result(torso, tmp_path):
-    (tmp_path / "loud.py").write_text("import torso\nprint('hello')\n@torso.hookimpl\ndef torso_truncations(): return []\n")
+    loud = "import os, sys, torso\nprint('hello')\nos.system('echo hello')\nprint('hello', file=sys.__stdout__)\n"
+    (tmp_path / "loud.py").write_text(loud + "@torso.hookimpl\ndef torso_truncations(): return []\n")
     result = torso("list", "vgg16", "--plugins-dir", ".", "--json")
     assert [card["name"] for card in result.json["architectures"]] == ["VGG16"]
-    assert result.err == "hello\n"
+    assert result.err == 3 * "hello\n"
 
 
 def test_schema_accepts_what_torso_accepts_and_knows_the_plugins(torso, spec):

@@ -108,10 +108,20 @@ def test_declared_levels_come_before_inferred_ones() -> None:
     graph = Graph("Net", tuple(chain("image conv/2 relu relu conv/4 relu")))
     names = [node.name for node in graph]
     assert graph.levels == {"C1": names[3], "C2": names[5]}
-    declared = {"C1": names[2], "C2": names[2], "C3": "nowhere"}  # C2 is not at stride 4; C3 is not there
-    assert graph.with_levels(declared).levels == {"C1": names[2], "C2": names[5]}
+    assert graph.with_levels({"C1": names[2]}).levels == {"C1": names[2], "C2": names[5]}
     levels = graph.with_levels({"C2@expansion": names[5], "C1": names[2]}).levels
     assert list(levels.items()) == [("C1", names[2]), ("C2", names[5]), ("C2@expansion", names[5])]  # in their order
+
+
+def test_a_declared_level_that_the_graph_contradicts_is_an_error_with_default_options() -> None:
+    graph = Graph("Net", tuple(chain("image conv/2 conv/4")))
+    name = graph.nodes[1].name
+    with pytest.raises(ValueError, match=f"^level C2 is declared to be {name!r}, whose stride is 2, not 4$"):
+        graph.with_levels({"C2": name})
+    with pytest.raises(ValueError, match=r"^level C3 is declared to be 'nowhere', whose stride is absent, not 8$"):
+        graph.with_levels({"C3": "nowhere"})
+    assert graph.with_levels({"C3": "nowhere"}, whole=False).levels == graph.levels
+    assert graph.with_levels({"C2": name, "C3": "nowhere"}, as_declared=False).levels == graph.levels
 
 
 def test_a_declared_name_that_keras_numbers_holds_with_default_options_only() -> None:

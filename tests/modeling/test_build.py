@@ -390,7 +390,7 @@ def test_nothing_is_left_behind(make: Make) -> None:
 def test_nothing_is_left_behind_by_a_builder_that_ends_in_the_middle(make: Make, error: str) -> None:
     acme = make(f"def build(*, input_shape):\n    network(input_shape)\n    raise {error}\n")
     before = traces()
-    with pytest.raises(KeyboardInterrupt if error == "KeyboardInterrupt" else PluginError):
+    with pytest.raises(PluginError, match=error):
         acme.create()
     assert traces() == before
     assert keras.layers.Dense(3)(keras.ops.ones((1, 4))).shape == (1, 3)
@@ -615,8 +615,48 @@ def test_names_stay_where_the_layers_that_they_were_counted_after_are_gone(make:
 
 def test_before_freeze_may_leave_the_model_or_return_another_and_nothing_else(make: Make) -> None:
     assert make(BEFORE.replace("{0}", "None")).create().graph.end.name == "end"
-    fact = "torso_before_freeze returned KerasTensor, not a keras.Model or None"
-    assert failure(make(BEFORE.replace("{0}", "model.output")).create) == fact
+    for wrong, what in (
+        ("model.output", "KerasTensor with inputs []"),
+        ("keras.Sequential([layers.ReLU()])", "Sequential with inputs []"),
+        ("(lambda x: keras.Model(x, x + 1))(keras.Input((8, 8, 1)))", "Functional with inputs [(None, 8, 8, 1)]"),
+    ):
+        assert failure(make(BEFORE.replace("{0}", wrong)).create) == (
+            f"hook 'torso_before_freeze' failed: TypeError: it returned {what}, not a keras.Model with [(None, 16, 16, 3)]"
+        )
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["model.trainable = True", "unfreeze()", "model.get_layer('drop').rate = 0.5", "record = None"],
+)
+def test_an_observer_that_changes_what_was_built_is_blamed(make: Make, change: str) -> None:
+    acme = make(f"@torso.hookimpl\ndef torso_backbone_built(backbone):\n    backbone.{change}\n")
+    said = "hook 'torso_backbone_built' changed the backbone, or what trains in it"
+    assert failure(acme.create).startswith(said)
+
+
+def test_a_declared_level_that_the_network_contradicts_is_the_plugins_error(make: Make) -> None:
+    for levels, what in (
+        ({"C2": "stem"}, "'stem', whose stride is 2, not 4"),
+        ({"C1": "x"}, "'x', whose stride is absent, not 2"),
+    ):
+        acme = make(more=f"levels={levels}")
+        fact = f"reading the graph of 'acme/Net' failed: ValueError: level {next(iter(levels))} is declared to be {what}"
+        assert failure(acme.create) == fact
+        assert failure(acme.graph) == fact
+
+
+@pytest.mark.parametrize("stop", ["KeyboardInterrupt", "GeneratorExit", "SystemExit", "type('Own', (BaseException,), {})"])
+def test_whatever_a_builder_raises_is_its_plugins_fault(make: Make, stop: str) -> None:
+    said = failure(make(f"def build(*, input_shape):\n    raise {stop}\n").create)
+    assert said == f"the builder of 'acme/Net' failed: {stop if stop.isidentifier() else 'Own'}"
+
+
+@pytest.mark.parametrize("cut", ["{1: 'stem'}", "type('Own', (), {'__eq__': lambda *both: 1 / 0})()"])
+def test_a_strategy_that_returns_something_odd_is_blamed(make: Make, cut: str) -> None:
+    hook = "@torso.hookimpl\ndef torso_truncations():\n    yield torso.Truncation(name='odd', doc='', select=lambda *a: "
+    said = failure(lambda: make(f"{hook}{cut})\n").create(truncate="odd"))
+    assert said.startswith("truncation strategy 'acme/odd' ")
 
 
 def test_a_plugin_may_give_the_truncated_model_several_outputs(make: Make) -> None:

@@ -89,6 +89,12 @@ def test_a_damaged_distribution_does_not_hide_the_others(load):
     assert text.startswith("plugin 'torso-damaged' (torso-damaged 1.0): its import failed: ")
 
 
+def test_distributions_without_metadata_hide_nothing(load):
+    plugins = load("no_metadata_a", "no_metadata_b", "good")
+    assert in_use(plugins) == ["acme", "nameless_a", "nameless_b"]
+    assert [info.source for info in plugins][1] == str(DISTRIBUTIONS / "no_metadata_a" / "nameless_a.py")
+
+
 # Blocking, naming, and discovery off
 
 
@@ -187,6 +193,15 @@ FAULTS = [
     ("def torso_truncations(): return ()", "its function 'torso_truncations' is not marked with @torso.hookimpl"),
     ("def def", "its import failed: SyntaxError: invalid syntax (eyes.py, line 9)"),
     ("raise SystemExit(3)", "its import failed: SystemExit: 3"),
+    ("raise GeneratorExit", "its import failed: GeneratorExit"),
+    ("class Stop(KeyboardInterrupt): pass\nraise Stop", "its import failed: Stop"),
+    ("class Mute(BaseException):\n    def __str__(self): 1 / 0\nraise Mute", "its import failed: Mute"),
+    ("raise OptionError('x', notes=[5])", "its import failed: OptionError"),  # errors of torso that are made wrongly
+    ("raise OptionError('x', place='here')", "its import failed: OptionError: x (here)"),
+    ("import torso\nraise torso.TorsoError('no more')", "its import failed: TorsoError: no more"),
+    (f"{TRUNCATIONS}: return [Truncation(name='half', doc='', select=None)]",
+     "its hook 'torso_truncations' failed: TypeError: select of Truncation 'half' must be "
+     "Callable[[Graph, Options], Cut | tuple[str, ...]], not None"),
     ("@hookimpl\ndef torso_build_arguments(architecture, options={}): pass",
      "its hook 'torso_build_arguments' must take 'options' as a plain argument without default"),
     ("@hookimpl\ndef torso_build_arguments(architecture, alpha): pass", "its hook 'torso_build_arguments' asks for 'alpha'; "
@@ -208,7 +223,7 @@ FAULTS = [
      "its hook 'torso_architectures' yields a value of type str, not Architecture"),
     *((f"{TRUNCATIONS}: return [cut({name!r})]",
        f"a name that its hook 'torso_truncations' yields is {name!r}; a name is text without '/' and spaces")
-      for name in ("", "a/b", "a b", "a\nb", None)),
+      for name in ("", "a/b", "a b", "a\nb")),
 ]  # fmt: skip
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from importlib import import_module
 from shutil import get_terminal_size
 
 from torso.cli.result import UsageError
@@ -46,7 +47,8 @@ def start_tensorflow() -> None:
     wanted = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1")
     try:
         # The level alone is not enough: TensorFlow logs several lines before it reads the variable.
-        with nullcontext() if wanted else _silent_stderr():
+        with open(os.devnull, "w") as nowhere, diverted(2, to=2 if wanted else nowhere.fileno()):
+            import_module("torso.modeling")  # refuses another backend
             import keras
 
             keras.ops.zeros(())
@@ -56,13 +58,14 @@ def start_tensorflow() -> None:
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
-    original = os.dup(2)  # C++ libraries write to the file descriptor itself
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(original, 2)
-            os.close(original)
+def diverted(number: int, *, to: int) -> Iterator[None]:
+    """Send what is written to one file descriptor to another: C libraries and other processes write there directly."""
+    original = os.dup(number)
+    os.dup2(to, number)
+    try:
+        yield
+    finally:
+        for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
+            stream.flush()
+        os.dup2(original, number)
+        os.close(original)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from torso.cli.completion import plugin_names
+from torso.cli.progress import diverted
 from torso.cli.result import EXIT_CODES, Result
 from torso.cli.text import write
 
@@ -73,7 +74,7 @@ class Command(click.Command):
         self.codes = codes
 
     def invoke(self, ctx: click.Context) -> Any:  # Any: click's; it is the Result
-        with redirect_stdout(sys.stderr):  # plugins, builders and Keras print; stdout is for the result
+        with redirect_stdout(sys.stderr), diverted(1, to=2):  # plugins, builders and Keras print; stdout is for the result
             return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

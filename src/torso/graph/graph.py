@@ -161,15 +161,20 @@ class Graph:
         """The level whose node this is, or None."""
         return next((level for level, node in self.levels.items() if node == name), None)
 
-    def with_levels(self, declared: Mapping[str, str], *, as_declared: bool = True) -> Graph:
-        """The same graph with declared levels in place of inferred ones, where their nodes are at the right stride."""
+    def with_levels(self, declared: Mapping[str, str], *, as_declared: bool = True, whole: bool = True) -> Graph:
+        """The same graph with declared levels in place of inferred ones.
+
+        With other options than those of the declaration, a level is inferred where its node is not there or at another
+        stride; otherwise a ValueError says so. Where the graph is not whole, a node may be absent.
+        """
         levels = infer_levels(self.clean_cuts, self.blocks)
         for level, name in declared.items():
-            if name not in self or self[name].stride != LEVELS.get(level.removesuffix(EXPANSION)):
-                continue
-            # With other options than those of the declaration, a name that Keras numbers may be another node's.
-            if as_declared or not self[name].is_numbered:
+            stride, found = LEVELS[level.removesuffix(EXPANSION)], self[name].stride if name in self else "absent"
+            # With other options, a name that Keras numbers may be another node's.
+            if found == stride and (as_declared or not self[name].is_numbered):
                 levels[level] = self[name].name
+            elif found != stride and as_declared and (name in self or whole):
+                raise ValueError(f"level {level} is declared to be {name!r}, whose stride is {found}, not {stride}")
         return replace(self, known_levels=dict(sorted(levels.items())))
 
     def knowing(self, levels: Mapping[str, str]) -> Graph:

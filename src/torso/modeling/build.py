@@ -86,14 +86,13 @@ def transform(built: BuiltModel, plan: Plan, registry: Registry) -> BuiltModel:
         changed = hook(model=built.model, plan=plan)
         if changed is None:
             continue
-        if not isinstance(changed, keras.Model):
-            raise PluginError(
-                f"torso_before_freeze returned {type(changed).__name__}, not a keras.Model or None",
-                notes=[("plugin", str(plugin))],
-            )
-        name_canonically(changed, before)
-        graph = read_graph(changed, built.graph.name).knowing(built.graph.levels)
-        model = cut(changed, None, plan.name)
+        with plugin_errors(plugin, "hook 'torso_before_freeze'"):
+            found, own = ([one.shape for one in getattr(model, "inputs", None) or ()] for model in (changed, built.model))
+            if not isinstance(changed, keras.Model) or found != own:
+                raise TypeError(f"it returned {type(changed).__name__} with inputs {found}, not a keras.Model with {own}")
+            name_canonically(changed, before)
+            graph = read_graph(changed, built.graph.name).knowing(built.graph.levels)
+            model = cut(changed, None, plan.name)
         built = replace(built, model=model, graph=graph, transformed_by=(*built.transformed_by, plugin))
     if not plan.include_preprocessing:
         return built
@@ -116,8 +115,8 @@ def _open_weights(plan: Plan, progress: Progress, stack: ExitStack) -> StoredWei
     weights, source = plan.weights, plan.weights.source
     assert source is not None
     progress("getting weights")
-    with plugin_errors(source.plugin, f"weight source {source.qualified!r}", weights.place), progress_to(progress):
-        path = source.value.fetch(weights.request)
+    with progress_to(progress):
+        path = weights.fetch()
     progress("reading weights")
     hashes = source.value.expected_hashes(weights.request)
     with at_location(weights.place):

@@ -56,7 +56,7 @@ def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> Draw
 
     try:
         model, partial, assigned = keras_private.in_fresh_thread(draw)
-        graph = _graph_of(model, plan, channels)
+        graph = _graph_of(model, plan, channels, whole=not partial)
         _require_lean(model, assigned)
     except (CannotDrawLean, OptionError):
         raise
@@ -128,7 +128,7 @@ def _operations(model: keras.Model) -> list[Any]:
     return list(getattr(model, "operations", model.layers))
 
 
-def _graph_of(model: Any, plan: Plan, channels: int) -> Graph:
+def _graph_of(model: Any, plan: Plan, channels: int, *, whole: bool = True) -> Graph:
     """Check that a builder returned a model for these images, and read its graph."""
     architecture, plugin = plan.architecture.value, plan.architecture.plugin
     shape = (*plan.input_shape[:2], channels)
@@ -142,7 +142,7 @@ def _graph_of(model: Any, plan: Plan, channels: int) -> Graph:
         )
     with plugin_errors(plugin, f"reading the graph of {plan.architecture.qualified!r}"):
         graph = read_graph(model, architecture.name)
-        return graph.with_levels(architecture.levels, as_declared=has_default_options(plan))
+        return graph.with_levels(architecture.levels, as_declared=has_default_options(plan), whole=whole)
 
 
 class _Reached(BaseException):

@@ -23,8 +23,8 @@ def static_cut(plan: Plan) -> tuple[str, ...]:
         levels = architecture.levels if has_default_options(plan) else {}
         declared = DeclaredLevels(levels=levels, is_clean=architecture.is_clean)
         names = tuple(strategy.value.static_cut(declared, plan.truncate.options))
-    # A call of a shared layer, and what is inside a nested model, are not known by their names while they are drawn.
-    return () if any(":" in name or "/" in name for name in names) else names
+        # A call of a shared layer, and what is inside a nested model, are not known by their names while they are drawn.
+        return () if any(":" in name or "/" in name for name in names) else names
 
 
 def select_cut(plan: Plan, graph: Graph) -> Cut | None:
@@ -32,11 +32,11 @@ def select_cut(plan: Plan, graph: Graph) -> Cut | None:
     strategy = plan.truncate.contribution
     with plugin_errors(strategy.plugin, f"truncation strategy {strategy.qualified!r}", plan.truncate.place):
         selected = strategy.value.select(graph, plan.truncate.options)
-    if selected == graph.ends:
-        return None
-    several = dict(selected) if isinstance(selected, Mapping) else {"": selected}
+        if selected == graph.ends:
+            return None
+        several = dict(selected) if isinstance(selected, Mapping) else {"": selected}
     nodes = [graph[end] for end in several.values() if isinstance(end, str) and end in graph]
-    if not several or len(set(nodes)) < len(several):
+    if not several or len(set(nodes)) < len(several) or not all(isinstance(label, str) for label in several):
         raise PluginError(
             f"truncation strategy {strategy.qualified!r} returned {selected!r}, and that is no cut of {graph.name}",
             notes=[("plugin", str(strategy.plugin)), ("fix", "return a node name, or a dict {output name: node name}")],

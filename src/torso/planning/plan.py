@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from torso.contracts.architecture import Architecture
@@ -15,6 +16,7 @@ from torso.errors import Place
 from torso.graph.node import channels_of
 from torso.planning.input_size import in_words, legal_sizes
 from torso.plugins import PluginInfo
+from torso.plugins.calling import plugin_errors
 from torso.plugins.registry import Contribution
 from torso.specs.options import Options
 
@@ -60,6 +62,15 @@ class PlannedWeights:
     def address(self) -> str | None:
         """Where the source finds the file."""
         return str(self.request[self.source.value.name]) if self.source else None
+
+    def fetch(self) -> Path:
+        """The local file that the source gets."""
+        assert self.source is not None
+        with plugin_errors(self.source.plugin, f"weight source {self.source.qualified!r}", self.place):
+            path = self.source.value.fetch(self.request)
+            if not (isinstance(path, Path) and path.is_file()):
+                raise FileNotFoundError(f"fetch returned {path!r}, no path of a file")
+            return path
 
     def report(self) -> dict[str, Any]:
         return {"label": self.label, "source": self.source.qualified if self.source else None, **self.request}

@@ -8,15 +8,16 @@ from typing import Any, Final
 
 from torso.contracts.architecture import Architecture, Weights, matching_file
 from torso.contracts.preprocessing import PREPROCESS, Transform
-from torso.contracts.weights import ChannelAdapter, Mix
+from torso.contracts.weights import ChannelAdapter, Mix, WeightsFile, WeightSource
 from torso.errors import OptionError, Place, TorsoError, UnknownNameError, collect, did_you_mean, known, raise_all
 from torso.planning.channel_mix import channels_of, mix_of
 from torso.planning.input_size import checked_size, in_words
 from torso.planning.plan import Chosen, Plan, PlannedWeights, T
+from torso.plugins import PluginInfo
 from torso.plugins.calling import at_location, plugin_errors
-from torso.plugins.registry import Catalogue, Registry
+from torso.plugins.registry import Catalogue, Contribution, Registry
 from torso.specs.backbone_spec import Choice, InputSpec, Size
-from torso.specs.options import Options, read_options
+from torso.specs.options import REQUIRED, Options, read_options
 from torso.specs.spec_file import BackboneSpec
 from torso.specs.writer import write_spec
 from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode
@@ -43,8 +44,8 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     # What a step returns, None where it failed; untyped, as no step is read before raise_all has found no error.
     attempt: Callable[..., Any] = partial(collect, errors)
 
-    truncate = attempt(_choose, registry.truncations, "truncation strategy", spec.truncate, "none")
-    freeze = attempt(_choose, registry.freeze_policies, "freeze policy", spec.freeze, "all")
+    truncate = attempt(_choose, registry.truncations, "truncation strategy", spec.truncate, "truncations/none")
+    freeze = attempt(_choose, registry.freeze_policies, "freeze policy", spec.freeze, "freeze-policies/all")
     preprocess = attempt(read_options, "preprocess", PREPROCESS, spec.preprocess, place=spec.place)
     recipe: Any = preprocess and attempt(Transform.of, preprocess, spec.preprocess)
     contribution = attempt(_resolve, registry.architectures, spec.architecture)
@@ -76,7 +77,7 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     every = range(channels)
     if published and mix == tuple(tuple(float(row == column) for column in every) for row in every):
         warnings.append(f"adapt: {adapt} changes nothing: the {label} weights are for {channels} channels already")
-    weights = attempt(_plan_weights, architecture, spec, registry, label, settled, size, warnings)
+    weights = attempt(_plan_weights, contribution, spec, registry, label, settled, size, warnings)
     if published and adapt is None and channels != trained:
         rules = ", ".join(rule.name for rule in registry.channel_adapters)
         fix = f"{f'add adapt to input ({rules}), ' if rules else ''}write channels: {trained}, or weights: none"
@@ -180,7 +181,7 @@ def _weights_label(architecture: Architecture, node: Node | None, registry: Regi
 
 
 def _plan_weights(
-    architecture: Architecture,
+    contribution: Contribution[Architecture],
     spec: BackboneSpec,
     registry: Registry,
     label: str,
@@ -190,6 +191,7 @@ def _plan_weights(
 ) -> PlannedWeights:
     if label == "none":
         return PlannedWeights(label=label)
+    architecture = contribution.value
     place = spec.weights.place if spec.weights is not None else spec.place
     with at_location(place):
         if isinstance(spec.weights, MappingNode):
@@ -205,13 +207,25 @@ def _plan_weights(
             if not exact:
                 side = file.when["size"]
                 warnings.append(f"no {label} weights were trained at {in_words(size)}; those for {side}×{side} are used")
-            source = registry.weight_sources.resolve(file.source)
-            request = {option.name: file.request.get(option.name) for option in source.value.options}
+            source, request = _published(file, contribution.plugin, registry)
             if not source.value.expected_hashes(request):
                 warnings.append(f"{file.file_name} has no published hash: the download cannot be verified")
     with plugin_errors(source.plugin, f"weight source {source.qualified!r}", place):
         source.value.check(request)
     return PlannedWeights(label=label, source=source, request=request, place=place)
+
+
+def _published(file: WeightsFile, plugin: PluginInfo, registry: Registry) -> tuple[Contribution[WeightSource], Options]:
+    """The source that a published file names, of several the plugin's own or else torso's, and the options for it."""
+    names = [f"{owner}/{file.source}" for owner in (plugin.name, "weight-sources")]
+    own = [one for name in names for one in registry.weight_sources if one.qualified == name]
+    with plugin_errors(plugin, f"asking for the weights file {file.address!r}"):
+        source = own[0] if own else registry.weight_sources.resolve(file.source)
+        options = {option.name: option.default for option in source.value.options}
+        options |= {name: value for name, value in file.request.items() if name in options and value is not None}
+        if REQUIRED in options.values():
+            raise TypeError(f"weight source {source.qualified!r} needs options that no published file has")
+    return source, options
 
 
 def _untrained_options(architecture: Architecture, weights: Weights, options: Options, place: Place | None) -> OptionError:

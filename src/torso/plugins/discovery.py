@@ -65,7 +65,7 @@ def _in_module(name: str, module: str, origin: Origin, *, named: bool = False) -
 def _installed() -> Iterator[Found]:
     from importlib import metadata  # takes a while to import
 
-    seen: set[str] = set()
+    seen: set[str | None] = set()
     # Not metadata.entry_points(): one damaged file of any distribution would end it for all.
     for distribution in metadata.distributions():
         entries: Iterable[EntryPoint] | None = None
@@ -73,11 +73,13 @@ def _installed() -> Iterator[Found]:
             entries = [entry for entry in distribution.entry_points if entry.group == "torso"]
         if entries == []:
             continue
-        name = distribution.metadata["Name"]
+        name = version = None
+        with suppress(Exception):  # its METADATA is missing or damaged
+            name, version = distribution.metadata["Name"], distribution.version
         if name in seen:  # hidden by the one before it on the path
             continue
-        seen.add(name)
-        info = PluginInfo(name=name, origin="entry point", distribution=name, version=distribution.version)
+        seen |= {name} - {None}
+        info = PluginInfo(name=str(name), origin="entry point", distribution=name, version=version)
         if entries is None:  # it fails again where the manager loads it, and the reason is kept
             yield Found(info=info, module="", load=partial(getattr, distribution, "entry_points"))
         for entry in entries or ():

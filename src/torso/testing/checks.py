@@ -18,7 +18,6 @@ import numpy as np
 from torso.api import build, load, plan, read_graph
 from torso.backbone import Backbone
 from torso.contracts.architecture import Architecture, matching_file
-from torso.graph import EXPANSION, LEVELS
 from torso.planning import Plan
 from torso.plugins.registry import Registry
 
@@ -131,14 +130,6 @@ def check_network_for_any_size_is_the_same_one(subject: Subject) -> None:
     facts = attrgetter("name", "kind", "inputs", "stride", "channels", "parameters")
     for found, expected in zip_longest(map(facts, graph), map(facts, subject.backbone.graph), fillvalue=("nothing",)):
         assert found == expected, f"any_size: the network for any size has {found[0]!r} where the other has {expected[0]!r}"
-
-
-def check_declared_levels_are_in_the_network(subject: Subject) -> None:
-    graph = subject.backbone.graph
-    for level, name in subject.declared.levels.items() if not subject.options else ():
-        assert name in graph, f"level {level} is declared to be {name!r}, which is not in the network"
-        stride, found = LEVELS[level.removesuffix(EXPANSION)], graph[name].stride
-        assert found == stride, f"level {level} is declared to be {name!r}, which has stride {found}, not {stride}"
 
 
 def check_names_are_the_same_on_every_build(subject: Subject) -> None:
