@@ -33,6 +33,11 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
+def test_every_benchmark_has_a_smoke_run() -> None:
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert {path.stem for path in FOLDER.glob("*.py")} - {"test_smoke"} <= tested
+
+
 @pytest.mark.parametrize("left_out", [["frozen", "layer_names"], pytest.param([], marks=pytest.mark.slow)])
 def test_compare(run: Run, left_out: list[str]) -> None:
     assert "10 (" in run("compare.py", "VGG16", **{name: lambda names: str for name in left_out})

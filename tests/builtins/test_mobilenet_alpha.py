@@ -74,7 +74,11 @@ def test_an_option_without_weights_is_refused_with_those_that_have_some():
 @pytest.mark.parametrize("alpha", [0, -1.0])
 def test_a_width_of_nothing_is_refused(alpha, weights):
     # keras.applications.MobileNetV2(alpha=-1.0, weights=None) is a network of eight channels
-    assert refused("MobileNetV2", weights, alpha=alpha).startswith(f"alpha cannot be {float(alpha)} (argument options)\n")
+    trained = "0.35, 0.5, 0.75, 1.0, 1.3, 1.4" if weights == "imagenet" else "any number above 0"
+    assert (
+        refused("MobileNetV2", weights, alpha=alpha)
+        == f"alpha cannot be {float(alpha)} (argument options)\n  known: {trained}"
+    )
     assert refused("MobileNetV2", weights, alpha=10**9).endswith("\n  known: 16 or less")
 
 
@@ -83,7 +87,7 @@ def test_a_whole_number_is_the_float_that_keras_names_its_file_after():
 
 
 def test_the_alpha_of_another_builder_is_its_own():
-    torso_build_arguments(replace(ARCHITECTURES["MobileNetV2"], builder="acme.nets:mobilenet"), {"alpha": 0.0})
+    torso_build_arguments(replace(ARCHITECTURES["MobileNetV2"], builder="acme.nets:mobilenet"), {"alpha": 0.0}, "none")
 
 
 def test_least_width_of_mobilenet_is_the_least_that_keras_builds():

@@ -118,7 +118,8 @@ def test_fetch_ends_with_a_table_of_files(torso, server, tmp_path):
         "below  tiny.h5   4 B  specs/tiny.h5",
         "blank  -           -  random initialisation",
         "",
-        "build it offline: torso build bundle/spec.yaml -o backbones",
+        "build it offline:",
+        "  torso build bundle/spec.yaml -o backbones",
         "",
     ]
     assert result.err.split("\n") == [
@@ -126,6 +127,11 @@ def test_fetch_ends_with_a_table_of_files(torso, server, tmp_path):
         "below: getting weights",
         "",
     ]
+
+
+def test_the_command_that_fetch_prints_can_be_pasted(torso, server):
+    printed = torso("fetch", "spec.yaml", "blank", "--to", "my bundle").out.split("\n")[-2]
+    assert printed == "  torso build 'my bundle/spec.yaml' -o backbones"
 
 
 @pytest.mark.parametrize(("words", "line"), [("fetch --to out", "downloading"), ("build -o out", "remote: downloading")])

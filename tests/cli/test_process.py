@@ -88,6 +88,18 @@ def test_sigterm_ends_a_command_as_terminated(process, tmp_path):
     assert (result.returncode, result.stdout, result.stderr.strip()) == (143, "", "terminated")
 
 
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_another_backend_is_one_line_once_a_model_is_needed(process, environment, backend):
+    environment["KERAS_BACKEND"] = backend
+    assert process("list", env=environment).returncode == 0
+    result = process("show", "TinyNet", env=environment)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"starting TensorFlow\nerror: torso needs Keras with TensorFlow, and its backend is {backend!r}\n"
+        "  fix: set KERAS_BACKEND=tensorflow before Keras is imported\n"
+    )
+
+
 def test_a_reader_who_leaves_is_no_error(environment, tmp_path):
     (tmp_path / "many.py").write_text(
         "import torso\n@torso.hookimpl\ndef torso_architectures():\n"

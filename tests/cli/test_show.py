@@ -27,7 +27,8 @@ def build(*, input_shape, depth):
 def torso_architectures():
     yield torso.Architecture(
         name="EyeNet", family="Eye", builder=f"{__name__}:build", input=torso.InputRules(default=(16, 16)),
-        preprocessing=torso.Preprocessing(), levels={"C1": "join0"},
+        preprocessing=torso.Preprocessing(), levels={"C1": "join0"}, parameters=1000,
+        weights=(torso.Weights(tag="eyes", top1=70.0, files=(torso.WeightsFile(source="url", address="https://a.b/c"),)),),
         options=(torso.Option(name="depth", type=int, default=1, minimum=1),),
     )
 """
@@ -80,6 +81,14 @@ def test_options_and_size_change_the_network(show):
     assert graph["clean"][0]["shape"] == [4, 16, 8]
     assert graph["cost"]["parameters"] == 224 + 3 * (8 * 73 + 72)
     assert graph["clean"][1]["kept"]["nodes"] == 7
+
+
+def test_figures_of_the_default_options_are_not_shown_of_others(show):
+    assert "  parameters          1,000 without" in show("--card").out
+    deeper = show("--set", "depth=3")
+    assert "  parameters          2,192 without" in deeper.out
+    assert "top-1    70.0 %" not in deeper.out
+    assert show("--set", "depth=3", "--json").json["parameters"] == 2192
 
 
 def test_a_network_for_any_size_has_open_sides_and_unknown_costs(show):

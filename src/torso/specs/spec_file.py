@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from torso.errors import Place, SpecError, TorsoError, collect, raise_all
+from torso.errors import Place, SpecError, TorsoError, collect, known, nearest, raise_all
 from torso.specs.backbone_spec import (
     BACKBONE,
     DEFAULTS,
@@ -22,7 +22,7 @@ from torso.specs.backbone_spec import (
     read_name,
 )
 from torso.specs.options import Option
-from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, from_python, path_of
+from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, from_python, path_of
 from torso.specs.yaml_reader import read_file
 
 VERSION: Final = 1  # of the shape of specs
@@ -111,6 +111,10 @@ _SPEC: Final[Readers] = {
 
 def _read_one(node: Node, errors: list[TorsoError]) -> tuple[Values, dict[str, Values]]:
     """The defaults and backbones of one file."""
+    keys = [key.text for key, _ in node] if isinstance(node, MappingNode) else []
+    if not isinstance(node, SequenceNode) and not any(nearest(key, _SPEC) for key in keys):  # what it has may be secret
+        errors.append(SpecError("this file is no spec: it has no key of one", place=node.place, notes=[known(_SPEC)]))
+        return {}, {}
     spec = read_keys("a spec", node, _SPEC, errors) or {}
     if isinstance(node, MappingNode) and "version" not in spec:
         notes = [("fix", f"write version: {VERSION}")]

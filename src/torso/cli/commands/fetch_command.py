@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,7 +22,6 @@ from torso.files.atomic import staged_directory
 from torso.files.download import progress_to
 from torso.files.hashing import hash_of
 from torso.planning import Plan, make_plans
-from torso.plugins.calling import plugin_errors
 from torso.specs.writer import write_spec
 from torso.specs.yaml_nodes import MappingNode, from_python
 
@@ -60,20 +60,20 @@ def command(session: Session, spec: str, name: tuple[str, ...], to: str, force: 
                     backbones[plan.name] = replace(backbones[plan.name], weights=weights)
         raise_all(errors)
         (stage / written).write_text(_MARK + write_spec(backbones.values()), encoding="utf-8")
+    build = shlex.join(["torso", "build", str(place / written), "-o", "backbones"])
     return Result(
         document={"folder": to, "spec": str(place / written), "fetched": fetched},
-        text=f"{_text(fetched)}\n\nbuild it offline: torso build {place / written} -o backbones",
+        text=f"{_text(fetched)}\n\nbuild it offline:\n  {build}",
     )
 
 
 def _fetch(plan: Plan, stage: Path, copies: dict[Path, _Fetched]) -> _Fetched:
     """Get the verified weights file of a backbone, and copy it into the bundle if it is not there yet."""
-    source = plan.weights.source
-    if source is None:  # random initialisation
+    if plan.weights.source is None:  # random initialisation
         return {"name": plan.name, **dict.fromkeys(("source", "file", "sha256", "bytes"))}
     step(f"{plan.name}: getting weights")
-    with plugin_errors(source.plugin, f"weight source {source.qualified!r}", plan.weights.place), progress_to(step):
-        path = source.value.fetch(plan.weights.request).resolve()
+    with progress_to(step):
+        path = plan.weights.fetch().resolve()
     if path not in copies:
         taken = {Path(copy["file"]).name.casefold() for copy in copies.values()}  # some systems ignore letter case
         names = chain([path.name], (f"{number}-{path.name}" for number in count(2)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +64,18 @@ def command(
     """
     registry = session.registry()
     found = registry.architectures.resolve(architecture)
-    document = architecture_as_json(found)
     if card:
         if nodes or at or plot or settings or size:
             raise UsageError("--card builds nothing: leave it out, or --nodes, --at, --plot, --set and --size")
-        return Result(document=document, text="\n\n".join(architecture_text(found, files=True)))
+        return Result(document=architecture_as_json(found), text="\n\n".join(architecture_text(found, files=True)))
     if plot is not None:
         refuse_undrawable(Path(plot))
         refuse_existing_file(Path(plot), force=force)
     graph = _graph(found, registry, settings, size)
-    document["graph"] = as_json(graph)
+    if settings:  # the figures are of the default options
+        weights = tuple(replace(one, top1=None, top5=None) for one in found.value.weights)
+        found = replace(found, value=replace(found.value, parameters=graph.cost().parameters, weights=weights))
+    document = {**architecture_as_json(found), "graph": as_json(graph)}
     if nodes:
         document["nodes"] = [asdict(node) for node in graph]
     if at is not None:
