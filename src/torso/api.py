@@ -138,7 +138,7 @@ def load_specs(path: str | Path, *, registry: Registry | None = None, locked: bo
     Args:
         path: The file.
         registry: The plugins; by default those that are installed.
-        locked: Refuse what the lock beside the file (``torso lock``) does not name.
+        locked: Refuse what the lock beside the file (``torso lock``) does not name, and warn of other versions.
 
     Raises:
         TorsoError: Everything that is wrong with the file, or is not locked, at once.

@@ -75,7 +75,7 @@ def test_a_manifest_with_one_bit_turned_round_or_cut_off_is_refused_unless_it_sa
 
 def version(text):
     """Another version in the place of the manifest's."""
-    return lambda data: data.replace(b'"manifest": 2,', f'"manifest": {text},'.encode())
+    return lambda data: data.replace(b'"manifest": 3,', f'"manifest": {text},'.encode())
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def version(text):
     [
         (lambda data: data.replace(b"edge", b"\xe9dge"), "cannot be read\n  cause: 'utf-8' codec can't decode byte"),
         (lambda data: data + b"{}", "cannot be read\n  cause: Extra data"),
-        (lambda data: b"null", "is a manifest of version None, and this torso reads version 2\n  fix: use the torso that"),
-        (version("1"), "is a manifest of version 1, and this torso reads version 2\n  fix: use the torso that wrote it"),
-        (version("3"), "is a manifest of version 3, and this torso reads version 2\n  fix: update torso"),
+        (lambda data: b"null", "is a manifest of version None, and this torso reads version 3\n  fix: build it again"),
+        (version("2"), "is a manifest of version 2, and this torso reads version 3\n  fix: build it again from its spec"),
+        (version("4"), "is a manifest of version 4, and this torso reads version 3\n  fix: update torso"),
         (version("true"), "is a manifest of version True, and this torso"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies
 from networks import images, settle
+from saved import edit
 
 import torso
 from torso.artifact.diff import differences, short_value
@@ -32,12 +33,35 @@ def test_every_fact_that_differs_is_told_and_no_other(registry, tmp_path):
         "frozen.silenced.drop",
         "frozen.trainable",
         "frozen.trains",
+        "graph.fingerprint",
+        "graph.layers.drop.rate",
         "plan.freeze.name",
         "probe.drop",
         "variables.left/bias",
     ]
     assert found[1] == ("frozen.frozen", 280, 0)
-    assert found[5][1:] == ("freeze-policies/all", "freeze-policies/none")
+    assert [each[1:] for each in found[6:8]] == [("0", "0.5"), ("freeze-policies/all", "freeze-policies/none")]
+
+
+def test_what_verify_tolerates_is_no_difference_but_may_be_the_cause_of_one(saved, original):
+    def elsewhere(manifest):
+        manifest["made_with"].update(keras="3.9.0", h5py="3.0.0")
+        manifest["plugins"][0].update(version="0.9")
+        manifest["plan"].update(provider="/home/other/tiny.py", builder="torso_file_0123456789ab:build")
+        feature = manifest["probe"]["features"]["drop"]
+        feature.update(sha256="0" * 64, sketch=[value + 1e-6 for value in feature["sketch"]])
+
+    edit(saved, elsewhere)
+    assert torso.diff(original, saved) == ()
+    edit(saved, lambda manifest: manifest["preprocessing"].update(divide=1.0))
+    assert [fact for fact, *_ in torso.diff(original, saved)] == [
+        "made_with.h5py",
+        "made_with.keras",
+        "plugins.freeze-policies.version",
+        "preprocessing.divide",
+    ]
+    edit(saved, lambda manifest: manifest["probe"]["features"]["drop"].update(max=9.0))
+    assert "probe.drop" in [fact for fact, *_ in torso.diff(original, saved)]
 
 
 def said(facts, path):

@@ -175,14 +175,22 @@ def test_features_of_another_machine_may_differ_within_the_tolerance(saved, key,
     assert (check.holds, check.words) == (holds, f"drop: off by {off} of the largest value, tolerance 0.0001")
 
 
+def test_another_activation_of_the_same_layers_is_named_by_layer_and_setting(saved):
+    model = keras.models.load_model(saved / "model.keras")
+    model.get_layer("left").activation = keras.activations.relu6
+    model.save(saved / "model.keras")
+    sign_the_model(saved)
+    assert failed(saved)["graph"].startswith("graph.layers.left.activation was linear, is relu6, and 1 more")
+
+
 def test_a_frozen_model_that_draws_random_numbers_is_found(saved, tmp_path):
     model = keras.models.load_model(saved / "model.keras")
     model.get_layer("drop").rate = 0.5
     model.save(saved / "model.keras")
     sign_the_model(saved)
-    assert set(failed(saved)) == {"frozen"}
+    assert set(failed(saved)) == {"frozen", "graph"}
     with pytest.raises(
-        torso.IntegrityError, match=r"frozen\.silenced expected: {'drop': 0\.5}\n  frozen\.silenced found: {}"
+        torso.IntegrityError, match=r"graph\.layers\.drop\.rate expected: 0\n  graph\.layers\.drop\.rate found: 0\.5"
     ):
         torso.load(saved)
 

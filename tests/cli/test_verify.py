@@ -87,7 +87,7 @@ def test_diff_ends_with_0_for_the_same_and_1_with_the_differences(torso, saved, 
     assert "'nets/stem/manifest.json' was changed after it was saved" in result.err
 
 
-def test_lock_and_build_locked(torso, spec, tmp_path):
+def test_lock_and_build_locked(torso, spec, tmp_path, monkeypatch):
     result = torso("lock", "tiny.yaml")
     assert (result.code, result.out) == (0, "tiny.lock.json\nwhole: locked\nstem: locked\n")
     assert "whole: warning: its weights are random, so they are not locked\n" in result.err
@@ -108,6 +108,14 @@ def test_lock_and_build_locked(torso, spec, tmp_path):
 
     result = torso("lock", "tiny.yaml", "stem")
     assert result.code == 0
+    with monkeypatch.context() as there:
+        there.setattr("torso.artifact.lock.versions", lambda: dict.fromkeys(("torso", "keras", "tensorflow"), "99.0"))
+        other = torso("build", "tiny.yaml", "whole", "-o", "versions", "--locked")
+        assert other.code == 0
+        assert re.search("^whole: warning: made_with.keras: 99.0, locked is 3", other.err, re.MULTILINE)
+        other = torso("build", "tiny.yaml", "whole", "-o", "strict", "--strict")
+        assert (other.code, (tmp_path / "strict").exists()) == (7, False)
+        assert "  made_with.torso: 99.0, locked is " in other.errors
     assert result.out.startswith("tiny.lock.json\nstem: changed\n  features.stem.channels: 8, now 16\n")
     assert torso("build", "tiny.yaml", "-o", "all", "--locked").code == 0
 
@@ -120,7 +128,7 @@ def test_lock_replaces_a_foreign_file_with_force_only(torso, spec, tmp_path):
     assert "'tiny.lock.json' cannot be read" in result.errors
     assert place.read_text() == "years of work"
     assert torso("lock", "tiny.yaml", "--force").code == 0
-    assert json.loads(place.read_text())["lock"] == 1
+    assert json.loads(place.read_text())["lock"] == 2
 
 
 def test_lock_drops_what_left_the_spec_and_stays_if_it_fails(torso, spec, tmp_path):

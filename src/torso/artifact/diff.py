@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from torso.artifact.manifest import Difference, SavedManifest
 from torso.artifact.manifest_file import read_manifest
+from torso.model_config.layer_settings import by_node
+
+_LAST_BIT: Final = 2.0**-24  # half the relative distance of float32 numbers: bits differ, but no number that is kept does
 
 
 def diff(one: str | Path, other: str | Path) -> tuple[Difference, ...]:
@@ -20,13 +23,20 @@ def diff(one: str | Path, other: str | Path) -> tuple[Difference, ...]:
 
     Returns:
         For each fact that differs its path in the manifests, as ``plan.options.alpha`` or ``variables.conv1/kernel`` (by
-        the hash of its values), and its value in each of the two; None where it is missing.
+        the hash of its values), and its value in each of the two; None where it is missing. Nothing where no more than
+        versions differ, and reference outputs within their tolerance.
 
     Raises:
         OptionError: One of the folders holds no saved backbone.
         IntegrityError: One of the backbones does not match its manifest.
     """
-    return differences(_compared(read_manifest(Path(one))), _compared(read_manifest(Path(other))))
+    first, second = read_manifest(Path(one)), read_manifest(Path(other))
+    facts, others = _compared(first), _compared(second)
+    for name in first.probe.features.keys() & second.probe.features.keys():
+        if error_of_described(first.probe.features[name], second.probe.features[name]) <= first.probe.tolerance:
+            del facts["probe"][name], others["probe"][name]
+    found = differences(facts, others)  # other versions alone are no difference, but may be the cause of one
+    return found if any(not fact.startswith(("made_with.", "plugins.")) for fact, *_ in found) else ()
 
 
 def _compared(manifest: SavedManifest) -> dict[str, Any]:
@@ -34,8 +44,9 @@ def _compared(manifest: SavedManifest) -> dict[str, Any]:
     document = manifest.to_json()
     for fact in "manifest", "digest", "files", "spec", "name":
         del document[fact]
-    for fact in "name", "warnings":
+    for fact in "name", "warnings", "provider", "builder":
         document["plan"].pop(fact, None)
+    document["plan"]["weights"].pop("file", None)
     if document["weights_file"]:
         del document["weights_file"]["path"]
     document["probe"] = {name: feature["sha256"] for name, feature in document["probe"]["features"].items()}
@@ -47,6 +58,18 @@ def differences(one: Any, other: Any) -> tuple[Difference, ...]:
     first, second = dict(_facts(one)), dict(_facts(other))
     pairs = ((path, first.get(path), second.get(path)) for path in sorted({*first, *second}))
     return tuple(pair for pair in pairs if pair[1] != pair[2])
+
+
+def error_of_described(saved: Mapping[str, Any], found: Mapping[str, Any]) -> float:
+    """How far a described feature is off, relative to its largest value; 0 only where all bits are the same."""
+    if saved["shape"] != found["shape"]:
+        return float("inf")
+    if saved["sha256"] == found["sha256"]:
+        return 0.0
+    scale = max(abs(saved["min"]), abs(saved["max"])) or 1.0
+    pairs = [(saved[key], found[key]) for key in ("mean", "std", "min", "max")]
+    pairs += zip(saved["sketch"], found["sketch"], strict=True)
+    return float(max(_LAST_BIT, max(abs(one - other) for one, other in pairs) / scale))
 
 
 def short_value(value: Any) -> str:
@@ -62,6 +85,7 @@ def short_value(value: Any) -> str:
 def _facts(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, below in value.items():
+            below = by_node(below) if key == "layers" else below  # of a graph, in manifests and locks
             yield from _facts(below, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list) and any(isinstance(item, (Mapping, list)) for item in value):
         for position, below in enumerate(value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ def digest_of(document: Document) -> str:
 def text_of(document: Document) -> str:
     """The text of a document's file, with its digest."""
     whole = {**document, "digest": digest_of(document)}
-    return json.dumps(whole, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    text = json.dumps(whole, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    flat = r"\[[^\[\]{}]*\]|\{[^\[\]{}]{,160}\}"  # a list, or a few facts, on one line; no string has a line end in JSON
+    return re.sub(flat, lambda found: re.sub(r"\n *", "", found[0].replace(",\n", ", \n")), text)
 
 
 def read_document(path: Path, kind: str, version: int) -> Document:
@@ -38,7 +41,8 @@ def read_document(path: Path, kind: str, version: int) -> Document:
     if found != version:
         newer = isinstance(found, int) and found > version
         fact = f"{str(path)!r} is a {kind} of version {found}, and this torso reads version {version}"
-        fix = "update torso" if newer else "use the torso that wrote it, or write it again with this one"
+        again = "lock again: torso lock --force" if kind == "lock" else "build it again from its spec"
+        fix = "update torso" if newer else again
         raise IntegrityError(fact, notes=[("fix", fix)])
     return dict(document)
 

@@ -8,8 +8,9 @@ from zipfile import ZipFile
 
 import keras
 
-from torso.artifact.manifest import Difference, Manifest, SavedManifest, as_json, fingerprint, versions
-from torso.artifact.reference_outputs import hashes_of, weights_by_path
+from torso.artifact.diff import differences
+from torso.artifact.manifest import Difference, GraphRecord, Manifest, SavedManifest, as_json, versions
+from torso.artifact.reference_outputs import has_changed, hashes_of, weights_by_path
 from torso.errors import IntegrityError
 from torso.graph import Graph
 from torso.modeling.freeze import report_of, restore
@@ -43,8 +44,9 @@ def load_and_compare(path: Path, manifest: SavedManifest) -> tuple[keras.Model, 
     with ZipFile(path) as archive:
         restore_names(model, json.loads(archive.read("config.json"))["config"])
     graph = read_graph(model, manifest.plan["architecture"].rsplit("/", 1)[-1]).knowing(manifest.graph.levels)
-    saved = manifest.to_json()
+    saved, found = manifest.to_json(), GraphRecord.of(graph)
     restore(model, saved["frozen"])
+    has_changed(model)  # from here on
     frozen, hashes = as_json(report_of(model)), hashes_of(weights_by_path(model))
     features = [as_json(feature) for feature in features_of(model, graph)]
     if manifest.made_with["torso"] != versions()["torso"]:
@@ -52,11 +54,12 @@ def load_and_compare(path: Path, manifest: SavedManifest) -> tuple[keras.Model, 
             feature["stride"] = then["stride"]  # another torso may know more strides, or fewer
     facts = [
         ("graph.input_shape", manifest.plan["input_shape"], list(model.input_shape[1:])),
-        ("graph.nodes", manifest.graph.nodes, len(graph)),
-        ("graph.fingerprint", manifest.graph.fingerprint, fingerprint(graph)),
+        *differences({"graph": {"layers": saved["graph"]["layers"]}}, {"graph": {"layers": found.layers}}),
+        ("graph.nodes", manifest.graph.nodes, found.nodes),
+        ("graph.fingerprint", manifest.graph.fingerprint, found.fingerprint),
         ("features", saved["features"], features),
         *((f"frozen.{name}", saved["frozen"][name], value) for name, value in frozen.items()),
     ]
     for name in dict.fromkeys([*manifest.variables, *hashes]):
         facts.append((f"variables.{name}", manifest.variables.get(name), hashes.get(name)))
-    return model, graph, [(fact, expected, found) for fact, expected, found in facts if expected != found]
+    return model, graph, [(fact, expected, now) for fact, expected, now in facts if expected != now]

@@ -1,11 +1,14 @@
-"""A lock: what the backbones of a spec are made of, down to versions and hashes. It is kept beside the spec."""
+"""A lock: what the backbones of a spec are made of. It is kept beside the spec.
+
+What decides the values must be as locked. Versions are noted: another one is a warning, or with ``strict`` an error.
+"""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,16 +18,18 @@ from torso.artifact.manifest import Difference, Manifest, PluginRecord, as_json,
 from torso.errors import IntegrityError, Note, OptionError, TorsoError, collect, known, raise_all
 from torso.planning import Plan
 
-VERSION: Final = 1
+VERSION: Final = 2
 _FIX: Note = ("fix", "go back to what is locked, or lock the new state: torso lock")
 
 
-def read_lock(spec: str | Path, plans: Iterable[Plan]) -> Lock:
+def read_lock(
+    spec: str | Path, plans: Iterable[Plan], *, strict: bool = False, warn: Callable[[str], object] = warnings.warn
+) -> Lock:
     """Read the lock beside a spec, and refuse everything in the plans that is not locked, at once."""
-    lock = Lock.read(lock_path(spec))
+    lock = replace(Lock.read(lock_path(spec)), strict=strict)
     errors: list[TorsoError] = []
     for plan in plans:
-        collect(errors, lock.check_plan, plan)
+        collect(errors, lock.check_plan, plan, warn)
     raise_all(errors)
     return lock
 
@@ -40,6 +45,7 @@ class Lock:
 
     path: Path
     entries: Mapping[str, Mapping[str, Any]]  # by backbone, what decides what it computes; nothing of this machine
+    strict: bool = False
 
     @classmethod
     def of(cls, path: Path, manifests: Iterable[Manifest]) -> Lock:
@@ -58,22 +64,25 @@ class Lock:
         if document.get("digest") != digest_of(document):
             fix = "undo the change, or write the lock again: torso lock --force"
             raise IntegrityError(f"{str(path)!r} was changed after it was written", notes=[("fix", fix)])
-        return cls(path, _portable(document["backbones"]))
+        return cls(path, document["backbones"])
 
     def text(self) -> str:
         """The text of the file, with its digest."""
         return text_of({"lock": VERSION, "backbones": self.entries})
 
-    def check_plan(self, plan: Plan) -> Plan:
+    def check_plan(self, plan: Plan, warn: Callable[[str], object] = lambda text: None) -> Plan:
         """The plan, with the hash that its weights file must have; refused where the lock names another one, or none."""
         if plan.name not in self.entries:
             fact = f"{str(self.path)!r} does not name the backbone {plan.name!r}"
             raise IntegrityError(fact, notes=[known(self.entries), _FIX])
         locked = self.entries[plan.name]
         planned = _before_building(plan.report(), plugin_records(plan.plugins), versions())
-        chosen = {plugin["name"] for plugin in planned["plugins"]}  # others may take part while it is built
-        plugins = [plugin for plugin in locked["plugins"] if plugin["name"] in chosen]
-        self._refuse(plan.name, differences({**{key: locked[key] for key in planned}, "plugins": plugins}, planned))
+        # Others may take part while it is built.
+        plugins = {name: version for name, version in locked["plugins"].items() if name in planned["plugins"]}
+        found = differences({**{key: locked[key] for key in planned}, "plugins": plugins}, planned)
+        self._refuse(plan.name, found)
+        for fact, then, now in found:
+            warn(f"{plan.name}: warning: {fact}: {short_value(now)}, locked is {short_value(then)}")
         source = plan.weights.source
         if not locked["weights"] or source is None or "sha256" not in source.value.hashes:
             return plan
@@ -85,9 +94,19 @@ class Lock:
         self._refuse(manifest.name, differences(self.entries[manifest.name], _entry(manifest)))
 
     def _refuse(self, name: str, found: Sequence[Difference]) -> None:
+        if not found or (all(map(_is_noted, found)) and not self.strict):
+            return
         notes = [(fact, f"{short_value(now)}, locked is {short_value(locked)}") for fact, locked, now in found]
-        if notes:
-            raise IntegrityError(f"backbone {name!r} is not the one that {str(self.path)!r} names", notes=[*notes, _FIX])
+        notes.sort(key=lambda note: ".layers." in note[0])
+        if len(notes) > 20:
+            notes[20:] = [("more", f"{len(notes) - 20} other facts")]
+        raise IntegrityError(f"backbone {name!r} is not the one that {str(self.path)!r} names", notes=[*notes, _FIX])
+
+
+def _is_noted(difference: Difference) -> bool:
+    """Whether both facts are versions of one thing."""
+    fact, locked, now = difference
+    return fact.startswith("made_with.") or (fact.startswith("plugins.") and None not in (locked, now))
 
 
 def _entry(manifest: Manifest) -> dict[str, Any]:
@@ -96,7 +115,7 @@ def _entry(manifest: Manifest) -> dict[str, Any]:
     return {
         **_before_building(manifest.plan, manifest.plugins, manifest.made_with),
         "weights": hashed and {fact: hashed[fact] for fact in ("bytes", "sha256", "channels")},
-        "graph": manifest.graph.fingerprint,
+        "graph": {fact: document["graph"][fact] for fact in ("fingerprint", "layers")},
         **{fact: document[fact] for fact in ("features", "frozen", "preprocessing")},
     }
 
@@ -105,13 +124,11 @@ def _before_building(
     plan: Mapping[str, Any], plugins: Iterable[PluginRecord], made_with: Mapping[str, str | None]
 ) -> dict[str, Any]:
     """What is known of a backbone before it is built."""
-    of_this_machine = ("name", "provider", "warnings", "weights")
-    shared = {key: value for key, value in plan.items() if key not in of_this_machine}
-    facts = {"plan": shared, "weights_label": plan["weights"]["label"], "made_with": dict(made_with)}
-    return _portable({**facts, "plugins": [asdict(plugin) for plugin in plugins]})
-
-
-def _portable(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON without the module name that a plugin of one file gets from its path: it differs from machine to machine."""
-    found: dict[str, Any] = json.loads(re.sub('"torso_file_[0-9a-f]{12}:', '"torso_file:', json.dumps(entry)))
-    return found
+    left_out = ("name", "provider", "builder", "warnings", "weights")  # of this machine; the graph is what a builder makes
+    facts = {
+        "plan": {key: value for key, value in plan.items() if key not in left_out},
+        "weights_label": plan["weights"]["label"],
+        "made_with": {name: made_with[name] for name in ("keras", "tensorflow", "torso")},
+        "plugins": {plugin.name: plugin.version or plugin.origin for plugin in plugins},
+    }
+    return dict(json.loads(json.dumps(facts)))  # as it is read

@@ -12,11 +12,11 @@ from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from torso.artifact.documents import digest_of, text_of
 from torso.contracts.preprocessing import Preprocessing, Transform
-from torso.files.hashing import Identity, hash_of_same
+from torso.files.hashing import Identity, hash_of, hash_of_same
 from torso.graph import Feature, Graph
 from torso.plugins import PluginInfo
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 Difference = tuple[str, Any, Any]  # the path of a fact, its value in the manifest, and the value that was found
 
@@ -30,14 +30,22 @@ class PluginRecord:
     name: str
     origin: str
     distribution: str | None
-    version: str | None
+    version: str | None  # of the distribution; for a file of the user's own, its hash
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class GraphRecord:
     fingerprint: str
     nodes: int
     levels: Mapping[str, str]
+    layers: Mapping[str, Sequence[str]]  # the nodes of each kind with the same settings
+
+    @classmethod
+    def of(cls, graph: Graph) -> GraphRecord:
+        layers: dict[str, list[str]] = {}
+        for node in graph:
+            layers.setdefault(f"{node.kind} {node.settings}".strip(), []).append(node.name)
+        return cls(fingerprint(graph), len(graph), dict(graph.levels), layers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,8 +163,10 @@ def as_json(value: Any) -> Any:  # Any: a frozen dataclass, and JSON
 
 
 def fingerprint(graph: Graph) -> str:
-    """A hash of names, kinds, edges, shapes and ends: equal for equal graphs, in any process."""
-    lines = [f"{node.name}|{node.kind}|{','.join(node.inputs)}|{node.shape}|{node.parameters}" for node in graph]
+    """A hash of names, kinds, settings, edges, shapes and ends: equal for equal graphs, in any process."""
+    lines = [
+        f"{node.name}|{node.kind}|{','.join(node.inputs)}|{node.shape}|{node.parameters}|{node.settings}" for node in graph
+    ]
     if graph.ends != (graph.nodes[-1].name,):
         lines.append(f"ends|{','.join(graph.ends)}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -165,7 +175,13 @@ def fingerprint(graph: Graph) -> str:
 def plugin_records(plugins: Iterable[PluginInfo]) -> tuple[PluginRecord, ...]:
     """The plugins, each once."""
     names = [one.name for one in fields(PluginRecord)]
-    return tuple(PluginRecord(**{name: getattr(plugin, name) for name in names}) for plugin in dict.fromkeys(plugins))
+    known = [replace(plugin, version=plugin.version or _hash_of(plugin)) for plugin in dict.fromkeys(plugins)]
+    return tuple(PluginRecord(**{name: getattr(plugin, name) for name in names}) for plugin in known)
+
+
+def _hash_of(plugin: PluginInfo) -> str | None:
+    path = Path(str(plugin.location))
+    return f"sha256:{hash_of(path)[:16]}" if plugin.origin != "built-in" and path.is_file() else None
 
 
 def versions() -> dict[str, str | None]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
 import keras
 import numpy as np
@@ -15,12 +17,11 @@ from torso.artifact.manifest import (
     ProbeRecord,
     SavedManifest,
     WeightsFileRecord,
-    fingerprint,
     plugin_records,
     versions,
 )
 from torso.artifact.manifest_file import MODEL, NAME
-from torso.artifact.reference_outputs import TOLERANCE, described, digest_of, reference_images
+from torso.artifact.reference_outputs import TOLERANCE, described, digest_of, has_changed, reference_images
 from torso.artifact.reload_check import check_reload, refuse_foreign
 from torso.errors import DiskError
 from torso.files.hashing import hash_of
@@ -28,12 +29,13 @@ from torso.graph import Feature
 from torso.modeling.build import BuiltModel
 from torso.modeling.freeze import FreezeReport, report_of
 from torso.modeling.functional import custom_classes
+from torso.modeling.graph_reader import read_graph
 from torso.planning import Plan, preprocessing_for
 
 
 def describe(plan: Plan, built: BuiltModel, features: tuple[Feature, ...], frozen: FreezeReport) -> Manifest:
     """The manifest of a backbone that was built."""
-    graph = built.graph
+    has_changed(built.model)  # from here on
     return Manifest(
         name=plan.name,
         spec=plan.declared,
@@ -42,7 +44,7 @@ def describe(plan: Plan, built: BuiltModel, features: tuple[Feature, ...], froze
         made_with=versions(),
         built={"way": built.mode, "why": built.why},
         weights_file=_weights_file(plan, built),
-        graph=GraphRecord(fingerprint=fingerprint(graph), nodes=len(graph), levels=dict(graph.levels)),
+        graph=GraphRecord.of(built.graph),
         dropped={"nodes": built.dropped_nodes, "parameters": built.dropped_parameters},
         features=features,
         frozen=freeze_record(frozen),
@@ -78,10 +80,15 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
     images = np.asarray(preprocess(pixels))
     features, hashes, trains = check_reload(model, frozen, path, images, manifest.feature_names)
     lost = tuple(name for name in hashes if (name in trains) != (name in frozen.trains))
-    file = manifest.weights_file and manifest.weights_file.hashed()
-    facts = {one.name: getattr(manifest, one.name) for one in fields(Manifest)}  # a loaded backbone has a SavedManifest
+    weights = manifest.plan["weights"] | ({"changed_since": True} if has_changed(model) else {})
+    facts = {one.name: getattr(manifest, one.name) for one in fields(Manifest)} | {  # it may be a SavedManifest
+        "plan": {**manifest.plan, "weights": weights},
+        "weights_file": manifest.weights_file and manifest.weights_file.hashed(),
+        "graph": GraphRecord.of(read_graph(model, manifest.name).knowing(manifest.graph.levels)),  # rates are 0 by now
+        "frozen": replace(freeze_record(frozen), lost_by_keras=lost),
+    }
     saved = SavedManifest(
-        **{**facts, "weights_file": file, "frozen": replace(freeze_record(frozen), lost_by_keras=lost)},
+        **facts,
         variables=hashes,
         probe=ProbeRecord(
             pixels=digest_of(pixels),
@@ -97,7 +104,20 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
 def _write_model(model: keras.Model, path: Path) -> None:
     """Write a model as ``.keras``, without what it was compiled with: a loss of the user's own would not load elsewhere."""
     refuse_foreign(sorted({kind.__name__ for kind in custom_classes(model).values()}))  # Keras may fail to write those
+    written = path.with_name("written.keras")
     try:
-        (keras.Model(model.input, model.output, name=model.name) if model.compiled else model).save(path)
+        (keras.Model(model.input, model.output, name=model.name) if model.compiled else model).save(written)
     except RuntimeError as error:  # what HDF5 makes of a full disk
         raise DiskError(f"{path.name} could not be written", notes=[("cause", str(error).split("\n")[0])]) from error
+    with ZipFile(written) as source, ZipFile(path, "w") as target:
+        for name in source.namelist():
+            data = source.read(name)
+            target.writestr(ZipInfo(name), _timeless(data) if name.endswith(".json") else data)  # of 1980
+    written.unlink()
+
+
+def _timeless(text: bytes) -> bytes:
+    """JSON of Keras without the time of saving, and with ordinals for the addresses of objects that are shared."""
+    ids: dict[bytes, bytes] = {}
+    text = re.sub(rb'(?<="shared_object_id": )\d+', lambda found: ids.setdefault(found[0], b"%d" % len(ids)), text)
+    return re.sub(rb'(?<="date_saved": )"[^"]*"', b'"1980-01-01@00:00:00"', text)

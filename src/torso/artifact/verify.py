@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torso.artifact.diff import short_value
+from torso.artifact.diff import error_of_described, short_value
 from torso.artifact.documents import digest_of as digest_of_document
 from torso.artifact.manifest import Difference, SavedManifest, version_of
 from torso.artifact.manifest_file import MODEL, NAME, hash_of_model, read_manifest_json, understood
@@ -108,7 +108,7 @@ def _check_model(place: Path, manifest: SavedManifest) -> Iterator[Check]:
 def _recompute(path: Path, manifest: SavedManifest) -> tuple[list[Difference], dict[str, float]]:
     """Facts, and how far each feature is off, relative to its largest value: infinite where unknown."""
     from torso.artifact.load import load_and_compare, preprocess_layer_of
-    from torso.artifact.reference_outputs import described, digest_of, error_of_described, features_for, reference_images
+    from torso.artifact.reference_outputs import described, digest_of, features_for, reference_images
 
     saved, names = manifest.probe, manifest.feature_names
     model, _, differences = load_and_compare(path, manifest)

@@ -34,6 +34,7 @@ class Node:
     outputs: int = 1  # number of output tensors; a backbone cannot end at a node with several
     is_op: bool = False  # a bare op: it has no weights, and Keras' get_layer cannot reach it
     alias: tuple[str, ...] = ()  # names of the nested models that end with the node, the outermost last
+    settings: str = ""  # what it computes with: "max_value=6 threshold=0"
     layer: str = ""  # of a layer that is called several times, its name
 
     @property

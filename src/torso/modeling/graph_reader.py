@@ -15,6 +15,7 @@ from torso.errors import CutError
 from torso.graph import Feature, Graph, Node, Shape
 from torso.model_config.calls import Call, Calls, Config, Tensor
 from torso.model_config.flops import cost_of_call
+from torso.model_config.layer_settings import settings_of
 from torso.model_config.receptive_field import Grid, grid_after, sees_all, window_of, with_sides
 from torso.modeling.functional import functional, only_output, outputs_of, remake
 from torso.modeling.keras_private import without_values
@@ -59,6 +60,7 @@ class _Draft:
     """A node before its shape is known: only what reads an output knows that."""
 
     entry: Config
+    call: Call
     layer: Any  # a Keras layer or op
     weights_of: str
     inputs: tuple[_End, ...]
@@ -106,7 +108,7 @@ class _Reader:
             if name in self.drafts:
                 fix = "give each layer a name of its own, without a colon"
                 raise CutError(f"two nodes would be called {name!r}", notes=[("fix", fix)])
-            self.drafts[name] = _Draft(entry, layer, owner, tuple(dict.fromkeys(inputs)))
+            self.drafts[name] = _Draft(entry, call, layer, owner, tuple(dict.fromkeys(inputs)))
             ends[call.layer, call.number] = [_End(name, 0)]
             if entry["class_name"] == "InputLayer":
                 self._learn(_End(name, 0), tuple(entry["config"]["batch_shape"][1:]))
@@ -161,6 +163,7 @@ class _Reader:
                 outputs=len(keras.tree.flatten(only_output(draft.layer))),
                 is_op=not isinstance(draft.layer, keras.Layer),
                 alias=draft.alias,
+                settings=settings_of(draft.entry, draft.call),
                 layer="" if draft.weights_of == name else draft.weights_of,
             )
 

@@ -26,7 +26,10 @@ from torso.files.disk_errors import require_writable
 @click.option("-o", "--output", required=True, type=click.Path(), metavar="DIR", help="Save each backbone to DIR/NAME.")
 @click.option("--force", is_flag=True, help="Replace backbones saved there before.")
 @click.option("--locked", is_flag=True, help="Refuse to build anything that differs from the SPEC's lock file.")
-def command(session: Session, spec: str, name: tuple[str, ...], output: str, force: bool, locked: bool) -> Result:
+@click.option("--strict", is_flag=True, help="As --locked, and refuse other versions of Keras, torso and plugins, too.")
+def command(
+    session: Session, spec: str, name: tuple[str, ...], output: str, force: bool, locked: bool, strict: bool
+) -> Result:
     """Build, truncate, freeze and save backbones.
 
     Builds every backbone of the SPEC, or only each NAME. Nothing is built if the SPEC has an error. If one backbone fails
@@ -35,7 +38,7 @@ def command(session: Session, spec: str, name: tuple[str, ...], output: str, for
     """
     registry = session.registry()
     plans = plans_of(spec, name, registry)
-    lock = read_lock(spec, plans.values()) if locked else None
+    lock = read_lock(spec, plans.values(), strict=strict, warn=say) if locked or strict else None
     errors: list[TorsoError] = []
     # What could not be saved is refused now, not after minutes of building.
     for place in (Path(output, name) for name in plans):

@@ -1,0 +1,55 @@
+"""What a call computes with: its configuration and arguments, without names, seeds, initialisers and modules."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any, Final
+
+from torso.model_config.calls import Call, Config
+
+_LEFT_OUT: Final = re.compile("name|trainable|seed|seed_generator|.*initializer")
+
+
+def settings_of(entry: Config, call: Call) -> str:
+    """The settings of one call, as ``max_value=6 threshold=0``; those that are None are left out."""
+    tensors: list[Any] = []
+    node = entry["inbound_nodes"][call.number] if entry["inbound_nodes"] else {"args": [], "kwargs": {}}
+    settings = {**_plain(entry["config"], []), "arguments": _plain([node["args"], node["kwargs"]], tensors)}
+    words = {name: _word(value) for name, value in settings.items()}
+    if re.findall(r'[^\[\]{},"]+', words["arguments"]) == [f"#{number}" for number in range(len(tensors))]:
+        del words["arguments"]  # each tensor once, as the edges say, and nothing else
+    return " ".join(f"{name}={word}" for name, word in words.items())
+
+
+def by_node(layers: dict[str, list[str]]) -> dict[str, dict[str, str]]:
+    """By node its kind and settings, from the nodes by ``kind setting=value …``."""
+    parsed = {text: dict(word.split("=", 1) for word in f"kind={text}".split(" ")) for text in layers}
+    return {name: parsed[text] for text, names in layers.items() for name in names}
+
+
+def _plain(value: Any, tensors: list[Any]) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return int(value) if isinstance(value, float) and value.is_integer() else value  # 6.0 is 6
+    kind: Any = value.get("class_name")
+    inner: Any = value.get("config")
+    if kind == "__keras_tensor__":
+        *call, output = inner["keras_history"]
+        if call not in tensors:
+            tensors.append(call)
+        return f"#{tensors.index(call)}" + (f".{output}" if output else "")
+    if kind is not None and inner is not None:  # how Keras writes an object or a function
+        if str(kind).endswith("Policy"):
+            return inner["name"]
+        return {"class": kind, **_plain(inner, tensors)} if isinstance(inner, dict) else inner
+    kept = (name for name in sorted(value) if value[name] is not None and not _LEFT_OUT.fullmatch(name))
+    return {name: _plain(value[name], tensors) for name in kept if (name, value[name]) != ("training", False)}
+
+
+def _word(value: Any) -> str:
+    """A value as text without spaces; the hash of one that is long."""
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+    return text if re.fullmatch(r"\S{1,80}", text) else f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
