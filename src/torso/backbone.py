@@ -169,7 +169,7 @@ class Backbone:
             pictures: A path or several; an array ``(H, W, C)``, a batch ``(N, H, W, C)``, or several arrays.
 
         Returns:
-            Pixels of 0 to 255 for ``preprocess``: ``(N, height, width, channels)``, float32.
+            Pixels of 0 to 255 for ``preprocess``, of photos upright: ``(N, height, width, channels)``, float32.
 
         Raises:
             TorsoError: A file cannot be read or is not a picture, or an array has another form.

@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings, strategies
 from networks import assert_same_and_meaningful
-from PIL import Image
+from PIL import Image, ImageOps
 
 import torso
 from torso.contracts.preprocessing import INTERPOLATIONS, Transform
@@ -91,7 +91,7 @@ def test_the_pixels_are_those_of_flow_from_directory(tmp_path: Path) -> None:
         path = written(tmp_path, "jpg", image)
         for interpolation, antialias, bound in ("nearest", False, 0), ("bilinear", True, 1):
             read = keras.utils.load_img(path, target_size=(28, 28), interpolation=interpolation)
-            recipe = recipe_of(fit="stretch", interpolation=interpolation, antialias=antialias)
+            recipe = recipe_of(fit="stretch", interpolation=interpolation, antialias=antialias, exif="ignore")
             assert np.abs(one(path, recipe) - np.asarray(read)).max() <= bound
 
 
@@ -401,14 +401,46 @@ def test_a_small_file_of_a_huge_picture_is_refused_before_it_is_decoded(tmp_path
     )
 
 
-ROTATED = Image.Exif()
-ROTATED[0x0112] = 6  # by 90 degrees
+def exif(orientation: int = 6) -> bytes:
+    """EXIF data: a tag of a wrong type, which ImageOps.exif_transpose cannot write again, and the orientation."""
+    entries = struct.pack(">HHIfHHIHHI", 0x010F, 11, 1, 1.0, 0x0112, 3, 1, orientation, 0, 0)
+    return b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 2) + entries
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_photo_is_made_upright_as_its_exif_says(orientation: int, tmp_path: Path) -> None:
+    tagged = Image.fromarray(picture())
+    tagged.getexif()[0x0112] = orientation
+    upright = np.asarray(ImageOps.exif_transpose(tagged))
+    assert np.array_equal(upright, picture()) == (orientation in (0, 1, 9))
+    assert orientation != 6 or np.array_equal(upright, np.rot90(picture(), -1))
+    path = written(tmp_path, "png", picture(), exif=exif(orientation))
+    jpeg = written(tmp_path, "jpg", picture(), exif=exif(orientation), quality=95)
+    grey = written(tmp_path, "webp", GREY, exif=exif(orientation), lossless=True)
+    with Image.open(path) as opened:
+        for given in path, opened, [opened]:
+            assert_same_and_meaningful(one(given, recipe_of(), (None, None, 3)), upright.astype("float32"))
+    assert np.abs(decoded(jpeg) - upright).mean() < 3
+    assert decoded(grey, 1).shape == (*upright.shape[:2], 1)
+    np.testing.assert_array_equal(one(path, recipe_of(exif="ignore"), (None, None, 3)), picture())
+
+
+def test_exif_data_that_cannot_be_read_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = written(tmp_path, "png", picture(), exif=b"Exif\0\0" + b"MN" + exif()[8:])
+    for picked, name in (path, repr(str(path))), (Image.open(path), "picture 0 of 1"):
+        first, cause, fix = failure(picked).splitlines()
+        assert first == f"IntegrityError: {name} has EXIF data that cannot be read"
+        assert cause.startswith("  cause: not a TIFF file")
+        assert fix == "  fix: preprocess: {exif: ignore} takes the pixels as they are stored"
+    assert_same_and_meaningful(one(path, Transform(exif="ignore")), one(picture()))
+
+
 AS_KERAS: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "JPEG": ("jpg", picture(), {}),
     "JPEG, progressive": ("jpg", picture(), {"progressive": True}),
     "JPEG, CMYK": ("jpg", Image.fromarray(picture()).convert("CMYK"), {}),
     "JPEG, grey": ("jpg", GREY, {}),
-    "JPEG, rotated by EXIF": ("jpg", picture(), {"exif": ROTATED}),
+    "JPEG, rotated by EXIF": ("jpg", picture(), {"exif": exif()}),
     "WebP": ("webp", picture(), {}),
     "WebP with alpha": ("webp", OPAQUE, {}),
     "WebP without loss": ("webp", picture(), {"lossless": True}),
@@ -422,7 +454,7 @@ AS_KERAS: dict[str, tuple[str, Any, dict[str, Any]]] = {
 def test_a_file_is_read_as_keras_reads_it(kind: str, channels: int, image: Any, options: Any, tmp_path: Path) -> None:
     path = written(tmp_path, kind, image, **({"quality": 95} if kind in ("jpg", "webp") else {}), **options)
     read = keras.utils.load_img(path, color_mode="grayscale" if channels == 1 else "rgb")
-    found = decoded(path, channels)
+    found = one(path, Transform(exif="ignore"), (None, None, channels))
     assert_same_and_meaningful(found, keras.utils.img_to_array(read))
     made = Image.fromarray(np.stack([GREY] * 3, -1) if image is GREY else picture()).convert("L" if channels == 1 else "RGB")
     assert np.abs(found - np.asarray(made).reshape(found.shape)).mean() < 5

@@ -44,7 +44,7 @@ def test_a_plan_says_all_that_will_happen() -> None:
         "truncate": {"name": "truncations/pop", "options": {"count": 3, "unit": "node", "allow_partial": False}},
         "freeze": {"name": "freeze-policies/all", "options": {}},
         "include_preprocessing": False,
-        "transform": {"fit": "crop", "crop": 0.875, "interpolation": "bilinear", "antialias": True},
+        "transform": {"fit": "crop", "crop": 0.875, "interpolation": "bilinear", "antialias": True, "exif": "turn"},
         "warnings": [f"{file.rpartition('/')[2]} has no published hash: the download cannot be verified"],
     }  # fmt: skip
     assert dict(summary(plan)) == {
@@ -61,7 +61,7 @@ def test_a_recipe_that_stretches_keeps_the_whole_picture() -> None:
     assert (stretch.crop, stretch.antialias) == (1.0, False)
     smooth = planned("ResNet50", preprocess={"fit": "stretch", "crop": None, "antialias": True}).transform
     assert smooth == replace(stretch, antialias=True)
-    assert refused("ResNet50", preprocess={"fit": "stretch", "crop": 0.9}) == (
+    assert refused("ResNet50", preprocess={"fit": "stretch", "crop": 0.9, "exif": "ignore"}) == (
         "fit: stretch crops nothing (argument preprocess.crop)\n  fix: leave crop out, or write none"
     )
 

@@ -29,6 +29,7 @@ PREPROCESS = (  # the options under ``preprocess``
     Option(name="crop", type=float, default=None, minimum=0.1, maximum=1.0, doc="Share of the side to keep; none: 0.875."),
     Option(name="interpolation", type=str, default="bilinear", choices=INTERPOLATIONS, doc="Method of tf.image.resize."),
     Option(name="antialias", type=bool, default=None, doc="Every pixel counts in shrinking; none: if fit is crop."),
+    Option(name="exif", type=str, default="turn", choices=("turn", "ignore"), doc="turn: photos upright, as EXIF says."),
 )
 
 
@@ -40,6 +41,7 @@ class Transform:
     crop: float = 0.875  # the share of the resized image's side that is kept; 1.0 for "stretch"
     interpolation: str = "bilinear"  # method of tf.image.resize
     antialias: bool = True
+    exif: Literal["turn", "ignore"] = "turn"
 
     @classmethod
     def of(cls, options: Options, node: MappingNode | None) -> Transform:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.Image import Transpose as T
 
 from torso.contracts.preprocessing import Transform
 from torso.errors import DiskError, IntegrityError, OptionError
@@ -20,6 +21,8 @@ from torso.planning.plan import InputShape
 
 # Pillow reads many more formats; each is more code for a damaged file to crash.
 FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+# What makes the stored pixels upright, for the EXIF orientations from 2 on; 1 is upright.
+_UPRIGHT: Final = (T.FLIP_LEFT_RIGHT, T.ROTATE_180, T.FLIP_TOP_BOTTOM, T.TRANSPOSE, T.ROTATE_270, T.TRANSVERSE, T.ROTATE_90)
 
 
 def transform_images(pictures: Any, recipe: Transform, shape: InputShape) -> np.ndarray:
@@ -29,7 +32,7 @@ def transform_images(pictures: Any, recipe: Transform, shape: InputShape) -> np.
             fix = "tf.numpy_function(backbone.transform, [images], tf.float32)"
             raise OptionError("transform is Python code, and takes no tensor of a graph", notes=[("fix", fix)])
     height, width, channels = shape
-    arrays = [_decode(one, channels) if _is_path(one) else one for one in _listed(pictures, channels)]
+    arrays = [_decode(one, channels, recipe) if _is_path(one) else one for one in _listed(pictures, channels, recipe)]
     if not arrays:
         raise OptionError("there are no pictures to transform")
     if height is not None and width is not None:
@@ -42,9 +45,9 @@ def transform_images(pictures: Any, recipe: Transform, shape: InputShape) -> np.
     return np.stack([np.asarray(one, "float32") for one in arrays])
 
 
-def _listed(pictures: Any, channels: int) -> Sequence[Any]:
+def _listed(pictures: Any, channels: int, recipe: Transform) -> Sequence[Any]:
     """The pictures one by one, each a path or a checked array."""
-    if _is_array(pictures):
+    if _is_array(pictures) and not isinstance(pictures, Image.Image):
         pictures = np.atleast_1d(np.asarray(pictures))
         if pictures.dtype.kind not in "OU":  # those hold several: paths, or arrays of several sizes
             pictures = pictures[None] if pictures.ndim == 3 else pictures
@@ -53,7 +56,7 @@ def _listed(pictures: Any, channels: int) -> Sequence[Any]:
     for position, one in enumerate(several):
         name = f"picture {position} of {len(several)}"
         if _is_array(one):
-            several[position] = np.asarray(one)
+            several[position] = np.asarray(_upright(one, recipe, name) if isinstance(one, Image.Image) else one)
             require_form(several[position], channels, name=name)
         elif not _is_path(one):
             raise OptionError(f"{name} must be a path or an array, not {type(one).__name__}")
@@ -71,7 +74,7 @@ def _is_array(picture: Any) -> bool:
     return (hasattr(picture, "shape") or hasattr(picture, "__array_interface__")) and not _is_path(picture)
 
 
-def _decode(path: str | os.PathLike[str], channels: int) -> np.ndarray:
+def _decode(path: str | os.PathLike[str], channels: int, recipe: Transform) -> np.ndarray:
     name = repr(os.fspath(path))
     if channels not in (1, 3):
         fact = f"a picture file has 1 or 3 channels, and this network takes {channels}"
@@ -82,8 +85,9 @@ def _decode(path: str | os.PathLike[str], channels: int) -> np.ndarray:
         raise DiskError(f"{name} cannot be read", notes=[("cause", error.strerror or str(error))]) from error
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as picture:  # of several frames, the first
-            return _pixels(picture, "L" if channels == 1 else "RGB").reshape(picture.height, picture.width, channels)
-    except MemoryError:
+            pixels = _pixels(_upright(picture, recipe, name), "L" if channels == 1 else "RGB")
+            return pixels.reshape(*pixels.shape[:2], channels)
+    except (MemoryError, IntegrityError):
         raise
     except Image.DecompressionBombError as error:  # of more than 178,956,970 pixels
         notes = [("cause", str(error)), ("fix", "shrink the picture first")]
@@ -95,8 +99,19 @@ def _decode(path: str | os.PathLike[str], channels: int) -> np.ndarray:
         raise IntegrityError(f"{name} is no picture that can be decoded", notes=[("cause", cause)]) from error
 
 
+def _upright(picture: Image.Image, recipe: Transform, name: str) -> Image.Image:
+    """The picture, turned as its EXIF says. ImageOps.exif_transpose would fail where any other tag is odd."""
+    picture.load()  # what is wrong with the pixels is another error
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1) if recipe.exif == "turn" else 1
+    except Exception as error:
+        notes = [("cause", str(error)), ("fix", "preprocess: {exif: ignore} takes the pixels as they are stored")]
+        raise IntegrityError(f"{name} has EXIF data that cannot be read", notes=notes) from error
+    return picture.transpose(_UPRIGHT[int(orientation) - 2]) if orientation in range(2, 9) else picture
+
+
 def _pixels(picture: Image.Image, mode: str) -> np.ndarray:
-    """Pixels of 8 bits; of 16 bits, the upper eight. As in keras.utils.load_img, opacity and EXIF rotation are ignored."""
+    """Pixels of 8 bits; of 16 bits, the upper eight. As in keras.utils.load_img, opacity is ignored."""
     if picture.mode.startswith("I;16"):  # Pillow would clip them to 255
         picture = Image.fromarray((np.asarray(picture) >> 8).astype("uint8"))
     if picture.has_transparency_data:
