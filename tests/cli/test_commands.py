@@ -76,10 +76,13 @@ def test_show_lists_the_weights_files_with_their_options(torso):
     assert card["options"][0]["default"] == 1.0
 
 
+RANDOM = "weights: none is random initialisation, and freeze: all keeps random values from training"
+
+
 def test_check_counts_backbones_and_reports_every_error(torso, spec, tmp_path):
     (tmp_path / "bad.yaml").write_text("version: 1\nbackbones:\n  a: {architecture: TinyNet, freze: all}\n  b: 3\n")
     result = torso("check", "tiny.yaml", "bad.yaml", "nix.yaml")
-    assert (result.code, result.out) == (2, "tiny.yaml: ok, 2 backbones\n")
+    assert (result.code, result.out) == (2, f"tiny.yaml: ok, 2 backbones\n  warning: whole: {RANDOM}\n")
     found = torso("check", "tiny.yaml", "bad.yaml", "nix.yaml", "--json")
     assert (found.code, found.err) == (2, result.err)
     assert found.json["files"] == [
@@ -98,8 +101,8 @@ def test_plan_shows_what_would_be_built(torso, spec):
     assert lines[0] == "stem"
     assert lines[1] == "  architecture  tiny/TinyNet (width 8), from"
     assert "                input_shape=(8, 8, 3), width=8" in lines
-    assert lines[-5:] == ["  input         8×8 pixels, 3 channels", "  weights       none", "  cut           layer stem",
-                          "  freeze        none", ""]  # fmt: skip
+    assert lines[-6:] == ["  input         8×8 pixels, 3 channels", "  weights       none", "  cut           layer stem",
+                          "  freeze        none", "  trains        Everything trains.", ""]  # fmt: skip
     assert (result.code, result.err) == (0, "")
 
 

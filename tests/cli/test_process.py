@@ -15,7 +15,7 @@ from torso.cli.app import COMMANDS
 
 PLUGINS = str(Path(__file__).parents[1] / "fixtures" / "plugin_folder")
 COMMAND = [sys.executable, "-m", "torso", "--plugins-dir", PLUGINS]
-SLOW = "version: 1\nbackbones: {slow: {architecture: SlowNet, weights: none}}\n"
+SLOW = "version: 1\nbackbones: {slow: {architecture: SlowNet, weights: none, freeze: none}}\n"
 LIGHT = """
 import os, sys
 from torso.cli import main

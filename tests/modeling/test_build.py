@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,12 +13,13 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from networks import assert_same_and_meaningful, images, randomize, save_listed
 from provider import SHAPE, Acme, assert_as_plain, built
 
 import torso
 from torso.api import build
-from torso.errors import IntegrityError, PluginError, TorsoError
+from torso.errors import IntegrityError, OptionError, PluginError, TorsoError
 from torso.modeling import build as building, draw as drawing, keras_private as private
 from torso.modeling.draw import EAGER, LEAN, PARTIAL
 from torso.modeling.graph_reader import read_graph
@@ -444,6 +448,62 @@ def test_without_a_private_name_the_public_way_gives_the_same(
     backbone = acme.create(truncate={"pop": 1})
     assert built(backbone)[0] == way
     assert_as_plain(backbone, full)
+
+
+# --- random values that are the same everywhere -------------------------------------------------------------------------
+
+SEEDED = """
+x = layers.Conv2D(4, 3, kernel_initializer="he_normal", name="stem")(images)
+x = layers.Dropout(0.5, name="drop")(layers.Conv2D(4, 3, kernel_initializer=keras.initializers.Orthogonal(), name="two")(x))
+return keras.Model(images, layers.Conv2D(6, 1, name="end")(x))""".strip().replace("\n", "\n    ")
+
+
+def bits(model: keras.Model) -> dict[str, bytes]:
+    return {re.sub("_[0-9]+/", "/", variable.path): np.asarray(variable).tobytes() for variable in model.variables}
+
+
+@pytest.mark.parametrize("moved", [{}, {"leave_scopes": lambda model: False}, {"can_draw_lean": lambda: False}], ids=str)
+def test_a_seed_gives_the_same_bits_in_every_mode_and_up_to_every_cut(
+    make: Make, monkeypatch: pytest.MonkeyPatch, moved: dict[str, Any]
+) -> None:
+    """They are those of Keras after ``set_random_seed``; nothing of the user's own random numbers is drawn or set."""
+    acme = make(body=SEEDED)
+    for name, other in moved.items():
+        for module in (private, drawing):
+            monkeypatch.setattr(module, name, other, raising=False)
+    random.seed(1)
+    before = random.getstate()
+    seeded = {seed: bits(acme.create(weights={"none": {"seed": seed}}).model) for seed in (7, 8)}
+    assert random.getstate() == before
+    assert seeded[7] == bits(acme.create(weights={"none": {"seed": 7}}).model) != seeded[8]
+    part = bits(acme.create(weights={"none": {"seed": 7}}, truncate={"layer": "two"}).model)
+    assert part.items() <= seeded[7].items()
+    monkeypatch.undo()
+    keras.utils.set_random_seed(7)
+    plain = bits(acme.plain(seed=None))
+    assert {path: value for path, value in seeded[7].items() if "seed" not in path}.items() <= plain.items()
+    digest = hashlib.sha256(b"".join(seeded[7][f"{name}/kernel"] for name in ("stem", "two", "end"))).hexdigest()
+    known = {("3.15.1", "2.21.0"): "19d4280153e4f5a57d9f0949646fabd7b71e37bdf2564a7b549b6b1b84805502"}
+    assert digest == known.get((keras.version(), tf.__version__), digest)
+
+
+@pytest.mark.parametrize("drawn", ["np.random.normal(size=shape)", "keras.random.normal(shape)"])
+def test_what_no_seed_reaches_is_refused(make: Make, drawn: str) -> None:
+    acme = make(
+        f"""
+        import numpy as np
+
+        class Own(keras.initializers.Initializer):
+            def __call__(self, shape, dtype=None):
+                return {drawn}
+        """,
+        body="return keras.Model(images, layers.Conv2D(4, 3, kernel_initializer=Own(), name='stem')(images))",
+    )
+    acme.create()
+    with pytest.raises(OptionError) as caught:
+        acme.create(weights={"none": {"seed": 7}})
+    fact = "'stem/kernel' has another value at each build, whatever the seed: what draws it is not Keras' own"
+    assert str(caught.value) == f"{fact} (argument weights)\n  fix: leave the seed out, or name a weights file"
 
 
 # --- the graph ----------------------------------------------------------------------------------------------------------

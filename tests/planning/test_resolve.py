@@ -53,6 +53,8 @@ def test_a_plan_says_all_that_will_happen() -> None:
         "weights": f"imagenet: {file}",
         "cut": "pop 3",
         "freeze": "all",
+        "trains": "Nothing trains, statistics stay as stored, dropout and stochastic depth are off: "
+        "the same features always.",
     }
 
 
@@ -138,7 +140,7 @@ def test_without_an_adapter_the_weights_are_for_the_channels_of_the_input() -> N
     for given in ({"channels": 4}, {"channels": 4, "adapt": None}):
         plan = planned("VGG16", input=given, weights="none")
         assert (plan.adapt, plan.mix, plan.source_channels) == (None, None, 4)
-        assert plan.warnings == ("no weights were trained on 4 channels: the pixels are not preprocessed",)
+        assert plan.warnings[0] == "no weights were trained on 4 channels: the pixels are not preprocessed"
         assert plan.preprocessing == torso.Preprocessing()
         assert "adapt" not in summary(plan)
 
@@ -335,3 +337,32 @@ def registry_with(folder: Path, *adapters: torso.ChannelAdapter) -> torso.Regist
     holder.adapters, holder.shapes = adapters, []
     sys.modules["torso_test_rules"] = holder
     return torso.Registry.load(plugins_dirs=[folder], discover=False)
+
+
+def test_random_values_that_never_train_are_warned_of() -> None:
+    for freeze in ("all", "adapt_norm", {"all_but_last": 2}):
+        (warning,) = planned("VGG16", weights="none", freeze=freeze).warnings
+        name = "all_but_last 2" if isinstance(freeze, dict) else freeze
+        assert warning == f"weights: none is random initialisation, and freeze: {name} keeps random values from training"
+    assert planned("VGG16", weights="none", freeze="none").warnings == ()
+
+
+def test_a_seed_is_part_of_the_plan() -> None:
+    plan = planned("VGG16", weights={"none": {"seed": 7}})
+    assert (plan.weights.seed, plan.report()["weights"]) == (7, {"label": "none, seed 7", "source": None})
+    assert summary(plan)["weights"] == "none, seed 7"
+    assert planned("VGG16", weights={"none": {}}).report()["weights"] == planned("VGG16", weights="none").report()["weights"]
+    assert "weights: none has no option 'seeds'" in refused("VGG16", weights={"none": {"seeds": 7}})
+    assert "seed cannot be '-1'" in refused("VGG16", weights={"none": {"seed": -1}})
+    assert "fix: put the options under the name, as in {none: {seed: 7}}" in refused(
+        "VGG16", weights={"none": {}, "seed": 7}
+    )
+
+
+@pytest.mark.parametrize(("old", "new"), [("last", "all_but_last"), ("norm_only", "all_but_norm")])
+def test_the_old_names_of_policies_are_errors_that_name_the_new(old: str, new: str) -> None:
+    for freeze in ({old: 2}, f"freeze-policies/{old}"):
+        text = refused("VGG16", freeze=freeze)
+        assert text.startswith("unknown freeze policy ")
+        assert f"{new}'" in text.split("\n")[1].split(", ")[0]
+    assert "all_but" not in refused("VGG16", truncate=old)

@@ -10,7 +10,7 @@ import yaml
 from tables import table
 
 from torso.errors import TorsoError
-from torso.specs.backbone_spec import Choice
+from torso.specs.backbone_spec import NONE, Choice, read_choice
 from torso.specs.json_schema import json_schema
 from torso.specs.options import Option, read_options
 from torso.specs.spec_file import read_spec
@@ -85,7 +85,9 @@ def torso_takes(path: str) -> bool:
             read_options("it", card.options, backbone.options)
             choose(TRUNCATIONS, backbone.truncate or Choice(name="none"))
             choose(FREEZE_POLICIES, backbone.freeze or Choice(name="all"))
-            if isinstance(backbone.weights, MappingNode):
+            if isinstance(backbone.weights, MappingNode) and backbone.weights.get("none"):
+                choose({"none": offered(*NONE)}, read_choice("weights", backbone.weights))
+            elif isinstance(backbone.weights, MappingNode):
                 source = next(WEIGHT_SOURCES[key.text] for key, _ in backbone.weights if key.text in WEIGHT_SOURCES)
                 read_options("it", source.options, backbone.weights)
             elif isinstance(backbone.weights, ScalarNode) and backbone.weights.text not in (*card.tags, "none"):

@@ -65,12 +65,13 @@ class Acme:
         self.registry = torso.Registry.load(plugins_dirs=[folder], discover=False)
         self.path = folder / file
 
-    def plain(self, seed: int = 0) -> keras.Model:
-        """The network as Keras alone builds it, with values that its initialisers would not make."""
+    def plain(self, seed: int | None = 0) -> keras.Model:
+        """The network as Keras alone builds it, with values that its initialisers would not make, but for seed None."""
         names: dict[str, Any] = {"__name__": "acme_by_itself"}
         exec(compile(self.text.replace("@torso.hookimpl", ""), "acme_by_itself.py", "exec"), names)
         model: keras.Model = names["build"](input_shape=SHAPE)
-        randomize(model, seed)
+        if seed is not None:
+            randomize(model, seed)
         return model
 
     def write(self, model: keras.Model) -> None:

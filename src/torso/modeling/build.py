@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import keras
+import numpy as np
 
 from torso.contracts.truncation import Cut
-from torso.errors import IntegrityError, PluginError, TorsoError
+from torso.errors import IntegrityError, OptionError, PluginError, TorsoError
 from torso.files.download import progress_to
 from torso.graph import FreezePlan, Graph
 from torso.model_config.calls import Config
@@ -57,7 +58,17 @@ class BuiltModel:
 
 @keras_private.collecting_less()
 def build_model(plan: Plan, progress: Progress) -> BuiltModel:
-    """Draw the network, select the cut, truncate and fill."""
+    """Draw the network, select the cut, truncate and fill; with a seed, twice, as not all that is random heeds one."""
+    built = _build(plan, progress)
+    again = _build(plan, progress).model.variables if plan.weights.seed is not None else ()
+    for one, other in zip(built.model.variables, again, strict=False):
+        if np.asarray(one).tobytes() != np.asarray(other).tobytes():
+            fact = f"{one.path!r} has another value at each build, whatever the seed: what draws it is not Keras' own"
+            raise OptionError(fact, place=plan.weights.place, notes=[("fix", "leave the seed out, or name a weights file")])
+    return built
+
+
+def _build(plan: Plan, progress: Progress) -> BuiltModel:
     with ExitStack() as stack:
         # Opened once, when the cut is known to be right, for all modes that are tried.
         weights = cache(lambda: _open_weights(plan, progress, stack)) if plan.weights.source else None
@@ -83,7 +94,8 @@ def transform(built: BuiltModel, plan: Plan, registry: Registry) -> BuiltModel:
     keras_private.reserve_names(built.model)
     for plugin, hook in registry.plugins.callers("torso_before_freeze"):
         before = keras_private.name_counts()
-        changed = hook(model=built.model, plan=plan)
+        with keras_private.seeded(plan.weights.seed):
+            changed = hook(model=built.model, plan=plan)
         if changed is None:
             continue
         with plugin_errors(plugin, "hook 'torso_before_freeze'"):
@@ -182,7 +194,8 @@ def _truncate(drawn: DrawnModel, plan: Plan, ends: Cut | None, channels: int) ->
     def change(config: Config) -> Config:
         return config if plan.adapt is None else widen(config, network_mix(plan, channels))
 
-    with nullcontext() if drawn.mode == EAGER else keras_private.without_values():
+    values = nullcontext() if drawn.mode == EAGER else keras_private.without_values()
+    with values, keras_private.seeded(plan.weights.seed):
         return rebuild(drawn.model, ends, plan.name, change=change)
 
 
@@ -195,11 +208,13 @@ def _fill(model: keras.Model, pairs: Pairs, values: Match | None, plan: Plan, ch
             if id(new) in mixed:
                 value = adapted(value, tuple(new.shape), network_mix(plan, channels), mixed[id(new)])
             keras_private.give_value(new, value)
-        elif keras_private.has_value(old) and new is not old:
+        elif not keras_private.has_value(old):
+            keras_private.draw_value(new, old)
+        elif new is not old:
             new.assign(old)
     for variable in model.variables:
-        if not keras_private.has_value(variable):  # of a random generator, or there is no file
-            keras_private.draw_value(variable)
+        if not keras_private.has_value(variable):  # of a random generator
+            keras_private.draw_value(variable, variable)
     derive(model)
 
 

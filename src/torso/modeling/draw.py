@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -92,7 +93,8 @@ def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any
         module, _, function = architecture.builder.partition(":")
         builder = getattr(importlib.import_module(module), function)
         arguments = {"input_shape": (*plan.input_shape[:2], channels), **plan.arguments}
-        with keras_private.without_weights():
+        place = nullcontext() if plan.weights.seed is None else keras.device("cpu:0")  # GPUs round otherwise
+        with keras_private.without_weights(), keras_private.seeded(plan.weights.seed), place:
             model, partial = stopped_at(until, lambda: builder(**arguments)) if until else (builder(**arguments), False)
         is_renamed = name_canonically(model, {})
     if partial and is_renamed:  # what is not drawn may have a number too

@@ -4,7 +4,8 @@
 |---|---|---|
 | ``keras.src.utils.file_utils.get_file`` | draw the graph of published weights without downloading them | Keras downloads them |
 | ``keras.src.backend.common.global_state`` | hand a thread's settings to the thread that draws; the list of variables without values; the count of names | build mode ``ordinary``; names stay as Keras gives them |
-| ``Variable._value``, ``_initializer``, ``_initialize``, ``_deferred_initialize`` | give memory to a variable that was made without | build mode ``ordinary`` |
+| ``Variable._value``, ``_initializer``, ``_initialize`` | give memory to a variable that was made without | build mode ``ordinary`` |
+| ``make_default_seed`` of two modules | seeds for ``weights: {none: {seed: N}}`` | such a build fails |
 | ``Operation._outbound_nodes`` | release the layers after a cut | build mode ``ordinary`` |
 | ``_path`` of layers and variables | variables' paths without the name scopes of a builder | the truncated model is rebuilt from its configuration |
 | ``Layer._flatten_layers`` | find what a wrapper or nested model holds | only the wrapper is seen |
@@ -18,12 +19,13 @@ from __future__ import annotations
 
 import gc
 import importlib
+import random
 import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -53,6 +55,7 @@ def _module(name: str) -> Any:
 _file_utils = _module("keras.src.utils.file_utils")
 _global_state = _module("keras.src.backend.common.global_state")
 _saving = _module("keras.src.saving.saving_lib")
+_seed_makers = _module("keras.src.random.seed_generator"), _module("keras.src.backend.tensorflow.random")
 
 
 def start_thread(work: Callable[[], T]) -> Future[T]:
@@ -184,8 +187,8 @@ def without_values() -> Iterator[keras.StatelessScope]:
 
 def can_draw_lean() -> bool:
     """Whether this Keras has the private names that a network without values needs."""
-    is_drawn = hasattr(keras.Variable, "_initialize") and hasattr(keras.Variable, "_deferred_initialize")
-    return _global_state is not None and is_drawn and hasattr(keras.layers.Identity(name="any"), "_outbound_nodes")
+    has_nodes = hasattr(keras.layers.Identity(name="any"), "_outbound_nodes")
+    return _global_state is not None and has_nodes and hasattr(keras.Variable, "_initialize")
 
 
 def has_value(variable: Any) -> bool:
@@ -213,9 +216,21 @@ class _AsItIs:
         return self.value
 
 
-def draw_value(variable: Any) -> None:
-    """Give a variable without value the one that its initialiser makes."""
-    variable._deferred_initialize()
+def draw_value(variable: Any, drawn: Any) -> None:
+    """Give a variable without value the one that the initialiser of another makes, on the CPU: GPUs round otherwise."""
+    with keras.device("cpu:0"):
+        value = drawn._initializer(tuple(variable.shape), dtype=variable.dtype)
+    give_value(variable, value)
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Let layers and initialisers of this thread take their seeds from this one, as after keras.utils.set_random_seed."""
+    numbers = random.Random(seed)
+    with ExitStack() as stack:
+        for module in _seed_makers if seed is not None else ():
+            stack.enter_context(patched(module, "make_default_seed", lambda original: numbers.randint(1, 10**9)))
+        yield
 
 
 def detach(model: keras.Model) -> None:

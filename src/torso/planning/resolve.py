@@ -16,7 +16,7 @@ from torso.planning.plan import Chosen, Plan, PlannedWeights, T
 from torso.plugins import PluginInfo
 from torso.plugins.calling import at_location, plugin_errors
 from torso.plugins.registry import Catalogue, Contribution, Registry
-from torso.specs.backbone_spec import Choice, InputSpec, Size
+from torso.specs.backbone_spec import NONE, Choice, InputSpec, Size, read_choice
 from torso.specs.options import REQUIRED, Options, read_options
 from torso.specs.spec_file import BackboneSpec
 from torso.specs.writer import write_spec
@@ -77,6 +77,8 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     every = range(channels)
     if published and mix == tuple(tuple(float(row == column) for column in every) for row in every):
         warnings.append(f"adapt: {adapt} changes nothing: the {label} weights are for {channels} channels already")
+    if label == "none" and freeze.contribution.qualified != "freeze-policies/none":
+        warnings.append(f"weights: none is random initialisation, and freeze: {freeze} keeps random values from training")
     weights = attempt(_plan_weights, contribution, spec, registry, label, settled, size, warnings)
     if published and adapt is None and channels != trained:
         rules = ", ".join(rule.name for rule in registry.channel_adapters)
@@ -170,7 +172,7 @@ def _weights_label(architecture: Architecture, node: Node | None, registry: Regi
             notes=[*did_you_mean(node.text, legal), known(legal), ("fix", "a file is named as {file: PATH}")],
         )
     sources = [source.name for source in registry.weight_sources]
-    found = [key.text for key, _ in node if key.text in sources] if isinstance(node, MappingNode) else []
+    found = [key.text for key, _ in node if key.text in [*sources, "none"]] if isinstance(node, MappingNode) else []
     if not found:
         raise OptionError(
             f"weights of {architecture.name} must be a tag, none or the mapping of a source",
@@ -189,10 +191,12 @@ def _plan_weights(
     size: Size,
     warnings: list[str],
 ) -> PlannedWeights:
-    if label == "none":
-        return PlannedWeights(label=label)
     architecture = contribution.value
     place = spec.weights.place if spec.weights is not None else spec.place
+    if label == "none":
+        given = read_choice("weights", spec.weights).value if isinstance(spec.weights, MappingNode) else None
+        seed: Any = read_options("weights: none", NONE, given)["seed"]
+        return PlannedWeights(label=label if seed is None else f"none, seed {seed}", seed=seed, place=place)
     with at_location(place):
         if isinstance(spec.weights, MappingNode):
             source = registry.weight_sources.resolve(label)

@@ -101,24 +101,26 @@ def _weights(key: str, node: Node) -> Node:
     raise must_be(key, "a name, none or a mapping", node, SpecError, "write imagenet, or {file: PATH, sha256: HEX}")
 
 
-def _choice(key: str, node: Node) -> Choice:
+def read_choice(key: str, node: Node) -> Choice:
     if isinstance(node, ScalarNode):
         return Choice(name=read_name(key, node).text, place=node.place)
     if isinstance(node, MappingNode) and len(node) == 1:
         name, value = node.entries[0]
         return Choice(name=name.text, value=value, place=name.place)
     was = f"one of {len(node)} keys" if isinstance(node, MappingNode) else node
-    example = "{map: [R, G, B, R]}" if key == "adapt" else "{pop: {count: 1, allow_partial: true}}"
+    examples = {"adapt": "{map: [R, G, B, R]}", "weights": "{none: {seed: 7}}"}
+    example = examples.get(key, "{pop: {count: 1, allow_partial: true}}")
     fix = f"put the options under the name, as in {example}"
     raise must_be(key, "a name, or a mapping with one key", node, SpecError, fix, was)
 
 
 def _adapter(key: str, node: Node) -> Choice | None:
     # none takes back an adapter that defaults: or extends: sets
-    choice = _choice(key, node)
+    choice = read_choice(key, node)
     return None if choice.name == "none" and choice.value is None else choice
 
 
+NONE: Final = (Option(name="seed", type=int, default=None, minimum=0, doc="The same seed gives the same values."),)
 _SIZE = Option(name="size", type=int, many=True, minimum=1)
 _CHANNELS = Option(name="channels", type=int, minimum=1)
 
@@ -154,7 +156,7 @@ DEFAULTS: Final[Readers] = {
     "weights": _weights,
     "input": _input,
     "preprocess": read_mapping,
-    "truncate": _choice,
-    "freeze": _choice,
+    "truncate": read_choice,
+    "freeze": read_choice,
 }
 BACKBONE: Final[Readers] = {"architecture": read_name, "options": read_mapping, **DEFAULTS}

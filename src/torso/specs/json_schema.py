@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torso.specs.backbone_spec import BACKBONE_NAME
+from torso.specs.backbone_spec import BACKBONE_NAME, NONE
 from torso.specs.options import Option
 from torso.specs.spec_file import VERSION
 
@@ -99,7 +99,7 @@ def _conditions(architectures: Iterable[Named]) -> list[Schema]:
 def _weights(architectures: Iterable[Named], sources: Iterable[Named]) -> Schema:
     tags = sorted({tag for _, architecture in architectures for tag in architecture.tags} - {"none"})
     mappings = [_described(_options(source.options), source.doc) for _, source in sources]
-    return {"oneOf": [{"enum": [*tags, "none"]}, *mappings]}
+    return {"oneOf": [{"enum": [*tags, "none"]}, _table({"none": _options(NONE)}, ["none"]), *mappings]}
 
 
 def _adapter(adapters: Iterable[Named]) -> Schema:
