@@ -39,10 +39,10 @@ def test_build_saves_each_backbone_and_ends_with_a_table(torso, spec, tmp_path):
     result = torso("build", "tiny.yaml", "-o", "deep/out")
     assert result.code == 0
     assert re.sub(r"[0-9.]+ kB", "9.9 kB", re.sub("─+", "─", result.out)).split("\n") == [
-        "name   ends at  stride  shape  kept  frozen  dropped     size",
+        "name   ends at  stride  shape  kept  trains  dropped     size",
         "─  ─  ─  ─  ─  ─  ─  ─",
-        "whole  drop          2  4×4×4   280     280        0  9.9 kB",
-        "stem   stem          1  8×8×8   224       0      656  9.9 kB",
+        "whole  drop          2  4×4×4   280       0        0  9.9 kB",
+        "stem   stem          1  8×8×8   224     224      656  9.9 kB",
         "",
     ]
     assert [line for line in result.err.split("\n") if "whole" not in line] == [

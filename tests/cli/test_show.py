@@ -57,10 +57,12 @@ def test_levels_and_clean_cuts_are_shown_with_what_they_keep(show):
         "  FLOPs   105k floating-point operations",
         "  memory  6.2 kB peak activations, float32",
         "",
-        "level  stride  shape  node   cut",
-        "─────  ──────  ─────  ─────  ─────",
-        "C1          2  8×8×8  join0  clean",
-        "C2          4  4×4×8  half   clean",
+        "level  stride  shape  node   cut    trains",
+        "─────  ──────  ─────  ─────  ─────  ──────",
+        "C1          2  8×8×8  join0  clean       0",
+        "C2          4  4×4×8  half   clean       0",
+        "",
+        "trains: parameters that train with freeze: {through: LEVEL}",
         "",
         "clean cut  pop  stride  channels  field  params   MACs  level",
         "─────────  ───  ──────  ────────  ─────  ──────  ─────  ─────",
@@ -97,7 +99,7 @@ def test_a_network_for_any_size_has_open_sides_and_unknown_costs(show):
     for line in (
         "  input   any×any×3",
         "  memory  unknown",
-        "C1          2  any×any×8  join0  clean",
+        "C1          2  any×any×8  join0  clean       0",
         "join0        1       2         8     7*     880     -  C1",
     ):
         assert line in result.out.split("\n")
@@ -169,7 +171,7 @@ def test_a_picture_is_drawn_and_replaced_with_force_only(show, tmp_path):
 
 
 def test_a_level_that_is_not_clean_is_marked(show):
-    assert "C1          2  8×8×8  left0  not clean\n" in show(level="left0").out
+    assert "C1          2  8×8×8  left0  not clean      72\n" in show(level="left0").out
 
 
 FLAT = Graph(

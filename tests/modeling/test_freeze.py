@@ -93,12 +93,12 @@ POLICIES: list[Any] = [
     *(
         pytest.param(policy, marks=pytest.mark.slow)
         for policy in (
-            "norm_only",
+            "all_but_norm",
             "all",
             "none",
             {"through": {"at": "C1", "norm": "train"}},
             {"through": "C1"},
-            {"last": {"blocks": 1, "stochastic": "off"}},
+            {"all_but_last": {"blocks": 1, "stochastic": "off"}},
             "acme/edges",
         )
     ),

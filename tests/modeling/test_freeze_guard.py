@@ -155,7 +155,7 @@ HEALTHY = [
     *(
         slow(network, "C2", policy, optimizer)
         for network in ("MobileNetV2", "EfficientNetB0")
-        for policy in ("all", "none", {"through": "C1"}, {"last": 1}, "norm_only", "adapt_norm")
+        for policy in ("all", "none", {"through": "C1"}, {"all_but_last": 1}, "all_but_norm", "adapt_norm")
         for optimizer in OPTIMIZERS
     ),
 ]

@@ -266,7 +266,7 @@ def after_each(create: Create) -> list[tuple[Any, str]]:
     return found
 
 
-@pytest.mark.parametrize("freeze", ["adapt_norm", *map(slow, ("all", "none", "norm_only", {"through": "C3"}))])
+@pytest.mark.parametrize("freeze", ["adapt_norm", *map(slow, ("all", "none", "all_but_norm", {"through": "C3"}))])
 def test_only_the_last_of_several_unfreezes_counts(create: Create, after_each: list[tuple[Any, str]], freeze: Any) -> None:
     backbone = create(freeze=freeze)
     for number in (*range(len(STEPS)), *reversed(range(len(STEPS)))):
@@ -278,7 +278,7 @@ def test_only_the_last_of_several_unfreezes_counts(create: Create, after_each: l
     ("freeze", "step", "same_as"),
     [
         ("adapt_norm", {"norm": "train"}, "none"),
-        *(slow(one, {"norm": "train"}, "none") for one in ("all", "norm_only", {"last": 1})),
+        *(slow(one, {"norm": "train"}, "none") for one in ("all", "all_but_norm", {"all_but_last": 1})),
         ("all", {"from_level": "C3"}, {"through": "C2"}),
         ("all", {"from_node": "conv3", "norm": "train", "stochastic": "off"},
          {"through": {"at": "relu3", "norm": "train", "stochastic": "off"}}),

@@ -138,7 +138,7 @@ def test_weights_without_a_name_are_counted_in_their_layer_alone(made: int) -> N
 
 def test_one_spec_gives_the_same_paths_built_and_loaded(tmp_path: Path) -> None:
     """ConvNeXt scales its branches by weights that have no name."""
-    spec: dict[str, Any] = {"input": {"size": [32, 32]}, "truncate": {"level": "C2"}, "freeze": {"last": 1}}
+    spec: dict[str, Any] = {"input": {"size": [32, 32]}, "truncate": {"level": "C2"}, "freeze": {"all_but_last": 1}}
     one, other = (
         torso.create_backbone("ConvNeXtTiny", weights="none", registry=torso.Registry.load(discover=False), **spec)
         for _ in range(2)

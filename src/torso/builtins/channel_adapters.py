@@ -13,31 +13,18 @@ from torso.specs.options import Option, Options
 
 Rows = list[list[float]]
 
-_SOURCES = Option(
-    name="sources",
-    type=str,
-    many=True,
-    doc="For each channel: R, G or B, the number of a trained channel from 0, or none for one that is not read.",
-)
+_doc = "For each channel: R, G or B, the number of a trained channel from 0, or none for one that is not read."
+_SOURCES = Option(name="sources", type=str, many=True, doc=_doc)
 
 
 @hookimpl
 def torso_channel_adapters() -> Iterable[ChannelAdapter]:
-    yield ChannelAdapter(
-        name="mean",
-        doc="Every channel gets the mean of the trained kernels, scaled so that a grey image gives the same response.",
-        mix=mean,
-    )
-    yield ChannelAdapter(
-        name="repeat",
-        doc="The trained channels in turn: R, G, B, R, …; several copies of one share its kernels.",
-        mix=repeat,
-    )
-    yield ChannelAdapter(
-        name="zero_extra",
-        doc="The first channels are the trained ones; all others have kernels of zeros.",
-        mix=zero_extra,
-    )
+    doc = "Every channel gets the mean of the trained kernels, scaled so that a grey image gives the same response."
+    yield ChannelAdapter(name="mean", doc=doc, mix=mean)
+    doc = "The trained channels in turn: R, G, B, R, …; several copies of one share its kernels."
+    yield ChannelAdapter(name="repeat", doc=doc, mix=repeat)
+    doc = "The first channels are the trained ones; all others have kernels of zeros."
+    yield ChannelAdapter(name="zero_extra", doc=doc, mix=zero_extra)
     yield ChannelAdapter(
         name="map",
         doc="You say which trained channel each channel is: [R, G, B, R]; several copies of one share its kernels.",

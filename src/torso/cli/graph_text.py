@@ -32,8 +32,11 @@ def levels_text(graph: Graph) -> Iterator[str]:
     for level, name in graph.levels.items():
         node = graph[name]
         cut = "clean" if node in graph.clean else "not clean"
-        rows.append((level, node.stride, format_shape(node.shape), name, cut))
-    yield table(("level", ">stride", ">shape", "node", "cut"), rows)
+        plan = graph.freeze_through(name, norm="frozen", stochastic="on")
+        trains = {one.weights_of: one.parameters for one in graph if one.name not in plan.weights | plan.norm}
+        rows.append((level, node.stride, format_shape(node.shape), name, cut, short(sum(trains.values()))))
+    yield table(("level", ">stride", ">shape", "node", "cut", ">trains"), rows)
+    yield "trains: parameters that train with freeze: {through: LEVEL}"
 
 
 def cuts_text(graph: Graph) -> Iterator[str]:

@@ -17,10 +17,10 @@ class FreezePolicy(Checked):
 
     Attributes:
         name: The key under ``freeze:``.
-        doc: One sentence for ``torso schema`` and the reference.
+        doc: One sentence that says what trains and what is frozen, for ``torso plan``, ``torso schema`` and the reference.
         select: Takes the graph of the truncated model and the checked options. It must not keep or change anything.
         options: What the user can set.
-        positional: The option that a bare value sets: ``{last: 2}`` for ``{last: {blocks: 2}}``.
+        positional: The option that a bare value sets: ``{all_but_last: 2}`` for ``{all_but_last: {blocks: 2}}``.
     """
 
     name: str

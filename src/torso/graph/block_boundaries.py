@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from torso.errors import CutError, UnknownNameError, did_you_mean
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
 
 
 def block_boundary(graph: Graph, at: str) -> str:
+    for before, node in pairwise(graph.clean):
+        part = graph.nodes[graph.position(before.name) + 1 : graph.position(node.name) + 1]
+        if node.stride is None and any(one.parameters for one in part):
+            raise CutError(
+                f"the blocks of {graph.name} are not known: the part up to {node.name!r} has weights and is no feature map",
+                notes=[("fix", "name what is frozen: freeze: {match: REGEX} or {layers: [NAME]}")],
+            )
     at = graph.node_of_level(at) if at in LEVELS else graph.levels.get(at, at)  # C4@expansion lies within a block
     ends = _ends(graph)
     if at not in graph:

@@ -194,7 +194,8 @@ class Graph:
     def block_boundary(self, at: str) -> str:
         """The node of a level (``C1`` to ``C5``), or a node that ends a block: where a frozen part may end.
 
-        A CutError for a node within a block names the block ends around it.
+        A CutError for a node within a block names the block ends around it. It is a CutError, too, where weights lie on
+        nodes whose blocks are not known, as in a vision transformer.
         """
         return block_boundary(self, at)
 

@@ -56,6 +56,7 @@ class PlannedWeights:
     label: str  # the tag, "none", or the name of the source that the user chose
     source: Contribution[WeightSource] | None = None  # None for random initialisation
     request: Options = field(default_factory=dict)  # the options for the source
+    seed: int | None = None  # of random initialisation; the label tells it
     place: Place | None = None  # where the user chose them, or the backbone's own place
 
     @property
@@ -152,6 +153,7 @@ def summary(plan: Plan) -> Mapping[str, str]:
         "weights": weights.label if weights.source is None else f"{weights.label}: {weights.address}",
         "cut": str(plan.truncate),
         "freeze": str(plan.freeze),
+        "trains": plan.freeze.contribution.value.doc,
         "preprocess": "in the model, which takes pixels of 0 to 255" if plan.include_preprocessing else "",
     }
     return {label: text for label, text in lines.items() if text}

@@ -31,6 +31,8 @@ _KINDS: Final[Mapping[str, type[Any]]] = {
     "torso_export_formats": ExportFormat,
 }
 
+_RENAMED: Final = {"last": "all_but_last", "norm_only": "all_but_norm"}  # names that were, with those that are
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contribution(Generic[T]):
@@ -105,7 +107,7 @@ class Catalogue(Generic[T]):
         provider, _, bare = name.rpartition("/")
         # Names of the provider that the user wrote, if there is such a provider.
         siblings = [one for one in self if one.plugin.name.casefold() == provider.casefold()] or list(self)
-        near = nearest(bare, (one.name for one in siblings))
+        near = nearest(_RENAMED.get(bare.casefold(), bare), (one.name for one in siblings))
         if provider:
             near = tuple(one.qualified for word in near for one in siblings if one.name == word)
         suggestion: list[Note] = [("did you mean", ", ".join(map(repr, near)))] if near else []

@@ -17,21 +17,11 @@ _LAYER = Option(name="name", type=str, doc="Name of the node; outer/inner inside
 _LAYERS = Option(name="names", type=str, many=True, doc="Names of the nodes; the model gives their outputs by name.")
 _PATTERN = Option(name="pattern", type=str, doc="Sought anywhere in a name; ^ and $ stand for its ends.")
 _COUNT = Option(name="count", type=int, minimum=1, doc="How many to remove; to keep all is truncate: none.")
-_UNIT = Option(
-    name="unit",
-    type=str,
-    default="node",
-    choices=("node", "block"),
-    doc="What is counted; all nodes after the last block count as one block.",
-)
+_doc = "What is counted; all nodes after the last block count as one block."
+_UNIT = Option(name="unit", type=str, default="node", choices=("node", "block"), doc=_doc)
 _LEVEL = Option(name="name", type=str, choices=LEVEL_NAMES, doc="C4, or C4@expansion for the wider node after it.")
-_LEVELS = Option(
-    name="names",
-    type=str,
-    many=True,
-    choices=LEVEL_NAMES,
-    doc="Names of the levels; the model gives their outputs by name, in this order.",
-)
+_doc = "Names of the levels; the model gives their outputs by name, in this order."
+_LEVELS = Option(name="names", type=str, many=True, choices=LEVEL_NAMES, doc=_doc)
 _STRIDE = Option(name="pixels", type=int, minimum=1, doc="The stride, as 16.")
 _LIMITS = (
     Option(name="parameters", type=int, default=None, minimum=0, doc="The most parameters."),
@@ -59,20 +49,10 @@ def torso_truncations() -> Iterable[Truncation]:
         options=(_LAYERS, _PARTIAL),
         positional="names",
     )
-    yield Truncation(
-        name="match",
-        doc="End at the last node whose name matches a regular expression.",
-        select=select_match,
-        options=(_PATTERN, _PARTIAL),
-        positional="pattern",
-    )
-    yield Truncation(
-        name="pop",
-        doc="Remove exactly so many nodes or blocks from the end, in topological order.",
-        select=select_pop,
-        options=(_COUNT, _UNIT, _PARTIAL),
-        positional="count",
-    )
+    doc = "End at the last node whose name matches a regular expression."
+    yield Truncation(name="match", doc=doc, select=select_match, options=(_PATTERN, _PARTIAL), positional="pattern")
+    doc = "Remove exactly so many nodes or blocks from the end, in topological order."
+    yield Truncation(name="pop", doc=doc, select=select_pop, options=(_COUNT, _UNIT, _PARTIAL), positional="count")
     yield Truncation(
         name="level",
         doc="End at a level: the last block output at stride 2 (C1) to 32 (C5).",
@@ -89,13 +69,7 @@ def torso_truncations() -> Iterable[Truncation]:
         options=(_LEVELS,),
         positional="names",
     )
-    yield Truncation(
-        name="stride",
-        doc="End at the last block output whose positions are so many input pixels apart.",
-        select=select_stride,
-        options=(_STRIDE,),
-        positional="pixels",
-    )
-    yield Truncation(
-        name="budget", doc="End at the deepest clean cut within given limits.", select=select_budget, options=_LIMITS
-    )
+    doc = "End at the last block output whose positions are so many input pixels apart."
+    yield Truncation(name="stride", doc=doc, select=select_stride, options=(_STRIDE,), positional="pixels")
+    doc = "End at the deepest clean cut within given limits."
+    yield Truncation(name="budget", doc=doc, select=select_budget, options=_LIMITS)

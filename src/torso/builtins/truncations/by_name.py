@@ -39,7 +39,11 @@ def static_cut_of_layers(declared: DeclaredLevels, options: Options) -> list[str
 
 def select_match(graph: Graph, options: Options) -> str:
     """The last node, in topological order, whose name the pattern is found in."""
-    pattern = str(options["pattern"])
+    return _allowed(graph, options, matching(graph, str(options["pattern"]))[-1])
+
+
+def matching(graph: Graph, pattern: str) -> list[str]:
+    """The nodes whose names a regular expression is found in, in order; refused where there is none."""
     try:
         found = [node.name for node in graph if re.search(pattern, node.name)]
     except re.error as error:
@@ -50,7 +54,7 @@ def select_match(graph: Graph, options: Options) -> str:
             f"the regular expression {pattern!r} matches no node of {graph.name}",
             notes=[("block output", f"{node.name!r}  ({describe(node)})") for node in graph.blocks[-4:]],
         )
-    return _allowed(graph, options, found[-1])
+    return found
 
 
 def _allowed(graph: Graph, options: Options, *cut: str) -> str:

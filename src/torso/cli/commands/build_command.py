@@ -33,8 +33,8 @@ def command(
     """Build, truncate, freeze and save backbones.
 
     Builds every backbone of the SPEC, or only each NAME. Nothing is built if the SPEC has an error. If one backbone fails
-    later, the others are still built. A backbone is saved whole or not at all. In the table at the end, kept, frozen and
-    dropped count parameters.
+    later, the others are still built. A backbone is saved whole or not at all. In the table at the end, kept, trains and
+    dropped count parameters; what is kept and does not train is frozen.
     """
     registry = session.registry()
     plans = plans_of(spec, name, registry)
@@ -85,10 +85,10 @@ def _text(built: list[dict[str, Any]]) -> str:
             ", ".join(str(feature["stride"] or "-") for feature in one["features"]),
             ", ".join(format_shape(feature["shape"]) for feature in one["features"]),
             short(one["frozen"] + one["trainable"]),
-            short(one["frozen"]),
+            short(one["trainable"]),
             short(one["dropped"]["parameters"]),
             format_bytes(one["size"]),
         )
         for one in built
     ]
-    return table(("name", "ends at", ">stride", ">shape", ">kept", ">frozen", ">dropped", ">size"), rows)
+    return table(("name", "ends at", ">stride", ">shape", ">kept", ">trains", ">dropped", ">size"), rows)
