@@ -36,6 +36,7 @@ def test_this_keras_has_the_private_names_and_class_names() -> None:
     assert hasattr(private._file_utils, "get_file")  # else Keras downloads weights itself
     assert can_draw_lean()  # else every build is eager
     assert private.places_of(tiny())  # else .weights.h5 is refused
+    assert hasattr(private._saving, "_serialize_model_as_json")  # else a saved model holds the time
     assert type(tiny()).__name__ == private.FUNCTIONAL
     assert private.DROPOUT_RNN_CELL in {kind.__name__ for kind in keras.layers.LSTMCell.__mro__}
     assert hasattr(importlib.import_module("keras.src.applications.convnext"), private.STOCHASTIC_DEPTH)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from zipfile import ZipFile, ZipInfo
 
 import keras
 import numpy as np
@@ -30,6 +28,7 @@ from torso.modeling.build import BuiltModel
 from torso.modeling.freeze import FreezeReport, report_of
 from torso.modeling.functional import custom_classes
 from torso.modeling.graph_reader import read_graph
+from torso.modeling.keras_private import without_time
 from torso.planning import Plan, preprocessing_for
 
 
@@ -104,20 +103,8 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
 def _write_model(model: keras.Model, path: Path) -> None:
     """Write a model as ``.keras``, without what it was compiled with: a loss of the user's own would not load elsewhere."""
     refuse_foreign(sorted({kind.__name__ for kind in custom_classes(model).values()}))  # Keras may fail to write those
-    written = path.with_name("written.keras")
     try:
-        (keras.Model(model.input, model.output, name=model.name) if model.compiled else model).save(written)
+        with without_time():
+            (keras.Model(model.input, model.output, name=model.name) if model.compiled else model).save(path)
     except RuntimeError as error:  # what HDF5 makes of a full disk
         raise DiskError(f"{path.name} could not be written", notes=[("cause", str(error).split("\n")[0])]) from error
-    with ZipFile(written) as source, ZipFile(path, "w") as target:
-        for name in source.namelist():
-            data = source.read(name)
-            target.writestr(ZipInfo(name), _timeless(data) if name.endswith(".json") else data)  # of 1980
-    written.unlink()
-
-
-def _timeless(text: bytes) -> bytes:
-    """JSON of Keras without the time of saving, and with ordinals for the addresses of objects that are shared."""
-    ids: dict[bytes, bytes] = {}
-    text = re.sub(rb'(?<="shared_object_id": )\d+', lambda found: ids.setdefault(found[0], b"%d" % len(ids)), text)
-    return re.sub(rb'(?<="date_saved": )"[^"]*"', b'"1980-01-01@00:00:00"', text)

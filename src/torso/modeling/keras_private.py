@@ -12,6 +12,7 @@
 | ``Optimizer._trainable_variables`` | report at once that flags were changed after ``compile`` | reported at the end of the run |
 | the marks ``_keras_call_info_injected`` and, of TensorFlow, ``ag_pass_through`` of an error | an error of torso within a layer's call keeps its own words | Keras repeats the images below its first line |
 | ``saving_lib._save_state`` and ``NpzIOStore`` | where in a ``.weights.h5`` each variable belongs | such a file is refused |
+| ``saving_lib._serialize_model_as_json`` | the same model gives the same bytes when it is saved | they hold the time and memory addresses |
 | the class names below | recognise classes that Keras does not export | they are taken for somebody else's |
 """  # noqa: E501
 
@@ -30,6 +31,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+from zipfile import ZipFile, ZipInfo
 
 import keras
 
@@ -248,6 +250,24 @@ def places_of(model: keras.Model) -> Mapping[str, Any]:
     _saving._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set())
     groups = {path.removeprefix("__root__"): group for path, group in store.contents.items()}
     return {f"{path}/vars/{name}".lstrip("/"): one for path, group in groups.items() for name, one in group.items()}
+
+
+@contextmanager
+def without_time() -> Iterator[None]:
+    """Let ``Model.save`` of this thread write no time and no memory address: the same model gives the same bytes."""
+
+    def texts(original: Any, *args: Any) -> tuple[str, str]:
+        config, metadata = original(*args)
+        ids: dict[str, str] = {}  # an object that is shared is known by its address, and now by an ordinal
+        config = re.sub(r'(?<="shared_object_id": )\d+', lambda found: ids.setdefault(found[0], str(len(ids))), config)
+        return config, re.sub(r'(?<="date_saved": )"[^"]*"', '"1980-01-01@00:00:00"', metadata)
+
+    def write(original: Any, archive: Any, name: Any, data: Any) -> None:
+        original(archive, ZipInfo(str(name)), data)  # of 1980
+
+    name = "_serialize_model_as_json"
+    with patched(ZipFile, "writestr", write), patched(_saving, name, texts) if hasattr(_saving, name) else nullcontext():
+        yield
 
 
 def inner_layers(layer: Any) -> list[Any]:
