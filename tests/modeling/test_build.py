@@ -390,7 +390,7 @@ def test_nothing_is_left_behind(make: Make) -> None:
     assert traces() == before
 
 
-@pytest.mark.parametrize("error", ["ZeroDivisionError", "KeyboardInterrupt"])
+@pytest.mark.parametrize("error", ["ZeroDivisionError", "KeyboardInterrupt", "GeneratorExit", "SystemExit"])
 def test_nothing_is_left_behind_by_a_builder_that_ends_in_the_middle(make: Make, error: str) -> None:
     acme = make(f"def build(*, input_shape):\n    network(input_shape)\n    raise {error}\n")
     before = traces()
@@ -685,31 +685,17 @@ def test_before_freeze_may_leave_the_model_or_return_another_and_nothing_else(ma
         )
 
 
-@pytest.mark.parametrize(
-    "change",
-    ["model.trainable = True", "unfreeze()", "model.get_layer('drop').rate = 0.5", "record = None"],
-)
+@pytest.mark.parametrize("change", ["model.trainable = True", "unfreeze()", "model.layers[-2].rate = 0.5", "record = None"])
 def test_an_observer_that_changes_what_was_built_is_blamed(make: Make, change: str) -> None:
     acme = make(f"@torso.hookimpl\ndef torso_backbone_built(backbone):\n    backbone.{change}\n")
-    said = "hook 'torso_backbone_built' changed the backbone, or what trains in it"
-    assert failure(acme.create).startswith(said)
+    assert failure(acme.create) == "hook 'torso_backbone_built' changed the backbone, or what trains in it"
 
 
 def test_a_declared_level_that_the_network_contradicts_is_the_plugins_error(make: Make) -> None:
-    for levels, what in (
-        ({"C2": "stem"}, "'stem', whose stride is 2, not 4"),
-        ({"C1": "x"}, "'x', whose stride is absent, not 2"),
-    ):
-        acme = make(more=f"levels={levels}")
-        fact = f"reading the graph of 'acme/Net' failed: ValueError: level {next(iter(levels))} is declared to be {what}"
-        assert failure(acme.create) == fact
-        assert failure(acme.graph) == fact
-
-
-@pytest.mark.parametrize("stop", ["KeyboardInterrupt", "GeneratorExit", "SystemExit", "type('Own', (BaseException,), {})"])
-def test_whatever_a_builder_raises_is_its_plugins_fault(make: Make, stop: str) -> None:
-    said = failure(make(f"def build(*, input_shape):\n    raise {stop}\n").create)
-    assert said == f"the builder of 'acme/Net' failed: {stop if stop.isidentifier() else 'Own'}"
+    for level, node in ("C2", "stem"), ("C1", "x"):
+        acme = make(more=f"levels={ {level: node} }")
+        for act in acme.create, acme.graph:
+            assert f" failed: ValueError: level {level} is declared to be {node!r}, whose stride is " in failure(act)
 
 
 @pytest.mark.parametrize("cut", ["{1: 'stem'}", "type('Own', (), {'__eq__': lambda *both: 1 / 0})()"])

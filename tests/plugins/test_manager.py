@@ -89,10 +89,13 @@ def test_a_damaged_distribution_does_not_hide_the_others(load):
     assert text.startswith("plugin 'torso-damaged' (torso-damaged 1.0): its import failed: ")
 
 
-def test_distributions_without_metadata_hide_nothing(load):
-    plugins = load("no_metadata_a", "no_metadata_b", "good")
-    assert in_use(plugins) == ["acme", "nameless_a", "nameless_b"]
-    assert [info.source for info in plugins][1] == str(DISTRIBUTIONS / "no_metadata_a" / "nameless_a.py")
+def test_distributions_without_metadata_hide_nothing(load, tmp_path):
+    for name in ("mute1", "mute2"):
+        write(tmp_path / name, name, f"{TRUNCATIONS}: return []")
+        (tmp_path / name / f"{name}.dist-info").mkdir()
+        (tmp_path / name / f"{name}.dist-info" / "entry_points.txt").write_text(f"[torso]\n{name}={name}")
+    sources = [info.source for info in load(tmp_path / "mute1", tmp_path / "mute2", "good")]
+    assert sources == ["torso-acme 0.2.0", *(str(tmp_path / name / f"{name}.py") for name in ("mute1", "mute2"))]
 
 
 # Blocking, naming, and discovery off

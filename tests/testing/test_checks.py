@@ -115,12 +115,6 @@ def test_every_fault_of_a_careless_plugin_is_reported(plugin: Callable[[str], Re
     ]
 
 
-def test_a_declared_level_that_is_none_is_reported(plugin: Callable[[str], Registry]) -> None:
-    careless = plugin(CARELESS.replace("OWN", "values").replace("parameters=7", 'levels={"C1": "conv"}'))
-    with pytest.raises(TorsoError, match=r"level C1 is declared to be 'conv', whose stride is 1, not 2"):
-        checks.check_names_are_the_same_on_every_build(Subject("acme/Careless", careless, weights="none"))
-
-
 def test_a_network_that_cannot_be_frozen_is_reported(plugin: Callable[[str], Registry]) -> None:
     careless = plugin(CARELESS.replace("OWN", "2 * values if training else values"))
     with pytest.raises(TorsoError, match=r"'own'.* Own .*train"):

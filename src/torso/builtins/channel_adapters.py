@@ -25,13 +25,9 @@ def torso_channel_adapters() -> Iterable[ChannelAdapter]:
     yield ChannelAdapter(name="repeat", doc=doc, mix=repeat)
     doc = "The first channels are the trained ones; all others have kernels of zeros."
     yield ChannelAdapter(name="zero_extra", doc=doc, mix=zero_extra)
+    doc = "You say which trained channel each channel is: [R, G, B, R]; several copies of one share its kernels."
     yield ChannelAdapter(
-        name="map",
-        doc="You say which trained channel each channel is: [R, G, B, R]; several copies of one share its kernels.",
-        options=(_SOURCES,),
-        positional="sources",
-        mix=mapped,
-        channels=lambda options: len(_sources(options)),
+        name="map", doc=doc, options=(_SOURCES,), positional="sources", mix=mapped, channels=lambda one: len(_sources(one))
     )
 
 

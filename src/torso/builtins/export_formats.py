@@ -12,18 +12,10 @@ from torso.contracts.hookspecs import hookimpl
 @hookimpl
 def torso_export_formats() -> Iterable[ExportFormat]:
     yield _format("saved_model", "A SavedModel, for TensorFlow, TensorFlow Serving and what converts from it.")
-    yield _format(
-        "litert",
-        "One .tflite file, for LiteRT on telephones and small machines.",
-        needs=("ai_edge_litert",),
-        install="torso[litert]",
-    )
-    yield _format(
-        "onnx",
-        "One .onnx file with its weights inside, for ONNX Runtime and others.",
-        needs=("tf2onnx", "onnx", "onnxruntime"),
-        install="torso[onnx]",
-    )
+    doc = "One .tflite file, for LiteRT on telephones and small machines."
+    yield _format("litert", doc, needs=("ai_edge_litert",), install="torso[litert]")
+    doc = "One .onnx file with its weights inside, for ONNX Runtime and others."
+    yield _format("onnx", doc, needs=("tf2onnx", "onnx", "onnxruntime"), install="torso[onnx]")
     yield _format("openvino", "An .xml and a .bin file, for OpenVINO.", needs=("openvino",), install="torso[openvino]")
 
 

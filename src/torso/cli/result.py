@@ -54,7 +54,7 @@ class Result:
     code: int | None = None  # None: the highest of the errors, or success
 
 
-def errors_of(error: Exception) -> tuple[TorsoError, ...]:
+def errors_of(error: BaseException) -> tuple[TorsoError, ...]:
     """An exception as errors of torso."""
     if _is_memory(error):
         fix = "use smaller images, an earlier cut or a smaller architecture, or build one backbone at a time"

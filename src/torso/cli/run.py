@@ -39,7 +39,7 @@ def run(act: Callable[[], Any], *, as_json: bool, debug: bool) -> int:
         return 143 if word == "terminated" else 130
     except SystemExit as end:  # from click: completion is done, or 1 for a help page into a closed pipe
         return CLOSED_PIPE if end.code == 1 else int(end.code or 0)
-    except Exception as error:  # noqa: BLE001  # all are reported, none as a traceback
+    except BaseException as error:  # noqa: BLE001  # all are reported, none as a traceback
         result = Result(document={}, errors=errors_of(error))
     finally:
         signal.signal(signal.SIGTERM, before)
