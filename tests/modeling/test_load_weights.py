@@ -148,3 +148,42 @@ def test_fill_reads_a_list_of_layers_that_is_stored_in_parts(tmp_path: Path) -> 
     copy = keras.models.clone_model(model)
     assert fill(copy, tmp_path / "w.h5") == 2
     np.testing.assert_array_equal(copy.layers[-1].kernel, model.layers[-1].kernel)
+
+
+# --- a .keras archive also says what its network computes ---------------------------------------------------------------
+
+
+def activated(last: object = None, **more: object) -> keras.Model:
+    """A network with layers of every kind of name; ``more`` changes what no weight and no shape tells."""
+    keras.layers.ReLU()  # Keras counts on
+    inputs = keras.Input((more.get("size", 8), 8, 3))
+    x = keras.layers.Conv2D(4, 3, activation=more.get("activation", "relu"), name="stem")(inputs)
+    x = keras.layers.BatchNormalization(epsilon=more.get("epsilon", 1e-3), momentum=more.get("momentum", 0.9))(x)
+    x = keras.layers.ReLU(more.get("top", 6))(x) * more.get("factor", 2.0)
+    x = keras.layers.Dropout(more.get("rate", 0.5), name="drop")(x)
+    return keras.Model(inputs, x if last is None else last(x))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"activation": "swish"}, "activation of 'stem' is silu in the file, and relu in the model"),
+        ({"epsilon": 1e-5}, "epsilon of 'batch_normalization' is 1e-05 in the file, and 0.001 in the model"),
+        ({"top": None}, "max_value of 're_lu' is false in the file, and 6 in the model"),
+        ({"factor": 3.0}, "arguments of 'multiply' is"),
+    ],
+)
+def test_an_archive_of_other_arithmetic_is_refused_by_layer_and_setting(
+    tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    activated(**change).save(tmp_path / "w.keras")
+    with pytest.raises(IntegrityError, match="was written from another model") as caught:
+        fill(activated(), tmp_path / "w.keras")
+    assert said in str(caught.value)
+
+
+def test_what_no_value_depends_on_may_differ_in_an_archive(tmp_path: Path) -> None:
+    model = activated(keras.layers.ReLU(1), rate=0.0, momentum=0.5, size=16)  # another ReLU: Keras counts otherwise
+    model.trainable = False
+    model.save(tmp_path / "w.keras")
+    assert fill(activated(), tmp_path / "w.keras") == len(model.weights)

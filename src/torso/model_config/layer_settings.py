@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Final
 
-from torso.model_config.calls import Call, Config
+from torso.model_config.calls import Config
+from torso.model_config.layer_names import automatic_stem, canonical_names
 
+_IN_TRAINING: Final = re.compile("dtype|batch_shape|rate|drop_path_rate|stddev|.*(dropout|momentum|regularizer|constraint)")
 _LEFT_OUT: Final = re.compile("name|trainable|seed|seed_generator|.*initializer")
 
 
-def settings_of(entry: Config, call: Call) -> str:
+def settings_of(entry: Config, number: int = 0) -> str:
     """The settings of one call, as ``max_value=6 threshold=0``; those that are None are left out."""
     tensors: list[Any] = []
-    node = entry["inbound_nodes"][call.number] if entry["inbound_nodes"] else {"args": [], "kwargs": {}}
+    node = entry["inbound_nodes"][number] if entry.get("inbound_nodes") else {"args": [], "kwargs": {}}
     settings = {**_plain(entry["config"], []), "arguments": _plain([node["args"], node["kwargs"]], tensors)}
     words = {name: _word(value) for name, value in settings.items()}
     if re.findall(r'[^\[\]{},"]+', words["arguments"]) == [f"#{number}" for number in range(len(tensors))]:
@@ -27,6 +31,36 @@ def by_node(layers: dict[str, list[str]]) -> dict[str, dict[str, str]]:
     """By node its kind and settings, from the nodes by ``kind setting=value …``."""
     parsed = {text: dict(word.split("=", 1) for word in f"kind={text}".split(" ")) for text in layers}
     return {name: parsed[text] for text, names in layers.items() for name in names}
+
+
+def differences_of(config: Config, other: Config) -> list[str]:
+    """Where layers of one name compute otherwise in another configuration; what counts in training alone is left out."""
+    if "layers" not in other:  # Python code of a subclass
+        return []
+    ours, theirs = dict(_by_path(config)), dict(_by_path(other))
+    kinds, others = (Counter(each["kind"] for each in one.values()) for one in (ours, theirs))
+    found = []
+    for path, mine in ours.items():
+        stem = automatic_stem(mine["kind"])
+        if path not in theirs or (
+            path.startswith(stem) and kinds[mine["kind"]] != others[mine["kind"]]
+        ):  # counted otherwise
+            continue
+        for name in sorted({*mine, *theirs[path]}):
+            here, there = (each.get(name, "false") for each in (mine, theirs[path]))  # Keras adds settings that are off
+            if here != there and not _IN_TRAINING.fullmatch(name):
+                found.append(f"{name} of {path!r} is {there} in the file, and {here} in the model")
+    return found
+
+
+def _by_path(config: Config, prefix: str = "") -> Iterator[tuple[str, dict[str, str]]]:
+    names = canonical_names((entry["config"]["name"], entry["class_name"]) for entry in config["layers"])
+    for entry in config["layers"]:
+        path = prefix + names[entry["config"]["name"]]
+        if "layers" in entry["config"]:
+            yield from _by_path(entry["config"], f"{path}/")
+        else:
+            yield from by_node({f"{entry['class_name']} {settings_of(entry)}".strip(): [path]}).items()
 
 
 def _plain(value: Any, tensors: list[Any]) -> Any:

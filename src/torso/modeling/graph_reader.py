@@ -163,7 +163,7 @@ class _Reader:
                 outputs=len(keras.tree.flatten(only_output(draft.layer))),
                 is_op=not isinstance(draft.layer, keras.Layer),
                 alias=draft.alias,
-                settings=settings_of(draft.entry, draft.call),
+                settings=settings_of(draft.entry, draft.call.number),
                 layer="" if draft.weights_of == name else draft.weights_of,
             )
 

@@ -16,8 +16,10 @@ import numpy as np
 
 from torso.errors import IntegrityError
 from torso.model_config.layer_names import automatic_stem
+from torso.model_config.layer_settings import differences_of
 from torso.modeling.keras_private import places_of
 from torso.weights_files import StoredArray, StoredWeights
+from torso.weights_files.stored import damage_reported
 
 
 class Match(NamedTuple):
@@ -49,6 +51,11 @@ def match(model: keras.Model, stored: StoredWeights, *, is_part: bool = False) -
     else:
         pairs = _by_order(model, stored) if stored.layers is not None else _by_place(model, stored)
         _refuse_other_shapes(model, pairs, stored.path)
+        if stored.config is not None:
+            with damage_reported(stored.path):
+                problems = differences_of(model.get_config(), dict(stored.config))
+            if problems:
+                raise _of_another(stored.path, problems)
     return None if pairs is None else Match(stored.path, {id(weight): array for _, weight, array in pairs})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from torso.weights_files.stored import StoredWeights, damage_reported, damaged
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
 IN_ARCHIVE = "model.weights.h5"
+LARGEST_CONFIG = 1 << 26  # bytes
 KNOWN = "the older .h5, .weights.h5 and .keras"
 
 
@@ -48,8 +50,10 @@ def _listed(stream: BinaryIO, path: Path, stack: ExitStack) -> StoredWeights:
     start = stream.read(8)  # these tell the format, not the name: downloads and caches rename files
     stream.seek(0)
     if start[:4] == ZIP:
-        stream = stack.enter_context(_unpacked(stream))
-    elif start != HDF5:
+        stored = stack.enter_context(open_hdf5(stack.enter_context(_unpacked(stream)), path))
+        with ZipFile(stream) as members:
+            return replace(stored, config=json.loads(members.open("config.json").read(LARGEST_CONFIG))["config"])
+    if start != HDF5:
         if path.name.endswith((".h5", ".hdf5", ".keras")):
             raise damaged(path, f"its first bytes are {start!r}, which no such file has")
         raise OptionError(f"weights cannot be read from a file like {path.name!r}", notes=[("known", KNOWN)])

@@ -46,6 +46,7 @@ class StoredWeights:
     layers: tuple[StoredLayer, ...] | None  # all in order, also those without arrays; None in the format of Keras 3
     arrays: Mapping[str, StoredArray]  # by path, without those of optimizers and random generators
     identity: Identity = ()
+    config: Mapping[str, Any] | None = None  # in a .keras archive, the configuration of its network
 
 
 def damaged(path: Path, cause: str) -> IntegrityError:
