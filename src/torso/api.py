@@ -32,17 +32,17 @@ def create_backbone(architecture: str, *, registry: Registry | None = None, **sp
             ``preprocess``, ``truncate``, ``freeze``.
 
     Raises:
-        TorsoError: What is wrong; before anything is built, where that can be known.
+        TorsoError: Something is wrong; raised before the build where possible.
     """
     registry = registry or Registry.load()
     return build(plan(architecture, registry=registry, **spec), registry)
 
 
 def plan(architecture: str, *, registry: Registry | None = None, name: str | None = None, **spec: Any) -> Plan:
-    """Return what :func:`create_backbone` would do, without TensorFlow and without network.
+    """Return what :func:`create_backbone` would do, without TensorFlow or an internet connection.
 
     Raises:
-        TorsoError: Everything that is wrong, at once.
+        TorsoError: One error that lists everything that is wrong.
     """
     for key, value in {"architecture": architecture, **spec}.items():
         if value is None:
@@ -87,7 +87,7 @@ def build(
 
 
 def load(folder: str | Path) -> Backbone:
-    """Load what :meth:`Backbone.save` wrote; it needs neither plugins nor network.
+    """Load what :meth:`Backbone.save` wrote; it needs neither plugins nor an internet connection.
 
     Raises:
         OptionError: There is no saved backbone.
@@ -181,7 +181,7 @@ def get_base_model(
         alpha: Width multiplier, for the architectures that have one; None for their default.
         training_layer: Name of the last layer kept; None for no such cut.
         pop_layers: How many nodes to remove from the end.
-        **spec: As for :func:`create_backbone`, but ``truncate``: the two arguments before it decide that.
+        **spec: As for :func:`create_backbone`, except ``truncate``, which training_layer and pop_layers set.
 
     Raises:
         OptionError: Both cuts are asked for.

@@ -30,7 +30,7 @@ class Backbone:
         name: Its name in the spec, and the model's.
         model: Functional Keras model from images ``(N, H, W, C)``, preprocessed, to features.
         preprocess: Keras layer from RGB pixels of 0 to 255, of any dtype, to what ``model`` expects. It never writes into
-            its input, and warns (``torso.PixelWarning``) where the first images look scaled or ordered otherwise.
+            its input, and warns (``torso.PixelWarning``) where the first images look already scaled, or not in RGB order.
         features: What the model's outputs are.
         graph: The model as data.
         record: How it was made: plan, versions, weights, what was dropped and what is frozen. ``manifest`` is the same as
@@ -64,7 +64,7 @@ class Backbone:
         Raises:
             OutputExistsError: Something is there that may not be replaced.
             PluginError: The model uses layers or functions that plain Keras does not know.
-            IntegrityError: Plain Keras reads another model back.
+            IntegrityError: Plain Keras reads back a different model.
             DiskError: The disk refused or is full; what was there before is untouched.
         """
         from torso.artifact.save import write_backbone
@@ -108,7 +108,7 @@ class Backbone:
             OptionError: Its converter is not installed, or the bound is not a positive number.
             OutputExistsError: Something is there that may not be replaced.
             PluginError: The converter fails.
-            IntegrityError: The written files give other features, or lack weights.
+            IntegrityError: The written files give different features, or lack weights.
             DiskError: The disk refused or is full; what was there before is untouched.
         """
         chosen = (registry or Registry.load()).export_formats.resolve(to)
@@ -172,7 +172,7 @@ class Backbone:
             Pixels of 0 to 255 for ``preprocess``, of photos upright: ``(N, height, width, channels)``, float32.
 
         Raises:
-            TorsoError: A file cannot be read or is not a picture, or an array has another form.
+            TorsoError: A file cannot be read or is not a picture, or an array has the wrong shape.
         """
         from torso.modeling.image_transform import transform_images
 

@@ -33,7 +33,7 @@ COMMANDS: Final = {
 }
 ENVIRONMENT: Final = {
     "TORSO_DISABLED_PLUGINS": "plugins to block, separated by commas",
-    "TORSO_DISABLE_PLUGIN_AUTOLOAD": "1: load only the plugins named with -p or --plugins-dir",
+    "TORSO_DISABLE_PLUGIN_AUTOLOAD": "1: load only built-ins and what -p or --plugins-dir add",
     "TORSO_OFFLINE": "1: use no internet connection; missing weights are an error",
     "KERAS_HOME": "Keras folder (default ~/.keras); weights are cached in its models/ subfolder",
     "NO_COLOR": "1: no bold text",

@@ -52,8 +52,8 @@ class WeightSource(Checked):
         options: What the user can set, ``name`` among them.
         fetch: Takes the checked options; returns the path of a local file that is complete, does not change, and has the
             hash where one is given. Called once for each backbone, also in several processes at once.
-        check: Called while planning, without network, and quick: raises what is wrong already, and what is missing where
-            ``TORSO_OFFLINE`` is set.
+        check: Called while planning, without an internet connection, and quick: raises what is wrong already, and what is
+            missing where ``TORSO_OFFLINE`` is set.
         hashes: Those of the options that are hashes of the file, in hex, each named as in :mod:`hashlib`.
     """
 

@@ -1,4 +1,4 @@
-"""The plan: a spec with every name resolved and every choice checked, made without TensorFlow and without network."""
+"""The plan: a spec with every name resolved and every choice checked, made without TensorFlow or an internet connection."""
 
 from torso.planning.channel_mix import network_mix, preprocessing_for
 from torso.planning.plan import Chosen, Plan, PlannedWeights, summary

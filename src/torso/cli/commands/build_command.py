@@ -32,7 +32,7 @@ def command(
 ) -> Result:
     """Build, truncate, freeze and save backbones.
 
-    Builds every backbone of the SPEC, or only each NAME. Nothing is built if the SPEC has an error. If one backbone fails
+    Builds every backbone of the SPEC, or only those named. Nothing is built if the SPEC has an error. If one backbone fails
     later, the others are still built. A backbone is saved whole or not at all. In the table at the end, kept, trains and
     dropped count parameters; what is kept and does not train is frozen.
     """

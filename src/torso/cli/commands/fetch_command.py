@@ -38,7 +38,7 @@ def command(session: Session, spec: str, name: tuple[str, ...], to: str, force: 
     """Download weights into a portable offline bundle.
 
     Fetches the weights of every backbone of the SPEC, or only of each NAME. The bundle is a folder with the weights and a
-    spec that names them with their hashes. It can be moved to a machine without an internet connection and built there.
+    spec that names them with their hashes. Its spec can be built on a machine without an internet connection.
     DIR is written whole or not at all. TensorFlow is not used.
     """
     backbones = selected(spec, name)

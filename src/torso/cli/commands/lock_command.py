@@ -20,9 +20,9 @@ from torso.files.atomic import staged_file
 def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> Result:
     """Write a lock file for reproducible builds.
 
-    Builds every backbone of the SPEC, or only each NAME, and records it in SPEC.lock.json: options, versions, weight
-    hashes, graph, features and what is frozen. If a NAME is given, the file's other entries stay. Commit the file with the
-    SPEC. Then torso build --locked refuses to build anything else.
+    Builds every backbone of the SPEC, or only those named, and records it beside the SPEC, as in backbones.lock.json:
+    options, versions, weight hashes, graph, features and what is frozen. If a NAME is given, the file's other entries
+    stay. Commit the file with the SPEC. Then torso build --locked refuses to build anything else.
     """
     place = lock_path(spec)
     registry = session.registry()

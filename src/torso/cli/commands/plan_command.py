@@ -14,7 +14,7 @@ from torso.planning import Plan, summary
 def command(session: Session, spec: str, name: tuple[str, ...]) -> Result:
     """Preview a build without TensorFlow.
 
-    Resolves and checks every backbone of the SPEC, or only each NAME, and shows what torso build would do. No internet
+    Resolves and checks every backbone of the SPEC, or only those named, and shows what torso build would do. No internet
     connection is used.
     """
     plans = plans_of(spec, name, session.registry()).values()

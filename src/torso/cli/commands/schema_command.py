@@ -19,7 +19,7 @@ def command(session: Session) -> Result:
     """Print the JSON Schema of specs, for editors.
 
     It includes what the installed plugins add. An editor that knows the schema completes and checks specs. For many
-    editors, this first line of a spec is enough: "# yaml-language-server: $schema=torso.schema.json".
+    editors, start the spec with this line: "# yaml-language-server: $schema=torso.schema.json".
     """
     registry = session.registry()
     document = json_schema(

@@ -41,7 +41,7 @@ def _sides(text: str) -> list[int] | list[None]:
 @click.option("--card", is_flag=True, help="Show only the details and all weights files, without building the network.")
 @click.option("--nodes", is_flag=True, help="List all nodes.")
 @click.option("--at", metavar="NODE", help="Show one node, its neighbours, and which branches a cut there would drop.")
-@click.option("--plot", metavar="FILE", help="Draw the network to FILE.svg or FILE.png; needs torso[plot].")
+@click.option("--plot", metavar="FILE", help="Draw the network to a .svg or .png FILE; needs torso[plot].")
 @click.option("--force", is_flag=True, help="Let --plot replace a file.")
 @click.option("--set", "settings", metavar="OPTION=VALUE", multiple=True, help="Set an option. Repeatable.")
 @click.option("--size", type=_sides, metavar="PIXELS", help="Input size: 96, 96x128 (height first), or any.")
@@ -58,7 +58,7 @@ def command(
 ) -> Result:
     """Show an architecture's details, levels and cut points.
 
-    ARCHITECTURE is a name, or provider/name. The network is built without weights to read its graph. A clean cut is a node
+    ARCHITECTURE is a name, or provider/name. To read its graph, the network is built without weights. A clean cut is a node
     that every path through the network passes: a cut there drops no branch. Levels C1 to C5 are the last blocks at strides
     2, 4, 8, 16 and 32.
     """
