@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -309,11 +310,12 @@ def test_the_record_is_whole_and_the_functions_run_on_the_cpu_elsewhere(
     assert all(facts["bytes"] == (folder / name).stat().st_size for name, facts in told["files"].items())
     assert told["digest"] == digest_of(told)
     assert told["made_with"].keys() == {"torso", "keras", "tensorflow", "h5py"}
+    source = hashlib.sha256((FIXTURES / "export_formats" / "odd.py").read_bytes()).hexdigest()
     kept = ("export", "format", "plugin", "backbone", "input", "outputs", "compared", "training")
     assert {key: told[key] for key in kept} == {
         "export": 1,
         "format": "odd/faithful",
-        "plugin": {"name": "odd", "origin": "--plugins-dir", "distribution": None, "version": None},
+        "plugin": {"name": "odd", "origin": "--plugins-dir", "distribution": None, "version": f"sha256:{source[:16]}"},
         "backbone": {"name": "twins", "architecture": "tiny/TinyNet", "manifest": digest_of(twins.manifest)},
         "input": {
             "name": "images",

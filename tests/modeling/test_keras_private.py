@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import gc
 import importlib
 import re
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import keras
@@ -15,7 +13,6 @@ from torso.errors import TorsoError
 from torso.modeling import keras_private as private
 from torso.modeling.keras_private import (
     can_draw_lean,
-    collecting_less,
     in_fresh_thread,
     inner_layers,
     let_pass,
@@ -126,14 +123,6 @@ def test_two_threads_patch_one_after_the_other_and_a_nested_one_at_once() -> Non
         thread.join(5)
     assert heard == ["inner first own", "nested own", "first own", "second own"]
     assert Owner.word() == "own"
-
-
-def test_the_collector_is_spared_in_a_build_and_left_as_it_was() -> None:
-    before = gc.get_freeze_count()
-    with suppress(ZeroDivisionError), collecting_less(), collecting_less():
-        assert gc.get_freeze_count() > 0
-        1 / 0  # noqa: B018
-    assert gc.get_freeze_count() == before
 
 
 # --- variables without values -------------------------------------------------------------------------------------------

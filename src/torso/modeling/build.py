@@ -56,7 +56,6 @@ class BuiltModel:
     transformed_by: tuple[PluginInfo, ...] = ()
 
 
-@keras_private.collecting_less()
 def build_model(plan: Plan, progress: Progress) -> BuiltModel:
     """Draw the network, select the cut, truncate and fill; with a seed, twice, as not all that is random heeds one."""
     built = _build(plan, progress)

@@ -77,7 +77,6 @@ def draw_eager(plan: Plan, channels: int) -> DrawnModel:
     return DrawnModel(model=model, graph=_graph_of(model, plan, channels), mode=EAGER)
 
 
-@keras_private.collecting_less()
 def headless_graph(plan: Plan) -> Graph:
     """The graph of the whole headless network."""
     try:

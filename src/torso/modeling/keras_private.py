@@ -18,7 +18,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import random
 import re
@@ -115,19 +114,6 @@ def in_fresh_thread(call: Callable[[], T]) -> T:
         return call()
 
     return start_thread(partial(copy_context().run, run)).result()
-
-
-@contextmanager
-def collecting_less() -> Iterator[None]:
-    """Spare the garbage collector what the process holds already: to go through it again takes 15 % of a large build."""
-    is_ours = not gc.get_freeze_count()  # else the user froze it, or a build in another thread
-    if is_ours:
-        gc.freeze()
-    try:
-        yield
-    finally:
-        if is_ours:
-            gc.unfreeze()
 
 
 @contextmanager
