@@ -117,7 +117,7 @@ def test_another_version_of_a_plugin_is_a_warning(spec, registry):
 
 @pytest.fixture
 def meddled(tmp_path):
-    """The plugins, with one more that changes every trunk."""
+    """The plugins, with one more that changes every truncated model."""
     folder = tmp_path / "more"
     folder.mkdir()
     (folder / "meddler.py").write_text(
@@ -130,7 +130,7 @@ def meddled(tmp_path):
     return Registry.load(plugins_dirs=[TINY, folder], discover=False)
 
 
-def test_a_plugin_that_changes_the_trunk_is_refused_unless_it_was_locked(spec, meddled, registry):
+def test_a_plugin_that_changes_the_model_is_refused_unless_it_was_locked(spec, meddled, registry):
     said = refusal(spec, meddled)  # though the plan is the same
     assert "plugins.meddler: sha256:" in said
     assert "graph.layers.end.kind: ReLU, locked is -" in said

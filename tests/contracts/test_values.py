@@ -63,7 +63,7 @@ def test_a_list_or_dictionary_is_copied_and_cannot_be_changed() -> None:
     assert asdict(card)["levels"] == {"C1": "stem"}
 
 
-# Whatever stands in a value, it is refused when it is made, or what reads values gets on with it
+# Whatever a value holds, it is refused when it is made, or what reads values gets on with it
 
 HOOKS = {
     "torso_architectures": CARD, "torso_truncations": CUT, "torso_freeze_policies": POLICY,

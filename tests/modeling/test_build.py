@@ -576,51 +576,38 @@ def test_a_builder_loads_no_weights_by_itself(make: Make) -> None:
 
 NO_CUT = """that is no cut of Net
   fix: return a node name, or a dict {output name: node name}"""
-STRATEGY = """
+HOOKS = """
 @torso.hookimpl
 def torso_truncations():
-    yield torso.Truncation(name="mine", doc="", select=lambda graph, options: {0})
-"""
+    yield torso.Truncation(name="mine", doc="", select=lambda graph, options: TRUNCATE)
 
-
-@pytest.mark.parametrize(
-    ("selected", "fact"),
-    [
-        *((given, f"returned {given}, and {NO_CUT}") for given in ("'conv7'", "None", "{}", "{'a': 'end', 'b': 'end'}")),
-        ("1 / 0", "failed: ZeroDivisionError: division by zero (argument truncate)"),
-    ],
-)
-def test_a_strategy_that_fails_is_blamed(make: Make, selected: str, fact: str) -> None:
-    acme = make(STRATEGY.replace("{0}", selected))
-    assert failure(lambda: acme.create(truncate="mine")) == f"truncation strategy 'acme/mine' {fact}"
-
-
-POLICY = """
 @torso.hookimpl
 def torso_freeze_policies():
-    yield torso.FreezePolicy(name="mine", doc="", select=lambda graph, options: {0})
+    yield torso.FreezePolicy(name="mine", doc="", select=lambda graph, options: FREEZE)
 """
 
 
 @pytest.mark.parametrize(
-    ("selected", "fact"),
+    ("key", "selected", "fact"),
     [
-        ("['stem']", "returned list, not a FreezePlan"),
-        (
-            "torso.FreezePlan(weights=frozenset({'steam'}))",
-            "selected 'steam', which is not in the truncated model (argument freeze)\n  did you mean: 'stem'",
-        ),
-        ("graph.nodes[9]", "failed: IndexError: tuple index out of range (argument freeze)"),
-        *((f"torso.FreezePlan({what})", f"{fact} (argument freeze)") for what, fact in (
+        *(("truncate", given, f"returned {given}, and {NO_CUT}")
+          for given in ("'conv7'", "None", "{}", "{'a': 'end', 'b': 'end'}")),
+        ("truncate", "1 / 0", "failed: ZeroDivisionError: division by zero (argument truncate)"),
+        ("freeze", "['stem']", "returned list, not a FreezePlan"),
+        ("freeze", "torso.FreezePlan(weights=frozenset({'steam'}))",
+         "selected 'steam', which is not in the truncated model (argument freeze)\n  did you mean: 'stem'"),
+        ("freeze", "graph.nodes[9]", "failed: IndexError: tuple index out of range (argument freeze)"),
+        *(("freeze", f"torso.FreezePlan({what})", f"{fact} (argument freeze)") for what, fact in (
             ("adapt={'stem'}", "lets 'stem' adapt, which is no BatchNormalization"),
             ("norm={'stem'}", "freezes the norm 'stem', which is no BatchNormalization"),
             ("stochastic=False", "set stochastic to False, not to 'off' or 'on'"),
         )),
     ],
 )  # fmt: skip
-def test_a_policy_that_fails_is_blamed(make: Make, selected: str, fact: str) -> None:
-    acme = make(POLICY.replace("{0}", selected))
-    assert failure(lambda: acme.create(freeze="mine")) == f"freeze policy 'acme/mine' {fact}"
+def test_a_strategy_or_policy_that_fails_is_blamed(make: Make, key: str, selected: str, fact: str) -> None:
+    acme = make(HOOKS.replace(key.upper(), selected))
+    kind = {"truncate": "truncation strategy", "freeze": "freeze policy"}[key]
+    assert failure(lambda: acme.create(**{key: "mine"})) == f"{kind} 'acme/mine' {fact}"
 
 
 def test_channels_first_is_refused(make: Make) -> None:
@@ -634,6 +621,26 @@ def test_channels_first_is_refused(make: Make) -> None:
         "Keras is set to channels_first, and torso builds for images (N, H, W, C)\n"
         "  fix: call keras.config.set_image_data_format('channels_last')"
     )
+
+
+def test_a_backbone_is_not_built_inside_a_graph(make: Make) -> None:
+    fact = r"cannot be built inside a tf\.function or a graph"
+    with tf.Graph().as_default(), pytest.raises(torso.OptionError, match=fact):
+        make().create(weights="none")
+
+
+def test_a_weight_that_nothing_gives_a_value_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = make()
+    acme.written()
+    rebuild = building.rebuild
+
+    def forgetful(*args: Any, **kwargs: Any) -> Any:
+        model, pairs = rebuild(*args, **kwargs)
+        return model, pairs[:-1]
+
+    monkeypatch.setattr(building, "share_layers", lambda *args, **kwargs: None)
+    monkeypatch.setattr(building, "rebuild", forgetful)
+    assert failure(acme.create) == "'end/bias' is a weight of 'acme/Net' that would be left at random (argument weights)"
 
 
 # --- hooks --------------------------------------------------------------------------------------------------------------

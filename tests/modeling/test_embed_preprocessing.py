@@ -42,9 +42,9 @@ def registry() -> torso.Registry:
 
 
 def canonical(model: keras.Model) -> tuple[keras.Model, Graph]:
-    """As a trunk is when it is baked."""
-    trunk = cut(model, None, "net")
-    return trunk, read_graph(trunk, "net")
+    """As a truncated model is when the preprocessing is embedded."""
+    truncated = cut(model, None, "net")
+    return truncated, read_graph(truncated, "net")
 
 
 def arrays(values: Any) -> list[np.ndarray]:
@@ -102,7 +102,16 @@ def several_ends(image: Any) -> Any:
     return {"late": keras.layers.Conv2D(3, 3, name="second")(first), "early": first}
 
 
-READERS = [derived, read_twice, nested, called_twice, bare_ops, several_ends]
+def image_among_the_ends(image: Any) -> Any:
+    return {"image": image, "conv": keras.layers.Conv2D(3, 3, name="conv")(image)}
+
+
+def names_like_ours(image: Any) -> Any:
+    first = keras.layers.Conv2D(3, 3, name="preprocess_divide")(image)
+    return keras.layers.Conv2D(3, 3, name="preprocess_flip")(first)
+
+
+READERS = [derived, read_twice, nested, called_twice, bare_ops, several_ends, image_among_the_ends, names_like_ours]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +126,8 @@ def test_whatever_reads_the_image_reads_it_preprocessed(reader: Callable[[Any], 
     numbers = CARDS[name].preprocessing
     baked, after = embed_preprocessing(model, graph, numbers)
     assert_takes_pixels(baked, model, numbers, images((8, 8, 3)))
-    assert [node.name for node in after] == ["image", *STEPS[name], *(node.name for node in graph.nodes[1:])]
+    names = [node.name for node in graph.nodes]
+    assert [node.name for node in after] == ["image", *(f"{s}_" if s in names else s for s in STEPS[name]), *names[1:]]
 
 
 @pytest.mark.parametrize("inputs", [lambda image: [image], lambda image: {"image": image}], ids=("list", "dictionary"))
@@ -125,9 +135,9 @@ def test_the_image_may_be_given_in_a_list_or_by_its_name(inputs: Callable[[Any],
     image = keras.Input((8, 8, 3), name="image")
     network = keras.Model(inputs(image), keras.layers.Conv2D(3, 3, name="conv")(image))
     randomize(network)
-    trunk = cut(network, "conv", "net")
-    baked, _ = embed_preprocessing(trunk, read_graph(trunk, "net"), CAFFE)
-    assert_takes_pixels(baked, trunk, CAFFE, images((8, 8, 3)))
+    truncated = cut(network, "conv", "net")
+    baked, _ = embed_preprocessing(truncated, read_graph(truncated, "net"), CAFFE)
+    assert_takes_pixels(baked, truncated, CAFFE, images((8, 8, 3)))
 
 
 # The model is the same but for its first nodes.

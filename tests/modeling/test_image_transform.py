@@ -275,6 +275,14 @@ def test_a_tensor_of_a_graph_is_refused_with_the_way_to_do_it() -> None:
     assert_same_and_meaningful(pixels[0], one(picture()))
 
 
+def test_a_resize_that_no_memory_holds_is_refused() -> None:
+    assert failure(np.zeros((1, 60_000, 3), "uint8"), (224, 224, 3)) == (
+        "OptionError: a picture of 1×60000 pixels would be resized to 256×15360000 before it is cropped\n"
+        "  fix: cut out the part to look at, or write fit: stretch"
+    )
+    assert one(np.zeros((1, 60_000, 3), "uint8"), STRETCH, (224, 224, 3)).shape == (224, 224, 3)
+
+
 def test_pictures_that_look_scaled_are_warned_of_at_each_call_of_a_backbone() -> None:
     plugins = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
     registry = torso.Registry.load(plugins_dirs=[plugins], discover=False)

@@ -43,8 +43,8 @@ def test_a_name_that_an_author_wrote_as_keras_would_stays_in_every_build(make: M
         graph = acme.graph()
         assert [(node.name, node.channels) for node in graph][1:] == [("conv2d_1", 4), ("conv2d", 8)]
         keras.layers.Conv2D(1, 1)
-    trunk = acme.create(truncate={"layer": "conv2d_1"})
-    assert [(node.name, node.channels) for node in trunk.graph][1:] == [("conv2d_1", 4)]
+    truncated = acme.create(truncate={"layer": "conv2d_1"})
+    assert [(node.name, node.channels) for node in truncated.graph][1:] == [("conv2d_1", 4)]
 
 
 FUNCTIONAL = """a = keras.Input(input_shape)
@@ -62,8 +62,8 @@ def test_a_name_that_an_author_wrote_as_keras_would_stays_within_a_nested_model(
     built = acme.create()
     assert [(node.name, node.channels) for node in built.graph][1:] == names
     assert [layer.name for layer in built.model.get_layer("inner").layers][-2:] == ["conv2d_1", "conv2d"]
-    trunk = acme.create(truncate={"layer": "inner/conv2d_1"})
-    assert [(node.name, node.channels) for node in trunk.graph][1:] == names[:1]
+    truncated = acme.create(truncate={"layer": "inner/conv2d_1"})
+    assert [(node.name, node.channels) for node in truncated.graph][1:] == names[:1]
 
 
 # --- outputs ------------------------------------------------------------------------------------------------------------
@@ -147,9 +147,9 @@ def test_inputs_and_outputs_of_nested_models_are_told_apart_by_name() -> None:
         ("of_z", ("inner/one",), 3, 5),
     ]  # fmt: skip
     pixels = images((16, 16, 3))
-    assert_same_and_meaningful(cut(model, None, "trunk")(pixels), model(pixels))
+    assert_same_and_meaningful(cut(model, None, "truncated")(pixels), model(pixels))
     assert_same_and_meaningful(
-        cut(model, "of_z", "trunk")(pixels), keras.Model(inputs, model.get_layer("of_z").output)(pixels)
+        cut(model, "of_z", "truncated")(pixels), keras.Model(inputs, model.get_layer("of_z").output)(pixels)
     )
 
 
@@ -163,7 +163,7 @@ def test_a_cut_inside_a_nested_model_of_two_inputs_keeps_what_it_is_called_with(
     randomize(model)
     pixels = images((16, 16, 3))
     expected = inner.get_layer("left")(keras.Model(inputs, p)(pixels))
-    assert_same_and_meaningful(cut(model, "inner/left", "trunk")(pixels), expected)
+    assert_same_and_meaningful(cut(model, "inner/left", "truncated")(pixels), expected)
 
 
 def test_sizes_are_known_inside_a_nested_model_that_is_for_any_size() -> None:
@@ -185,10 +185,10 @@ def test_a_second_call_that_does_not_read_the_first_is_cut_alone() -> None:
     model = keras.Model(inputs, layers.Add()([first, behind]))
     randomize(model)
     pixels = images((16, 16, 3))
-    assert_same_and_meaningful(cut(model, "shared:1", "trunk")(pixels), keras.Model(inputs, second)(pixels))
-    trunk = cut(model, "behind", "trunk")
-    assert_same_and_meaningful(trunk(pixels), keras.Model(inputs, behind)(pixels))
-    assert [layer.name for layer in trunk.operations] == ["images", "own", "before", "shared", "behind"]
+    assert_same_and_meaningful(cut(model, "shared:1", "truncated")(pixels), keras.Model(inputs, second)(pixels))
+    truncated = cut(model, "behind", "truncated")
+    assert_same_and_meaningful(truncated(pixels), keras.Model(inputs, behind)(pixels))
+    assert [layer.name for layer in truncated.operations] == ["images", "own", "before", "shared", "behind"]
 
 
 def test_the_level_of_a_call_stays_when_the_other_calls_are_gone(make: Make) -> None:

@@ -50,17 +50,18 @@ def through(graph: Graph, options: Options) -> FreezePlan:
 
 def all_but_last(graph: Graph, options: Options) -> FreezePlan:
     count, end = cast("int", options["blocks"]), graph.end.name  # what comes after the last block is one, as for pop
-    ends = [graph.nodes[0].name, *(node.name for node in graph.blocks if node.name != end)]
-    # By how many layers train: a block that adds none to them, as a pooling, is not counted. The first plan freezes nothing.
-    (whole, _), *plans = ((_trained(graph, plan), plan) for plan in (through(graph, {**options, "at": one}) for one in ends))
-    counted = sorted({size: plan for size, plan in plans if 0 < size < whole}.items())
+    plans = [through(graph, {**options, "at": node.name}) for node in graph.blocks if node.name != end]
+    whole = _trained(graph, through(graph, {**options, "at": graph.nodes[0].name}))  # it freezes nothing
+    # By how many layers train: a block that adds none to them, as a pooling, is not counted.
+    by_size = {_trained(graph, plan): plan for plan in plans}
+    counted = [by_size[size] for size in sorted(by_size) if 0 < size < whole]
     if count > len(counted):
         blocks = f"{len(counted) + 1} blocks" if counted else "no more than one block"
         raise CutError(
             f"all_but_last {count} leaves nothing frozen of {graph.name}, which has {blocks} with weights",
             notes=[("known", f"1 to {len(counted)}" if counted else "none: write freeze: none")],
         )
-    return counted[count - 1][1]
+    return counted[count - 1]
 
 
 def freeze_match(graph: Graph, options: Options) -> FreezePlan:

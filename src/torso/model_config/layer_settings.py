@@ -42,9 +42,8 @@ def differences_of(config: Config, other: Config) -> list[str]:
     found = []
     for path, mine in ours.items():
         stem = automatic_stem(mine["kind"])
-        if path not in theirs or (
-            path.startswith(stem) and kinds[mine["kind"]] != others[mine["kind"]]
-        ):  # counted otherwise
+        is_counted_otherwise = path.startswith(stem) and kinds[mine["kind"]] != others[mine["kind"]]
+        if path not in theirs or is_counted_otherwise:
             continue
         for name in sorted({*mine, *theirs[path]}):
             here, there = (each.get(name, "false") for each in (mine, theirs[path]))  # Keras adds settings that are off

@@ -211,6 +211,9 @@ def _fill(model: keras.Model, pairs: Pairs, values: Match | None, plan: Plan, ch
             keras_private.draw_value(new, old)
         elif new is not old:
             new.assign(old)
+    given = {id(new) for _, new in pairs}
+    if left := [weight.path for weight in model.weights if id(weight) not in given]:
+        raise PluginError(f"{left[0]!r} is a weight of {plan.architecture.qualified!r} that would be left at random")
     for variable in model.variables:
         if not keras_private.has_value(variable):  # of a random generator
             keras_private.draw_value(variable, variable)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from torso.errors import OptionError, PluginError, TorsoError
 from torso.graph import Graph
@@ -47,6 +48,11 @@ def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> Draw
         raise OptionError(
             "Keras is set to channels_first, and torso builds for images (N, H, W, C)",
             notes=[("fix", "call keras.config.set_image_data_format('channels_last')")],
+        )
+    if not tf.executing_eagerly():
+        raise OptionError(
+            "a backbone cannot be built inside a tf.function or a graph: it would have no values of its own",
+            notes=[("fix", "build it outside, and call its model inside")],
         )
     if not keras_private.can_draw_lean():
         raise CannotDrawLean("this Keras has moved the names by which variables get their memory")
@@ -182,10 +188,8 @@ def stopped_at(names: Collection[str], build: Callable[[], Any]) -> tuple[Any, b
         return outputs
 
     try:
-        with (
-            patched(keras.Layer, "__call__", call),
-            patched(keras.Operation, "symbolic_call", call),
-        ):  # and bare ops
+        # Bare ops have no __call__ of their own.
+        with patched(keras.Layer, "__call__", call), patched(keras.Operation, "symbolic_call", call):
             return build(), False
     except _Reached:
         pass

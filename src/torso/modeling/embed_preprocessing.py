@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import keras
 
 from torso.contracts.preprocessing import Preprocessing
 from torso.graph import Graph
-from torso.model_config.calls import Config, visit_tensors
+from torso.model_config.calls import Config, History, map_histories, visit_tensors
 from torso.model_config.layer_names import canonical_names
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.preprocess_layer import preprocessing_layer
@@ -21,9 +21,16 @@ def embed_preprocessing(model: keras.Model, graph: Graph, numbers: Preprocessing
         return model, graph
     _, *steps = preprocessing_layer(numbers, model.input_shape[-1]).get_config()["layers"]
     names = canonical_names((step["name"], step["class_name"]) for step in steps)
-    new = {name: f"preprocess_{canonical}" for name, canonical in names.items()}
+    taken = {op.name for op in model.operations}
+    new = {name: _free(f"preprocess_{canonical}", taken) for name, canonical in names.items()}
     embedded = cut(model, None, model.name, change=lambda config: _after_the_input(config, steps, new))
     return embedded, read_graph(embedded, graph.name).knowing(graph.levels)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _after_the_input(config: Config, steps: list[Config], names: Mapping[str, str]) -> Config:
@@ -44,4 +51,8 @@ def _after_the_input(config: Config, steps: list[Config], names: Mapping[str, st
         visit_tensors(step["inbound_nodes"], rename)
         step["name"] = step["config"]["name"] = names[step["name"]]
 
-    return config | {"layers": [*config["layers"][:1], *steps, *config["layers"][1:]]}
+    def end(history: History) -> History:
+        return [last, 0, 0] if history[0] == image else history  # images may be among what a builder returns
+
+    layers = [*config["layers"][:1], *steps, *config["layers"][1:]]
+    return config | {"layers": layers, "output_layers": map_histories(config["output_layers"], end)}

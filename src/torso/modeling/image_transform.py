@@ -21,6 +21,7 @@ from torso.planning.plan import InputShape
 
 # Pillow reads many more formats; each is more code for a damaged file to crash.
 FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+MOST_PIXELS: Final = 178_956_970  # of a picture that is decoded or made: Pillow takes a larger one for an attack
 # What makes the stored pixels upright, for the EXIF orientations from 2 on; 1 is upright.
 _UPRIGHT: Final = (T.FLIP_LEFT_RIGHT, T.ROTATE_180, T.FLIP_TOP_BOTTOM, T.TRANSPOSE, T.ROTATE_270, T.TRANSVERSE, T.ROTATE_90)
 
@@ -89,7 +90,7 @@ def _decode(path: str | os.PathLike[str], channels: int, recipe: Transform) -> n
             return pixels.reshape(*pixels.shape[:2], channels)
     except (MemoryError, IntegrityError):
         raise
-    except Image.DecompressionBombError as error:  # of more than 178,956,970 pixels
+    except Image.DecompressionBombError as error:  # of more than MOST_PIXELS
         notes = [("cause", str(error)), ("fix", "shrink the picture first")]
         raise OptionError(f"{name} is too large a picture to be decoded", notes=notes) from error
     except Exception as error:  # decoders raise all kinds of errors over damaged files
@@ -134,6 +135,9 @@ def _resize(picture: np.ndarray, recipe: Transform, height: int, width: int) -> 
     by_height = height * columns >= width * rows
     side = round((height if by_height else width) / recipe.crop)
     size = (side, side * columns // rows) if by_height else (side * rows // columns, side)
+    if size[0] * size[1] > MOST_PIXELS:
+        fact = f"a picture of {_size(picture.shape)} pixels would be resized to {_size(size)} before it is cropped"
+        raise OptionError(fact, notes=[("fix", "cut out the part to look at, or write fit: stretch")])
     cropped = _middle(np.asarray(resize(pixels, size)), height, width, round)
     return cropped.clip(min(0, pixels.min()), max(255, pixels.max()))  # bicubic and Lanczos overshoot
 
