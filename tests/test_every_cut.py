@@ -108,7 +108,7 @@ def truncated(model: keras.Model, ends: str | dict[str, str]) -> keras.Model:
         give_value(variable, np.asarray(old))
     for variable in new.variables:
         if not has_value(variable):  # of a random generator
-            draw_value(variable)
+            draw_value(variable, variable)
     derive(new)
     return new
 
