@@ -23,11 +23,12 @@ def test_the_public_names() -> None:
     """Adding a public name is a decision, and shows here."""
     assert torso.__all__ == [
         "Architecture", "Backbone", "Backbones", "Branch", "ChannelAdapter", "Check", "ClashError", "Cost", "CutError",
-        "DiskError", "ExportFormat", "Feature", "FreezeGuard", "FreezePlan", "FreezePolicy", "Graph", "InputRules",
-        "IntegrityError", "License", "ManyErrors", "Node", "Option", "OptionError", "Options", "OutputExistsError",
-        "PixelWarning", "Plan", "PluginError", "Preprocessing", "Registry", "SpecError", "TorsoError", "Transform",
-        "Truncation", "UnknownNameError", "Verification", "WeightSource", "Weights", "WeightsFile", "create_backbone",
-        "diff", "get_base_model", "hookimpl", "list_architectures", "load", "load_specs", "plan", "read_graph", "verify",
+        "DiskError", "ExportFormat", "Feature", "FreezeGuard", "FreezePlan", "FreezePolicy", "FreezeWarning", "Graph",
+        "InputRules", "IntegrityError", "License", "ManyErrors", "Node", "Option", "OptionError", "Options",
+        "OutputExistsError", "PixelWarning", "Plan", "PluginError", "Preprocessing", "Registry", "SpecError", "TorsoError",
+        "Transform", "Truncation", "UnknownNameError", "Verification", "WeightSource", "Weights", "WeightsFile",
+        "create_backbone", "diff", "get_base_model", "hookimpl", "list_architectures", "load", "load_specs", "plan",
+        "read_graph", "verify",
     ]  # fmt: skip
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # for type checkers, to whom "X as X" is a public name; the s
         ChannelAdapter as ChannelAdapter, WeightsFile as WeightsFile, WeightSource as WeightSource,
     )
     from torso.errors import (
-        ClashError as ClashError, CutError as CutError, DiskError as DiskError,
+        ClashError as ClashError, CutError as CutError, DiskError as DiskError, FreezeWarning as FreezeWarning,
         IntegrityError as IntegrityError, ManyErrors as ManyErrors, OptionError as OptionError,
         OutputExistsError as OutputExistsError, PixelWarning as PixelWarning, PluginError as PluginError,
         SpecError as SpecError, TorsoError as TorsoError, UnknownNameError as UnknownNameError,
@@ -59,8 +59,8 @@ _MODULES = {  # where each public name is defined
     "torso.contracts.preprocessing": "Preprocessing Transform",
     "torso.contracts.truncation": "Truncation",
     "torso.contracts.weights": "ChannelAdapter WeightSource WeightsFile",
-    "torso.errors": "ClashError CutError DiskError IntegrityError ManyErrors OptionError OutputExistsError PixelWarning "
-    "PluginError SpecError TorsoError UnknownNameError",
+    "torso.errors": "ClashError CutError DiskError FreezeWarning IntegrityError ManyErrors OptionError OutputExistsError "
+    "PixelWarning PluginError SpecError TorsoError UnknownNameError",
     "torso.graph": "Branch Cost Feature FreezePlan Graph Node",
     "torso.modeling.freeze_guard": "FreezeGuard",
     "torso.planning": "Plan",

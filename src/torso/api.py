@@ -72,7 +72,7 @@ def build(
     built = build_model(plan, progress)  # draw the network, select the cut, truncate, fill with values
     built = transform(built, plan, registry)  # by the plugins; embed the preprocessing
     progress("freezing")
-    frozen = freeze_as_planned(built, plan)
+    frozen = freeze_as_planned(built.model, built.graph, plan.freeze)
     record = describe(plan, built, features_of(built.model, built.graph), frozen)
     if lock:
         lock.check_manifest(record)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +15,10 @@ from torso.export.record import KIND, is_export
 from torso.files.atomic import staged_directory
 from torso.files.disk_errors import require_space
 from torso.graph import Feature, Graph
+from torso.planning.resolve import choose
 from torso.plugins.registry import Registry
+from torso.specs.backbone_spec import DEFAULTS
+from torso.specs.yaml_nodes import from_python
 
 if TYPE_CHECKING:
     import keras
@@ -125,6 +128,19 @@ class Backbone:
             write_export(self.model, self.record, chosen, stage, images=given, bound=tolerated, progress=progress)
         return place
 
+    def freeze(self, policy: str | Mapping[str, Any] = "all", *, registry: Registry | None = None) -> None:
+        """Freeze anew, as ``freeze`` in a spec does: ``"all"``, or ``{"through": "C2"}``. Compile the model again after it.
+
+        Raises:
+            TorsoError: There is no such policy, or it does not fit the network. Nothing is changed then.
+        """
+        from torso.artifact.save import freeze_record
+        from torso.modeling.build import freeze_as_planned
+
+        choice = DEFAULTS["freeze"]("freeze", from_python(policy, "$.freeze"))
+        chosen = choose((registry or Registry.load()).freeze_policies, "freeze policy", choice, "freeze-policies/all")
+        self.record = replace(self.record, frozen=freeze_record(freeze_as_planned(self.model, self.graph, chosen)))
+
     def unfreeze(
         self,
         from_level: str | None = None,
@@ -135,8 +151,8 @@ class Backbone:
     ) -> None:
         """Let the network train from a level or a node on; everything before it is frozen.
 
-        Dropout and stochastic depth that freezing had turned off are turned on again there. A model that is compiled
-        already ignores the change until it is compiled again; :class:`torso.FreezeGuard` warns of that.
+        Dropout and stochastic depth that freezing had turned off are turned on again there, which ``trainable`` does not do.
+        A model that is compiled ignores the change until it is compiled again; :class:`torso.FreezeGuard` warns of that.
 
         Args:
             from_level: The first level that trains: ``"C4"`` for what leads from C3 to C4, and everything after C4.

@@ -121,6 +121,10 @@ class PixelWarning(UserWarning):
     """Images do not look like RGB pixels of 0 to 255: check how they are read."""
 
 
+class FreezeWarning(UserWarning):
+    """What is frozen, what trains and which rates are on do not agree: freeze or unfreeze the backbone."""
+
+
 class ManyErrors(TorsoError):
     """Several errors at once."""
 

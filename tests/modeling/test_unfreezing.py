@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from networks import assert_same_and_meaningful, images, moved_by, settle
 
 import torso
 from torso.graph import Graph
+from torso.modeling.freeze import disagreements
 from torso.modeling.variable_paths import leaves, variables_by_path
 
 PLUGIN = """
@@ -292,6 +294,35 @@ def test_to_unfreeze_is_to_have_frozen_less(create: Create, freeze: Any, step: d
     if same_as == "none":
         assert rates(backbone) == rates(frozen) == RATES
         assert moved_by(backbone.model) == moved_by(frozen.model)
+
+
+def test_a_backbone_may_be_frozen_anew_as_a_spec_would_have_it(create: Create) -> None:
+    backbone = create(freeze="none")
+    for policy in ({"through": "C2"}, "all", "adapt_norm", "none"):
+        backbone.freeze(policy)
+        fresh = create(freeze=policy)
+        assert (told(backbone), config(backbone)) == (told(fresh), config(fresh))
+    before = told(backbone), config(backbone)
+    for policy in ("some", {"through": "conv3"}, {"all": 1}):
+        with pytest.raises(torso.TorsoError):
+            backbone.freeze(policy)
+        assert (told(backbone), config(backbone)) == before
+
+
+def test_rates_that_are_not_what_flags_say_are_a_warning_when_saved(create: Create, tmp_path: Path) -> None:
+    backbone = create()
+    backbone.model.trainable = True
+    text = "drop1, drop2, drop3, drop4 are set to trainable, and still off: backbone.unfreeze(...) turns on what trains"
+    with pytest.warns(torso.FreezeWarning, match=re.escape(text)):
+        backbone.save(tmp_path / "off")
+    backbone.unfreeze(from_level="C3")
+    for layer in backbone.model.layers[-7:]:  # as a tutorial has it; without drop3
+        layer.trainable = False
+    text = "drop4 is not trainable, and still random in training: backbone.freeze(...) turns that off"
+    with pytest.warns(torso.FreezeWarning, match=re.escape(text)):
+        backbone.save(tmp_path / "on")
+    backbone.unfreeze(stochastic="off")  # rates and flags may differ where that was asked for
+    assert list(disagreements(torso.load(backbone.save(tmp_path / "meant")).model)) == []
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------------

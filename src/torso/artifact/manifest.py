@@ -60,6 +60,14 @@ class FreezeRecord:
     everything: bool
     lost_by_keras: Sequence[str] | None = None
 
+    @property
+    def lost_flags(self) -> str:
+        """One line on the layers of which plain Keras loses the frozen flag as it loads them; empty without such layers."""
+        layers = list(dict.fromkeys(path.split("/")[0] for path in self.lost_by_keras or ()))
+        named = ", ".join(layers[:3]) + (f" and {len(layers) - 3} more layers" if len(layers) > 3 else "")
+        cure = "load with torso.load" + (", or set model.trainable to True and then to False" if self.everything else "")
+        return f"plain Keras loses the flags of {named}, which train after loading: {cure}" if layers else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsFileRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -21,11 +22,11 @@ from torso.artifact.manifest import (
 from torso.artifact.manifest_file import MODEL, NAME
 from torso.artifact.reference_outputs import TOLERANCE, described, digest_of, has_changed, reference_images
 from torso.artifact.reload_check import check_reload, refuse_foreign
-from torso.errors import DiskError
+from torso.errors import DiskError, FreezeWarning
 from torso.files.hashing import hash_of
 from torso.graph import Feature
 from torso.modeling.build import BuiltModel
-from torso.modeling.freeze import FreezeReport, report_of
+from torso.modeling.freeze import FreezeReport, disagreements, report_of
 from torso.modeling.functional import custom_classes
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.keras_private import without_time
@@ -79,12 +80,15 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
     images = np.asarray(preprocess(pixels))
     features, hashes, trains = check_reload(model, frozen, path, images, manifest.feature_names)
     lost = tuple(name for name in hashes if (name in trains) != (name in frozen.trains))
+    record = replace(freeze_record(frozen), lost_by_keras=lost)
+    for line in filter(None, [*disagreements(model), record.lost_flags]):
+        warnings.warn(line, FreezeWarning, stacklevel=3)
     weights = manifest.plan["weights"] | ({"changed_since": True} if has_changed(model) else {})
     facts = {one.name: getattr(manifest, one.name) for one in fields(Manifest)} | {  # it may be a SavedManifest
         "plan": {**manifest.plan, "weights": weights},
         "weights_file": manifest.weights_file and manifest.weights_file.hashed(),
         "graph": GraphRecord.of(read_graph(model, manifest.name).knowing(manifest.graph.levels)),  # rates are 0 by now
-        "frozen": replace(freeze_record(frozen), lost_by_keras=lost),
+        "frozen": record,
     }
     saved = SavedManifest(
         **facts,

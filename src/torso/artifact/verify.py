@@ -87,12 +87,13 @@ def _check(name: str, facts: Sequence[Difference], words: str, *, otherwise: str
 
 def _check_model(place: Path, manifest: SavedManifest) -> Iterator[Check]:
     differences, errors = _recompute(place / MODEL, manifest)
-    everything = "nothing trains, and training gives the same bits"
+    trains = f"{len(manifest.frozen.trains)} variables train, as saved"
+    trains = "nothing trains, and training gives the same bits" if manifest.frozen.everything else trains
     words = {
         "graph": f"{manifest.graph.nodes} nodes",
         "features": ", ".join(manifest.feature_names),
         "variables": f"{len(manifest.variables)} identical",
-        "frozen": everything if manifest.frozen.everything else f"{len(manifest.frozen.trains)} variables train, as saved",
+        "frozen": "; ".join(filter(None, [trains, manifest.frozen.lost_flags])),
         "preprocessing": "identical",
     }
     for name, right in words.items():

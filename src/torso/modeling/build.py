@@ -17,6 +17,7 @@ from functools import cache
 import keras
 import numpy as np
 
+from torso.contracts.freeze_policy import FreezePolicy
 from torso.contracts.truncation import Cut
 from torso.errors import IntegrityError, OptionError, PluginError, TorsoError
 from torso.files.download import progress_to
@@ -31,7 +32,7 @@ from torso.modeling.graph_reader import read_graph
 from torso.modeling.load_weights import Match, OtherWidth, match, read_value
 from torso.modeling.resolve_cut import nodes_of, outermost, select_cut, static_cut
 from torso.modeling.truncate import Pairs, cut, derive, rebuild, share_layers
-from torso.planning import Plan, preprocessing_for
+from torso.planning import Chosen, Plan, preprocessing_for
 from torso.planning.channel_mix import network_mix
 from torso.plugins import PluginInfo
 from torso.plugins.calling import at_location, plugin_errors
@@ -111,15 +112,15 @@ def transform(built: BuiltModel, plan: Plan, registry: Registry) -> BuiltModel:
     return replace(built, model=model, graph=graph)
 
 
-def freeze_as_planned(built: BuiltModel, plan: Plan) -> FreezeReport:
+def freeze_as_planned(model: keras.Model, graph: Graph, chosen: Chosen[FreezePolicy]) -> FreezeReport:
     """Freeze what the policy selects."""
-    policy = plan.freeze.contribution
-    with plugin_errors(policy.plugin, f"freeze policy {policy.qualified!r}", plan.freeze.place):
-        selected = policy.value.select(built.graph, plan.freeze.options)
+    policy = chosen.contribution
+    with plugin_errors(policy.plugin, f"freeze policy {policy.qualified!r}", chosen.place):
+        selected = policy.value.select(graph, chosen.options)
     if not isinstance(selected, FreezePlan):
         raise PluginError(f"freeze policy {policy.qualified!r} returned {type(selected).__name__}, not a FreezePlan")
-    with at_location(plan.freeze.place):
-        return freeze(built.model, built.graph, selected, repr(policy.qualified))
+    with at_location(chosen.place):
+        return freeze(model, graph, selected, repr(policy.qualified))
 
 
 def _open_weights(plan: Plan, progress: Progress, stack: ExitStack) -> StoredWeights:

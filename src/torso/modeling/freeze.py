@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import keras
 
 from torso.errors import PluginError, did_you_mean
 from torso.graph import FreezePlan, Graph
-from torso.modeling.freeze_checks import is_random, rate_attribute, require_freezable, set_trainable
+from torso.modeling.freeze_checks import compared, is_random, random_parts, require_frozen, set_trainable, undone_if_refused
 from torso.modeling.keras_private import inner_layers
 from torso.modeling.variable_paths import leaves, variables_by_path
 
-# The rates of disabled layers; Keras has no place for them.
-_rates: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+_NAMED: Final = 6  # how many variables or layers a message names
+
+# The rates of disabled layers, by attribute; Keras has no place for them.
+_rates: WeakKeyDictionary[Any, dict[str, float]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class FreezeReport:
     trainable: int  # number of parameters that train
     trains: tuple[str, ...]  # paths of the variables that train: conv1_bn/gamma
     adapts: tuple[str, ...]  # paths of the statistics that follow the data in training
-    silenced: Mapping[str, float]  # by layer: the rate of each dropout or noise that was turned off
+    silenced: Mapping[str, float]  # by path: the rate of each dropout or noise that was turned off
     everything: bool  # training changes nothing: no variable, no statistic, and nothing random is on
 
 
@@ -43,16 +45,16 @@ def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> F
     silent = every if plan.stochastic == "off" else whole
     if everything := not plan.adapt and all(node.name in plan.weights for node in graph):
         frozen = silent = every
-    require_freezable(model, frozen, silent)
-
-    set_trainable(model, not everything)
-    for layer in sorted(layers.values(), key=lambda layer: id(layer) in frozen):  # frozen last: what two share is frozen
-        set_trainable(layer, id(layer) not in frozen)
-        if id(layer) in adapting:  # its scale and offset do not train; Keras saves no flag of a single variable
-            for variable in layer.trainable_variables:
-                variable.trainable = False
-    for layer in layers.values():
-        (_disable_stochastic if id(layer) in silent else _restore_stochastic)(layer)
+    with undone_if_refused(model):
+        set_trainable(model, not everything)
+        # What two share is frozen, or silent: that layer comes last.
+        for layer in sorted(layers.values(), key=lambda layer: (id(layer) in frozen, id(layer) in silent)):
+            set_trainable(layer, id(layer) not in frozen)
+            if id(layer) in adapting:  # its scale and offset do not train; Keras saves no flag of a single variable
+                for variable in layer.trainable_variables:
+                    variable.trainable = False
+            _set_stochastic(layer, on=id(layer) not in silent)
+        require_frozen(model, frozen, silent)
     return report_of(model)
 
 
@@ -81,7 +83,7 @@ def report_of(model: keras.Model) -> FreezeReport:
         trainable=trainable,
         trains=tuple(trains),
         adapts=adapts,
-        silenced={name: _rates[layer] for name, layer in leaves(model) if _is_disabled(layer)},
+        silenced={path: _rates[one][rate] for path, one, rate in _rates_of(model) if _is_disabled(one, rate)},
         everything=not (trains or adapts or any(is_random(layer) for _, layer in leaves(model))),
     )
 
@@ -90,9 +92,12 @@ def restore(model: keras.Model, saved: Mapping[str, Any]) -> None:
     """Freeze a loaded model as its saved report (JSON) says: Keras loses flags within layers that are made of others."""
     paths = {id(variable): path for path, variable in variables_by_path(model).items()}
     trains, adapts = ({key for key, path in paths.items() if path in saved[axis]} for axis in ("trains", "adapts"))
-    for name, leaf in leaves(model):
-        if name in saved["silenced"] and rate_attribute(leaf) is not None:
-            _rates[leaf] = float(saved["silenced"][name])
+    for path, one, rate in _rates_of(model):
+        if path in saved["silenced"]:
+            _rates.setdefault(one, {})[rate] = float(saved["silenced"][path])
+            one.trainable = one.trainable and bool(one.weights)  # as freeze has it; Keras loses flags of inner layers
+    compared.update(leaf for _, leaf in leaves(model) if saved["everything"])
+    for _, leaf in leaves(model):
         own = {id(weight): weight for weight in leaf.weights}
         training = {key for key, weight in own.items() if weight.trainable}
         if training == trains & own.keys() and _statistics(leaf) == adapts & own.keys():
@@ -115,20 +120,40 @@ def _statistics(layer: Any) -> set[int]:
     return found
 
 
-def _disable_stochastic(layer: Any) -> None:
-    if (attribute := rate_attribute(layer)) and getattr(layer, attribute):
-        _rates[layer] = float(getattr(layer, attribute))
-        setattr(layer, attribute, 0.0)
+def disagreements(model: keras.Model) -> Iterator[str]:
+    """Where rates are not what flags say, as flags were set by hand: a line for each way."""
+    parts = [part for part in _rates_of(model) if not part[1].weights]
+    on = [path for path, one, rate in parts if not one.trainable and getattr(one, rate)]
+    if off := [path for path, one, rate in parts if one.trainable and _is_disabled(one, rate)]:
+        yield f"{listed(off)} set to trainable, and still off: backbone.unfreeze(...) turns on what trains"
+    if on:
+        yield f"{listed(on)} not trainable, and still random in training: backbone.freeze(...) turns that off"
 
 
-def _restore_stochastic(layer: Any) -> None:
-    if not _is_disabled(layer):
-        return
-    setattr(layer, str(rate_attribute(layer)), _rates[layer])
-    if hasattr(layer, "seed") and not hasattr(layer, "seed_generator"):
-        # Loaded with the rate 0, it has no generator; and Keras tracks no state that is added to a built layer.
-        object.__setattr__(layer, "seed_generator", keras.random.SeedGenerator(layer.seed))
+def listed(names: Sequence[str]) -> str:
+    """The names of variables or layers, and ``is`` or ``are``."""
+    more = f", … and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more} {'is' if len(names) == 1 else 'are'}"
 
 
-def _is_disabled(layer: Any) -> bool:
-    return layer in _rates and not getattr(layer, str(rate_attribute(layer)))
+def _rates_of(model: keras.Model) -> Iterator[tuple[str, Any, str]]:
+    return (part for name, leaf in leaves(model) for part in random_parts(name, leaf))
+
+
+def _set_stochastic(layer: Any, *, on: bool) -> None:
+    for _, one, rate in random_parts("", layer):
+        value = getattr(one, rate)
+        if value and not on:
+            _rates.setdefault(one, {})[rate] = float(value)
+            setattr(one, rate, 0.0)
+        elif on and _is_disabled(one, rate):
+            setattr(one, rate, _rates[one][rate])
+            if hasattr(one, "seed") and not hasattr(one, "seed_generator"):
+                # Loaded with the rate 0, it has no generator; and Keras tracks no state that is added to a built layer.
+                object.__setattr__(one, "seed_generator", keras.random.SeedGenerator(one.seed))
+        if not one.weights:  # its flag says no more than whether it is on: see disagreements
+            one.trainable = on
+
+
+def _is_disabled(layer: Any, rate: str) -> bool:
+    return rate in _rates.get(layer, ()) and not getattr(layer, rate)

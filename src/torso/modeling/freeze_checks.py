@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Set
+import inspect
+import math
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
-from functools import partial
+from functools import cache
 from typing import Any
+from weakref import WeakSet
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from torso.errors import OptionError
-from torso.modeling.keras_private import DROPOUT_RNN_CELL, STOCHASTIC_DEPTH, inner_layers
+from torso.model_config.layer_names import canonical_names
+from torso.modeling.keras_private import ATTENTION_DROPOUT, DROPOUT_RNN_CELL, STOCHASTIC_DEPTH, calls_of, inner_layers
 from torso.modeling.variable_paths import leaves
 
-# Layers of Keras that draw random numbers in training, and the attribute that turns each off at 0.
+# Layers of Keras that draw random numbers in training, and the attributes that turn each off at 0.
 _DROPOUTS = ("AlphaDropout", "Dropout", "GaussianDropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
-_RATES = dict.fromkeys(_DROPOUTS, "rate") | {"GaussianNoise": "stddev", STOCHASTIC_DEPTH: "drop_path_rate"}
+_RATES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(_DROPOUTS, ("rate",)),
+    "GaussianNoise": ("stddev",),
+    STOCHASTIC_DEPTH: ("drop_path_rate",),
+    DROPOUT_RNN_CELL: ("dropout", "recurrent_dropout"),
+    **dict.fromkeys(("Attention", "GroupedQueryAttention"), ("dropout",)),
+    "MultiHeadAttention": (ATTENTION_DROPOUT,),
+}
+# Others that are told of training, in which it changes weights and statistics alone.
+_KNOWN = {"BatchNormalization", "Bidirectional", "Dense", "EinsumDense", "RNN", "SpectralNormalization", "StackedRNNCells"}
+_KNOWN |= {"TimeDistributed", *_RATES}
 
-# Layers of Keras that run other people's code.
-_FOREIGN = ("FlaxLayer", "JaxLayer", "Lambda", "TFSMLayer", "TorchModuleWrapper")
+RANDOM = "draws random numbers in training, and torso cannot turn that off"
+compared: WeakSet[Any] = WeakSet()  # frozen layers of unknown code in which training changed nothing
 
 
-def rate_attribute(layer: Any) -> str | None:
-    """The attribute that turns a random layer of Keras off at 0; None for any other layer."""
-    kinds = (kind.__name__ for kind in type(layer).__mro__ if kind.__module__.startswith("keras."))
-    return next((_RATES[kind] for kind in kinds if kind in _RATES), None)
+def random_parts(name: str, layer: Any) -> Iterator[tuple[str, Any, str]]:
+    """Each rate in a layer of this name and in those within it: its path, the layer that has it, and the attribute."""
+    parts = inner_layers(layer)
+    names = canonical_names((one.name, type(one).__name__) for one in parts[1:]) if parts[1:] else {}
+    found: list[str] = []
+    for one in parts:
+        attributes = next((_RATES[kind] for kind in _kinds(one.__class__) if kind in _RATES), ())
+        for attribute in (each for each in attributes if hasattr(one, each)):
+            path = name if one is layer else f"{name}/{names[one.name]}"
+            path = f"{path}/{attribute}" if len(attributes) > 1 else path
+            yield f"{path}:{found.count(path)}" if path in found else path, one, attribute
+            found.append(path)
 
 
 def is_random(layer: Any) -> bool:
-    """Whether a layer draws random numbers in training as it is set now."""
-    if attribute := rate_attribute(layer):
-        return bool(getattr(layer, attribute))
-    idle = {id(one) for inner in inner_layers(layer) if _is_idle(inner) for one in inner.variables}
-    weights = {id(weight) for weight in layer.weights}  # variables beside them are states of random generators
-    return any(id(one) not in weights | idle for one in layer.variables)
-
-
-def _is_idle(layer: Any) -> bool:
-    """Whether a layer of Keras has a random generator and does not use it, because its rates are 0."""
-    if rate_attribute(layer):
-        return not is_random(layer)
-    is_cell = any(kind.__name__ == DROPOUT_RNN_CELL for kind in type(layer).__mro__)
-    return is_cell and not (layer.dropout or layer.recurrent_dropout)
+    """Whether a layer draws random numbers in training as it is set now; one of unknown code does until it is compared."""
+    rates = list(random_parts("", layer))
+    idle = {id(one) for part in (layer.weights, *(part.variables for _, part, _ in rates)) for one in part}
+    # Variables beside the weights are states of random generators; at a rate of 0, one idles.
+    draws = layer not in compared if _is_unknown(layer) else any(id(one) not in idle for one in layer.variables)
+    return draws or any(getattr(part, attribute) for _, part, attribute in rates)
 
 
 def set_trainable(layer: Any, value: bool) -> None:
@@ -53,70 +67,96 @@ def set_trainable(layer: Any, value: bool) -> None:
         one.trainable = value
 
 
-def require_freezable(model: keras.Model, frozen: Set[int], silent: Set[int]) -> None:
-    """Refuse layers, by their ids, that training changes though they are frozen, or that are random and must be silent."""
-    # Keras' own layers are known. For others, the graphs of training and of inference are compared: one trace of each.
-    foreign = {id(layer) for _, layer in leaves(model) if id(layer) in frozen and any(map(_is_foreign, inner_layers(layer)))}
-    scopes = {scope for op in _changed_by_training(model) for scope in op.split("/")} if foreign else set()
+@contextmanager
+def undone_if_refused(model: keras.Model) -> Iterator[None]:
+    """Set flags and rates of a model back to what they were if the block fails."""
+    layers = inner_layers(model)
+    values = [
+        (layer, "trainable", layer.trainable) for layer in layers
+    ]  # from the outside in: an outer flag sets inner ones
+    values += [(variable, "trainable", variable.trainable) for variable in model.variables]
+    values += [(part, name, getattr(part, name)) for layer in layers for _, part, name in random_parts("", layer)]
+    try:
+        yield
+    except BaseException:
+        for one, name, value in values:
+            setattr(one, name, value)
+        raise
+
+
+def require_frozen(model: keras.Model, frozen: Set[int], silent: Set[int]) -> None:
+    """Refuse layers, by their ids, that training changes though they are frozen, or that are random though silent."""
     for name, layer in leaves(model):
-        does, policy = "", "lets it train"
-        if id(layer) in silent and rate_attribute(layer) is None and is_random(layer):
-            does, policy = "draws random numbers in training, and torso cannot turn that off", "leaves random layers on"
-        elif id(layer) in frozen and any(map(_is_stateful, inner_layers(layer))):
+        is_frozen, is_silent = id(layer) in frozen, id(layer) in silent
+        does = ""
+        if (is_frozen or is_silent) and _is_unknown(layer):
+            does = _changes(layer, frozen=is_frozen)
+            (compared.add if is_frozen and not does else compared.discard)(layer)
+        elif is_silent and is_random(layer):
+            does = RANDOM
+        parts = inner_layers(layer) if is_frozen else []
+        if any(isinstance(one, keras.layers.SpectralNormalization) or getattr(one, "stateful", False) for one in parts):
             does = "Keras changes in training, trainable or not"
-        elif id(layer) in foreign and any(re.fullmatch(rf"{re.escape(layer.name)}(_[0-9]+)?", one) for one in scopes):
-            does = "computes otherwise in training, trainable or not"
         if does:
+            policy = "leaves random layers on" if does == RANDOM else "lets it train"
             fix = f"leave it out of the network, or choose a freeze policy that {policy}"
             raise OptionError(f"{name!r} is a {type(layer).__name__} that {does}", notes=[("fix", fix)])
 
 
-def _is_stateful(layer: Any) -> bool:
-    return isinstance(layer, keras.layers.SpectralNormalization) or getattr(layer, "stateful", False)
+def _is_unknown(layer: Any) -> bool:
+    """Whether torso cannot know what training changes in a layer: its code, or that of an activation, is not of Keras."""
+    return any(
+        not _is_known(one.__class__) or any(callable(part) and not _is_of_keras(part) for part in vars(one).values())
+        for one in inner_layers(layer)
+    )
 
 
-def _is_foreign(layer: Any) -> bool:
-    return not type(layer).__module__.startswith("keras.") or type(layer).__name__ in _FOREIGN
+def _is_of_keras(code: Any) -> bool:
+    return str(getattr(code, "__module__", "")).startswith("keras.")
 
 
-def _changed_by_training(model: keras.Model) -> set[str]:
-    """The names of ops that are in the graph of training alone, or of inference alone, that are random, or that assign."""
-    inputs = keras.tree.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype), model.input)
+@cache
+def _kinds(kind: Any) -> list[str]:
+    return [one.__name__ for one in kind.__mro__ if _is_of_keras(one)]
+
+
+@cache
+def _is_known(kind: Any) -> bool:
+    is_told = "training" in inspect.signature(kind.call).parameters
+    return _is_of_keras(kind) and not (is_told and _KNOWN.isdisjoint(_kinds(kind)))
+
+
+def _changes(layer: Any, *, frozen: bool) -> str:
+    """What training changes in a layer, in words: two passes in training are compared with one in inference.
+
+    Arguments and vectors of weights are random: by its own, a layer may multiply what is random by zeros. No variable is
+    written to, as that of a random generator.
+    """
+    own = {id(weight) for weight in layer.weights}
+    vectors = [one for one in layer.weights if max(one.shape, default=1) == math.prod(one.shape) and "float" in one.dtype]
+    state, passes = [(one, _varied(one)) for one in vectors], list[Any]()
     try:
-        # Values are not compared: what is random may be the same twice. TensorFlow names ops after the layers they are in.
-        with _all_frozen(model):
-            traced = (tf.function(partial(model, training=training)) for training in (False, True))
-            inference, training = (one.get_concrete_function(inputs).graph.as_graph_def() for one in traced)
-    except Exception:  # noqa: BLE001  # what TensorFlow cannot trace is not judged
-        return set()
-    impure = {function.signature.name for function in training.library.function if any(map(_is_impure, function.node_def))}
-    once, again = ({(node.name, node.op) for node in graph.node} for graph in (inference, training))
-    return {name for name, _ in once ^ again} | {
-        node.name for node in training.node if _is_impure(node) or any(one.func.name in impure for one in node.attr.values())
-    }
+        for args, kwargs in keras.tree.map_structure(_varied, calls_of(layer)):
+            passes = []
+            for training in (False, True, True):
+                with keras.StatelessScope(state) as scope, tf.device("/CPU:0"):
+                    given = dict(scope.state_mapping)
+                    outputs = layer(*args, **{**kwargs, "training": training})
+                passes.append([np.asarray(one) for one in keras.tree.flatten(outputs)])
+            written = {key for key, value in scope.state_mapping.items() if value is not given.get(key)}
+            quiet, once, again = passes
+            if written - own or not all(map(np.array_equal, once, again)):
+                return RANDOM
+            if frozen and (written or not all(map(np.array_equal, quiet, once))):
+                return "computes otherwise in training, trainable or not"
+    except Exception as error:  # noqa: BLE001  # a layer raises whatever it likes
+        return f"fails in training: {type(error).__name__}"
+    return "" if passes else "is never called"
 
 
-@contextmanager
-def _all_frozen(model: keras.Model) -> Iterator[None]:
-    """Freeze all of a model and turn off what is random, in the block."""
-    layers = [layer for _, layer in leaves(model)]
-    flags = [(one, one.trainable) for layer in layers for one in inner_layers(layer)]
-    held = [variable for variable in model.variables if not variable.trainable]
-    rates = [(layer, name, getattr(layer, name)) for layer in layers if (name := rate_attribute(layer))]
-    try:
-        for layer in layers:
-            set_trainable(layer, False)
-        for layer, name, _ in rates:
-            setattr(layer, name, 0.0)
-        yield
-    finally:
-        for layer, name, rate in rates:
-            setattr(layer, name, rate)
-        for layer, flag in flags:
-            set_trainable(layer, flag)
-        for variable in held:
-            variable.trainable = False
-
-
-def _is_impure(node: Any) -> bool:
-    return any(word in node.op for word in ("Assign", "Multinomial", "Random"))
+def _varied(one: Any) -> Any:
+    """Random values in place of a Keras tensor or variable: two images, and 32 for a side that is open."""
+    if not isinstance(one, (keras.KerasTensor, keras.Variable)):
+        return one
+    sides = [(32 if axis else 2) if side is None else side for axis, side in enumerate(one.shape)]
+    return keras.ops.cast(np.random.default_rng(0).uniform(0.5, 1.5, sides), one.dtype)

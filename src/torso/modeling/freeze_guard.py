@@ -1,33 +1,35 @@
-"""Guard a run of ``fit``: what is frozen must not move, and what trains must be what was compiled."""
+"""Guard a run of ``fit``: an error where what is frozen moves, a warning where what is to train does not."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+import warnings
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from torso.errors import IntegrityError, OptionError
-from torso.modeling.freeze import report_of
+from torso.errors import FreezeWarning, IntegrityError, OptionError
+from torso.modeling.freeze import disagreements, listed, report_of
 from torso.modeling.keras_private import inner_layers, optimized
 from torso.modeling.variable_paths import leaves, variables_by_path
 
 if TYPE_CHECKING:
     from torso.backbone import Backbone
 
-_NAMED: Final = 6  # how many variables an error names
+_warn = partial(warnings.warn, category=FreezeWarning, stacklevel=2)
 
 
 class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no complete types
     """A callback for ``fit`` that fails the run when a frozen variable changes.
 
-    It also fails where ``trainable`` was changed after ``compile`` and Keras ignores that: Keras reads the flags in the
-    first step after ``compile``, and never again unless it runs eagerly. A variable is frozen if the backbone's report
-    (:meth:`torso.Backbone.unfreeze` updates it) or its flag says so; a ``model.trainable = True`` around a frozen backbone
-    fails before the first step. All frozen variables are compared after the first step, and at the end of each epoch and of
-    the run. Each comparison takes about 0.1 s per 100 MB.
+    It warns (``torso.FreezeWarning``) where something is to train and does not: Keras reads ``trainable`` in the first step
+    after ``compile``, and never again unless it runs eagerly. It also warns where rates of dropout are not what flags say. A
+    variable is frozen if the backbone's report (:meth:`torso.Backbone.freeze` and ``unfreeze`` update it) or its flag says
+    so; a ``model.trainable = True`` around a frozen backbone fails before the first step. All frozen variables are compared
+    after the first step, and at the end of each epoch and of the run. Each comparison takes about 0.1 s per 100 MB.
 
     Args:
         *backbones: Those in the model that is trained. For a Keras model, frozen is what its flags say as the run begins.
@@ -45,25 +47,29 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._guarded = backbones
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Find out what is frozen, and hash the values."""
+        """Find out what is frozen."""
         self._steps = 0
         self._variables, self._function = self.model.variables, self.model.train_function
         self._flags = [variable.trainable for variable in self._variables]
         self._paths: dict[int, str] = {}
         parts = [self._frozen_and_training(backbone) for backbone in self._guarded]
         frozen, training = ([variable for part in parts for variable in part[which]] for which in (0, 1))
-        known = optimized(self.model.optimizer)
+        known, ours = optimized(self.model.optimizer), _ids(training)
         if known is not None and (ignored := [self._path(one) for one in training if id(one) not in known]):
-            raise _not_compiled(f"{_listed(ignored)} to train, and the optimizer does not know of that")
-        ours = _ids(training)
-        self._frozen, self._training = _hashed(frozen), _hashed(training)
-        self._others = _hashed(one for one in self.model.trainable_variables if id(one) not in ours)
+            _warn(str(_not_compiled(f"{listed(ignored)} to train, and the optimizer does not know of that")))
+            training = []  # that they do not move is said already
+        for line in (line for one in self._guarded for line in disagreements(getattr(one, "model", one))):
+            _warn(line)
+        self._parts = frozen, training, [one for one in self.model.trainable_variables if id(one) not in ours]
+        self._frozen, self._training, self._others = map(_hashed, ((), (), ()))
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Check the flags; after the first step, compare all frozen variables."""
+        """Check the flags; before the first step, hash what is frozen, and after it, compare that."""
         # Before a step and not after one: what is set after the last step is meant for the next run.
         self._require_same_flags()
-        if self._steps == 1:
+        if self._steps == 0:  # not as the run begins: BackupAndRestore sets values then
+            self._frozen, self._training, self._others = map(_hashed, self._parts)
+        elif self._steps == 1:
             self._require_unchanged()
         self._steps += 1
 
@@ -72,13 +78,13 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._require_unchanged()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Compare all frozen variables, and whether anything that is to train has changed."""
+        """Compare all frozen variables, and warn if nothing that is to train has changed."""
         self._require_unchanged()
-        if not self._steps or not self._training or _changed(self._training):
+        if not self._training or _changed(self._training):
             return
         if _changed(self._others) or not self.model.optimizer.built:  # else nothing changes, as at a rate of zero
             paths = [self._path(variable) for variable, _ in self._training]
-            raise _not_compiled(f"{_listed(paths)} to train, and none has moved", "; or no gradient reaches them")
+            _warn(str(_not_compiled(f"{listed(paths)} to train, and none has moved", "; or no gradient reaches them")))
 
     def _frozen_and_training(self, backbone: Backbone | keras.Model) -> tuple[list[Any], list[Any]]:
         """The variables of a backbone that must not change, and those that train, as far as the model has them."""
@@ -101,7 +107,7 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
             may_move = {*backbone.record.frozen.trains, *backbone.record.frozen.adapts}
             if wrong := [prefix + path for path in variables if path in moves - may_move]:
                 fix = "let it train with backbone.unfreeze(...), or take back what was set to trainable"
-                raise IntegrityError(f"{_listed(wrong)} frozen in {name}, and would move in this run", notes=[("fix", fix)])
+                raise IntegrityError(f"{listed(wrong)} frozen in {name}, and would move in this run", notes=[("fix", fix)])
         frozen = [variable for path, variable in variables.items() if id(variable) in held and path not in moves]
         return frozen, [variable for variable in variables.values() if id(variable) in trains]
 
@@ -118,16 +124,21 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         heeded = self.model.run_eagerly or self.model.train_function is not self._function
         if not heeded and self.model.optimizer.built:
             pairs = zip(self._variables, flags, self._flags, strict=True)
-            changed = [self._path(variable) for variable, new, old in pairs if new != old]
-            raise _not_compiled(f"{_listed(changed)} frozen or unfrozen in the middle of the run")
-        self._require_unchanged()
-        self.on_train_begin()
+            changed = {self._path(variable): new for variable, new, old in pairs if new != old}
+            error = _not_compiled(f"{listed(list(changed))} frozen or unfrozen in the middle of the run")
+            if not all(changed.values()):
+                raise error
+            self._flags = flags
+            _warn(str(error))
+        else:
+            self._require_unchanged()
+            self.on_train_begin()
 
     def _require_unchanged(self) -> None:
         if moved := [self._path(variable) for variable in _changed(self._frozen)]:
             cause = "it was frozen after compile, which Keras ignores; or something else writes into it"
             fix = "load the values anew, and compile the model again, with a new optimizer, after freezing"
-            raise IntegrityError(f"{_listed(moved)} frozen, and moved in training", notes=[("cause", cause), ("fix", fix)])
+            raise IntegrityError(f"{listed(moved)} frozen, and moved in training", notes=[("cause", cause), ("fix", fix)])
 
 
 def _hashed(variables: Iterable[Any]) -> list[tuple[Any, bytes]]:
@@ -157,12 +168,6 @@ def _held(model: keras.Model) -> set[int]:
 
 def _ids(variables: Iterable[Any]) -> set[int]:
     return {id(variable) for variable in variables}
-
-
-def _listed(paths: Sequence[str]) -> str:
-    """The names of variables, and ``is`` or ``are``."""
-    more = f", … and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return f"{', '.join(paths[:_NAMED])}{more} {'is' if len(paths) == 1 else 'are'}"
 
 
 def _not_compiled(fact: str, or_else: str = "") -> IntegrityError:

@@ -7,12 +7,14 @@
 | ``Variable._value``, ``_initializer``, ``_initialize`` | give memory to a variable that was made without | build mode ``ordinary`` |
 | ``make_default_seed`` of two modules | seeds for ``weights: {none: {seed: N}}`` | such a build fails |
 | ``Operation._outbound_nodes`` | release the layers after a cut | build mode ``ordinary`` |
+| ``Operation._inbound_nodes`` | compare what a layer of unknown code computes in training | such a layer cannot be frozen |
 | ``_path`` of layers and variables | variables' paths without the name scopes of a builder | the truncated model is rebuilt from its configuration |
 | ``Layer._flatten_layers`` | find what a wrapper or nested model holds | only the wrapper is seen |
 | ``Optimizer._trainable_variables`` | report at once that flags were changed after ``compile`` | reported at the end of the run |
 | the marks ``_keras_call_info_injected`` and, of TensorFlow, ``ag_pass_through`` of an error | an error of torso within a layer's call keeps its own words | Keras repeats the images below its first line |
 | ``saving_lib._save_state`` and ``NpzIOStore`` | where in a ``.weights.h5`` each variable belongs | such a file is refused |
 | ``saving_lib._serialize_model_as_json`` | the same model gives the same bytes when it is saved | they hold the time and memory addresses |
+| ``MultiHeadAttention._dropout`` | turn its dropout off, and on again | a network with it cannot be frozen |
 | the class names below | recognise classes that Keras does not export | they are taken for somebody else's |
 """  # noqa: E501
 
@@ -37,6 +39,7 @@ import keras
 FUNCTIONAL = "Functional"
 DROPOUT_RNN_CELL = "DropoutRNNCell"  # a base of recurrent cells
 STOCHASTIC_DEPTH = "StochasticDepth"  # of ConvNeXt
+ATTENTION_DROPOUT = "_dropout"  # the rate of a MultiHeadAttention
 
 _PENDING = "uninitialized_variables"
 _COUNTS = "object_name_uids"
@@ -254,6 +257,11 @@ def without_time() -> Iterator[None]:
     name = "_serialize_model_as_json"
     with patched(ZipFile, "writestr", write), patched(_saving, name, texts) if hasattr(_saving, name) else nullcontext():
         yield
+
+
+def calls_of(layer: Any) -> list[tuple[Any, Any]]:
+    """The arguments of each symbolic call of a layer: those in order, and those by name."""
+    return [(node.arguments.args, node.arguments.kwargs) for node in layer._inbound_nodes]
 
 
 def inner_layers(layer: Any) -> list[Any]:

@@ -44,8 +44,8 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     # What a step returns, None where it failed; untyped, as no step is read before raise_all has found no error.
     attempt: Callable[..., Any] = partial(collect, errors)
 
-    truncate = attempt(_choose, registry.truncations, "truncation strategy", spec.truncate, "truncations/none")
-    freeze = attempt(_choose, registry.freeze_policies, "freeze policy", spec.freeze, "freeze-policies/all")
+    truncate = attempt(choose, registry.truncations, "truncation strategy", spec.truncate, "truncations/none")
+    freeze = attempt(choose, registry.freeze_policies, "freeze policy", spec.freeze, "freeze-policies/all")
     preprocess = attempt(read_options, "preprocess", PREPROCESS, spec.preprocess, place=spec.place)
     recipe: Any = preprocess and attempt(Transform.of, preprocess, spec.preprocess)
     contribution = attempt(_resolve, registry.architectures, spec.architecture)
@@ -55,7 +55,7 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     given = spec.input or InputSpec(place=spec.place)
     owner = f"architecture {architecture.name!r}"
     options = attempt(read_options, owner, architecture.options, spec.options, place=spec.place)
-    adapt = attempt(_choose, registry.channel_adapters, "channel adapter", given.adapt, "") if given.adapt else None
+    adapt = attempt(choose, registry.channel_adapters, "channel adapter", given.adapt, "") if given.adapt else None
     trained = architecture.input.weights_channels
     channels = attempt(_input_channels, architecture, given, adapt)
     size = attempt(checked_size, architecture, given, channels or trained)
@@ -109,7 +109,7 @@ def _resolve(catalogue: Catalogue[Any], name: ScalarNode) -> Any:
         return catalogue.resolve(name.text)
 
 
-def _choose(catalogue: Catalogue[T], kind: str, choice: Choice | None, default: str) -> Chosen[T]:
+def choose(catalogue: Catalogue[T], kind: str, choice: Choice | None, default: str) -> Chosen[T]:
     if choice is None:
         return Chosen(contribution=catalogue.resolve(default), options={})
     contribution = _resolve(catalogue, ScalarNode(choice.name, place=choice.place))

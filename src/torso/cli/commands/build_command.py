@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,10 @@ def command(
         for warning in plan.warnings:
             say(f"{plan.name}: warning: {warning}")
         try:
-            backbone = build(plan, registry, lock=lock, progress=steps_of(plan.name))
-            built.append(_save(backbone, Path(output, plan.name), force=force))
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda text, *_, name=plan.name, **__: say(f"{name}: warning: {text}")
+                backbone = build(plan, registry, lock=lock, progress=steps_of(plan.name))
+                built.append(_save(backbone, Path(output, plan.name), force=force))
         except Exception as error:  # noqa: BLE001  # the other backbones are still built
             errors += errors_of(error)
             say(f"{plan.name}: failed")
