@@ -12,6 +12,7 @@ import pytest
 
 from torso.cli.result import errors_of
 from torso.errors import DiskError
+from torso.files.hashing import hash_of
 
 keras.ops.zeros(())  # by now TensorFlow has logged what it logs at its start
 
@@ -74,6 +75,23 @@ def test_build_as_json_reports_the_same(torso, spec, tmp_path):
         "trainable": 224,
         "dropped": {"nodes": 5, "parameters": 656},
     }
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_file_without_a_hash_is_taken_on_trust_and_oddities_are_reported(torso, spec, tmp_path):
+    torso("build", "tiny.yaml", "whole", "-o", "out")
+    model = keras.models.load_model("out/whole/model.keras")
+    model.get_layer("left").kernel.assign(model.get_layer("left").kernel * 0)
+    model.save_weights("w.weights.h5")
+    spec.write_text(spec.read_text().replace("weights: none", "weights: {file: w.weights.h5}").replace("stem", "left", 1))
+    lines = torso("build", "tiny.yaml", "whole", "-o", "new").err.split("\n")
+    line = f"sha256: {hash_of(tmp_path / 'w.weights.h5')}"
+    assert lines[-3:] == [
+        "whole: w.weights.h5 was taken on trust; to have it checked from now on, add to weights in the spec:", line, "",
+    ]  # fmt: skip
+    assert "warning: the weights file 'w.weights.h5' holds only zeros in 'layers/conv2d_1/vars/0'" in lines
+    spec.write_text(spec.read_text().replace(".h5}", f".h5, {line}}}"))
+    assert "trust" not in torso("build", "tiny.yaml", "whole", "-o", "last").err
 
 
 def test_build_builds_the_others_where_some_fail(torso, partly, tmp_path):

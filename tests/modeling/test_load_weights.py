@@ -187,3 +187,84 @@ def test_what_no_value_depends_on_may_differ_in_an_archive(tmp_path: Path) -> No
     model.trainable = False
     model.save(tmp_path / "w.keras")
     assert fill(activated(), tmp_path / "w.keras") == len(model.weights)
+
+
+def branches(*order: str, nested: bool = False) -> keras.Model:
+    """Two convolutions of equal shape; the first is subtracted from."""
+    inputs = keras.Input((8, 8, 3))
+    one, other = (keras.layers.Conv2D(4, 3, name=name)(inputs) for name in order)
+    model = keras.Model(inputs, keras.layers.Subtract()([one, other]), name="inner")
+    if not nested:
+        return model
+    outer = keras.Input((8, 8, 3))
+    return keras.Model(outer, keras.layers.ReLU()(model(outer)))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("name", ["w.weights.h5", "w.keras"])
+def test_equal_shapes_in_another_order_are_told_apart_by_names(tmp_path: Path, name: str, nested: bool) -> None:
+    model = branches("left", "right", nested=nested)
+    model.save(tmp_path / name) if name.endswith("keras") else model.save_weights(tmp_path / name)
+    assert fill(branches("left", "right", nested=nested), tmp_path / name) == 4
+    with pytest.raises(IntegrityError) as caught:
+        fill(branches("right", "left", nested=nested), tmp_path / name)
+    place = f"{'layers/functional/' if nested else ''}layers/conv2d/vars/0"
+    assert f"  cause: {place} is of layer 'left' in the file, and 'right/kernel' in the model\n" in str(caught.value)
+
+
+def test_names_that_drift_and_files_without_names_are_taken_by_place(tmp_path: Path) -> None:
+    def model(*names: str | None) -> keras.Model:
+        inputs = x = keras.Input((8, 8, 3))
+        for name in names:
+            x = keras.layers.Conv2D(3, 3, name=name)(x)
+        return keras.Model(inputs, x)
+
+    model("conv2d_8", "conv2d_9", "end").save_weights(tmp_path / "w.weights.h5")  # as after other networks in the process
+    assert fill(model("conv2d", "conv2d_1", "end"), tmp_path / "w.weights.h5") == 6
+    assert fill(model("one", "two", "end"), tmp_path / "w.weights.h5") == 6
+    with pytest.raises(IntegrityError, match="is of layer 'end' in the file"):
+        fill(model("end", "conv2d", "conv2d_1"), tmp_path / "w.weights.h5")
+    with h5py.File(tmp_path / "w.weights.h5", "a") as file:
+        file.visititems(lambda name, item: item.attrs.pop("name", None) and None)
+    assert fill(model("end", "conv2d", "conv2d_1"), tmp_path / "w.weights.h5") == 6
+
+
+@pytest.mark.parametrize("is_part", [False, True])
+def test_gamma_and_beta_are_told_apart_by_the_names_in_the_older_format(tmp_path: Path, is_part: bool) -> None:
+    def model(**which: bool) -> keras.Model:
+        inputs = keras.Input((8, 8, 3))
+        return keras.Model(inputs, keras.layers.BatchNormalization(name="norm", **which)(inputs))
+
+    save_listed(model(center=False), tmp_path / "w.h5")
+    save_listed(model(), tmp_path / "both.h5")
+    with h5py.File(tmp_path / "both.h5", "a") as file:
+        gamma, beta, *others = file["norm"].attrs["weight_names"]
+        file["norm"].attrs["weight_names"] = [beta, gamma, *others]
+    for name, scale in (("w.h5", False), ("both.h5", True)):
+        with open_weights(tmp_path / name) as stored:
+            if is_part:  # the lean mode is next, and reports it
+                assert loading.match(model(scale=scale, center=True), stored, is_part=True) is None
+                continue
+            with pytest.raises(IntegrityError, match=r"of the file stands where 'norm/(beta|gamma)' belongs"):
+                loading.match(model(scale=scale, center=True), stored)
+    assert fill(model(center=False), tmp_path / "w.h5") == 3
+
+
+@each_format
+def test_zeros_and_other_types_are_reported_and_what_is_not_finite_is_refused(
+    tmp_path: Path, save: Saver, name: str
+) -> None:
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 1, name="conv")(inputs))  # with a bias of zeros, as it begins
+    kernel = {"w.h5": "conv/conv/kernel", "w.weights.h5": "layers/conv2d/vars/0"}[name]
+    for values, words in (
+        (np.zeros((1, 1, 3, 2), "float32"), f"holds only zeros in {kernel.removeprefix('conv/')!r}"),
+        (np.ones((1, 1, 3, 2), "float16"), "holds float16 for variables of float32"),
+        (np.full((1, 1, 3, 2), np.inf, "float32"), "that are not finite"),
+    ):
+        save(model, tmp_path / name)
+        with h5py.File(tmp_path / name, "a") as file:
+            del file[kernel]
+            file[kernel] = values
+        with pytest.raises((UserWarning, IntegrityError), match=words):  # warnings are errors in these tests
+            fill(model, tmp_path / name)

@@ -82,7 +82,7 @@ NINE = f"{PLACE}/9"
 REAL = "weights are real numbers"
 HDF5: dict[str, tuple[Spoil, str]] = {
     "external link": (put("layers/x", h5py.ExternalLink("other.h5", "/")), "is a link to"),
-    "loop": (put("layers/loop", lambda file: file["/"]), "maximum recursion depth exceeded"),
+    "loop": (put("layers/loop", lambda file: file["/"]), "is nested too deeply"),
     "external storage": (external_storage, "has its values in another file"),
     "virtual": (virtual, "has its values in another file"),
     "shape bomb": (shape_bomb, "should have 4398046511104 bytes, and the file does not hold them"),
@@ -131,6 +131,13 @@ def test_an_archive_that_does_not_hold_its_weights_is_refused(good, members, fac
     assert fact in refused(archive)
 
 
+def test_an_archive_that_would_fill_the_disk_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "w.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(WEIGHTS, bytes(80_000_000))
+    monkeypatch.setattr("shutil.copyfileobj", None)
+    assert f"{WEIGHTS} would be 80000000 bytes, unpacked from " in refused(tmp_path / "w.keras")
+
+
 def test_files_of_other_formats_and_what_is_no_file_are_refused(tmp_path):
     (tmp_path / "w.pt").write_bytes(pickle.dumps(len))
     assert refused(tmp_path / "w.pt", OptionError) == (
@@ -161,7 +168,7 @@ for path in map(Path, sys.argv[1:]):
         data = bytearray(good)
         if number < 40:
             del data[int(len(data) * number / 40):]
-        elif number < 160:
+        elif number < 130:
             data[random.integers(len(data))] ^= 1 << random.integers(8)
         else:
             start = random.integers(len(data)) // 512 * 512
@@ -183,8 +190,14 @@ def test_damage_is_reported_and_neither_hangs_nor_crashes(good):
         file.attrs["layer_names"] = [b"dense"]
         file.create_group("dense").attrs["weight_names"] = [b"kernel:0", b"bias:0"]
         file["dense/kernel:0"], file["dense/bias:0"] = np.ones((4, 3), "f4"), np.ones(3, "f4")
-    command = [sys.executable, "-c", DAMAGE, *(str(good.with_name(name)) for name in ("w.weights.h5", "w.keras", "w.h5"))]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    with h5py.File(good.with_name("w.h5")) as file, h5py.File(good.with_name("names.h5"), "w") as new:
+        for name in ("dense", *map(str, range(40))):  # a heap with the names, as Keras 3 writes it
+            file.copy("dense", new, name)
+            new[name].attrs["weight_names"] = ["kernel:0", "bias:0"]
+        new.attrs["layer_names"] = ["dense"]
+    names = ("w.weights.h5", "w.keras", "w.h5", "names.h5")
+    command = [sys.executable, "-c", DAMAGE, *(str(good.with_name(name)) for name in names)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     refusals = list(map(int, run.stdout.split()))
-    assert len(refusals) == 3, run.stderr[-2000:]
+    assert len(refusals) == len(names), run.stderr[-2000:]
     assert min(refusals) >= 40  # every truncation, at least; a flipped bit in a value is found by a hash alone

@@ -150,3 +150,11 @@ def test_a_file_is_opened_where_its_hash_is_right_and_read_through_that_same_ope
     with open_weights(path) as stored:
         os.replace(other, path)
         assert {float(array.read().max()) for name, array in stored.arrays.items() if name.endswith("/0")} == {1.0}
+
+
+def test_a_file_that_is_written_to_while_it_is_read_is_refused(model, tmp_path):
+    path = tmp_path / "w.weights.h5"
+    model.save_weights(path)
+    os.utime(path, (1, 1))
+    with pytest.raises(IntegrityError, match="was changed while it was read"), open_weights(path):
+        path.write_bytes(path.read_bytes())

@@ -112,6 +112,9 @@ def _is_noted(difference: Difference) -> bool:
 def _entry(manifest: Manifest) -> dict[str, Any]:
     document, file = manifest.to_json(), manifest.weights_file
     hashed = as_json(file.hashed()) if file else None
+    if hashed and hashed["sha256"] is None:
+        fact = f"the weights file {hashed['path']!r} was changed or replaced after it was read: its hash is not known"
+        raise IntegrityError(fact, notes=[("fix", "do it again when nothing else writes the file")])
     return {
         **_before_building(manifest.plan, manifest.plugins, manifest.made_with),
         "weights": hashed and {fact: hashed[fact] for fact in ("bytes", "sha256", "channels")},

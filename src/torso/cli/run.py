@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from types import FrameType
@@ -32,7 +33,9 @@ def run(act: Callable[[], Any], *, as_json: bool, debug: bool) -> int:
     # SIGTERM ends a run as Ctrl-C does: every ``finally`` runs, and no partial file stays.
     before = signal.signal(signal.SIGTERM, _terminate) or signal.SIG_DFL  # None: not installed from Python
     try:
-        result = act()
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *others: say(f"warning: {message}")  # without Python's line of code
+            result = act()
     except (click.Abort, KeyboardInterrupt) as stop:  # click turns KeyboardInterrupt into Abort
         word = str(stop.__cause__ or stop) or "interrupted"
         say(word)

@@ -57,8 +57,8 @@ def hash_of_open(stream: BinaryIO, path: Path, algorithm: str = "sha256") -> str
 def hash_of_same(path: Path, identity: Identity) -> str | None:
     """The SHA-256 of the file that was read under this identity; None if it has changed or is gone."""
     with suppress(OSError), open_file(path) as stream:
-        if identity_of(stream) == identity:
-            return hash_of_open(stream, path)
+        found = hash_of_open(stream, path) if identity_of(stream) == identity else None
+        return found if identity_of(stream) == identity else None  # it may change while it is hashed
     return None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
+from warnings import warn
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from torso.errors import IntegrityError
 from torso.model_config.layer_names import automatic_stem
 from torso.model_config.layer_settings import differences_of
-from torso.modeling.keras_private import places_of
+from torso.modeling.keras_private import inner_layers, places_of
 from torso.weights_files import StoredArray, StoredWeights
 from torso.weights_files.stored import damage_reported
 
@@ -71,7 +72,7 @@ def _by_name(model: keras.Model, stored: StoredWeights) -> list[_Pair] | None:
         if _is_numbered(layer.name, layer):  # counted otherwise when the file was written: only one such layer is no guess
             names = [name for name in layers if _is_numbered(name, layer)]
         arrays = layers[names[0]].arrays if len(names) == 1 and names[0] in layers else ()
-        if [array.shape for array in arrays] != [tuple(weight.shape) for weight in weights]:
+        if [array.shape for array in arrays] != [tuple(weight.shape) for weight in weights] or _exchanged(arrays, weights):
             return None
         pairs.extend((layer.name, weight, array) for weight, array in zip(weights, arrays, strict=True))
     return pairs
@@ -96,10 +97,23 @@ def _by_order(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
             problems.append(f"layer {name!r} of the file stands where {layer!r} belongs")
         if len(arrays) != len(weights):
             problems.append(f"layer {name!r} holds {len(arrays)} arrays, {layer!r} needs {len(weights)}")
+        problems += _exchanged(arrays, weights)
         pairs.extend((layer, weight, array) for weight, array in zip(weights, arrays, strict=False))
     if problems:
         raise _of_another(stored.path, problems)
     return pairs
+
+
+def _exchanged(arrays: Sequence[StoredArray], weights: Sequence[Any]) -> list[str]:
+    """Where the names of a layer's arrays in the older format contradict the order of its weights."""
+    # Other names come from other versions of Keras: the depthwise_kernel of a DepthwiseConv2D is a kernel now.
+    ours = {weight.name for weight in weights}
+    names = [array.name.removesuffix(":0").rsplit("/", 1)[-1] for array in arrays]
+    return [
+        f"{name!r} of the file stands where {weight.path!r} belongs"
+        for name, weight in zip(names, weights, strict=False)
+        if name != weight.name and (name in ours or {name, weight.name} == {"gamma", "beta"})
+    ]
 
 
 def _listed(layer: Any) -> list[Any]:
@@ -116,6 +130,14 @@ def _by_place(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
         raise IntegrityError(fact, notes=[("fix", "save the weights in the older format, as .h5")])
     problems = [f"{place} is missing" for place in wanted if place not in stored.arrays]
     problems += [f"{place} has no place in the model" for place in stored.arrays if place not in wanted]
+    within: dict[str, set[int]] = {}  # what is in each layer that has a name of its author's: that does not drift
+    for layer in inner_layers(model):
+        if not _is_numbered(layer.name, layer):
+            within.setdefault(layer.name, set()).update(map(id, layer.variables))
+    for place, weight in wanted.items():
+        theirs = stored.arrays[place].layer if place in stored.arrays else ""
+        if theirs in within and id(weight) not in within[theirs]:
+            problems.append(f"{place} is of layer {theirs!r} in the file, and {weight.path!r} in the model")
     if problems:
         raise _of_another(stored.path, problems)
     return [(place, weight, stored.arrays[place]) for place, weight in wanted.items()]
@@ -145,6 +167,11 @@ def read_value(array: StoredArray, weight: Any, path: Path) -> np.ndarray:
             f"the weights file {str(path)!r} holds {array.name!r} as {found.dtype}, and {weight.dtype} loses some of it",
             notes=[("fix", f"convert the file to {weight.dtype} where that loss is meant")],
         )
+    if weight.dtype.startswith(("float", "bfloat")):  # no counter; Python shows equal warnings once
+        if value.dtype != found.dtype:
+            warn(f"the weights file {str(path)!r} holds {found.dtype} for variables of {weight.dtype}", stacklevel=2)
+        if not value.any() and not weight.name.endswith(("bias", "beta", "mean")):  # these may well be zero
+            warn(f"the weights file {str(path)!r} holds only zeros in {array.name!r}", stacklevel=2)
     return value
 
 

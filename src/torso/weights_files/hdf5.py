@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
@@ -20,6 +20,8 @@ from torso.weights_files.stored import StoredArray, StoredLayer, StoredWeights, 
 
 MOST_PACKED: Final = 1100  # how many times smaller than its content packed data may be: deflate reaches 1,032, for zeros
 SMALLEST_CACHE: Final = 1 << 18  # bytes that HDF5 may keep of the structure of a file; by default up to 32 MB
+DEEPEST: Final = 100  # groups within groups; at Python's limit h5py would not release its lock, and the process could hang
+HEAP: Final = b"GCOL\1\0\0\0"  # how a heap of texts begins
 ALIGNMENT: Final = 64  # memory that starts at a multiple of it is not copied (EIGEN_MAX_ALIGN_BYTES in TensorFlow)
 
 _IGNORED = frozenset({b"optimizer", b"seed_generator"})
@@ -28,7 +30,7 @@ _IGNORED = frozenset({b"optimizer", b"seed_generator"})
 @contextmanager
 def open_hdf5(stream: BinaryIO, path: Path) -> Iterator[StoredWeights]:
     """List what an open file, or the part of one that is HDF5, holds; h5py raises errors of many kinds if it is damaged."""
-    with _opened(stream) as file:
+    with h5py.File(_WithoutLoops(stream), "r") as file:
         cache = file.id.get_mdc_config()  # HDF5 may forget what it has parsed: every group and array is visited once
         cache.set_initial_size, cache.initial_size = True, SMALLEST_CACHE
         cache.min_size = cache.max_size = SMALLEST_CACHE
@@ -43,19 +45,33 @@ def open_hdf5(stream: BinaryIO, path: Path) -> Iterator[StoredWeights]:
             yield StoredWeights(path, None, reader.arrays(root))
 
 
-def _opened(stream: BinaryIO) -> h5py.File:
-    # By a name that leads to this open file, where the system has one: HDF5 reads faster than through Python.
-    with suppress(OSError, ValueError):  # it has no number, or the process has it open in another way
-        return h5py.File(f"/dev/fd/{stream.fileno()}", "r", locking=False)
-    return h5py.File(stream, "r")
-
-
 def _aligned(shape: tuple[int, ...], kind: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """An array of fresh memory that TensorFlow can take over as it is."""
     size = math.prod(shape) * kind.itemsize
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + size].view(kind).reshape(shape)
+
+
+class _WithoutLoops:
+    """An open file for HDF5, which reads a heap of texts without end, deaf to Ctrl-C, where a page of it is zeroed."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self.read, self.seek, self.tell = stream, stream.read, stream.seek, stream.tell  # as h5py asks for
+
+    def readinto(self, buffer: memoryview) -> int:
+        taken: int = self._stream.readinto(buffer)
+        if bytes(buffer[:8]) == HEAP:
+            self.seek(self.tell() - taken)
+            heap = self.read(int.from_bytes(buffer[8:16], "little"))
+            place = 16
+            while place + 16 <= len(heap):  # an object: its number (2 bytes, 0 for free space), its size (at 8), its bytes
+                size = int.from_bytes(heap[place + 8 : place + 16], "little")
+                step = 16 + (size + 7) // 8 * 8 if any(heap[place : place + 2]) else size
+                if not 16 <= step <= len(heap) - place:
+                    raise ValueError("its list of names breaks off")
+                place += step
+        return taken
 
 
 class _Reader:
@@ -96,19 +112,22 @@ class _Reader:
         return dict(self._walk(root, ""))
 
     def _walk(self, group: Any, prefix: str) -> Iterator[tuple[str, StoredArray]]:
+        layer = self._strings(group, b"name")[0].decode() if h5a.exists(group, b"name") else ""
         for name in filter(lambda name: name not in _IGNORED, group):
             child, path = self._child(group, name), prefix + name.decode()
+            if path.count("/") > DEEPEST:
+                raise self._refused(path.encode(), "is nested too deeply")
             if isinstance(child, h5g.GroupID):
                 yield from self._walk(child, f"{path}/")
             else:
-                yield path, self._array(child, path.encode())
+                yield path, self._array(child, path.encode(), layer)
 
     def _child(self, group: Any, name: bytes) -> Any:
         if group.links.get_info(name).type != h5l.TYPE_HARD:
             raise self._refused(name, "is a link to somewhere else")
         return h5o.open(group, name)
 
-    def _array(self, dataset: Any, name: bytes) -> StoredArray:
+    def _array(self, dataset: Any, name: bytes, layer: str = "") -> StoredArray:
         if not isinstance(dataset, h5d.DatasetID):
             raise self._refused(name, "is not an array")
         kind, shape = dataset.dtype, tuple(dataset.shape or ())
@@ -119,7 +138,7 @@ class _Reader:
         # Values that are not packed are read from the offset alone: an open dataset costs 20 kB.
         packed = dataset if offset is None else None
         read = self._later(partial(self._read, packed, offset, name, shape, kind))
-        return StoredArray(name.decode(), shape, kind.newbyteorder("="), read)
+        return StoredArray(name.decode(), shape, kind.newbyteorder("="), read, layer)
 
     def _require_inside(self, dataset: Any, name: bytes, offset: int | None, size: int) -> None:
         """Refuse an array whose values are in another file, or fewer than it says."""

@@ -23,6 +23,8 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
 IN_ARCHIVE = "model.weights.h5"
 LARGEST_CONFIG = 1 << 26  # bytes
+MOST_PACKED = 100  # how many times smaller than its content a large archive may be: trained values hardly shrink
+HARMLESS = 1 << 26  # bytes that may be unpacked from any
 KNOWN = "the older .h5, .weights.h5 and .keras"
 
 
@@ -44,6 +46,9 @@ def open_weights(path: Path, hashes: Mapping[str, str] = MappingProxyType({})) -
             with damage_reported(path):
                 stored = _listed(stream, path, stack)
             yield replace(stored, identity=identity)
+        if identity_of(stream)[2:4] != identity[2:4]:  # not ctime: it tells of new names too
+            notes = [("fix", "build again when the file is complete")]
+            raise IntegrityError(f"the weights file {str(path)!r} was changed while it was read", notes=notes)
 
 
 def _listed(stream: BinaryIO, path: Path, stack: ExitStack) -> StoredWeights:
@@ -66,7 +71,11 @@ def _unpacked(archive: BinaryIO) -> Iterator[BinaryIO]:
     # h5py reads 16 times slower from ZipFile.open() itself (0.48 against 0.03 s for 35 MB), and the checksum is compared
     # only where a member is read from start to end (CPython issue 88339).
     with scratch_directory() as folder, (folder / IN_ARCHIVE).open("w+b") as unpacked:
-        with ZipFile(archive) as members, members.open(IN_ARCHIVE) as packed, temporary_file_errors():
-            shutil.copyfileobj(packed, unpacked)
+        with ZipFile(archive) as members:
+            member = members.getinfo(IN_ARCHIVE)
+            if member.file_size > max(HARMLESS, MOST_PACKED * member.compress_size):
+                raise ValueError(f"{IN_ARCHIVE} would be {member.file_size} bytes, unpacked from {member.compress_size}")
+            with members.open(member) as packed, temporary_file_errors():
+                shutil.copyfileobj(packed, unpacked)
         unpacked.seek(0)
         yield unpacked

@@ -23,6 +23,7 @@ class StoredArray:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]  # in the byte order of this machine
     read: Callable[[], np.ndarray[Any, Any]]  # a fresh array, while the file is open; IntegrityError where it is damaged
+    layer: str = ""  # in the format of Keras 3, the name of its layer, if the file tells it
 
 
 @dataclass(frozen=True)

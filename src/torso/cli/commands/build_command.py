@@ -20,6 +20,7 @@ from torso.cli.text import format_bytes, format_shape, short, table
 from torso.errors import TorsoError, collect, raise_all
 from torso.files.atomic import refuse_existing
 from torso.files.disk_errors import require_writable
+from torso.planning import Plan
 
 
 @torso_command("build", example="torso build backbones.yaml edge -o backbones", codes=(0, 2, 3, 4, 5, 6, 7, 130, 143))
@@ -56,6 +57,8 @@ def command(
                 warnings.showwarning = lambda text, *_, name=plan.name, **__: say(f"{name}: warning: {text}")
                 backbone = build(plan, registry, lock=lock, progress=steps_of(plan.name))
                 built.append(_save(backbone, Path(output, plan.name), force=force))
+            if lock is None:  # which has the hash
+                _say_if_trusted(plan, backbone)
         except Exception as error:  # noqa: BLE001  # the other backbones are still built
             errors += errors_of(error)
             say(f"{plan.name}: failed")
@@ -78,6 +81,15 @@ def _save(backbone: Backbone, place: Path, *, force: bool) -> dict[str, Any]:
         "trainable": document["frozen"]["trainable"],
         "dropped": document["dropped"],
     }
+
+
+def _say_if_trusted(plan: Plan, backbone: Backbone) -> None:
+    """Say how the user's own weights file can be checked from now on."""
+    source, file = plan.weights.source, backbone.record.weights_file
+    chosen = source and file and plan.weights.label == source.value.name and "sha256" in source.value.hashes
+    if source and file and chosen and not source.value.expected_hashes(plan.weights.request):
+        say(f"{plan.name}: {file.path} was taken on trust; to have it checked from now on, add to weights in the spec:")
+        say(f"sha256: {file.hashed().sha256 or 'unknown, for the file was changed or replaced after it was read'}")
 
 
 def _text(built: list[dict[str, Any]]) -> str:
