@@ -89,7 +89,7 @@ def test_a_file_without_a_hash_is_taken_on_trust_and_oddities_are_reported(torso
     assert lines[-3:] == [
         "whole: w.weights.h5 was taken on trust; to have it checked from now on, add to weights in the spec:", line, "",
     ]  # fmt: skip
-    assert "warning: the weights file 'w.weights.h5' holds only zeros in 'layers/conv2d_1/vars/0'" in lines
+    assert "whole: warning: the weights file 'w.weights.h5' holds only zeros in 'layers/conv2d_1/vars/0'" in lines
     spec.write_text(spec.read_text().replace(".h5}", f".h5, {line}}}"))
     assert "trust" not in torso("build", "tiny.yaml", "whole", "-o", "last").err
 
