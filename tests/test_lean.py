@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from graphs import ARCHITECTURES
+from graphs import ARCHITECTURES, SEED, parameters
 from networks import assert_same_and_meaningful, images, keras_own, save_listed
 
 import torso
@@ -127,6 +129,26 @@ def test_every_level_and_the_whole_network_in_every_mode(name: str, tmp_path: Pa
         lean = check(name, full, truncate, modes, tmp_path / "w.h5", eager=truncate == {"level": "C3"})
     pixels = images((SIZE, SIZE, 3))
     assert_same_and_meaningful(lean.model(pixels), full(pixels))
+
+
+NAMED = [name for name, one in ARCHITECTURES.items() if one.family in NAMED_BY_AUTHORS]
+
+
+@pytest.mark.parametrize("name", parameters(ARCHITECTURES, random.Random(SEED).sample(NAMED, 2)))
+def test_a_builder_that_is_stopped_has_made_the_layers_of_one_that_is_not(name: str, registry: torso.Registry) -> None:
+    assert ARCHITECTURES[name].can_stop_early
+    plan = torso.plan(name, registry=registry, weights="none", input={"size": [SIZE, SIZE]})
+    whole = drawing.draw_lean(plan, 3)
+    entries = {entry["name"]: entry for entry in whole.model.get_config()["layers"]}
+    clean = [node.name for node in whole.graph.clean_cuts if ARCHITECTURES[name].is_clean(node.name)]
+    stopped = 0
+    for node in [*random.Random(name).sample(clean[:-1], 3), clean[-1]] if len(clean) > 3 else clean:
+        with suppress(drawing.CannotDrawLean):  # its names are numbered: it is built whole
+            early = drawing.draw_lean(plan, 3, until=[node])
+            assert early.mode == drawing.PARTIAL
+            assert [entries[entry["name"]] for entry in early.model.get_config()["layers"]] == early.model.get_config()["layers"]
+            stopped += 1
+    assert stopped == 4 or name not in NAMED
 
 
 @cache

@@ -59,4 +59,4 @@ def test_saving_and_loading_keeps_every_name(name: str, tmp_path: Path) -> None:
     assert loaded.graph.levels == backbone.graph.levels == ARCHITECTURES[name].levels
     assert loaded.features == backbone.features
     assert [layer.name for layer in loaded.model.operations] == [layer.name for layer in backbone.model.operations]
-    assert [node.name for node in backbone.graph] == [node.name for node in graph_of(name)]
+    assert [node.name for node in backbone.graph] == [f"{name}_input", *(node.name for node in graph_of(name).nodes[1:])]

@@ -29,7 +29,7 @@ def create_backbone(architecture: str, *, registry: Registry | None = None, **sp
         architecture: Its name, as ``ResNet50`` or ``acme/eyenet``.
         registry: The plugins; by default those that are installed.
         **spec: The keys of a backbone in a spec file, in the same shapes: ``name``, ``options``, ``weights``, ``input``,
-            ``preprocess``, ``truncate``, ``freeze``.
+            ``preprocess``, ``truncate``, ``freeze``, ``prefix``.
 
     Raises:
         TorsoError: Something is wrong; raised before the build where possible.
@@ -63,7 +63,7 @@ def build(
         IntegrityError: The backbone is not the one that the lock names.
     """
     from torso.artifact.save import describe
-    from torso.modeling.build import build_model, freeze_as_planned, transform
+    from torso.modeling.build import build_model, freeze_as_planned, transform, with_prefix
     from torso.modeling.freeze import report_of
     from torso.modeling.graph_reader import features_of
 
@@ -73,6 +73,9 @@ def build(
     built = transform(built, plan, registry)  # by the plugins; embed the preprocessing
     progress("freezing")
     frozen = freeze_as_planned(built.model, built.graph, plan.freeze)
+    if plan.prefix:
+        built = with_prefix(built, plan.prefix)
+        frozen = report_of(built.model)
     record = describe(plan, built, features_of(built.model, built.graph), frozen)
     if lock:
         lock.check_manifest(record)
@@ -102,7 +105,9 @@ def load(folder: str | Path) -> Backbone:
 
 def _backbone(model: keras.Model, graph: Graph, record: Manifest) -> Backbone:
     from torso.artifact.load import preprocess_layer_of
+    from torso.modeling.keras_private import reserve_names
 
+    reserve_names(model)
     layer = preprocess_layer_of(record)
     return Backbone(name=record.name, model=model, preprocess=layer, features=record.features, graph=graph, record=record)
 

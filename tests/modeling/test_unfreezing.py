@@ -136,12 +136,12 @@ def told(backbone: torso.Backbone) -> dict[str, Any]:
         slow({"from_level": "C4"}, "train", "on", "add3"),
         ({"from_level": "C3"}, "train", "off", "add2"),
         slow({"from_level": "C3"}, "frozen", "off", "add2"),
-        slow({"from_level": "C1"}, "train", "on", "images"),  # the lowest
+        slow({"from_level": "C1"}, "train", "on", "Ladder_input"),  # the lowest
         ({"from_node": "conv3"}, "train", "on", "relu3"),
         slow({"from_node": "down3"}, "frozen", "on", "add2"),
-        slow({"from_node": "images"}, "frozen", "on", "images"),
-        slow({}, "train", "off", "images"),
-        ({}, "frozen", "on", "images"),
+        slow({"from_node": "Ladder_input"}, "frozen", "on", "Ladder_input"),
+        slow({}, "train", "off", "Ladder_input"),
+        ({}, "frozen", "on", "Ladder_input"),
     ],
 )
 def test_an_unfreeze_lets_train_what_lies_after_the_boundary_as_it_was_built(
@@ -161,7 +161,7 @@ def test_an_unfreeze_lets_train_what_lies_after_the_boundary_as_it_was_built(
     woken = behind if stochastic == "on" else set()
     assert rates(backbone) == {name: rate if name in woken else 0 for name, rate in RATES.items()}
     assert report["silenced"] == {name: rate for name, rate in RATES.items() if name not in woken}
-    if end != "images":
+    if end != "Ladder_input":
         assert_frozen_through(backbone, end)
     assert moved_by(backbone.model) == trains | adapts
 
@@ -387,5 +387,5 @@ def test_what_was_unfrozen_is_so_when_loaded_and_can_be_frozen_otherwise(create:
         assert rates(backbone) == rates(fresh)
         assert config(backbone) == config(fresh)
     assert rates(backbone) == RATES
-    trains, adapts = expected(backbone, "images", "train")
+    trains, adapts = expected(backbone, "Ladder_input", "train")
     assert moved_by(backbone.model) == trains | adapts

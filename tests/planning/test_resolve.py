@@ -45,6 +45,8 @@ def test_a_plan_says_all_that_will_happen() -> None:
         "freeze": {"name": "freeze-policies/all", "options": {}},
         "include_preprocessing": False,
         "transform": {"fit": "crop", "crop": 0.875, "interpolation": "bilinear", "antialias": True, "exif": "turn"},
+        "prefix": "",
+        "keras": {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last", "dtype_policy": "float32"},
         "warnings": [f"{file.rpartition('/')[2]} has no published hash: the download cannot be verified"],
     }  # fmt: skip
     assert dict(summary(plan)) == {

@@ -122,7 +122,7 @@ def test_a_network_that_cannot_be_frozen_is_reported(plugin: Callable[[str], Reg
 
 
 def test_the_suite_has_one_test_for_each_check() -> None:
-    assert len([name for name in vars(ArchitectureTests) if name.startswith("test_")]) == len(CHECKS) == 10
+    assert len([name for name in vars(ArchitectureTests) if name.startswith("test_")]) == len(CHECKS) == 11
 
 
 @pytest.mark.slow  # the conformance tests of plugins/torso-digits pass by default

@@ -73,7 +73,7 @@ class FreezeRecord:
 class WeightsFileRecord:
     """The weights file; its hash is known where one was asked for, and computed when the backbone is saved or locked."""
 
-    path: str
+    path: str  # or "builder", for values that it brings itself
     bytes: int
     sha256: str | None
     channels: int

@@ -26,6 +26,7 @@ from torso.errors import DiskError, FreezeWarning
 from torso.files.hashing import hash_of
 from torso.graph import Feature
 from torso.modeling.build import BuiltModel
+from torso.modeling.draw import BRINGS_VALUES
 from torso.modeling.freeze import FreezeReport, disagreements, report_of
 from torso.modeling.functional import custom_classes
 from torso.modeling.graph_reader import read_graph
@@ -56,6 +57,11 @@ def describe(plan: Plan, built: BuiltModel, features: tuple[Feature, ...], froze
 
 def _weights_file(plan: Plan, built: BuiltModel) -> WeightsFileRecord | None:
     file, sha256 = built.weights_file, plan.weights.request.get("sha256")
+    if file is None and built.why == BRINGS_VALUES:
+        values = np.concatenate([np.ravel(np.asarray(one)).view("uint8") for one in built.model.weights])
+        return WeightsFileRecord(
+            path="builder", bytes=values.size, sha256=digest_of(values), channels=built.weights_channels
+        )
     if file is None:
         return None
     return WeightsFileRecord(

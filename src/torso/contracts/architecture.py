@@ -79,7 +79,8 @@ class Architecture(Checked):
         name: The name in YAML; letter case does not count. ``provider/name`` is always unique.
         family: The group it is listed under: ``ResNet``.
         builder: ``package.module:function``, called with ``input_shape=(height, width, channels)``, the options by name and
-            the arguments that hooks add. It returns the headless functional Keras model, without loading weights.
+            the arguments that hooks add. It returns the headless functional Keras model, without loading weights, and
+            with the same names in each call.
         options: What the user can set.
         arguments: Fixed arguments of the builder.
         weights: Published weights, the default first.
@@ -88,8 +89,12 @@ class Architecture(Checked):
         parameters: Number of parameters of the headless network with default options, or None.
         levels: The node of each level (``C1`` to ``C5``, ``C4@expansion``) with default options; it need not be a clean
             cut. Other levels are inferred. A node that is not there or has another stride is an error.
-        clean: Regular expression of whole node names that are clean cuts with any options, for speed: a network that is cut
-            there is built no further.
+        clean: Regular expression of whole node names that are clean cuts with any options, for speed.
+        can_stop_early: Whether the builder may be stopped once it has called the layers of a cut: nothing that it does later
+            changes a layer that it has called, or returns others. Then a network that is cut at ``levels`` or ``clean`` is
+            built no further. ``torso.testing`` checks it.
+        end: The node where the network ends without its head; by default, where the builder's model ends. Files of weights
+            hold the head too, if the builder's model has one.
         paper: Reference and identifier of the publication.
         license: Licence of code, weights and training data.
         source: Where the figures come from.
@@ -106,6 +111,8 @@ class Architecture(Checked):
     parameters: int | None = None
     levels: Mapping[str, str] = field(default_factory=dict)
     clean: str = ""
+    can_stop_early: bool = False
+    end: str = ""
     paper: str | None = None
     license: License = field(default_factory=License)
     source: str = ""

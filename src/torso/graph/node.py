@@ -51,7 +51,12 @@ class Node:
     @property
     def can_end(self) -> bool:
         """Whether a backbone can end here: at one tensor that is computed from the image and has positions left."""
-        return bool(self.inputs) and self.outputs == 1 and len(self.shape) > 1
+        return bool(self.inputs) and self.outputs == 1 and self.is_map
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the output has positions, and is not one vector for a whole image."""
+        return len(self.shape) > 1 and (self.stride is not None or self.shape[:-1] != (1, 1))
 
     @property
     def weights_of(self) -> str:

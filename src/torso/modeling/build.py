@@ -79,7 +79,7 @@ def _build(plan: Plan, progress: Progress) -> BuiltModel:
             draws.insert(0, lambda: draw_lean(plan, channels, until=until))
         while True:
             try:
-                return _truncate_and_fill(draws[0](), plan, weights, progress, channels, why)
+                return truncate_and_fill(draws[0](), plan, weights, progress, channels, why)
             except CannotDrawLean as reason:
                 why = str(reason)
                 draws.pop(0)
@@ -123,6 +123,14 @@ def freeze_as_planned(model: keras.Model, graph: Graph, chosen: Chosen[FreezePol
         return freeze(model, graph, selected, repr(policy.qualified))
 
 
+def with_prefix(built: BuiltModel, prefix: str) -> BuiltModel:
+    """The same model with a prefix before the names of all nodes: a second copy of them may stand in one model."""
+    for op in built.model.operations:
+        op.name = prefix + op.name
+    levels = {level: prefix + name for level, name in built.graph.levels.items()}
+    return replace(built, graph=read_graph(built.model, built.graph.name).knowing(levels))
+
+
 def _open_weights(plan: Plan, progress: Progress, stack: ExitStack) -> StoredWeights:
     weights, source = plan.weights, plan.weights.source
     assert source is not None
@@ -135,9 +143,10 @@ def _open_weights(plan: Plan, progress: Progress, stack: ExitStack) -> StoredWei
         return stack.enter_context(open_weights(path, hashes))
 
 
-def _truncate_and_fill(
+def truncate_and_fill(
     drawn: DrawnModel, plan: Plan, weights: Callable[[], StoredWeights] | None, progress: Progress, channels: int, why: str
 ) -> BuiltModel:
+    """Select the cut of a network that was drawn, and make the model that ends there."""
     ends = _select(drawn, plan)  # before anything is downloaded
     with at_location(plan.weights.place):
         values = _match(drawn, weights()) if weights else None
@@ -165,7 +174,7 @@ def _truncate_and_fill(
 
 def _select(drawn: DrawnModel, plan: Plan) -> Cut | None:
     if drawn.mode != PARTIAL:
-        return select_cut(plan, drawn.graph)
+        return select_cut(plan, drawn.graph) or (drawn.graph.ends[0] if plan.architecture.value.end else None)
     try:
         ends = select_cut(plan, drawn.graph)
     except TorsoError as error:

@@ -6,15 +6,15 @@ import importlib
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from torso.errors import OptionError, PluginError, TorsoError
-from torso.graph import Graph
+from torso.errors import OptionError, PluginError, TorsoError, did_you_mean
+from torso.graph import Graph, describe
 from torso.model_config.layer_names import canonical_names
 from torso.modeling import keras_private
 from torso.modeling.functional import functional
@@ -27,6 +27,7 @@ from torso.plugins.calling import one_line, plugin_errors
 PARTIAL: Final = "stopped at the cut"  # the words of the manifest
 LEAN: Final = "lean"
 EAGER: Final = "ordinary"
+BRINGS_VALUES: Final = "the builder gives values to its weights itself"
 
 
 class CannotDrawLean(Exception):
@@ -58,17 +59,27 @@ def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> Draw
         raise CannotDrawLean("this Keras has moved the names by which variables get their memory")
 
     def draw() -> tuple[Any, bool, bool]:
-        with keras_private.without_values() as scope:
-            return *_run_builder(plan, channels, until), bool(scope.state_mapping)
+        with keras_private.without_values() as scope, keras_private.without_weights() as requests:
+            drawn = _run_builder(plan, channels, until)
+            loads = not plan.weights.source and any("origin" not in request for request in requests)
+            return *drawn, loads or bool(scope.state_mapping)
 
     try:
         model, partial, assigned = keras_private.in_fresh_thread(draw)
-        graph = _graph_of(model, plan, channels, whole=not partial)
-        _require_lean(model, assigned)
+        graph = again = _graph_of(model, plan, channels, whole=not partial)
+        if plan.architecture.plugin.origin != "built-in":
+            again = _graph_of(keras_private.in_fresh_thread(draw)[0], plan, channels, whole=not partial)
     except (CannotDrawLean, OptionError):
         raise
     except (Exception, SystemExit) as error:
         raise CannotDrawLean(error.fact if isinstance(error, TorsoError) else one_line(error)) from error
+    for node, other in zip(graph, again, strict=False):
+        if node.name != other.name:
+            raise PluginError(
+                f"the builder of {plan.architecture.qualified!r} made {node.name!r}, and in a second call {other.name!r}",
+                notes=[("plugin", str(plan.architecture.plugin)), ("fix", "let it make the same names in each call")],
+            )
+    _require_lean(model, assigned)
     if old := [variable.path for variable in model.variables if keras_private.has_value(variable)]:
         raise PluginError(
             f"the builder of {plan.architecture.qualified!r} returned {old[0]!r}, which an earlier call of it had made",
@@ -78,13 +89,19 @@ def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> Draw
 
 
 def draw_eager(plan: Plan, channels: int) -> DrawnModel:
-    """The network as its builder makes it, with the values that its initialisers draw."""
-    model, _ = keras_private.in_fresh_thread(lambda: _run_builder(plan, channels, ()))
+    """The network as its builder makes it, with the values that its initialisers draw, or that it brings itself."""
+
+    def draw() -> tuple[Any, bool]:
+        with keras_private.without_weights(but_own=bool(plan.name and not plan.weights.source)):
+            return _run_builder(plan, channels, ())
+
+    model, _ = keras_private.in_fresh_thread(draw)
     return DrawnModel(model=model, graph=_graph_of(model, plan, channels), mode=EAGER)
 
 
 def headless_graph(plan: Plan) -> Graph:
     """The graph of the whole headless network."""
+    plan = replace(plan, name="")  # of no backbone: the input keeps its name, and the builder loads no files
     try:
         return draw_lean(plan, plan.source_channels).graph
     except CannotDrawLean:
@@ -99,9 +116,12 @@ def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any
         builder = getattr(importlib.import_module(module), function)
         arguments = {"input_shape": (*plan.input_shape[:2], channels), **plan.arguments}
         place = nullcontext() if plan.weights.seed is None else keras.device("cpu:0")  # GPUs round otherwise
-        with keras_private.without_weights(), keras_private.seeded(plan.weights.seed), place:
+        with keras_private.seeded(plan.weights.seed), place:
             model, partial = stopped_at(until, lambda: builder(**arguments)) if until else (builder(**arguments), False)
         is_renamed = name_canonically(model, {})
+        for op in _operations(model) if isinstance(model, keras.Model) and plan.name else ():
+            if isinstance(op, keras.layers.InputLayer):  # the inputs of two backbones may stand in one model
+                op.name = f"{plan.name}_input"
     if partial and is_renamed:  # what is not drawn may have a number too
         raise CannotDrawLean("a part of the network does not tell its canonical names")
     return model, partial
@@ -136,7 +156,7 @@ def _operations(model: keras.Model) -> list[Any]:
 
 
 def _graph_of(model: Any, plan: Plan, channels: int, *, whole: bool = True) -> Graph:
-    """Check that a builder returned a model for these images, and read its graph."""
+    """Check that a builder returned a model for these images, and read the graph of what comes before its head."""
     architecture, plugin = plan.architecture.value, plan.architecture.plugin
     shape = (*plan.input_shape[:2], channels)
     shapes = [tuple(tensor.shape[1:]) for tensor in getattr(model, "inputs", None) or ()]
@@ -149,7 +169,23 @@ def _graph_of(model: Any, plan: Plan, channels: int, *, whole: bool = True) -> G
         )
     with plugin_errors(plugin, f"reading the graph of {plan.architecture.qualified!r}"):
         graph = read_graph(model, architecture.name)
+        graph = _headless(graph, plan) if whole else graph
         return graph.with_levels(architecture.levels, as_declared=has_default_options(plan), whole=whole)
+
+
+def _headless(graph: Graph, plan: Plan) -> Graph:
+    """The graph up to the end that the architecture declares; refused where that is no feature map."""
+    network, end = plan.architecture.qualified, plan.architecture.value.end
+    if end and end not in graph:
+        notes = did_you_mean(end, [node.name for node in graph])
+        raise PluginError(f"{network!r} declares its end {end!r}, which is not in its network", notes=notes)
+    graph = graph.kept(end) if end else graph
+    for vector in (graph[name] for name in graph.ends if not graph[name].is_map):
+        fact = f"{network!r} has a head: it ends at {vector.name!r}, which gives {vector.channels} values for a whole image"
+        maps = [("last feature map", f"{node.name!r}  ({describe(node)})") for node in graph.clean_cuts[-1:]]
+        fix = "let the builder leave the head off, or name the last feature map as Architecture(end=…)"
+        raise PluginError(fact, notes=[*maps, ("fix", fix)])
+    return graph
 
 
 class _Reached(BaseException):
@@ -201,7 +237,7 @@ def stopped_at(names: Collection[str], build: Callable[[], Any]) -> tuple[Any, b
 def _require_lean(model: keras.Model, assigned: bool) -> None:
     """Make sure that nothing in the model was given a value, or computed from what its variables had in place of one."""
     if assigned:
-        raise CannotDrawLean("the builder gives values to its weights itself")
+        raise CannotDrawLean(BRINGS_VALUES)
     for layer in (*keras_private.inner_layers(model), *_operations(model)):
         for name, value in vars(layer).items() if not type(layer).__module__.startswith("keras.") else ():
             is_tensor = keras.ops.is_tensor(value) and not isinstance(value, keras.Variable)

@@ -120,16 +120,25 @@ def in_fresh_thread(call: Callable[[], T]) -> T:
 
 
 @contextmanager
-def without_weights() -> Iterator[list[Mapping[str, Any]]]:
-    """Let builders of this thread neither download nor load weights; yields the arguments of each download, in order."""
+def without_weights(*, but_own: bool = False) -> Iterator[list[Mapping[str, Any]]]:
+    """Let builders of this thread neither download nor load weights (``but_own``: files that they bring are loaded).
+
+    Yields what they ask for, in order; a download has an ``origin``.
+    """
     requests: list[Mapping[str, Any]] = []
 
     def get_file(original: Any, fname: Any = None, origin: Any = None, *args: Any, **kwargs: Any) -> Any:
         requests.append({"fname": fname, "origin": origin, **kwargs})
         return fname
 
+    def load(original: Any, model: Any, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        if all(request["fname"] != filepath for request in requests):
+            requests.append({"fname": filepath})
+            if but_own:
+                original(model, filepath, *args, **kwargs)
+
     not_downloaded = patched(_file_utils, "get_file", get_file) if _file_utils else nullcontext()
-    with patched(keras.Model, "load_weights", lambda original, model, *args, **kwargs: None), not_downloaded:
+    with patched(keras.Model, "load_weights", load), not_downloaded:
         yield requests
 
 

@@ -17,8 +17,10 @@ def has_default_options(plan: Plan) -> bool:
 
 
 def static_cut(plan: Plan) -> tuple[str, ...]:
-    """The nodes that the strategy may end at, where it knows them before it has seen the graph."""
+    """The nodes that the builder is stopped at: those that the strategy knows before it has seen the graph."""
     architecture, strategy = plan.architecture.value, plan.truncate.contribution
+    if not architecture.can_stop_early:
+        return ()
     with plugin_errors(strategy.plugin, f"truncation strategy {strategy.qualified!r}", plan.truncate.place):
         levels = architecture.levels if has_default_options(plan) else {}
         declared = DeclaredLevels(levels=levels, is_clean=architecture.is_clean)
@@ -62,14 +64,14 @@ def outermost(graph: Graph, cut: Cut) -> Cut:
 
 
 def _refuse_end(node: Node, graph: Graph) -> None:
-    """Refuse a node that no backbone can end at; the network's own ends are its provider's business."""
+    """Refuse a node that no backbone can end at."""
     if not node.inputs:
         fact = f"a cut at {node.name!r} would leave nothing of {graph.name}: that is its input"
         notes = [("fix", "name a node after it, or write truncate: none")]
     elif node.outputs > 1:
         fact = f"{node.name!r} of {graph.name} has {node.outputs} outputs, and a backbone ends at one"
         notes = [("fix", "end at a node that reads one of them, or write truncate: none to keep what the network gives")]
-    elif len(node.shape) < 2 and node.name not in graph.ends:
+    elif not node.is_map:
         fact = f"{node.name!r} of {graph.name} is no feature map: it gives {node.channels} values for a whole image"
         around = zip(("clean before", "clean after"), graph.clean_neighbours(node.name), strict=True)
         notes = [(label, f"{clean.name!r}  ({describe(clean)})") for label, clean in around if clean is not None]

@@ -16,7 +16,7 @@ from torso.errors import Place
 from torso.graph.node import channels_of
 from torso.planning.input_size import in_words, legal_sizes
 from torso.plugins import PluginInfo
-from torso.plugins.calling import plugin_errors
+from torso.plugins.calling import keras_settings, plugin_errors
 from torso.plugins.registry import Contribution
 from torso.specs.options import Options
 
@@ -97,6 +97,7 @@ class Plan:
     transform: Transform = field(default_factory=Transform)  # how pictures of any size become its input
     warnings: tuple[str, ...] = ()  # what a user should know before building
     declared: str = ""  # the backbone's spec as YAML, defaults included
+    prefix: str = ""  # of the names of all nodes
 
     @property
     def source_channels(self) -> int:
@@ -135,6 +136,8 @@ class Plan:
             "freeze": self.freeze.report(),
             "include_preprocessing": self.include_preprocessing,
             "transform": asdict(self.transform),
+            "prefix": self.prefix,
+            "keras": keras_settings(),  # of now: what is built now is computed with them
             "warnings": list(self.warnings),
         }
 

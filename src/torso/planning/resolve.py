@@ -101,6 +101,7 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
         transform=recipe,
         warnings=tuple(warnings),
         declared=write_spec([spec]),
+        prefix=spec.prefix or "",
     )
 
 

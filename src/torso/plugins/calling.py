@@ -1,13 +1,22 @@
-"""Whose fault an error is: the spec location and the plugin name for errors that come out of plugin code."""
+"""What comes out of plugin code: errors get the plugin's name and the spec location, settings of Keras are put back."""
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from threading import current_thread, main_thread
+from typing import Any
+from warnings import warn
 
 from torso.errors import Place, PluginError, TorsoError
 from torso.plugins.info import PluginInfo
+
+_DEFAULTS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+_SAFE_MODE = "safe_mode_saving"  # False after keras.config.enable_unsafe_deserialization(), which has no way back
 
 
 @contextmanager
@@ -27,7 +36,9 @@ def plugin_errors(plugin: PluginInfo, what: str, location: Place | None = None) 
 
     An error of a class below :class:`torso.TorsoError` is the plugin's refusal, and gets a note. Anything else becomes a
     :class:`torso.PluginError`, but for the user's Ctrl-C.
+    Settings of Keras that the code leaves changed are put back, with a warning.
     """
+    before, safe = keras_settings(), _of_this_thread().get(_SAFE_MODE)
     try:
         yield
     except BaseException as error:
@@ -42,6 +53,34 @@ def plugin_errors(plugin: PluginInfo, what: str, location: Place | None = None) 
             raise
         notes = [("plugin", str(plugin)), ("see", "--debug for its traceback")]
         raise PluginError(f"{what} failed: {one_line(error)}", place=location, notes=notes) from error
+    finally:
+        after = keras_settings()
+        changed = []
+        for name in (name for name in before if before[name] != after[name]):
+            getattr(sys.modules["keras"].config, f"set_{name}")(before[name])
+            changed.append(f"{name} from {before[name]} to {after[name]}")
+        if _of_this_thread().get(_SAFE_MODE) != safe:
+            _of_this_thread()[_SAFE_MODE] = safe
+            changed.append("safe mode, to let files run code")
+        if changed:
+            warn(f"{plugin}: {what} changed Keras' {', '.join(changed)}; torso has put it back", stacklevel=3)
+
+
+def keras_settings() -> dict[str, Any]:
+    """What the next network of this thread is computed with; before Keras is imported, what its configuration file says."""
+    config, settings = getattr(sys.modules.get("keras"), "config", None), dict(_DEFAULTS)
+    if config is None:
+        with suppress(OSError, ValueError):
+            settings |= json.loads(Path(os.environ.get("KERAS_HOME", "~/.keras"), "keras.json").expanduser().read_bytes())
+    settings = {name: getattr(config, name)() if config else settings[name] for name in _DEFAULTS}
+    # Not keras.config.dtype_policy(): from then on, one that nobody has set would no longer follow floatx.
+    policy = _of_this_thread().get("dtype_policy")
+    return {**settings, "dtype_policy": policy.name if policy else settings["floatx"]}
+
+
+def _of_this_thread() -> dict[str, Any]:
+    state = sys.modules.get("keras.src.backend.common.global_state")
+    return vars(state.GLOBAL_STATE_TRACKER) if state else {}
 
 
 def _is_refusal(error: TorsoError) -> bool:

@@ -73,12 +73,12 @@ def merge(below: Values, above: Values) -> Values:
     return both
 
 
-def check_backbone_name(key: ScalarNode) -> str:
+def check_backbone_name(key: ScalarNode, what: str = "a backbone") -> str:
     """Return the name of a backbone; a SpecError if it cannot be the name of a folder on every system."""
     if re.fullmatch(BACKBONE_NAME, key.text):
         return key.text
     notes = [("known", "1 to 100 letters, digits, '_', '-' and '.'; first no '-' or '.', last no '.'")]
-    raise SpecError(f"a backbone cannot be called {key.text!r}", place=key.place, notes=notes)
+    raise SpecError(f"{what} cannot be called {key.text!r}", place=key.place, notes=notes)
 
 
 def read_name(key: str, node: Node) -> ScalarNode:
@@ -159,4 +159,5 @@ DEFAULTS: Final[Readers] = {
     "truncate": read_choice,
     "freeze": read_choice,
 }
-BACKBONE: Final[Readers] = {"architecture": read_name, "options": read_mapping, **DEFAULTS}
+_PREFIX = {"prefix": lambda key, node: check_backbone_name(read_name(key, node), "a prefix")}
+BACKBONE: Final[Readers] = {"architecture": read_name, "options": read_mapping, **DEFAULTS, **_PREFIX}

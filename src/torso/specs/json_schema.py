@@ -49,6 +49,7 @@ def json_schema(
         "preprocess": _options(preprocess),
     }
     backbone = {key: {"$ref": f"#/$defs/{key}"} for key in defaults}
+    own: Schema = {"options": {"type": "object"}, "prefix": {"type": "string", "pattern": f"^{BACKBONE_NAME}$"}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "torso spec",
@@ -75,7 +76,7 @@ def json_schema(
         },
         "$defs": {
             **defaults,
-            "backbone": {**_table({**backbone, "options": {"type": "object"}}), "allOf": _conditions(known) or [True]},
+            "backbone": {**_table({**backbone, **own}), "allOf": _conditions(known) or [True]},
         },
     }
 

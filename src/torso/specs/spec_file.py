@@ -41,6 +41,7 @@ class BackboneSpec:
     truncate: Choice | None = None
     freeze: Choice | None = None
     preprocess: MappingNode | None = None
+    prefix: str | None = None
     place: Place = field(default=Place(), compare=False)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
@@ -52,8 +53,10 @@ class Subject:
 
     @cached_property
     def plan(self) -> Plan:
-        weights = self.weights or next(iter(self.declared.tags), "none")
-        return plan(self.architecture, options=self.options, weights=weights, registry=self.registry)
+        return self.planned(weights=self.weights or next(iter(self.declared.tags), "none"))
+
+    def planned(self, **spec: Any) -> Plan:
+        return plan(self.architecture, registry=self.registry, options=self.options, **spec)
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -125,10 +128,10 @@ def check_network_takes_the_images_that_the_card_allows(subject: Subject) -> Non
 def check_network_for_any_size_is_the_same_one(subject: Subject) -> None:
     if not subject.declared.input.any_size:
         return
-    open_size = {"size": [None, None]}
-    graph = read_graph(subject.architecture, registry=subject.registry, options=subject.options, input=open_size)
+    spec: dict[str, Any] = {"architecture": subject.architecture, "registry": subject.registry, "options": subject.options}
+    graph, sized = read_graph(**spec, input={"size": [None, None]}), read_graph(**spec)
     facts = attrgetter("name", "kind", "inputs", "stride", "channels", "parameters")
-    for found, expected in zip_longest(map(facts, graph), map(facts, subject.backbone.graph), fillvalue=("nothing",)):
+    for found, expected in zip_longest(map(facts, graph), map(facts, sized), fillvalue=("nothing",)):
         assert found == expected, f"any_size: the network for any size has {found[0]!r} where the other has {expected[0]!r}"
 
 
@@ -136,6 +139,24 @@ def check_names_are_the_same_on_every_build(subject: Subject) -> None:
     # Keras counts on in one process, so a second build has other numbers.
     again = build(subject.plan, subject.registry)
     assert again.graph.nodes == subject.backbone.graph.nodes
+
+
+def check_stopping_early_changes_nothing(subject: Subject) -> None:
+    from torso.modeling.build import build_model, truncate_and_fill
+    from torso.modeling.draw import CannotDrawLean, draw_lean
+
+    clean, levels = subject.declared.is_clean, subject.declared.levels.values()
+    names = [one.name for one in subject.backbone.graph.clean_cuts if clean(one.name) or one.name in levels]
+    for name in [*names[:: len(names) // 4 + 1], *names[-1:]] if subject.declared.can_stop_early else ():
+        cut, channels = subject.planned(weights="none", truncate={"layer": name}), subject.declared.input.weights_channels
+        with suppress(CannotDrawLean):  # then it is not stopped
+            drawn = draw_lean(cut, channels, until=[name])
+            early = truncate_and_fill(drawn, cut, None, lambda step: None, channels, "").model
+            whole = build_model(cut, lambda step: None).model
+            assert early.get_config() == whole.get_config(), f"stopped after {name!r}, the builder gives another network"
+            early.set_weights(whole.get_weights())
+            same = np.array_equal(subject.values_of(early), subject.values_of(whole))
+            assert same, f"stopped after {name!r}, the builder gives a network with other features"
 
 
 def check_every_clean_cut_computes_what_the_whole_network_computes(subject: Subject) -> None:

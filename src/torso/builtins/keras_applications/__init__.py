@@ -48,6 +48,7 @@ def _architecture(row: _Row, family: _Row, catalogue: _Row) -> Architecture:
         parameters=row["parameters"],
         levels=row["levels"],
         clean=family["clean"],
+        can_stop_early=True,
         paper=family["paper"],
         license=License(code="Apache-2.0", weights=family["weights_license"]),
         source=catalogue["source"],

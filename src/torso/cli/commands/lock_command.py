@@ -28,11 +28,11 @@ def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> 
     registry = session.registry()
     plans = plans_of(spec, name, registry)
     before = Lock.read(place).entries if place.exists() and not force else {}
-    for plan in plans.values():
-        if plan.weights.source is None:
-            say(f"{plan.name}: warning: its weights are random, so they are not locked")
     start_tensorflow()
     records = [build(plan, registry, progress=steps_of(plan.name)).record for plan in plans.values()]
+    for record in records:
+        if record.weights_file is None:
+            say(f"{record.name}: warning: its weights are random, so they are not locked")
     now = Lock.of(place, records).entries
     after = {**before, **now} if name else now
     with staged_file(place, force=True) as stage:
