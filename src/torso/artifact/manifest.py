@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 from torso.artifact.documents import digest_of, text_of
 from torso.contracts.preprocessing import Preprocessing, Transform
 from torso.files.hashing import Identity, hash_of, hash_of_same
-from torso.graph import Feature, Graph
+from torso.graph import Feature, Graph, Node
 from torso.plugins import PluginInfo
 
 VERSION: Final = 3
@@ -44,7 +44,7 @@ class GraphRecord:
     def of(cls, graph: Graph) -> GraphRecord:
         layers: dict[str, list[str]] = {}
         for node in graph:
-            layers.setdefault(f"{node.kind} {node.settings}".strip(), []).append(node.name)
+            layers.setdefault(f"{node.kind} {node.settings}".strip(), []).append(_name_of(node))
         return cls(fingerprint(graph), len(graph), dict(graph.levels), layers)
 
 
@@ -172,12 +172,18 @@ def as_json(value: Any) -> Any:  # Any: a frozen dataclass, and JSON
 
 def fingerprint(graph: Graph) -> str:
     """A hash of names, kinds, settings, edges, shapes and ends: equal for equal graphs, in any process."""
+    inputs = {node.name: ",".join(_name_of(graph[name]) for name in node.inputs) for node in graph}
     lines = [
-        f"{node.name}|{node.kind}|{','.join(node.inputs)}|{node.shape}|{node.parameters}|{node.settings}" for node in graph
+        f"{_name_of(node)}|{node.kind}|{inputs[node.name]}|{node.shape}|{node.parameters}|{node.settings}" for node in graph
     ]
     if graph.ends != (graph.nodes[-1].name,):
         lines.append(f"ends|{','.join(graph.ends)}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _name_of(node: Node) -> str:
+    """The name of a node, whatever the backbone is called."""
+    return "input" if node.kind == "InputLayer" else node.name
 
 
 def plugin_records(plugins: Iterable[PluginInfo]) -> tuple[PluginRecord, ...]:
