@@ -125,6 +125,7 @@ BRINGS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Net. warning. plugins.acme. sha256")
 @pytest.mark.parametrize("how", BRINGS)
 def test_values_that_a_builder_brings_are_kept_labelled_and_locked(make: Make, tmp_path: Path, how: str) -> None:
     source = f"FILE = {str(tmp_path / 'own.weights.h5')!r}\n"

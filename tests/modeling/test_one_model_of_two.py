@@ -37,6 +37,7 @@ def test_two_architectures_stand_in_one_model_on_their_own_inputs(make: Make, tm
     np.testing.assert_allclose(both([pixels, pixels])[:, :4], np.mean(first.model(pixels), (1, 2)), 1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:plain Keras loses the flags of left_attention:torso.FreezeWarning")
 def test_two_copies_stand_in_one_model_under_a_prefix(make: Make, tmp_path: Path) -> None:
     acme = make(body=UNNAMED, more='levels={"C2": "end"}')
     plain = acme.create(truncate="none")
