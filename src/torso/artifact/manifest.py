@@ -172,10 +172,11 @@ def as_json(value: Any) -> Any:  # Any: a frozen dataclass, and JSON
 
 def fingerprint(graph: Graph) -> str:
     """A hash of names, kinds, settings, edges, shapes and ends: equal for equal graphs, in any process."""
-    inputs = {node.name: ",".join(_name_of(graph[name]) for name in node.inputs) for node in graph}
-    lines = [
-        f"{_name_of(node)}|{node.kind}|{inputs[node.name]}|{node.shape}|{node.parameters}|{node.settings}" for node in graph
-    ]
+    names = {node.name: _name_of(node) for node in graph}
+    lines = []
+    for node in graph:
+        inputs = ",".join(names.get(name, name) for name in node.inputs)
+        lines.append(f"{names[node.name]}|{node.kind}|{inputs}|{node.shape}|{node.parameters}|{node.settings}")
     if graph.ends != (graph.nodes[-1].name,):
         lines.append(f"ends|{','.join(graph.ends)}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -183,7 +184,7 @@ def fingerprint(graph: Graph) -> str:
 
 def _name_of(node: Node) -> str:
     """The name of a node, whatever the backbone is called."""
-    return "input" if node.kind == "InputLayer" else node.name
+    return "input_layer" if node.kind == "InputLayer" else node.name
 
 
 def plugin_records(plugins: Iterable[PluginInfo]) -> tuple[PluginRecord, ...]:
