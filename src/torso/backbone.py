@@ -134,12 +134,11 @@ class Backbone:
         Raises:
             TorsoError: There is no such policy, or it does not fit the network. Nothing is changed then.
         """
-        from torso.artifact.save import freeze_record
         from torso.modeling.build import freeze_as_planned
 
         choice = DEFAULTS["freeze"]("freeze", from_python(policy, "$.freeze"))
         chosen = choose((registry or Registry.load()).freeze_policies, "freeze policy", choice, "freeze-policies/all")
-        self.record = replace(self.record, frozen=freeze_record(freeze_as_planned(self.model, self.graph, chosen)))
+        self.record = replace(self.record, frozen=freeze_as_planned(self.model, self.graph, chosen))
 
     def unfreeze(
         self,
@@ -165,7 +164,6 @@ class Backbone:
             CutError: The node does not begin a block; the error names nodes that do.
             OptionError: Both a level and a node are given, or norm or stochastic has another value.
         """
-        from torso.artifact.save import freeze_record
         from torso.modeling.freeze import freeze
 
         if None not in (from_level, from_node):
@@ -176,7 +174,7 @@ class Backbone:
         whole = from_level is None and from_node is None
         end = self.graph.nodes[0].name if whole else self.graph.block_boundary_before(level=from_level, node=from_node)
         plan = self.graph.freeze_through(end, norm=norm, stochastic=stochastic)
-        self.record = replace(self.record, frozen=freeze_record(freeze(self.model, self.graph, plan, "of unfreeze")))
+        self.record = replace(self.record, frozen=freeze(self.model, self.graph, plan, "of unfreeze"))
 
     def transform(self, pictures: Any) -> np.ndarray:
         """Resize and crop pictures of any size to the network's input, as the spec says.

@@ -23,7 +23,6 @@ from torso.api import build
 from torso.errors import IntegrityError, OptionError, PluginError, TorsoError
 from torso.modeling import build as building, draw as drawing, keras_private as private
 from torso.modeling.draw import EAGER, LEAN, PARTIAL
-from torso.modeling.graph_reader import read_graph
 
 Make = Callable[..., Acme]
 
@@ -511,16 +510,6 @@ def test_what_no_seed_reaches_is_refused(make: Make, drawn: str) -> None:
 
 
 # --- the graph ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "truncate", ["none", {"layer": "join"}, {"pop": 2}, {"layers": ["join", "end"]}, {"layers": ["end", "stem"]}]
-)
-def test_the_graph_is_that_which_is_read_off_the_truncated_model(make: Make, truncate: Any) -> None:
-    backbone = make().create(truncate=truncate, freeze="none")  # to freeze sets the rate of dropout to 0
-    read = read_graph(backbone.model, "Net")
-    assert backbone.graph.nodes == read.nodes
-    assert backbone.graph.ends == read.ends
 
 
 def test_a_graph_is_read_off_a_model_without_values(make: Make, capsys: pytest.CaptureFixture[str]) -> None:

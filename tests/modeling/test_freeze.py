@@ -18,9 +18,9 @@ from provider import Acme
 
 import torso
 from torso.errors import OptionError
-from torso.graph import FreezePlan
+from torso.graph import FreezePlan, FreezeReport
 from torso.modeling import freeze_checks
-from torso.modeling.freeze import FreezeReport, freeze, report_of
+from torso.modeling.freeze import freeze, report_of
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.keras_private import inner_layers
 from torso.modeling.variable_paths import leaves, variables_by_path

@@ -58,7 +58,7 @@ def load_and_compare(path: Path, manifest: SavedManifest) -> tuple[keras.Model, 
         ("graph.nodes", manifest.graph.nodes, found.nodes),
         ("graph.fingerprint", manifest.graph.fingerprint, found.fingerprint),
         ("features", saved["features"], features),
-        *((f"frozen.{name}", saved["frozen"][name], value) for name, value in frozen.items()),
+        *((f"frozen.{name}", saved["frozen"][name], value) for name, value in frozen.items() if name != "lost_by_keras"),
     ]
     for name in dict.fromkeys([*manifest.variables, *hashes]):
         facts.append((f"variables.{name}", manifest.variables.get(name), hashes.get(name)))

@@ -10,10 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
-from torso.artifact.documents import digest_of, text_of
+from torso.artifact.documents import digest_of
 from torso.contracts.preprocessing import Preprocessing, Transform
 from torso.files.hashing import Identity, hash_of, hash_of_same
-from torso.graph import Feature, Graph, Node
+from torso.graph import Feature, FreezeReport, Graph, Node
 from torso.plugins import PluginInfo
 
 VERSION: Final = 3
@@ -46,27 +46,6 @@ class GraphRecord:
         for node in graph:
             layers.setdefault(f"{node.kind} {node.settings}".strip(), []).append(_name_of(node))
         return cls(fingerprint(graph), len(graph), dict(graph.levels), layers)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FreezeRecord:
-    """A :class:`torso.modeling.freeze.FreezeReport`, and once saved the variables whose flag plain Keras loses."""
-
-    frozen: int
-    trainable: int
-    trains: Sequence[str]
-    adapts: Sequence[str]
-    silenced: Mapping[str, float]
-    everything: bool
-    lost_by_keras: Sequence[str] | None = None
-
-    @property
-    def lost_flags(self) -> str:
-        """One line on the layers of which plain Keras loses the frozen flag as it loads them; empty without such layers."""
-        layers = list(dict.fromkeys(path.split("/")[0] for path in self.lost_by_keras or ()))
-        named = ", ".join(layers[:3]) + (f" and {len(layers) - 3} more layers" if len(layers) > 3 else "")
-        cure = "load with torso.load" + (", or set model.trainable to True and then to False" if self.everything else "")
-        return f"plain Keras loses the flags of {named}, which train after loading: {cure}" if layers else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +89,7 @@ class Manifest:
     graph: GraphRecord
     dropped: Mapping[str, int | None]  # ``nodes``, None where they were never drawn, and ``parameters``
     features: tuple[Feature, ...]
-    frozen: FreezeRecord
+    frozen: FreezeReport
     preprocessing: Preprocessing
     preprocessing_included: bool
     transform: Transform
@@ -147,9 +126,6 @@ class SavedManifest(Manifest):
     def to_json(self) -> dict[str, Any]:
         document = super().to_json()
         return {**document, "digest": digest_of(document)}
-
-    def text(self) -> str:
-        return text_of(super().to_json())
 
 
 def _parsed(kind: Any, value: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from torso.artifact.reference_outputs import TOLERANCE, Features, error_of, features_for, hashes_of, weights_by_path
 from torso.errors import IntegrityError, PluginError
-from torso.modeling.freeze import FreezeReport
+from torso.graph import FreezeReport
 from torso.modeling.keras_private import start_thread
 
 

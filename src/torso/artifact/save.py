@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from torso.artifact.documents import text_of
 from torso.artifact.manifest import (
-    FreezeRecord,
     GraphRecord,
     Manifest,
     ProbeRecord,
@@ -24,10 +24,10 @@ from torso.artifact.reference_outputs import TOLERANCE, described, digest_of, ha
 from torso.artifact.reload_check import check_reload, refuse_foreign
 from torso.errors import DiskError, FreezeWarning
 from torso.files.hashing import hash_of
-from torso.graph import Feature
+from torso.graph import Feature, FreezeReport
 from torso.modeling.build import BuiltModel
 from torso.modeling.draw import BRINGS_VALUES
-from torso.modeling.freeze import FreezeReport, disagreements, report_of
+from torso.modeling.freeze import disagreements, report_of
 from torso.modeling.functional import custom_classes
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.keras_private import without_time
@@ -48,7 +48,7 @@ def describe(plan: Plan, built: BuiltModel, features: tuple[Feature, ...], froze
         graph=GraphRecord.of(built.graph),
         dropped={"nodes": built.dropped_nodes, "parameters": built.dropped_parameters},
         features=features,
-        frozen=freeze_record(frozen),
+        frozen=frozen,
         preprocessing=preprocessing_for(plan, built.weights_channels),
         preprocessing_included=plan.include_preprocessing,
         transform=plan.transform,
@@ -56,25 +56,17 @@ def describe(plan: Plan, built: BuiltModel, features: tuple[Feature, ...], froze
 
 
 def _weights_file(plan: Plan, built: BuiltModel) -> WeightsFileRecord | None:
-    file, sha256 = built.weights_file, plan.weights.request.get("sha256")
-    if file is None and built.why == BRINGS_VALUES:
-        values = np.concatenate([np.ravel(np.asarray(one)).view("uint8") for one in built.model.weights])
+    file, channels = built.weights_file, built.weights_channels
+    if file is not None:
+        given = plan.weights.request.get("sha256")
+        sha256 = str(given) if given else None
         return WeightsFileRecord(
-            path="builder", bytes=values.size, sha256=digest_of(values), channels=built.weights_channels
+            path=str(file.path), bytes=file.identity[2], sha256=sha256, channels=channels, identity=file.identity
         )
-    if file is None:
+    if built.why != BRINGS_VALUES:
         return None
-    return WeightsFileRecord(
-        path=str(file.path),
-        bytes=file.identity[2],
-        sha256=str(sha256) if sha256 else None,
-        channels=built.weights_channels,
-        identity=file.identity,
-    )
-
-
-def freeze_record(report: FreezeReport) -> FreezeRecord:
-    return FreezeRecord(**asdict(report))
+    values = np.concatenate([np.ravel(np.asarray(one)).view("uint8") for one in built.model.weights])
+    return WeightsFileRecord(path="builder", bytes=values.size, sha256=digest_of(values), channels=channels)
 
 
 def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manifest, stage: Path) -> None:
@@ -86,7 +78,7 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
     images = np.asarray(preprocess(pixels))
     features, hashes, trains = check_reload(model, frozen, path, images, manifest.feature_names)
     lost = tuple(name for name in hashes if (name in trains) != (name in frozen.trains))
-    record = replace(freeze_record(frozen), lost_by_keras=lost)
+    record = replace(frozen, lost_by_keras=lost)
     for line in filter(None, [*disagreements(model), record.lost_flags]):
         warnings.warn(line, FreezeWarning, stacklevel=3)
     weights = manifest.plan["weights"] | ({"changed_since": True} if has_changed(model) else {})
@@ -107,7 +99,7 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
         ),
         files={MODEL: {"bytes": path.stat().st_size, "sha256": hash_of(path)}},
     )
-    (stage / NAME).write_text(saved.text(), encoding="utf-8")
+    (stage / NAME).write_text(text_of(saved.to_json()), encoding="utf-8")
 
 
 def _write_model(model: keras.Model, path: Path) -> None:

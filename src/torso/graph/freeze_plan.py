@@ -1,7 +1,8 @@
-"""Which nodes do not train."""
+"""Which nodes do not train, and what of a model trains then."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,3 +24,24 @@ class FreezePlan:
     norm: frozenset[str] = frozenset()
     adapt: frozenset[str] = frozenset()
     stochastic: Literal["off", "on"] = "off"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezeReport:
+    """What is frozen in a model, and what trains."""
+
+    frozen: int  # number of parameters that do not train, statistics of normalisation among them
+    trainable: int  # number of parameters that train
+    trains: Sequence[str]  # paths of the variables that train: conv1_bn/gamma
+    adapts: Sequence[str]  # paths of the statistics that follow the data in training
+    silenced: Mapping[str, float]  # by path: the rate of each dropout or noise that was turned off
+    everything: bool  # training changes nothing: no variable, no statistic, and nothing random is on
+    lost_by_keras: Sequence[str] | None = None  # once saved: the variables whose flag plain Keras loses
+
+    @property
+    def lost_flags(self) -> str:
+        """One line on the layers of which plain Keras loses the frozen flag as it loads them; empty without such layers."""
+        layers = list(dict.fromkeys(path.split("/")[0] for path in self.lost_by_keras or ()))
+        named = ", ".join(layers[:3]) + (f" and {len(layers) - 3} more layers" if len(layers) > 3 else "")
+        cure = "load with torso.load" + (", or set model.trainable to True and then to False" if self.everything else "")
+        return f"plain Keras loses the flags of {named}, which train after loading: {cure}" if layers else ""

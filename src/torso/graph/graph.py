@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from graphlib import TopologicalSorter
 
 from torso.errors import Note, UnknownNameError
 from torso.graph.block_boundaries import block_boundary, boundary_before_level, boundary_before_node
@@ -214,16 +213,3 @@ class Graph:
         """
         norms = frozenset(node.name for node in self if node.kind == "BatchNormalization" and norm == "frozen")
         return FreezePlan(weights=self.ancestors(end), norm=norms, stochastic="on" if stochastic == "on" else "off")
-
-    def in_order(self, names: Iterable[str]) -> Graph:
-        """The same graph in the topological order that comes nearest to an order of its names."""
-        place = {name: position for position, name in enumerate(names)}
-        sorter = TopologicalSorter({node.name: node.inputs for node in self.nodes})
-        sorter.prepare()
-        ready: list[str] = []
-        ordered: list[Node] = []
-        while sorter.is_active():  # of the nodes whose inputs are there, take the first in the given order
-            ready = sorted([*ready, *sorter.get_ready()], key=place.__getitem__, reverse=True)
-            ordered.append(self[ready.pop()])
-            sorter.done(ordered[-1].name)
-        return replace(self, nodes=tuple(ordered))

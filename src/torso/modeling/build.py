@@ -21,13 +21,13 @@ from torso.contracts.freeze_policy import FreezePolicy
 from torso.contracts.truncation import Cut
 from torso.errors import IntegrityError, OptionError, PluginError, TorsoError
 from torso.files.download import progress_to
-from torso.graph import FreezePlan, Graph
+from torso.graph import FreezePlan, FreezeReport, Graph
 from torso.model_config.calls import Config
 from torso.model_config.input_channels import adapted, image_weights, widen
 from torso.modeling import keras_private
 from torso.modeling.draw import EAGER, PARTIAL, CannotDrawLean, DrawnModel, draw_eager, draw_lean, name_canonically
 from torso.modeling.embed_preprocessing import embed_preprocessing
-from torso.modeling.freeze import FreezeReport, freeze
+from torso.modeling.freeze import freeze
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.load_weights import Match, OtherWidth, match, read_value
 from torso.modeling.resolve_cut import nodes_of, outermost, select_cut, static_cut
@@ -149,13 +149,15 @@ def truncate_and_fill(
     """Select the cut of a network that was drawn, and make the model that ends there."""
     ends = _select(drawn, plan)  # before anything is downloaded
     with at_location(plan.weights.place):
-        values = _match(drawn, weights()) if weights else None
+        values = match(drawn.model, weights(), is_part=drawn.mode == PARTIAL) if weights else None
+    if weights and values is None:
+        raise CannotDrawLean("the weights file does not tell by names which of its arrays belong to a part of the network")
     progress(f"cutting at {', '.join(nodes_of(ends) or drawn.graph.ends)}")
     with plugin_errors(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}", plan.truncate.place):
         model, pairs = _truncate(drawn, plan, ends, channels)
     with at_location(plan.weights.place):
         _fill(model, pairs, values, plan, channels)
-    graph = _graph_of(model, drawn.graph, ends)
+    graph = read_graph(model, drawn.graph.name).knowing(drawn.graph.levels)
     is_partial = drawn.mode == PARTIAL
     total = drawn.model.count_params()
     if weights and is_partial:  # what was not drawn is in the file
@@ -182,13 +184,6 @@ def _select(drawn: DrawnModel, plan: Plan) -> Cut | None:
     if set(nodes_of(ends)) != set(drawn.graph.ends):
         raise CannotDrawLean("the strategy ends elsewhere than it foresaw")
     return ends
-
-
-def _match(drawn: DrawnModel, stored: StoredWeights) -> Match:
-    found = match(drawn.model, stored, is_part=drawn.mode == PARTIAL)
-    if found is None:
-        raise CannotDrawLean("the weights file does not tell by names which of its arrays belong to a part of the network")
-    return found
 
 
 def _truncate(drawn: DrawnModel, plan: Plan, ends: Cut | None, channels: int) -> tuple[keras.Model, Pairs]:
@@ -228,15 +223,6 @@ def _fill(model: keras.Model, pairs: Pairs, values: Match | None, plan: Plan, ch
         if not keras_private.has_value(variable):  # of a random generator
             keras_private.draw_value(variable, variable)
     derive(model)
-
-
-def _graph_of(model: keras.Model, whole: Graph, ends: Cut | None) -> Graph:
-    """The truncated model as data: what is known of its nodes already, in the order in which it would be read off it."""
-    part, names = whole.kept(*(nodes_of(ends) or whole.ends)), [op.name for op in model.operations]
-    is_known = {node.name for node in part} == set(names) and all(node.outputs == 1 for node in part)
-    if is_known and part.nodes[0].shape == tuple(model.inputs[0].shape[1:]):  # not for other channels
-        return part.in_order(names)
-    return read_graph(model, whole.name).knowing(whole.levels)
 
 
 def _other_width(error: OtherWidth, plan: Plan) -> IntegrityError:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import keras
 
 from torso.errors import PluginError, did_you_mean
-from torso.graph import FreezePlan, Graph
+from torso.graph import FreezePlan, FreezeReport, Graph
 from torso.modeling.freeze_checks import compared, is_random, random_parts, require_frozen, set_trainable, undone_if_refused
 from torso.modeling.keras_private import inner_layers
 from torso.modeling.variable_paths import leaves, variables_by_path
@@ -20,18 +19,6 @@ _NAMED: Final = 6  # how many variables or layers a message names
 
 # The rates of disabled layers, by attribute; Keras has no place for them.
 _rates: WeakKeyDictionary[Any, dict[str, float]] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True, kw_only=True)
-class FreezeReport:
-    """What is frozen in a model, and what trains."""
-
-    frozen: int  # number of parameters that do not train, statistics of normalisation among them
-    trainable: int  # number of parameters that train
-    trains: tuple[str, ...]  # paths of the variables that train: conv1_bn/gamma
-    adapts: tuple[str, ...]  # paths of the statistics that follow the data in training
-    silenced: Mapping[str, float]  # by path: the rate of each dropout or noise that was turned off
-    everything: bool  # training changes nothing: no variable, no statistic, and nothing random is on
 
 
 def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> FreezeReport:
