@@ -10,8 +10,7 @@ Each check is one test, run for each of ``options``. Outside pytest, call :func:
 call :func:`check_channel_adapter`.
 """
 
-from torso.testing.adapters import check_channel_adapter
 from torso.testing.checks import CHECKS, Subject
-from torso.testing.suite import ArchitectureTests, check_architecture
+from torso.testing.suite import ArchitectureTests, check_architecture, check_channel_adapter
 
 __all__ = ["CHECKS", "ArchitectureTests", "Subject", "check_architecture", "check_channel_adapter"]

@@ -1,12 +1,17 @@
-"""The checks as a test class, and as one call."""
+"""The checks as a test class, and as one call; and the check of channel adapters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
+from torso.contracts.weights import ChannelAdapter
 from torso.errors import TorsoError
+from torso.planning import Chosen
+from torso.planning.channel_mix import channels_of, mix_of
 from torso.plugins.registry import Registry
+from torso.specs.options import read_options
+from torso.specs.yaml_nodes import from_python
 from torso.testing.checks import CHECKS, Subject
 
 
@@ -52,5 +57,36 @@ def check_architecture(
             check(subject)
         except (AssertionError, TorsoError) as error:
             failed.append(f"{check.__name__}: {error}")
+    if failed:
+        raise AssertionError("\n".join(failed))
+
+
+def check_channel_adapter(
+    adapter: str,  # provider/name
+    *,
+    registry: Registry | None = None,  # by default all installed plugins
+    options: Mapping[str, Any] | None = None,  # as in a spec
+    have: int = 3,
+    channels: Iterable[int] = (1, 2, 4, 13),  # unless the options imply one number
+) -> None:
+    """Check what a channel adapter returns for weights of ``have`` channels and images of each number of ``channels``.
+
+    Raises:
+        AssertionError: It fails, returns something of another shape, differs between two calls, or reads no channel; one
+            line each.
+    """
+    contribution = (registry or Registry.load()).channel_adapters.resolve(adapter)
+    value, given = contribution.value, from_python(dict(options or {}))
+    read = read_options(f"channel adapter {adapter!r}", value.options, given, positional=value.positional)
+    chosen: Chosen[ChannelAdapter] = Chosen(contribution=contribution, options=read)
+    implied = channels_of(chosen)
+    failed = []
+    for want in channels if implied is None else (implied,):
+        try:
+            mix, again = mix_of(chosen, have, want), mix_of(chosen, have, want)
+            assert mix == again, f"it returns {mix}, and then {again}"
+            assert any(map(any, mix)), "it reads no channel of the image"
+        except (AssertionError, TorsoError) as error:
+            failed.append(f"for {want} channels: {error}")
     if failed:
         raise AssertionError("\n".join(failed))

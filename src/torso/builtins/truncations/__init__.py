@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torso.builtins.truncations.by_budget import select_budget
-from torso.builtins.truncations.by_level import LEVEL_NAMES, select_level, select_levels, select_stride, static_cut_of_levels
-from torso.builtins.truncations.by_name import select_layer, select_layers, select_match, static_cut_of_layers
-from torso.builtins.truncations.from_the_end import select_pop
+from torso.builtins.truncations.by_depth import select_budget, select_pop
+from torso.builtins.truncations.by_level import LEVEL_NAMES, at_levels, select_level, select_levels, select_stride
+from torso.builtins.truncations.by_name import at_layers, select_layer, select_layers, select_match
 from torso.contracts.hookspecs import hookimpl
 from torso.contracts.truncation import Truncation
 from torso.specs.options import Option
@@ -34,24 +33,18 @@ _LIMITS = (
 def torso_truncations() -> Iterable[Truncation]:
     yield Truncation(name="none", doc="Keep the whole headless network.", select=lambda graph, options: graph.ends)
     doc, options = "End at one node, by its canonical name.", (_LAYER, _PARTIAL)
-    yield Truncation(
-        name="layer", doc=doc, select=select_layer, static_cut=static_cut_of_layers, options=options, positional="name"
-    )
+    yield Truncation(name="layer", doc=doc, select=select_layer, static_cut=at_layers, options=options, positional="name")
     doc, options = "Give the outputs of several nodes, by their canonical names.", (_LAYERS, _PARTIAL)
-    yield Truncation(
-        name="layers", doc=doc, select=select_layers, static_cut=static_cut_of_layers, options=options, positional="names"
-    )
+    yield Truncation(name="layers", doc=doc, select=select_layers, static_cut=at_layers, options=options, positional="names")
     doc = "End at the last node whose name matches a regular expression."
     yield Truncation(name="match", doc=doc, select=select_match, options=(_PATTERN, _PARTIAL), positional="pattern")
     doc = "Remove exactly so many nodes or blocks from the end, in topological order."
     yield Truncation(name="pop", doc=doc, select=select_pop, options=(_COUNT, _UNIT, _PARTIAL), positional="count")
     doc = "End at a level: the last block output at stride 2 (C1) to 32 (C5)."
-    yield Truncation(
-        name="level", doc=doc, select=select_level, static_cut=static_cut_of_levels, options=(_LEVEL,), positional="name"
-    )
+    yield Truncation(name="level", doc=doc, select=select_level, static_cut=at_levels, options=(_LEVEL,), positional="name")
     doc = "Give a pyramid: the outputs of several levels."
     yield Truncation(
-        name="levels", doc=doc, select=select_levels, static_cut=static_cut_of_levels, options=(_LEVELS,), positional="names"
+        name="levels", doc=doc, select=select_levels, static_cut=at_levels, options=(_LEVELS,), positional="names"
     )
     doc = "End at the last block output whose positions are so many input pixels apart."
     yield Truncation(name="stride", doc=doc, select=select_stride, options=(_STRIDE,), positional="pixels")

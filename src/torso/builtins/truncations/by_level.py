@@ -28,7 +28,7 @@ def select_levels(graph: Graph, options: Options) -> Cut:
     return {name: graph.node_of_level(name) for name in names}
 
 
-def static_cut_of_levels(declared: DeclaredLevels, options: Options) -> list[str]:
+def at_levels(declared: DeclaredLevels, options: Options) -> list[str]:
     """The declared nodes, if every level that is asked for is declared."""
     asked = cast("tuple[str, ...]", options.get("names", (options.get("name"),)))
     nodes = [declared.levels[level] for level in asked if level in declared.levels]

@@ -30,7 +30,7 @@ def select_layers(graph: Graph, options: Options) -> Cut:
     return cut
 
 
-def static_cut_of_layers(declared: DeclaredLevels, options: Options) -> list[str]:
+def at_layers(declared: DeclaredLevels, options: Options) -> list[str]:
     """The nodes themselves, where a lost branch does not matter or none is lost."""
     names = cast("tuple[str, ...]", options.get("names", (options.get("name"),)))
     safe = options["allow_partial"] or all(map(declared.is_clean, names))
