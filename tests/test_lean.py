@@ -1,4 +1,4 @@
-"""Three build modes give the same backbone: partial, lean and full."""
+"""Three build modes give the same backbone."""
 
 from __future__ import annotations
 

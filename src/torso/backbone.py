@@ -162,7 +162,7 @@ class Backbone:
         Raises:
             UnknownNameError: The network has no such level or node.
             CutError: The node does not begin a block; the error names nodes that do.
-            OptionError: Both a level and a node are given, or norm or stochastic has another value.
+            OptionError: Both a level and a node are given, or norm or stochastic has an unknown value.
         """
         from torso.modeling.freeze import freeze
 

@@ -54,7 +54,7 @@ def give_two(model):
     ("change", "cause"),
     [
         (add_to_last_bias, "its weights are not those of the model"),
-        (turn_dropout_on, "it is frozen, but gives other features in training"),
+        (turn_dropout_on, "it is frozen, but gives different features in training"),
         (double, "its feature 'drop' is off by 1.0e+00 of its largest value"),
         (give_two, "ValueError: zip() argument 2 is longer than argument 1"),
     ],

@@ -203,7 +203,7 @@ def test_a_frozen_model_that_gives_other_features_in_training_is_found(saved, mo
         return {name: values + training for name, values in features.items()}
 
     monkeypatch.setattr(reference_outputs, "features_for", otherwise)
-    assert failed(saved) == {"frozen": "frozen.in_training was the same bits, is other features: drop"}
+    assert failed(saved) == {"frozen": "frozen.in_training was the same bits, is different features: drop"}
 
 
 def test_verify_and_load_open_no_connection(saved, monkeypatch):

@@ -239,7 +239,7 @@ def test_what_cannot_be_widened_is_named(kind, layer, reason):
     name = "s/x" if any(isinstance(one, keras.Sequential) for one in model.layers) else name
     with pytest.raises(OptionError) as caught:
         widen(model.get_config(), mix_of(0, 1, 2, 0))
-    fact = f"the network cannot be adapted to images of other channels: {name!r}, a {kind}, {reason}"
+    fact = f"the network cannot be adapted to images with a different number of channels: {name!r}, a {kind}, {reason}"
     assert caught.value.fact.startswith(fact)
 
 

@@ -36,7 +36,7 @@ def failure(act: Callable[[], Any]) -> str:
 
 # --- build modes --------------------------------------------------------------------------------------------------------
 
-NO_NAMES = "the weights file does not tell by names which of its arrays belong to a part of the network"
+NO_NAMES = "the names in the weights file do not say which arrays belong to the part before the cut"
 CUTS: dict[str, tuple[str, Any, tuple[str, str]]] = {
     "declared clean": ("w.h5", {"layer": "join"}, (PARTIAL, "")),
     "insisted on": ("w.h5", {"layer": {"name": "left", "allow_partial": True}}, (PARTIAL, "")),
@@ -89,7 +89,11 @@ def torso_truncations():
 
 @pytest.mark.parametrize(
     ("foreseen", "why"),
-    [("drop", "the strategy ends elsewhere than it foresaw"), ("absent", ""), ("stem", "the strategy needs to see")],
+    [
+        ("drop", "the strategy selected a different node"),
+        ("absent", ""),
+        ("stem", "the strategy needs to see"),
+    ],
 )
 def test_a_strategy_that_foresees_wrongly_is_asked_again(make: Make, foreseen: str, why: str) -> None:
     acme = make(LIAR.format(foreseen=foreseen, selected="join" if foreseen != "stem" else "end"))
@@ -158,7 +162,7 @@ def test_a_file_of_nearly_the_same_network_is_refused_or_read_right(make: Make, 
     if case == "one layer more" and truncate != "none":
         assert_as_plain(acme.create(truncate=truncate), near)  # what is kept is there by name, whatever comes after
         return
-    with pytest.raises(IntegrityError, match="was written from another model"):
+    with pytest.raises(IntegrityError, match="was written from a different model"):
         acme.create(truncate=truncate)
 
 
@@ -197,7 +201,7 @@ EAGER_ONLY = {
             model.get_layer("stem").set_weights([w * 0 + 0.5 for w in model.get_layer("stem").get_weights()])
             return model
         """,
-        "the builder gives values to its weights itself",
+        "the builder sets the values of its weights itself",
     ),
     "a tensor kept": (
         """
@@ -216,7 +220,7 @@ EAGER_ONLY = {
             model = network(input_shape)
             return keras.Model(model.input, Scaled(name="odd")(model.output))
         """,
-        "layer 'odd' keeps 'derived', which it computed when it was made",
+        "layer 'odd' stores 'derived', an array that it computed when it was created",
     ),
 }
 
@@ -230,7 +234,7 @@ def test_a_builder_that_does_not_fit_is_run_as_its_author_wrote_it(make: Make, s
         assert built(backbone)[0] == EAGER
         assert built(backbone)[1].startswith(why)
         assert_as_plain(backbone, full)
-    if why.startswith("the builder gives"):
+    if why.startswith("the builder sets"):
         drawn = acme.create(weights="none").model
         assert {float(value) for value in np.unique(drawn.get_layer("stem").kernel)} == {0.5}
         assert len(np.unique(drawn.get_layer("left").kernel)) > 9
@@ -505,7 +509,7 @@ def test_what_no_seed_reaches_is_refused(make: Make, drawn: str) -> None:
     acme.create()
     with pytest.raises(OptionError) as caught:
         acme.create(weights={"none": {"seed": 7}})
-    fact = "'stem/kernel' has another value at each build, whatever the seed: what draws it is not Keras' own"
+    fact = "'stem/kernel' has a different value at each build, whatever the seed: what draws it is not Keras' own"
     assert str(caught.value) == f"{fact} (argument weights)\n  fix: leave the seed out, or name a weights file"
 
 

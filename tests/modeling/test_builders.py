@@ -136,7 +136,7 @@ def test_values_that_a_builder_brings_are_kept_labelled_and_locked(make: Make, t
     acme = make(source, body=body.format(BRINGS[how]))
     acme.graph()  # downloads and reads nothing
     backbone = acme.create(weights="none")
-    assert built(backbone) == (EAGER, "the builder gives values to its weights itself")
+    assert built(backbone) == (EAGER, "the builder sets the values of its weights itself")
     for weight, wanted in zip(backbone.model.weights, plain.weights, strict=True):
         np.testing.assert_array_equal(weight, wanted if how == "loaded" else np.full(wanted.shape, 0.5, "f4"))
     file = backbone.manifest["weights_file"]

@@ -396,7 +396,7 @@ def test_a_random_generator_that_is_asked_for_nothing_is_no_reason_to_refuse(lay
 
 RANDOM = "draws random numbers in training, and torso cannot turn that off"
 CHANGES = "Keras changes in training, trainable or not"
-OTHERWISE = "computes otherwise in training, trainable or not"
+OTHERWISE = "computes differently in training, trainable or not"
 
 
 class DropPath(layers.Layer):

@@ -79,7 +79,7 @@ def test_fill_refuses_the_file_of_another_model(residual: keras.Model, tmp_path:
         ),
     }
     assert str(caught.value) == (
-        f"the weights file '{tmp_path / name}' was written from another model\n"
+        f"the weights file '{tmp_path / name}' was written from a different model\n"
         f"{causes[name]}"
         "  fix: name the architecture and the options that the file was trained with"
     )
@@ -94,7 +94,7 @@ def test_fill_refuses_the_file_of_another_width(tmp_path: Path, save: Saver, nam
     save(model(2), tmp_path / name)
     with pytest.raises(IntegrityError) as caught:
         fill(model(3), tmp_path / name)
-    assert "was written from another model" in str(caught.value)
+    assert "was written from a different model" in str(caught.value)
     assert "(1, 1, 3, 2)" in str(caught.value)
     assert "(1, 1, 3, 3)" in str(caught.value)
 
@@ -177,7 +177,7 @@ def test_an_archive_of_other_arithmetic_is_refused_by_layer_and_setting(
     tmp_path: Path, change: dict[str, object], said: str
 ) -> None:
     activated(**change).save(tmp_path / "w.keras")
-    with pytest.raises(IntegrityError, match="was written from another model") as caught:
+    with pytest.raises(IntegrityError, match="was written from a different model") as caught:
         fill(activated(), tmp_path / "w.keras")
     assert said in str(caught.value)
 

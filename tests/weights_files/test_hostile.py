@@ -83,8 +83,8 @@ REAL = "weights are real numbers"
 HDF5: dict[str, tuple[Spoil, str]] = {
     "external link": (put("layers/x", h5py.ExternalLink("other.h5", "/")), "is a link to"),
     "loop": (put("layers/loop", lambda file: file["/"]), "is nested too deeply"),
-    "external storage": (external_storage, "has its values in another file"),
-    "virtual": (virtual, "has its values in another file"),
+    "external storage": (external_storage, "has its values in a different file"),
+    "virtual": (virtual, "has its values in a different file"),
     "shape bomb": (shape_bomb, "should have 4398046511104 bytes, and the file does not hold them"),
     "complex": (put(NINE, np.zeros(3, "c8")), REAL),
     "text": (put(NINE, "import os"), REAL),

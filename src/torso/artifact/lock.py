@@ -1,6 +1,6 @@
 """A lock: what the backbones of a spec are made of. It is kept beside the spec.
 
-What decides the values must be as locked. Versions are noted: another one is a warning, or with ``strict`` an error.
+What decides the values must be as locked. Versions are noted: a different one is a warning, or with ``strict`` an error.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Lock:
         return text_of({"lock": VERSION, "backbones": self.entries})
 
     def check_plan(self, plan: Plan, warn: Callable[[str], object] = lambda text: None) -> Plan:
-        """The plan, with the hash that its weights file must have; refused where the lock names another one, or none."""
+        """The plan, with the hash that its weights file must have; refused where the lock names a different one, or none."""
         if plan.name not in self.entries:
             fact = f"{str(self.path)!r} does not name the backbone {plan.name!r}"
             raise IntegrityError(fact, notes=[known(self.entries), _FIX])

@@ -59,7 +59,7 @@ class WeightsFileRecord:
     identity: Identity | None = None
 
     def hashed(self) -> WeightsFileRecord:
-        """The record with the hash of the file that was read; None where another file is at its path by now."""
+        """The record with the hash of the file that was read; None where a different file is at its path by now."""
         if self.identity is None:
             return self
         return replace(self, sha256=self.sha256 or hash_of_same(Path(self.path), self.identity), identity=None)

@@ -37,7 +37,7 @@ def reference_images(height: int | None, width: int | None, channels: int) -> np
 
 def features_for(model: keras.Model, images: np.ndarray, names: Sequence[str], *, training: bool = False) -> Features:
     """The model's features for images as it expects them, in the order of the names; computed on the CPU."""
-    with tf.device("/CPU:0"):  # a GPU rounds in another way
+    with tf.device("/CPU:0"):  # a GPU rounds differently
         given = model(images, training=training)
         if not isinstance(given, dict):
             given = dict(zip(names, tf.nest.flatten(given), strict=True))
@@ -61,7 +61,7 @@ def _values_of(weight: Any) -> np.ndarray:
 
 
 def has_changed(model: keras.Model) -> bool:
-    """Whether a model has other values than when this was first asked, which is once it is built or loaded."""
+    """Whether a model has different values than when this was first asked, which is once it is built or loaded."""
     arrays = [np.ascontiguousarray(_values_of(weight)).reshape(-1) for weight in model.weights]
     # The bits of each, added up: ten times faster than a hash.
     sums = [int(one.view("u1" if one.nbytes % 8 else "u8").sum(dtype="u8")) for one in arrays]

@@ -20,7 +20,7 @@ from torso.modeling.keras_private import start_thread
 def check_reload(
     model: keras.Model, frozen: FreezeReport, path: Path, images: np.ndarray, names: Sequence[str]
 ) -> tuple[Features, dict[str, str], set[str]]:
-    """Load a ``.keras`` file, and refuse one with other weights, features or freezing than the model it was written from.
+    """Load a ``.keras`` file, and refuse one whose weights, features or freezing are not those of the model in memory.
 
     Returns what plain Keras reads: the features, the hash of each weight by path, and the paths of those that would train
     under a head, where the flag of the model itself does not count.
@@ -47,7 +47,7 @@ def check_reload(
         if not off <= TOLERANCE:  # NaN is within no tolerance
             _refuse(path, f"its feature {name!r} is off by {off:.1e} of its largest value")
     if frozen.everything and not _same_bits(found, in_training):
-        _refuse(path, "it is frozen, but gives other features in training")
+        _refuse(path, "it is frozen, but gives different features in training")
     return found, hashes, {name for name, weight in weights.items() if weight.trainable}
 
 

@@ -54,11 +54,11 @@ def verify(folder: str | Path) -> Verification:
     """Check a saved backbone against its manifest: files, graph, features, freezing, preprocessing, values, outputs.
 
     The outputs for the reference images are computed again. With the same versions on the same machine they have the same
-    bits; elsewhere they may differ within the tolerance in the manifest. A model file with another hash is not opened.
+    bits; elsewhere they may differ within the tolerance in the manifest. A model file with a different hash is not opened.
 
     Raises:
         OptionError: There is no saved backbone.
-        IntegrityError: The manifest cannot be read, or is of another version.
+        IntegrityError: The manifest cannot be read, or is of a different version.
     """
     place = Path(folder)
     document = read_manifest_json(place)
@@ -125,7 +125,7 @@ def _recompute(path: Path, manifest: SavedManifest) -> tuple[list[Difference], d
         again = features_for(model, images, names, training=True)
         moved = [name for name in names if features[name].tobytes() != again[name].tobytes()]
         if moved:
-            differences.append(("frozen.in_training", "the same bits", f"other features: {', '.join(moved)}"))
+            differences.append(("frozen.in_training", "the same bits", f"different features: {', '.join(moved)}"))
     return differences, {name: error_of_described(saved.features[name], described(features[name])) for name in names}
 
 

@@ -1,4 +1,4 @@
-"""Change a network to images of another number of channels.
+"""Change a network to images with a different number of channels.
 
 The channels are followed along the configuration, from the input to the layers that read them all. A layer on the way must
 treat all channels alike, or hold numbers for each: those are mixed like the kernels. Any other layer is refused by name.
@@ -210,6 +210,6 @@ class _Walk:
     def _refusal(self, entry: Config, prefix: str, reason: str) -> OptionError:
         name, kind = prefix + entry["config"]["name"], entry["class_name"]
         return OptionError(
-            f"the network cannot be adapted to images of other channels: {name!r}, a {kind}, {reason}",
+            f"the network cannot be adapted to images with a different number of channels: {name!r}, a {kind}, {reason}",
             notes=[("known", f"before the first {' or '.join(sorted(READERS))}, layers that treat all channels alike")],
         )

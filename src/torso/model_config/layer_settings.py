@@ -34,7 +34,7 @@ def by_node(layers: dict[str, list[str]]) -> dict[str, dict[str, str]]:
 
 
 def differences_of(config: Config, other: Config) -> list[str]:
-    """Where layers of one name compute otherwise in another configuration; what counts in training alone is left out."""
+    """Where layers of one name compute differently in a second configuration; what counts in training alone is left out."""
     if "layers" not in other:  # Python code of a subclass
         return []
     ours, theirs = dict(_by_path(config)), dict(_by_path(other))

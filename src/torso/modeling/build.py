@@ -1,9 +1,9 @@
 """From a plan to a truncated model with its values, in the leanest build mode that fits.
 
-1. *Partial* (``stopped at the cut``): the builder is ended once the nodes that the cut needs have been called. Only where
-   the strategy knows them beforehand, and where the names in the weights file tell what belongs to a part of the network.
+1. *Stopped at the cut*: the builder is ended once the nodes that the cut needs have been called. Only where the strategy
+   knows them beforehand, and where the names in the weights file tell what belongs to a part of the network.
 2. *Lean*: the whole network is drawn without values; only what is kept is given memory, and that straight from the file.
-3. *Eager* (``ordinary``): the network is built as its author wrote it, and a copy of what is kept is filled. It always fits.
+3. *Ordinary*: the network is built as its author wrote it, and a copy of what is kept is filled. It always fits.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def build_model(plan: Plan, progress: Progress) -> BuiltModel:
     again = _build(plan, progress).model.variables if plan.weights.seed is not None else ()
     for one, other in zip(built.model.variables, again, strict=False):
         if np.asarray(one).tobytes() != np.asarray(other).tobytes():
-            fact = f"{one.path!r} has another value at each build, whatever the seed: what draws it is not Keras' own"
+            fact = f"{one.path!r} has a different value at each build, whatever the seed: what draws it is not Keras' own"
             raise OptionError(fact, place=plan.weights.place, notes=[("fix", "leave the seed out, or name a weights file")])
     return built
 
@@ -151,7 +151,7 @@ def truncate_and_fill(
     with at_location(plan.weights.place):
         values = match(drawn.model, weights(), is_part=drawn.mode == PARTIAL) if weights else None
     if weights and values is None:
-        raise CannotDrawLean("the weights file does not tell by names which of its arrays belong to a part of the network")
+        raise CannotDrawLean("the names in the weights file do not say which arrays belong to the part before the cut")
     progress(f"cutting at {', '.join(nodes_of(ends) or drawn.graph.ends)}")
     with plugin_errors(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}", plan.truncate.place):
         model, pairs = _truncate(drawn, plan, ends, channels)
@@ -182,7 +182,7 @@ def _select(drawn: DrawnModel, plan: Plan) -> Cut | None:
     except TorsoError as error:
         raise CannotDrawLean(f"the strategy needs to see the whole network: {error.fact}") from error
     if set(nodes_of(ends)) != set(drawn.graph.ends):
-        raise CannotDrawLean("the strategy ends elsewhere than it foresaw")
+        raise CannotDrawLean("the strategy selected a different node than its static_cut named")
     return ends
 
 
@@ -204,7 +204,7 @@ def _truncate(drawn: DrawnModel, plan: Plan, ends: Cut | None, channels: int) ->
 
 
 def _fill(model: keras.Model, pairs: Pairs, values: Match | None, plan: Plan, channels: int) -> None:
-    """Values from the file; without one, those of the network, or where it has none, those that the initialisers draw."""
+    """Give each weight its value: from the weights file; else from the drawn network; else from the weight's initialiser."""
     mixed = {} if plan.adapt is None else image_weights(model)
     for old, new in pairs:
         if values is not None:

@@ -27,11 +27,11 @@ from torso.plugins.calling import one_line, plugin_errors
 PARTIAL: Final = "stopped at the cut"  # the words of the manifest
 LEAN: Final = "lean"
 EAGER: Final = "ordinary"
-BRINGS_VALUES: Final = "the builder gives values to its weights itself"
+BRINGS_VALUES: Final = "the builder sets the values of its weights itself"
 
 
 class CannotDrawLean(Exception):
-    """A network cannot be built in this mode; the text says why."""
+    """A network cannot be built in this mode. The text says why, and is ``built.why`` of the manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> Draw
             notes=[("fix", "build it outside, and call its model inside")],
         )
     if not keras_private.can_draw_lean():
-        raise CannotDrawLean("this Keras has moved the names by which variables get their memory")
+        raise CannotDrawLean("this release of Keras lacks private names that a build without values needs")
 
     def draw() -> tuple[Any, bool, bool]:
         with keras_private.without_values() as scope, keras_private.without_weights() as requests:
@@ -115,7 +115,7 @@ def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any
         module, _, function = architecture.builder.partition(":")
         builder = getattr(importlib.import_module(module), function)
         arguments = {"input_shape": (*plan.input_shape[:2], channels), **plan.arguments}
-        place = nullcontext() if plan.weights.seed is None else keras.device("cpu:0")  # GPUs round otherwise
+        place = nullcontext() if plan.weights.seed is None else keras.device("cpu:0")  # GPUs round differently
         with keras_private.seeded(plan.weights.seed), place:
             model, partial = stopped_at(until, lambda: builder(**arguments)) if until else (builder(**arguments), False)
         is_renamed = name_canonically(model, {})
@@ -123,12 +123,12 @@ def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any
             if isinstance(op, keras.layers.InputLayer):  # the inputs of two backbones may stand in one model
                 op.name = f"{plan.name}_input"
     if partial and is_renamed:  # what is not drawn may have a number too
-        raise CannotDrawLean("a part of the network does not tell its canonical names")
+        raise CannotDrawLean("Keras numbers some of the layers, and layers after the cut may change the numbers")
     return model, partial
 
 
 def name_canonically(model: Any, before: Mapping[str, int]) -> bool:
-    """Rename what Keras has numbered since ``before``, from zero in each model; return whether one of the outer was."""
+    """Count names that Keras has numbered since ``before`` from zero in each model; whether a name of ``model`` changed."""
     if not isinstance(model, keras.Model):
         return False
     counts = keras_private.name_counts()
@@ -242,4 +242,4 @@ def _require_lean(model: keras.Model, assigned: bool) -> None:
         for name, value in vars(layer).items() if not type(layer).__module__.startswith("keras.") else ():
             is_tensor = keras.ops.is_tensor(value) and not isinstance(value, keras.Variable)
             if is_tensor or isinstance(value, np.ndarray):
-                raise CannotDrawLean(f"layer {layer.name!r} keeps {name!r}, which it computed when it was made")
+                raise CannotDrawLean(f"layer {layer.name!r} stores {name!r}, an array that it computed when it was created")

@@ -148,7 +148,7 @@ def _changes(layer: Any, *, frozen: bool) -> str:
             if written - own or not all(map(np.array_equal, once, again)):
                 return RANDOM
             if frozen and (written or not all(map(np.array_equal, quiet, once))):
-                return "computes otherwise in training, trainable or not"
+                return "computes differently in training, trainable or not"
     except Exception as error:  # noqa: BLE001  # a layer raises whatever it likes
         return f"fails in training: {type(error).__name__}"
     return "" if passes else "is never called"

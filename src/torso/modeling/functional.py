@@ -54,7 +54,7 @@ def custom_classes(model: keras.Model) -> dict[str, type]:
 
 
 def remake(model: keras.Model, config: Config) -> keras.Model:
-    """A functional model of the classes of this one, from another configuration."""
+    """A functional model of the classes of this one, from a different configuration."""
     made = type(model).from_config(copy.deepcopy(config), custom_objects=custom_classes(model))  # Keras empties it
     restore_names(made, config)
     return made

@@ -37,7 +37,7 @@ def transform_images(pictures: Any, recipe: Transform, shape: InputShape) -> np.
     if not arrays:
         raise OptionError("there are no pictures to transform")
     if height is not None and width is not None:
-        with tf.device("CPU"):  # as in a dataset; a GPU may round otherwise
+        with tf.device("CPU"):  # as in a dataset; a GPU may round differently
             arrays = [_resize(one, recipe, height, width) for one in arrays]
     sizes = sorted({one.shape[:2] for one in arrays})
     if len(sizes) > 1:

@@ -217,7 +217,7 @@ class _AsItIs:
 
 
 def draw_value(variable: Any, drawn: Any) -> None:
-    """Give a variable without value the one that the initialiser of another makes, on the CPU: GPUs round otherwise."""
+    """Give a variable without value the one that the initialiser of another makes, on the CPU: GPUs round differently."""
     with keras.device("cpu:0"):
         value = drawn._initializer(tuple(variable.shape), dtype=variable.dtype)
     give_value(variable, value)

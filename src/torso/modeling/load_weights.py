@@ -31,7 +31,7 @@ class Match(NamedTuple):
 
 
 class OtherWidth(Exception):
-    """The file is for images with another number of channels; if that is no help, ``error``."""
+    """The file is for images with a different number of channels; if that is no help, ``error``."""
 
     def __init__(self, channels: int, error: IntegrityError) -> None:
         super().__init__(channels)
@@ -45,7 +45,7 @@ _Pair = tuple[str, Any, StoredArray]  # what an error calls the weight, the weig
 def match(model: keras.Model, stored: StoredWeights, *, is_part: bool = False) -> Match | None:
     """Find the array for every weight of a headless network, or None where it is a part and the names do not tell.
 
-    Raises IntegrityError if the file was written from another model, OtherWidth if only the images' channels differ.
+    Raises IntegrityError if the file was written from a different model, OtherWidth if only the images' channels differ.
     """
     if is_part:
         pairs = _by_name(model, stored)
@@ -178,7 +178,7 @@ def read_value(array: StoredArray, weight: Any, path: Path) -> np.ndarray:
 def _of_another(path: Path, problems: Sequence[str]) -> IntegrityError:
     more = [f"… and {len(problems) - 3} more of this kind"] if len(problems) > 3 else []
     return IntegrityError(
-        f"the weights file {str(path)!r} was written from another model",
+        f"the weights file {str(path)!r} was written from a different model",
         notes=[
             *(("cause", problem) for problem in (*problems[:3], *more)),
             ("fix", "name the architecture and the options that the file was trained with"),

@@ -141,13 +141,13 @@ class _Reader:
         return StoredArray(name.decode(), shape, kind.newbyteorder("="), read, layer)
 
     def _require_inside(self, dataset: Any, name: bytes, offset: int | None, size: int) -> None:
-        """Refuse an array whose values are in another file, or fewer than it says."""
+        """Refuse an array whose values are in a different file, or fewer than it says."""
         if offset is not None:
             fits = offset + size <= self._size
         else:
             made = dataset.get_create_plist()
             if made.get_layout() == h5d.VIRTUAL or made.get_external_count():
-                raise self._refused(name, "has its values in another file")
+                raise self._refused(name, "has its values in a different file")
             stored = 0 if made.get_layout() == h5d.CONTIGUOUS else dataset.get_storage_size()
             fits = size <= stored * (MOST_PACKED if made.get_nfilters() else 1)
         if not fits:
