@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,10 +88,10 @@ def _ending(code: int, printed: str) -> str:
 
 def _error(kind: str, fact: str, printed: str, notes: Sequence[errors.Note] = ()) -> Exception:
     """An error of the other process; what that printed, or its traceback, is the cause."""
-    if kind in ("MemoryError", "ElsewhereError"):
-        error: Exception = {"MemoryError": MemoryError, "ElsewhereError": ElsewhereError}[kind](fact)
+    if hasattr(errors, kind):
+        error: Exception = getattr(errors, kind)(fact, notes=[(label, text) for label, text in notes])
     else:
-        error = getattr(errors, kind)(fact, notes=[(label, text) for label, text in notes])
+        error = MemoryError(fact) if kind == "MemoryError" else ElsewhereError(fact)
     error.__cause__ = ElsewhereError(f"in another process\n{printed.rstrip()}")
     return error
 
@@ -104,10 +104,13 @@ def answer(folder: str) -> None:
     place = Path(folder)
     order = json.loads((place / "order.json").read_text(encoding="utf-8"))
     try:
+        if importlib.util.find_spec(order["module"]) is None and order["file"]:
+            run_file(Path(order["file"]), order["module"])
+        function = getattr(importlib.import_module(order["module"]), order["function"])
         arguments: list[Any] = [Path(path) for path in order["paths"]]
         if order["images"]:
             arguments.append(np.load(place / "images.npy"))
-        returned = _function(order)(*arguments)
+        returned = function(*arguments)
         # numpy does not load bfloat16 again
         arrays = {str(name): np.asarray(values, "float32") for name, values in returned.items()} if order["images"] else {}
         np.savez(place / "arrays.npz", *arrays.values())
@@ -115,12 +118,6 @@ def answer(folder: str) -> None:
     except Exception as error:  # noqa: BLE001  # all of them are answers
         found = _described(error)
     (place / "answer.json").write_text(json.dumps(found), encoding="utf-8")
-
-
-def _function(order: Mapping[str, Any]) -> Any:
-    if importlib.util.find_spec(order["module"]) is None and order["file"]:
-        run_file(Path(order["file"]), order["module"])
-    return getattr(importlib.import_module(order["module"]), order["function"])
 
 
 def _described(error: Exception) -> dict[str, Any]:

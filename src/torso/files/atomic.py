@@ -1,6 +1,6 @@
 """Write files and folders whole or not at all: stage them beside their place, sync them to the disk, rename them.
 
-What was there before stays until then. A writer that is killed leaves its stage as ``.NAME.….partial``; a later writer of
+The old file or folder stays until the rename. A killed writer leaves its stage as ``.NAME.….partial``. A later writer of
 that place removes it once nothing in it has changed for a day.
 """
 
@@ -31,7 +31,7 @@ def refuse_existing(
 ) -> None:
     """Raise an OutputExistsError if something exists at a place, unless it is an earlier result and ``force`` is set.
 
-    ``ours`` says whether a folder is an earlier result and nothing else, ``kind`` what messages call one.
+    ``ours`` says whether a folder is an earlier result and nothing else. ``kind`` is what messages call an earlier result.
     """
     if not os.path.lexists(place):
         return
@@ -45,7 +45,7 @@ def refuse_existing(
 
 
 def refuse_existing_file(place: Path, *, force: bool) -> None:
-    """Raise an OutputExistsError if something exists at a place, unless it is a file (no link) and ``force`` is set."""
+    """Raise an OutputExistsError if something exists at a place, unless it is a file, no link, and ``force`` is set."""
     if not os.path.lexists(place) or (force and place.is_file() and not place.is_symlink()):
         return
     fix = "choose another file name" + ("" if force else ", or replace it with --force")
@@ -56,7 +56,7 @@ def refuse_existing_file(place: Path, *, force: bool) -> None:
 def staged_directory(
     place: Path, *, force: bool, ours: Callable[[Path], bool], kind: str = "a backbone that torso saved"
 ) -> Iterator[Path]:
-    """Yield an empty folder to fill; it becomes ``place`` when the block ends without an error. Parents are made."""
+    """Yield an empty folder to fill. If the block ends without an error, it becomes ``place``. Missing parents are made."""
     spot = absolute(place)  # the working directory may change meanwhile
     put_back_old(spot)
     refuse_existing(place, force=force, ours=ours, kind=kind)
@@ -69,7 +69,7 @@ def staged_directory(
 
 @contextmanager
 def staged_file(place: Path, *, force: bool) -> Iterator[Path]:
-    """Yield a path to write, with the same suffix; it becomes ``place`` when the block ends without an error."""
+    """Yield a path to write, with the same suffix. If the block ends without an error, the file becomes ``place``."""
     spot = absolute(place)
     refuse_existing_file(place, force=force)
     with _stage_beside(place, spot) as folder:
@@ -84,7 +84,7 @@ def staged_file(place: Path, *, force: bool) -> Iterator[Path]:
 
 @contextmanager
 def _stage_beside(place: Path, spot: Path) -> Iterator[Path]:
-    """A path beside a place, removed afterwards; errors of the operating system name the place."""
+    """Yield a free path beside a place, and remove what is left there. Errors of the operating system name the place."""
     _remove_old(spot.parent, _leftover(spot, "(partial|old)"))
     stage = spot.with_name(f".{spot.name}.{os.urandom(8).hex()}.partial")
     try:
@@ -96,7 +96,7 @@ def _stage_beside(place: Path, spot: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """Yield a temporary folder, removed afterwards; those that killed runs left are removed after a day."""
+    """Yield a temporary folder, and remove it afterwards. Folders that killed runs left are removed after a day."""
     with temporary_file_errors():
         folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
     _remove_old(folder.parent, re.escape(_SCRATCH) + r"\w+")
@@ -119,9 +119,9 @@ def move_aside(place: Path) -> None:
 
 
 def put_back_old(place: Path) -> None:
-    """Put back the old folder if a writer was killed after it moved that aside. Call it before a read or a write.
+    """Put back the old folder if a writer was killed between its two renames. Call it before a read or a write.
 
-    It happens only where two folders cannot be exchanged in one step, as on NFS.
+    There are two renames only where two folders cannot be exchanged in one step, as on NFS.
     """
     if os.path.lexists(place):
         return
@@ -139,10 +139,10 @@ def _named(parent: Path, name: str) -> list[Path]:
 
 
 def _remove_old(parent: Path, name: str) -> None:
-    """Remove the folders of such a name, which killed runs left, if nothing in them has changed for a day."""
+    """Remove the folders whose names match, if nothing in them has changed for a day: killed runs left them."""
     with suppress(OSError):
         for folder in _named(parent, name):
-            # A rename changes the ctime alone: by it an .old is known to be moved aside just now.
+            # A rename changes only the ctime: it tells when an .old folder was moved aside.
             latest = [folder.lstat().st_ctime] if folder.suffix == ".old" else []
             latest += [path.lstat().st_mtime for path in (folder, *folder.rglob("*"))]
             if max(latest) < time.time() - _A_DAY:
@@ -150,7 +150,7 @@ def _remove_old(parent: Path, name: str) -> None:
 
 
 def _sync_tree(folder: Path) -> None:
-    """Have a folder and all that is in it written to the disk."""
+    """Write a folder and everything in it to the disk."""
     for path in (*folder.rglob("*"), folder):
         _sync(path)
 
@@ -165,7 +165,7 @@ def _sync(path: Path) -> None:
 
 
 def _publish(stage: Path, place: Path, refuse: Callable[[], None]) -> None:
-    """Rename the stage to its place; what stood there is removed, or moved to the stage's path."""
+    """Rename the stage to its place. An old folder there is removed, or takes the path of the stage."""
     while True:
         refuse()
         try:
@@ -191,7 +191,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _replace_in_two_steps(stage: Path, place: Path) -> None:
-    """Move the old folder aside, and the new one to its place; a kill in between is mended by :func:`put_back_old`."""
+    """Rename the old folder aside, then the new one to its place. :func:`put_back_old` repairs a kill in between."""
     old = stage.with_suffix(".old")
     try:
         os.rename(place, old)

@@ -26,21 +26,17 @@ _FIXES: Final = {
 }
 
 
-def disk_error(fact: str, error: OSError, fix: str | None = None) -> DiskError:
-    """The error to raise for one of the operating system, with its cause and a fix."""
-    fix = fix or _FIXES.get(error.errno or 0)
-    return DiskError(fact, notes=[("cause", error.strerror or str(error)), *([("fix", fix)] if fix else [])])
-
-
 @contextmanager
 def disk_errors(fact: str, fix: str | None = None) -> Iterator[None]:
-    """Turn errors of the operating system in the block into DiskErrors with this fact."""
+    """Turn errors of the operating system in the block into DiskErrors with this fact, the cause and a fix."""
     try:
         yield
     except TorsoError:  # some are OSErrors too
         raise
     except OSError as error:
-        raise disk_error(fact, error, fix) from error
+        fix = fix or _FIXES.get(error.errno or 0)
+        notes = [("cause", error.strerror or str(error)), *([("fix", fix)] if fix else [])]
+        raise DiskError(fact, notes=notes) from error
 
 
 def temporary_file_errors() -> AbstractContextManager[None]:

@@ -69,10 +69,12 @@ def plugin_errors(plugin: PluginInfo, what: str, location: Place | None = None) 
 def keras_settings() -> dict[str, Any]:
     """What the next network of this thread is computed with; before Keras is imported, what its configuration file says."""
     config, settings = getattr(sys.modules.get("keras"), "config", None), dict(_DEFAULTS)
-    if config is None:
+    if config is not None:
+        settings = {name: getattr(config, name)() for name in _DEFAULTS}
+    else:
+        file = Path(os.environ.get("KERAS_HOME", "~/.keras"), "keras.json").expanduser()
         with suppress(OSError, ValueError):
-            settings |= json.loads(Path(os.environ.get("KERAS_HOME", "~/.keras"), "keras.json").expanduser().read_bytes())
-    settings = {name: getattr(config, name)() if config else settings[name] for name in _DEFAULTS}
+            settings |= {name: value for name, value in json.loads(file.read_bytes()).items() if name in _DEFAULTS}
     # Not keras.config.dtype_policy(): from then on, one that nobody has set would no longer follow floatx.
     policy = _of_this_thread().get("dtype_policy")
     return {**settings, "dtype_policy": policy.name if policy else settings["floatx"]}
