@@ -58,16 +58,14 @@ class Lock:
             document = read_document(path, "lock", VERSION)
         except OSError as error:
             fix = f"torso lock {path.name.removesuffix('.lock.json')}.yaml, and keep it beside the spec"
-            raise OptionError(
-                f"there is no {str(path)!r}, and --locked builds what a lock names", notes=[("fix", fix)]
-            ) from error
+            fact = f"there is no {str(path)!r}, and --locked builds what a lock names"
+            raise OptionError(fact, notes=[("fix", fix)]) from error
         if document.get("digest") != digest_of(document):
             fix = "undo the change, or write the lock again: torso lock --force"
             raise IntegrityError(f"{str(path)!r} was changed after it was written", notes=[("fix", fix)])
         return cls(path, document["backbones"])
 
     def text(self) -> str:
-        """The text of the file, with its digest."""
         return text_of({"lock": VERSION, "backbones": self.entries})
 
     def check_plan(self, plan: Plan, warn: Callable[[str], object] = lambda text: None) -> Plan:

@@ -181,7 +181,6 @@ def versions() -> dict[str, str | None]:
 
 
 def version_of(distribution: str) -> str | None:
-    """The version that is installed, or None."""
     try:
         return version(distribution)
     except PackageNotFoundError:

@@ -45,7 +45,6 @@ def features_for(model: keras.Model, images: np.ndarray, names: Sequence[str], *
 
 
 def weights_by_path(model: keras.Model) -> dict[str, Any]:
-    """Each weight by its path."""
     weights = {id(weight) for weight in model.weights}  # the states of random generators are variables, but not weights
     variables = variables_by_path(model).items()
     return {path: variable for path, variable in variables if id(variable) in weights}

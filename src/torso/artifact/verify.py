@@ -133,12 +133,8 @@ def _check_installed(manifest: SavedManifest) -> Iterator[Check]:
     """Compare the installed versions, which need not be those that it was saved with."""
     plugins = {plugin.distribution: plugin.version for plugin in manifest.plugins if plugin.distribution}
     for check, versions, note in ("made with", manifest.made_with, ""), ("plugins", plugins, " (not needed to load it)"):
-        here = {name: version_of(name) for name in versions}
-        others = [
-            f"{name} {saved}, here {here[name] or 'not installed'}"
-            for name, saved in versions.items()
-            if here[name] != saved
-        ]
+        found = [(name, saved, version_of(name)) for name, saved in versions.items()]
+        others = [f"{name} {saved}, here {here or 'not installed'}" for name, saved, here in found if here != saved]
         yield _check(check, (), f"{'; '.join(others)}{note}" if others else "same versions installed")
 
 

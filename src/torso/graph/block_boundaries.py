@@ -13,29 +13,25 @@ if TYPE_CHECKING:
     from torso.graph.graph import Graph
 
 
+_WHOLE = "and a block is frozen or trains as a whole"
+
+
 def block_boundary(graph: Graph, at: str) -> str:
-    for before, node in pairwise(graph.clean):
-        part = graph.nodes[graph.position(before.name) + 1 : graph.position(node.name) + 1]
-        if node.stride is None and any(one.parameters for one in part):
-            raise CutError(
-                f"the blocks of {graph.name} are not known: the part up to {node.name!r} has weights and is no feature map",
-                notes=[("fix", "name what is frozen: freeze: {match: REGEX} or {layers: [NAME]}")],
-            )
+    for before, end in pairwise(graph.clean):
+        part = graph.nodes[graph.position(before.name) + 1 : graph.position(end.name) + 1]
+        if end.stride is None and any(one.parameters for one in part):
+            fact = f"the blocks of {graph.name} are not known: the part up to {end.name!r} has weights and is no feature map"
+            raise CutError(fact, notes=[("fix", "name what is frozen: freeze: {match: REGEX} or {layers: [NAME]}")])
     at = graph.node_of_level(at) if at in LEVELS else graph.levels.get(at, at)  # C4@expansion lies within a block
     ends = _ends(graph)
     if at not in graph:
-        near = did_you_mean(at, [*graph.levels, *(node.name for node in graph)])
-        raise UnknownNameError(
-            f"{at!r} is neither a level nor a node of {graph.name}",
-            notes=[*near, ("block ends", ", ".join(ends[-1:-7:-1]))],
-        )
+        notes = [*did_you_mean(at, [*graph.levels, *(one.name for one in graph)]), ("block ends", ", ".join(ends[-1:-7:-1]))]
+        raise UnknownNameError(f"{at!r} is neither a level nor a node of {graph.name}", notes=notes)
     node = graph[at]
     if node.name not in ends:
         around = _around(graph, node.name)
-        raise CutError(
-            f"{node.name!r} lies within a block of {graph.name}, and a block is frozen or trains as a whole",
-            notes=[(f"block end {where}", f"{name!r}  ({describe(graph[name])})") for where, name in around],
-        )
+        notes = [(f"block end {where}", f"{name!r}  ({describe(graph[name])})") for where, name in around]
+        raise CutError(f"{node.name!r} lies within a block of {graph.name}, {_WHOLE}", notes=notes)
     return node.name
 
 
@@ -59,9 +55,7 @@ def boundary_before_node(graph: Graph, node: str) -> str:
         starts = [repr(reader.name) for reader in graph.readers(name) if len(reader.inputs) == 1]
         if starts:
             begins.append((f"begins {where}", f"{' or '.join(starts)}, after {name!r}"))
-    raise CutError(
-        f"{first.name!r} does not begin a block of {graph.name}, and a block is frozen or trains as a whole", notes=begins
-    )
+    raise CutError(f"{first.name!r} does not begin a block of {graph.name}, {_WHOLE}", notes=begins)
 
 
 def _ends(graph: Graph) -> list[str]:

@@ -209,7 +209,6 @@ class _Walk:
 
     def _refusal(self, entry: Config, prefix: str, reason: str) -> OptionError:
         name, kind = prefix + entry["config"]["name"], entry["class_name"]
-        return OptionError(
-            f"the network cannot be adapted to images with a different number of channels: {name!r}, a {kind}, {reason}",
-            notes=[("known", f"before the first {' or '.join(sorted(READERS))}, layers that treat all channels alike")],
-        )
+        fact = f"the network cannot be adapted to images with a different number of channels: {name!r}, a {kind}, {reason}"
+        known = f"before the first {' or '.join(sorted(READERS))}, layers that treat all channels alike"
+        return OptionError(fact, notes=[("known", known)])

@@ -113,7 +113,6 @@ def transform(built: BuiltModel, plan: Plan, registry: Registry) -> BuiltModel:
 
 
 def freeze_as_planned(model: keras.Model, graph: Graph, chosen: Chosen[FreezePolicy]) -> FreezeReport:
-    """Freeze what the policy selects."""
     policy = chosen.contribution
     with plugin_errors(policy.plugin, f"freeze policy {policy.qualified!r}", chosen.place):
         selected = policy.value.select(graph, chosen.options)
@@ -226,11 +225,7 @@ def _fill(model: keras.Model, pairs: Pairs, values: Match | None, plan: Plan, ch
 
 
 def _other_width(error: OtherWidth, plan: Plan) -> IntegrityError:
-    return IntegrityError(
-        f"the weights file is for images of {error.channels} channels, not {plan.source_channels}",
-        place=plan.weights.place,
-        notes=[
-            *(note for note in error.error.notes if note[0] == "cause"),
-            ("fix", f"write input: {{channels: {error.channels}}}, or adapt its kernels: {{channels: …, adapt: mean}}"),
-        ],
-    )
+    fact = f"the weights file is for images of {error.channels} channels, not {plan.source_channels}"
+    fix = f"write input: {{channels: {error.channels}}}, or adapt its kernels: {{channels: …, adapt: mean}}"
+    causes = (note for note in error.error.notes if note[0] == "cause")
+    return IntegrityError(fact, place=plan.weights.place, notes=[*causes, ("fix", fix)])

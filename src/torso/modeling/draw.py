@@ -46,15 +46,11 @@ class DrawnModel:
 def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> DrawnModel:
     """The network without values; no further than the nodes ``until`` where there are any. Raises CannotDrawLean."""
     if keras.config.image_data_format() != "channels_last":
-        raise OptionError(
-            "Keras is set to channels_first, and torso builds for images (N, H, W, C)",
-            notes=[("fix", "call keras.config.set_image_data_format('channels_last')")],
-        )
+        fact = "Keras is set to channels_first, and torso builds for images (N, H, W, C)"
+        raise OptionError(fact, notes=[("fix", "call keras.config.set_image_data_format('channels_last')")])
     if not tf.executing_eagerly():
-        raise OptionError(
-            "a backbone cannot be built inside a tf.function or a graph: it would have no values of its own",
-            notes=[("fix", "build it outside, and call its model inside")],
-        )
+        fact = "a backbone cannot be built inside a tf.function or a graph: it would have no values of its own"
+        raise OptionError(fact, notes=[("fix", "build it outside, and call its model inside")])
     if not keras_private.can_draw_lean():
         raise CannotDrawLean("this release of Keras lacks private names that a build without values needs")
 
@@ -75,17 +71,18 @@ def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> Draw
         raise CannotDrawLean(error.fact if isinstance(error, TorsoError) else one_line(error)) from error
     for node, other in zip(graph, again, strict=False):
         if node.name != other.name:
-            raise PluginError(
-                f"the builder of {plan.architecture.qualified!r} made {node.name!r}, and in a second call {other.name!r}",
-                notes=[("plugin", str(plan.architecture.plugin)), ("fix", "let it make the same names in each call")],
-            )
+            what = f"made {node.name!r}, and in a second call {other.name!r}"
+            raise _fault(plan, what, "let it make the same names in each call")
     _require_lean(model, assigned)
     if old := [variable.path for variable in model.variables if keras_private.has_value(variable)]:
-        raise PluginError(
-            f"the builder of {plan.architecture.qualified!r} returned {old[0]!r}, which an earlier call of it had made",
-            notes=[("plugin", str(plan.architecture.plugin)), ("fix", "let it make new layers in each call")],
-        )
+        what = f"returned {old[0]!r}, which an earlier call of it had made"
+        raise _fault(plan, what, "let it make new layers in each call")
     return DrawnModel(model=model, graph=graph, mode=PARTIAL if partial else LEAN)
+
+
+def _fault(plan: Plan, what: str, fix: str) -> PluginError:
+    notes = [("plugin", str(plan.architecture.plugin)), ("fix", fix)]
+    return PluginError(f"the builder of {plan.architecture.qualified!r} {what}", notes=notes)
 
 
 def draw_eager(plan: Plan, channels: int) -> DrawnModel:
@@ -100,7 +97,6 @@ def draw_eager(plan: Plan, channels: int) -> DrawnModel:
 
 
 def headless_graph(plan: Plan) -> Graph:
-    """The graph of the whole headless network."""
     plan = replace(plan, name="")  # of no backbone: the input keeps its name, and the builder loads no files
     try:
         return draw_lean(plan, plan.source_channels).graph
@@ -163,10 +159,7 @@ def _graph_of(model: Any, plan: Plan, channels: int, *, whole: bool = True) -> G
     is_model = isinstance(model, keras.Model)
     if not is_model or shapes not in ([], [shape]):
         returned = f"a model with the inputs {shapes}, not {[shape]}" if is_model else f"{type(model).__name__}, no model"
-        raise PluginError(
-            f"the builder of {plan.architecture.qualified!r} returned {returned}",
-            notes=[("plugin", str(plugin)), ("fix", "let it return a keras.Model with one input, of its input_shape")],
-        )
+        raise _fault(plan, f"returned {returned}", "let it return a keras.Model with one input, of its input_shape")
     with plugin_errors(plugin, f"reading the graph of {plan.architecture.qualified!r}"):
         graph = read_graph(model, architecture.name)
         graph = _headless(graph, plan) if whole else graph

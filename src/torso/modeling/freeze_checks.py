@@ -71,9 +71,8 @@ def set_trainable(layer: Any, value: bool) -> None:
 def undone_if_refused(model: keras.Model) -> Iterator[None]:
     """Set flags and rates of a model back to what they were if the block fails."""
     layers = inner_layers(model)
-    values = [
-        (layer, "trainable", layer.trainable) for layer in layers
-    ]  # from the outside in: an outer flag sets inner ones
+    # From the outside in: an outer flag sets inner ones.
+    values = [(layer, "trainable", layer.trainable) for layer in layers]
     values += [(variable, "trainable", variable.trainable) for variable in model.variables]
     values += [(part, name, getattr(part, name)) for layer in layers for _, part, name in random_parts("", layer)]
     try:

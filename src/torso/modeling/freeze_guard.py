@@ -147,7 +147,6 @@ def _hashed(variables: Iterable[Any]) -> list[tuple[Any, bytes]]:
 
 
 def _changed(hashed: list[tuple[Any, bytes]]) -> list[Any]:
-    """The variables of which any bit has changed."""
     return [variable for variable, digest in hashed if _digest(variable) != digest]
 
 

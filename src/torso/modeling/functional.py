@@ -21,10 +21,9 @@ def functional(model: keras.Model, name: str) -> keras.Model:
         inputs, outputs = model.inputs, outputs_of(model)
         return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=model.name)
     except (AttributeError, ValueError, TypeError) as error:
-        raise CutError(
-            f"{name} has no graph to cut: its {type(model).__name__} is not a functional model",
-            notes=[("fix", "let the builder return keras.Model(inputs, outputs): Python code of a subclass cannot be cut")],
-        ) from error
+        fact = f"{name} has no graph to cut: its {type(model).__name__} is not a functional model"
+        fix = "let the builder return keras.Model(inputs, outputs): Python code of a subclass cannot be cut"
+        raise CutError(fact, notes=[("fix", fix)]) from error
 
 
 def outputs_of(model: keras.Model) -> Any:

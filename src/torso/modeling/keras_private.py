@@ -192,7 +192,6 @@ def can_draw_lean() -> bool:
 
 
 def has_value(variable: Any) -> bool:
-    """Whether a variable has memory."""
     return getattr(variable, "_value", variable) is not None
 
 

@@ -163,10 +163,8 @@ def read_value(array: StoredArray, weight: Any, path: Path) -> np.ndarray:
     if not np.isfinite(value).all():
         raise IntegrityError(f"the weights file {str(path)!r} holds values of {array.name!r} that are not finite")
     if value.dtype != found.dtype and not np.array_equal(value, found):
-        raise IntegrityError(
-            f"the weights file {str(path)!r} holds {array.name!r} as {found.dtype}, and {weight.dtype} loses some of it",
-            notes=[("fix", f"convert the file to {weight.dtype} where that loss is meant")],
-        )
+        fact = f"the weights file {str(path)!r} holds {array.name!r} as {found.dtype}, and {weight.dtype} loses some of it"
+        raise IntegrityError(fact, notes=[("fix", f"convert the file to {weight.dtype} where that loss is meant")])
     if weight.dtype.startswith(("float", "bfloat")):  # no counter; Python shows equal warnings once
         if value.dtype != found.dtype:
             warn(f"the weights file {str(path)!r} holds {found.dtype} for variables of {weight.dtype}", stacklevel=2)
@@ -177,10 +175,7 @@ def read_value(array: StoredArray, weight: Any, path: Path) -> np.ndarray:
 
 def _of_another(path: Path, problems: Sequence[str]) -> IntegrityError:
     more = [f"… and {len(problems) - 3} more of this kind"] if len(problems) > 3 else []
-    return IntegrityError(
-        f"the weights file {str(path)!r} was written from a different model",
-        notes=[
-            *(("cause", problem) for problem in (*problems[:3], *more)),
-            ("fix", "name the architecture and the options that the file was trained with"),
-        ],
-    )
+    causes = [("cause", problem) for problem in (*problems[:3], *more)]
+    fix = "name the architecture and the options that the file was trained with"
+    fact = f"the weights file {str(path)!r} was written from a different model"
+    return IntegrityError(fact, notes=[*causes, ("fix", fix)])

@@ -39,10 +39,9 @@ def select_cut(plan: Plan, graph: Graph) -> Cut | None:
         several = dict(selected) if isinstance(selected, Mapping) else {"": selected}
     nodes = [graph[end] for end in several.values() if isinstance(end, str) and end in graph]
     if not several or len(set(nodes)) < len(several) or not all(isinstance(label, str) for label in several):
-        raise PluginError(
-            f"truncation strategy {strategy.qualified!r} returned {selected!r}, and that is no cut of {graph.name}",
-            notes=[("plugin", str(strategy.plugin)), ("fix", "return a node name, or a dict {output name: node name}")],
-        )
+        fact = f"truncation strategy {strategy.qualified!r} returned {selected!r}, and that is no cut of {graph.name}"
+        fix = "return a node name, or a dict {output name: node name}"
+        raise PluginError(fact, notes=[("plugin", str(strategy.plugin)), ("fix", fix)])
     with at_location(plan.truncate.place):
         for node in nodes:
             _refuse_end(node, graph)

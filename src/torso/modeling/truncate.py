@@ -53,7 +53,7 @@ def rebuild(
     plain = functional(model, name)
     _refuse_what_cannot_be_written(plain, {})
     config = plain.get_config() if ends is None else _pruned(plain.get_config(), ends)
-    truncated = remake(plain, change(config | {"name": _bare(name)}))
+    truncated = remake(plain, change(config | {"name": name}))
     return truncated, list(_weights(plain, truncated))
 
 
@@ -69,7 +69,7 @@ def share_layers(model: keras.Model, ends: Cut | None, name: str) -> tuple[keras
     outputs: Any = {label: ops[path].output for label, path in paths.items()}
     if ends is None or isinstance(ends, str):
         outputs = plain.output if ends is None else ops[ends].output
-    truncated = keras.Model(plain.input, outputs, name=_bare(name))
+    truncated = keras.Model(plain.input, outputs, name=name)
     return truncated, [(weight, weight) for weight in truncated.weights]
 
 
@@ -78,10 +78,6 @@ def derive(model: keras.Model) -> None:
     for layer in inner_layers(model):
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
-
-
-def _bare(name: str) -> str:
-    return name.rsplit("/", 1)[-1]
 
 
 def _is_called_once(model: keras.Model) -> bool:
@@ -105,17 +101,14 @@ def _refuse_what_cannot_be_written(model: keras.Model, owners: dict[int, str], p
     """Refuse what Keras loses or refuses when it makes a model anew from its configuration."""
     for layer in model.operations:
         path = prefix + layer.name
-        other = owners.setdefault(id(layer), path)
-        if other != path and getattr(layer, "weights", ()):
-            raise CutError(
-                f"{other!r} and {path!r} are one layer, and a copy of the network would have two with weights of their own",
-                notes=[("fix", "let a layer be called within one model only, nested ones or the outer one")],
-            )
+        one = owners.setdefault(id(layer), path)
+        if one != path and getattr(layer, "weights", ()):
+            fact = f"{one!r} and {path!r} are one layer, and a copy of the network would have two with weights of their own"
+            fix = "let a layer be called within one model only, nested ones or the outer one"
+            raise CutError(fact, notes=[("fix", fix)])
         if isinstance(layer, keras.layers.Lambda):
-            raise CutError(
-                f"{path!r} is a Lambda layer, and Python code in it is neither copied nor saved",
-                notes=[("fix", "use an op of keras.ops or a layer of Keras in its place")],
-            )
+            fact = f"{path!r} is a Lambda layer, and Python code in it is neither copied nor saved"
+            raise CutError(fact, notes=[("fix", "use an op of keras.ops or a layer of Keras in its place")])
         if isinstance(layer, keras.Model):
             _refuse_what_cannot_be_written(functional(layer, layer.name), owners, f"{path}/")
 
@@ -131,10 +124,8 @@ def _pruned(config: Config, ends: Cut, *, nested: bool = False) -> Config:
         _, _, inner = path.partition("/")
         times = sum(layer == found[label].layer for layer, _ in kept)
         if inner and (times > 1 or len(paths) > 1):
-            raise CutError(
-                f"{path!r} lies inside a nested model: only one output can end there, and if that model is called once",
-                notes=[("fix", "cut after a call of that model, or let the builder not nest its models")],
-            )
+            fact = f"{path!r} lies inside a nested model: only one output can end there, and if that model is called once"
+            raise CutError(fact, notes=[("fix", "cut after a call of that model, or let the builder not nest its models")])
         if inner:
             _shorten(calls.entries[found[label].layer], inner)
     if nested:
