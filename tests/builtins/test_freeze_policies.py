@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from graphs import graph_of as architecture
 from hypothesis import given, settings, strategies as st
 from random_graphs import networks
+from refusals import refusal
 
 from torso.builtins.freeze_policies import torso_freeze_policies
-from torso.errors import TorsoError
 from torso.graph import LEVELS, FreezePlan, Graph, Node
 from torso.specs.options import read_options
 from torso.specs.yaml_nodes import from_python
@@ -27,10 +28,7 @@ def select(policy: str, value: Any, graph: Graph) -> FreezePlan:
     return found.select(graph, read_options(f"freeze policy {policy!r}", found.options, given, positional=found.positional))
 
 
-def refusal(policy: str, value: Any, graph: Graph) -> str:
-    with pytest.raises(TorsoError) as caught:
-        select(policy, value, graph)
-    return str(caught.value)
+refused = partial(refusal, select)
 
 
 def sources(graph: Graph) -> dict[str, frozenset[str]]:
@@ -108,11 +106,11 @@ def test_last_lets_as_many_blocks_train_as_it_says(name: str) -> None:
 
 
 def test_last_refuses_as_many_blocks_as_there_are() -> None:
-    assert refusal("all_but_last", 17, architecture("ResNet50")) == (
+    assert refused("all_but_last", 17, architecture("ResNet50")) == (
         "all_but_last 17 leaves nothing frozen of ResNet50, which has 17 blocks with weights\n  known: 1 to 16"
     )
     nodes = (Node(name="image", kind="InputLayer", shape=(4, 4, 3)), Node(name="end", kind="ReLU", inputs=("image",)))
-    assert refusal("all_but_last", 1, Graph("Net", nodes)) == (
+    assert refused("all_but_last", 1, Graph("Net", nodes)) == (
         "all_but_last 1 leaves nothing frozen of Net, which has no more than one block with weights\n"
         "  known: none: write freeze: none"
     )
@@ -146,12 +144,12 @@ def test_match_and_layers_freeze_what_they_name_and_all_else_trains() -> None:
 
 def test_match_and_layers_refuse_to_freeze_nothing() -> None:
     graph = architecture("MobileNetV2")
-    assert refusal("layers", ["Conv2"], graph).startswith("node 'Conv2' is not in MobileNetV2\n  did you mean: 'Conv1'")
-    assert refusal("match", "convnext", graph).startswith("the regular expression 'convnext' matches no node of MobileNetV2")
-    assert refusal("match", "(", graph).startswith("'(' is not a regular expression")
+    assert refused("layers", ["Conv2"], graph).startswith("node 'Conv2' is not in MobileNetV2\n  did you mean: 'Conv1'")
+    assert refused("match", "convnext", graph).startswith("the regular expression 'convnext' matches no node of MobileNetV2")
+    assert refused("match", "(", graph).startswith("'(' is not a regular expression")
     fix = " has no weights\n  fix: name nodes with weights, or write freeze: none"
-    assert refusal("match", "relu$", graph) == f"nothing of MobileNetV2 would be frozen: 'Conv1_relu'{fix}"
-    assert refusal("layers", [], graph) == f"nothing of MobileNetV2 would be frozen: no node{fix}"
+    assert refused("match", "relu$", graph) == f"nothing of MobileNetV2 would be frozen: 'Conv1_relu'{fix}"
+    assert refused("layers", [], graph) == f"nothing of MobileNetV2 would be frozen: no node{fix}"
 
 
 @pytest.mark.parametrize("tail", [(), (("map", "Reshape", 16, 0),)], ids=["tokens", "tokens as a map again"])
@@ -160,7 +158,7 @@ def test_where_blocks_are_unknown_no_policy_counts_them(policy: str, value: Any,
     """A vision transformer of stock layers: all blocks counted as one, after the patches."""
     graph = chain(("image", "InputLayer", 1, 0), ("patches", "Conv2D", 16, 99), ("tokens", "Reshape", None, 0),
                   ("norm", "LayerNormalization", None, 9), ("dense", "Dense", None, 99), *tail)  # fmt: skip
-    assert refusal(policy, value, graph) == (
+    assert refused(policy, value, graph) == (
         "the blocks of Net are not known: the part up to 'norm' has weights and is no feature map\n"
         "  fix: name what is frozen: freeze: {match: REGEX} or {layers: [NAME]}"
     )
@@ -182,4 +180,4 @@ def test_where_blocks_are_unknown_no_policy_counts_them(policy: str, value: Any,
     ],
 )  # fmt: skip
 def test_a_bad_option_is_refused(policy: str, value: Any, text: str) -> None:
-    assert refusal(policy, value, architecture("MobileNetV2")) == text
+    assert refused(policy, value, architecture("MobileNetV2")) == text

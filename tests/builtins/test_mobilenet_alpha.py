@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
 import pytest
 from graphs import ARCHITECTURES, registry
+from refusals import refusal
 
 import torso
 from torso.builtins.mobilenet_alpha import torso_build_arguments
@@ -32,10 +34,7 @@ def alpha_of(name: str, weights: str = "imagenet", **options: Any) -> Any:
     return torso.plan(name, weights=weights, options=options, registry=registry()).arguments["alpha"]
 
 
-def refused(name: str, weights: str = "imagenet", **options: Any) -> str:
-    with pytest.raises(OptionError) as caught:
-        alpha_of(name, weights, **options)
-    return str(caught.value)
+refused = partial(refusal, alpha_of, kind=OptionError)
 
 
 def keras_accepts(name: str, weights: str | None, first_layer: type[Exception], **options: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from loopback import Loopback, serving
+from refusals import refusal
 
 import torso
 from torso.builtins.weight_sources import check_download, download, local_file, packaged_file
@@ -107,9 +108,7 @@ def test_offline_what_is_missing_is_known_before_it_is_fetched(
 ) -> None:
     monkeypatch.setenv("TORSO_OFFLINE", "1")
     for act in (check_download, download):
-        with pytest.raises(torso.DiskError) as caught:
-            act(request(server))
-        assert str(caught.value) == (
+        assert refusal(act, request(server), kind=torso.DiskError) == (
             f"'{server.url('/w.h5')}' is not in the cache, and TORSO_OFFLINE forbids to download it\n"
             f"  cause: there is no '{cache}/w.h5'\n"
             "  fix: run `torso fetch` on a machine with a connection, or name a local file with weights: {file: PATH}"
@@ -127,9 +126,7 @@ def test_a_file_in_the_cache_needs_no_lock(server: Loopback, cache: Path, monkey
 def test_a_cache_that_cannot_be_made_is_told_of(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file" / "keras"))
-    with pytest.raises(torso.DiskError) as caught:
-        download(request(server))
-    assert str(caught.value) == (
+    assert refusal(download, request(server), kind=torso.DiskError) == (
         f"'{tmp_path}/file/keras/models' could not be made\n"
         "  cause: Not a directory\n"
         "  fix: set KERAS_HOME to a folder that can be written"
@@ -148,9 +145,8 @@ def test_a_name_that_would_leave_the_cache_and_what_is_no_address_are_refused_at
     ("name", "cause"), [("", "it is a directory, a pipe or a device, not a file"), ("gone", "No such file or directory")]
 )
 def test_what_is_no_weights_file_is_refused_at_once(tmp_path: Path, name: str, cause: str) -> None:
-    with pytest.raises(torso.OptionError) as caught:
-        local_file({"file": str(tmp_path / name), "sha256": "0" * 64})
-    assert str(caught.value) == f"the weights file '{tmp_path / name}' cannot be read\n  cause: {cause}"
+    said = refusal(local_file, {"file": str(tmp_path / name), "sha256": "0" * 64}, kind=torso.OptionError)
+    assert said == f"the weights file '{tmp_path / name}' cannot be read\n  cause: {cause}"
 
 
 def test_a_file_of_a_package_is_found_without_importing_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,9 +154,8 @@ def test_a_file_of_a_package_is_found_without_importing_it(monkeypatch: pytest.M
     assert packaged_file({"resource": "torso.builtins.keras_applications:catalogue.json"}).name == "catalogue.json"
     monkeypatch.delitem(sys.modules, "this", raising=False)
     for package in ("this.inner", "no_such_package", "no_such.package_either", "abc", ""):
-        with pytest.raises(torso.OptionError) as caught:
-            packaged_file({"resource": f"{package}:w.h5"})
-        assert str(caught.value) == f"the weights come with the package {package!r}, which is not installed"
+        said = refusal(packaged_file, {"resource": f"{package}:w.h5"}, kind=torso.OptionError)
+        assert said == f"the weights come with the package {package!r}, which is not installed"
     assert "this" not in sys.modules
 
 
@@ -173,9 +168,8 @@ def test_a_local_file_is_compared_with_both_hashes(tmp_path: Path) -> None:
         wrong = "0" * len(value)
         with pytest.raises(torso.IntegrityError, match=f"{name} expected: {wrong}\n  {name} found: {value}"):
             local_file({"file": str(path), **right, name: wrong})
-        with pytest.raises(torso.OptionError) as caught:
-            local_file({"file": str(path), name: "zz"})
-        assert str(caught.value) == f"{name} cannot be 'zz'\n  known: {len(value)} hexadecimal digits"
+        said = refusal(local_file, {"file": str(path), name: "zz"}, kind=torso.OptionError)
+        assert said == f"{name} cannot be 'zz'\n  known: {len(value)} hexadecimal digits"
 
 
 def test_a_source_says_which_of_its_options_are_hashes_of_the_file() -> None:

@@ -86,17 +86,15 @@ def test_an_export_that_is_off_ends_with_7_and_leaves_nothing(torso, edge, tmp_p
         "  fix: another format; or a larger bound with --bound (Python: bound=), where that is good enough\n"
     )
     assert sorted(path for path in tmp_path.iterdir() if "images.npy" not in path.name) == before
+    pictures = torso("export", "edge", "--to", "noisy", "-o", "out", "--images", "none.jpg", *PLUGINS)
+    assert (pictures.code, pictures.errors.startswith("error: 'none.jpg' cannot be read")) == (5, True)
     assert torso("export", "edge", "--to", "noisy", "-o", "out", "--bound", "0.01", *PLUGINS).code == 0
 
 
 @pytest.mark.parametrize(
     ("words", "code", "fact"),
     [
-        (
-            ("edge", "--to", "wanting"),
-            2,
-            "export format 'wanting' needs no_such_module and nor_this, which are not",
-        ),
+        (("edge", "--to", "wanting"), 2, "export format 'wanting' needs no_such_module and nor_this, which are not"),
         (("edge", "--to", "onxx"), 2, "unknown export format 'onxx'"),
         (("edge", "--to", "faithful", "--bound", "nan"), 2, "the bound must be a number from 0 on, as 1e-4, not nan"),
         (("edge", "--to", "faithful", "-o", "edge"), 2, "'edge' already exists, and it is not an export that torso wrote"),
@@ -109,9 +107,3 @@ def test_what_can_be_refused_early_is_refused_before_tensorflow_starts(torso, ed
     result = torso("export", "-o", "out", *words, *PLUGINS)
     assert (result.code, result.out) == (code, "")
     assert result.err.startswith(f"error: {fact}")
-
-
-def test_pictures_can_be_given_to_compare_on(torso, edge):
-    result = torso("export", "edge", "--to", "faithful", "-o", "out", "--images", "none.jpg", *PLUGINS)
-    assert result.code == 5
-    assert result.errors.startswith("error: 'none.jpg' cannot be read")

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import pytest
 from loopback import serving
+from saved import contents
 
 BASE = """\
 version: 1
@@ -36,10 +37,6 @@ backbones:
 """
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A spec with weights from everywhere, of a few bytes each; MobileNetV2's are in the cache."""
@@ -64,7 +61,7 @@ def test_a_bundle_is_the_same_plan_with_weights_beside_it(torso, server, tmp_pat
     result = torso("fetch", "spec.yaml", "--to", "deep/bundle", "--json")
     assert result.code == 0, result.err
     assert result.json["spec"] == "deep/bundle/spec.yaml"
-    copied = content(tmp_path / "deep" / "bundle")
+    copied = contents(tmp_path / "deep" / "bundle")
     mobile = "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96_no_top.h5"
     remote = next(name for name in copied if name.endswith("-tiny.h5") and not name.startswith("weights/2-"))
     assert copied == {
@@ -110,8 +107,8 @@ def test_a_bundle_builds_what_the_spec_builds(torso, monkeypatch):
         assert one[key] == other[key]
 
 
-def test_fetch_ends_with_a_table_of_files(torso, server, tmp_path):
-    result = torso("fetch", "spec.yaml", "below", "blank", "--to", "bundle")
+def test_fetch_ends_with_a_table_of_files_and_the_command_that_builds_them(torso, server):
+    result = torso("fetch", "spec.yaml", "below", "blank", "--to", "my bundle")
     assert re.sub("─+", "─", result.out).split("\n") == [
         "name   file     size  from",
         "─  ─  ─  ─",
@@ -119,7 +116,7 @@ def test_fetch_ends_with_a_table_of_files(torso, server, tmp_path):
         "blank  -           -  random initialisation",
         "",
         "build it offline:",
-        "  torso build bundle/spec.yaml -o backbones",
+        "  torso build 'my bundle/spec.yaml' -o backbones",
         "",
     ]
     assert result.err.split("\n") == [
@@ -127,11 +124,6 @@ def test_fetch_ends_with_a_table_of_files(torso, server, tmp_path):
         "below: getting weights",
         "",
     ]
-
-
-def test_the_command_that_fetch_prints_can_be_pasted(torso, server):
-    printed = torso("fetch", "spec.yaml", "blank", "--to", "my bundle").out.split("\n")[-2]
-    assert printed == "  torso build 'my bundle/spec.yaml' -o backbones"
 
 
 @pytest.mark.parametrize(("words", "line"), [("fetch --to out", "downloading"), ("build -o out", "remote: downloading")])
@@ -166,9 +158,9 @@ def test_offline_fetch_says_what_is_missing_before_it_starts(torso, server, tmp_
 def test_force_replaces_a_bundle_and_nothing_else(torso, server, tmp_path):
     bundle = tmp_path / "bundle"
     torso("fetch", "spec.yaml", "below", "--to", "bundle")
-    before = content(bundle)
+    before = contents(bundle)
     refused = torso("fetch", "spec.yaml", "twin", "--to", "bundle")
-    assert (refused.code, content(bundle)) == (2, before)
+    assert (refused.code, contents(bundle)) == (2, before)
     assert "'bundle' already exists\n  fix: choose another folder, or replace it with --force" in refused.err
     assert torso("fetch", "spec.yaml", "other", "--to", "bundle", "--force").code == 0
     written = (bundle / "spec.yaml").read_text()

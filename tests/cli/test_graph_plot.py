@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import sys
 from functools import cache
 from itertools import combinations, pairwise
@@ -87,13 +86,14 @@ def words(figure: Figure) -> list[Text]:
     return [text for text in (*upper.texts, *lower.texts, *legend, *lower.get_yticklabels()) if text.get_text()]
 
 
-@pytest.mark.parametrize("suffix", [".svg", ".png"])
-def test_draw_writes_the_same_bytes_each_time(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(("suffix", "start"), [(".svg", b"<?xml"), (".PNG", b"\x89PNG\r\n\x1a\n")])
+def test_draw_writes_the_same_bytes_each_time(tmp_path: Path, suffix: str, start: bytes) -> None:
     first, second = (tmp_path / f"{name}{suffix}" for name in "ab")
     draw(network("ResNet50"), first)
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):  # the user's own
         draw(network("ResNet50"), second)
     assert first.read_bytes() == second.read_bytes()
+    assert first.read_bytes().startswith(start)
 
 
 @pytest.mark.parametrize("name", ["ResNet50", *ODD])
@@ -109,15 +109,6 @@ def test_an_svg_says_levels_nodes_strides_and_costs_as_text(tmp_path: Path, name
     assert {name, keys, "stride 8", "28×28", "512 channels", "42 nodes", "23.6M parameters", "3.9G MACs"} <= texts
     for level, end in network(name).levels.items():
         assert {level, end} <= texts
-
-
-def test_a_png_has_its_signature_and_a_size_for_a_screen(tmp_path: Path) -> None:
-    draw(network("VGG16"), tmp_path / "net.PNG")
-    data = (tmp_path / "net.PNG").read_bytes()
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    width, height = struct.unpack(">II", data[16:24])
-    assert 1500 < width < 3000
-    assert 700 < height < 1500
 
 
 def test_without_matplotlib_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from refusals import refusal
 
 from torso.artifact.manifest_file import read_manifest_json
 from torso.errors import DiskError, OptionError, OutputExistsError
@@ -84,9 +85,8 @@ def test_a_folder_replaces_only_earlier_results_and_with_force(tmp_path, force, 
         fact += ", and it is not a backbone that torso saved, or holds other files too"
         fix = "choose another folder; --force replaces only what torso wrote"
     for refused in (refuse_existing, lambda *args, **how: staged_directory(*args, **how).__enter__()):
-        with pytest.raises(OutputExistsError) as caught:
-            refused(place, force=force, ours=ours)
-        assert str(caught.value).startswith(f"'{place}' {fact}\n  fix: {fix}")
+        said = refusal(refused, place, force=force, ours=ours, kind=OutputExistsError)
+        assert said.startswith(f"'{place}' {fact}\n  fix: {fix}")
 
 
 def test_require_space_says_what_is_needed_and_what_is_left(tmp_path):

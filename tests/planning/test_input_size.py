@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from graphs import ARCHITECTURES, drawn_by_keras, graph_of, parameters, registry, skeleton
 from networks import assert_same_and_meaningful, images, settle
+from refusals import refusal
 
 import torso
 from torso.artifact.manifest import fingerprint
@@ -42,10 +43,7 @@ def settings_alone(value: Any) -> Any:
     return [settings_alone(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def refused(architecture: str, **spec: Any) -> str:
-    with pytest.raises(torso.TorsoError) as caught:
-        torso.plan(architecture, registry=registry(), **spec)
-    return str(caught.value)
+refused = partial(refusal, torso.plan, registry=registry())
 
 
 @cache

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from refusals import refusal
 from tables import table
 
 from torso.errors import Place, SpecError, TorsoError
@@ -146,9 +147,7 @@ backbones:
 
 @pytest.mark.parametrize(("size", "text"), table("wrong_sizes"), ids=str)
 def test_a_size_that_is_half_open_or_no_size_is_refused(size, text):
-    with pytest.raises(TorsoError) as caught:
-        backbone_from_python("edge", architecture="VGG16", input={"size": size})
-    assert str(caught.value) == text
+    assert refusal(backbone_from_python, "edge", architecture="VGG16", input={"size": size}) == text
 
 
 def test_an_adapter_is_a_choice_and_its_place_is_that_of_its_name(spec_file):

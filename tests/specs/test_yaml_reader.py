@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import yaml
+from refusals import refusal
 from tables import table
 
-from torso.errors import DiskError, ManyErrors, Place, SpecError, TorsoError, UnknownNameError
+from torso.errors import DiskError, ManyErrors, Place, SpecError, UnknownNameError
 from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, from_python
 from torso.specs.yaml_reader import MAX_BYTES, read_file, read_yaml
 
@@ -16,10 +18,7 @@ def read(text: str | bytes):
     return read_yaml(text if isinstance(text, bytes) else text.encode(), file="a.yaml")
 
 
-def message(text: str | bytes) -> str:
-    with pytest.raises(SpecError) as caught:
-        read(text)
-    return str(caught.value)
+message = partial(refusal, read, kind=SpecError)
 
 
 def test_read_yaml_keeps_texts_as_they_were_written():
@@ -55,9 +54,7 @@ def test_read_yaml_names_the_byte_that_is_no_text(bytes_as_latin_1, expected):
 
 
 def test_read_yaml_names_all_keys_that_occur_twice():
-    with pytest.raises(ManyErrors) as caught:
-        read("a: 1\na: 2\nb: {c: 1, c: 2}\na: 3\n")
-    assert str(caught.value) == (
+    assert refusal(read, "a: 1\na: 2\nb: {c: 1, c: 2}\na: 3\n", kind=ManyErrors) == (
         "the key 'a' occurs twice, on line 1 and on line 2 (at a.yaml:2:1, $.a)\n"
         "the key 'c' occurs twice, on line 3 and on line 3 (at a.yaml:3:11, $.b.c)\n"
         "the key 'a' occurs twice, on line 1 and on line 4 (at a.yaml:4:1, $.a)"
@@ -80,23 +77,16 @@ def test_read_yaml_refuses_every_tag_and_runs_nothing(tag, tmp_path, monkeypatch
     assert os.listdir() == []
 
 
-def failure(path: str, place: Place | None = None) -> TorsoError:
-    with pytest.raises(TorsoError) as caught:
-        read_file(path, place=place)
-    return caught.value
-
-
 def test_read_file_suggests_its_neighbours_when_there_is_no_such_file(spec_file):
     for name in "backbones.yaml", "other.yml", "notes.txt":
         spec_file("a: 1", name)
-    error = failure("backbone.yaml")
-    assert isinstance(error, UnknownNameError)
-    assert str(error) == (
+    assert refusal(read_file, "backbone.yaml", kind=UnknownNameError) == (
         "there is no file 'backbone.yaml'\n  did you mean: 'backbones.yaml'\n  known: backbones.yaml, other.yml"
     )
-    error = failure("specs/a.yaml", Place("$.extends", "b.yaml", 2, 10))
-    assert str(error) == ("there is no file 'specs/a.yaml' (at b.yaml:2:10, $.extends)\n  cause: there is no folder 'specs'")
-    assert str(failure("notes.txt/a.yaml")) == "there is no file 'notes.txt/a.yaml'\n  cause: there is no folder 'notes.txt'"
+    said = refusal(read_file, "specs/a.yaml", place=Place("$.extends", "b.yaml", 2, 10))
+    assert said == "there is no file 'specs/a.yaml' (at b.yaml:2:10, $.extends)\n  cause: there is no folder 'specs'"
+    said = refusal(read_file, "notes.txt/a.yaml")
+    assert said == "there is no file 'notes.txt/a.yaml'\n  cause: there is no folder 'notes.txt'"
 
 
 def test_read_file_refuses_what_is_not_a_regular_file(spec_file):
@@ -105,18 +95,16 @@ def test_read_file_refuses_what_is_not_a_regular_file(spec_file):
     os.mkfifo("pipe")
     os.symlink("loop", "loop")
     for path in "folder", "pipe", "/dev/zero":
-        error = failure(path)
-        assert isinstance(error, SpecError)
-        assert str(error) == f"{path!r} cannot be read: it is a directory, a pipe or a device, not a file"
-    error = failure("loop")
-    assert isinstance(error, DiskError)
-    assert str(error) == "'loop' cannot be read: Too many levels of symbolic links"
+        said = refusal(read_file, path, kind=SpecError)
+        assert said == f"{path!r} cannot be read: it is a directory, a pipe or a device, not a file"
+    said = refusal(read_file, "loop", kind=DiskError)
+    assert said == "'loop' cannot be read: Too many levels of symbolic links"
 
 
 def test_read_file_reads_no_more_than_a_spec_can_have(spec_file):
     name = spec_file("")
     os.truncate(name, 2**40)
-    assert str(failure(name)) == "a spec has 524288 bytes at most (at spec.yaml, $)"
+    assert refusal(read_file, name) == "a spec has 524288 bytes at most (at spec.yaml, $)"
 
     spec_file("a: 1\n#" + "x" * (MAX_BYTES - 6))
     assert read_file("spec.yaml") == from_python({"a": 1})

@@ -1,4 +1,4 @@
-"""A small saved backbone, and its manifest edited."""
+"""A small saved backbone, its manifest edited, and what is in a folder."""
 
 from __future__ import annotations
 
@@ -30,3 +30,10 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object], *, sign: bool
     if sign:
         manifest["digest"] = digest_of(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    """The bytes of every file at a place, by name."""
+    if place.is_file():
+        return {"": place.read_bytes()}
+    return {path.relative_to(place).as_posix(): path.read_bytes() for path in place.rglob("*") if path.is_file()}
