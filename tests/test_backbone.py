@@ -67,18 +67,6 @@ def test_what_a_backbone_was_compiled_with_is_not_saved(tmp_path, registry):
         assert "optimizer" not in values
 
 
-def test_features_say_where_the_backbone_ends(registry):
-    backbone = torso.create_backbone(
-        "MobileNetV2", options={"alpha": 0.35}, weights="none", truncate={"pop": 3}, registry=registry
-    )
-    assert backbone.features == (
-        torso.Feature(
-            name="block_16_project_BN", node="block_16_project_BN", stride=32, channels=112, shape=(7, 7, 112), level="C5"
-        ),
-    )
-    assert backbone.model.output_shape == (None, 7, 7, 112)
-
-
 def test_get_base_model_does_the_five_steps_in_one_call():
     model = torso.get_base_model("mobilenetv2", 0.35, "block_12_add", weights="none", input={"size": [96, 96]})
     assert isinstance(model, keras.Model)
@@ -128,14 +116,6 @@ def test_a_layer_that_is_not_there_is_placed_in_the_spec(tmp_path, registry, mon
 
 
 SMALL: dict[str, Any] = {"weights": "none", "truncate": {"layer": "block1_conv1"}, "input": {"size": [32, 32]}}
-
-
-def test_a_backbone_that_was_thawed_is_saved_as_it_is(tmp_path, registry):
-    backbone = torso.create_backbone("VGG16", registry=registry, **SMALL)
-    backbone.model.trainable = True
-    loaded = torso.load(backbone.save(tmp_path / "one"))
-    assert len(loaded.model.trainable_weights) == 2
-    assert loaded.manifest["frozen"]["trainable"] == 3 * 3 * 3 * 64 + 64
 
 
 def test_force_replaces_a_backbone_and_nothing_else(tmp_path, registry):

@@ -84,7 +84,6 @@ def version(text):
         (lambda data: data.replace(b"edge", b"\xe9dge"), "cannot be read\n  cause: 'utf-8' codec can't decode byte"),
         (lambda data: data + b"{}", "cannot be read\n  cause: Extra data"),
         (lambda data: b"null", "is a manifest of version None, and this torso reads version 3\n  fix: build it again"),
-        (version("2"), "is a manifest of version 2, and this torso reads version 3\n  fix: build it again from its spec"),
         (version("4"), "is a manifest of version 4, and this torso reads version 3\n  fix: update torso"),
         (version("true"), "is a manifest of version True, and this torso"),
     ],

@@ -156,6 +156,7 @@ OPEN = (8, None, 3)
         (lambda: lambda x: keras.ops.tensordot(x, keras.ops.ones((6, 4)), 1), SIZE, (None, None)),
         (lambda: lambda x: keras.ops.einsum("...wc,...vc->...wv", x, x), SIZE, (None, None)),
         (lambda: lambda x: layers.Attention()([x, layers.ReLU()(x)]), SIZE, (None, None)),
+        (lambda: lambda x: attention(x, attention_axes=(1,)), (8, 8, 4), (None, None)),
         # at any size
         (lambda: C(4, 3), (None, None, 3), (None, None)),
         (lambda: layers.ZeroPadding2D(), (None, None, 3), (0, 0)),

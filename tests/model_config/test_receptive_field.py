@@ -185,7 +185,9 @@ def halving(padding: str) -> list[Any]:
             layers.Reshape((225, 25, 3)), layers.Permute((2, 1, 3)))),
         *((lambda layer=layer: [layer], (1, 1, False))
           for layer in (layers.BatchNormalization(), layers.LayerNormalization(), layers.UnitNormalization())),
-        (lambda: [layers.GroupNormalization(3)], (1, 1, True)),
+        *((lambda layer=layer: [layer], (1, 1, True)) for layer in (
+            layers.GroupNormalization(3), layers.LayerNormalization(axis=[1, 2, 3]), layers.Softmax(axis=1),
+            lambda x: keras.ops.cumsum(x, axis=1))),
         # slices that turn or count from the end are not followed
         *((lambda key=key: [lambda x: x[key]], (None, None, True)) for key in (
             (ALL, BACK), (ALL, slice(-4, None)), (ALL, 3), (ALL, ALL, BACK))),

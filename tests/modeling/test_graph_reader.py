@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from torso.errors import CutError
-from torso.modeling.graph_reader import features_of, read_graph
+from torso.modeling.graph_reader import read_graph
 
 
 def test_read_graph_lists_every_call_in_topological_order_and_always_the_same(residual: keras.Model) -> None:
@@ -88,21 +88,6 @@ def test_read_graph_refuses_a_model_without_a_graph() -> None:
         "acme/eyenet has no graph to cut: its Subclassed is not a functional model\n"
         "  fix: let the builder return keras.Model(inputs, outputs): Python code of a subclass cannot be cut"
     )
-
-
-def test_a_model_with_several_outputs_has_an_end_for_each_in_their_order() -> None:
-    inputs = keras.Input((4,))
-    model = keras.Model(
-        inputs, {"zeta": keras.layers.Dense(2, name="b")(inputs), "alpha": keras.layers.Dense(1, name="a")(inputs)}
-    )
-    graph = read_graph(model, "Twins")
-    assert graph.ends == ("b", "a")
-    assert [(feature.name, feature.node, feature.shape) for feature in features_of(model, graph)] == [
-        ("zeta", "b", (2,)),
-        ("alpha", "a", (1,)),
-    ]
-    listed = keras.Model(inputs, [model.get_layer("b").output, model.get_layer("a").output])
-    assert [feature.name for feature in features_of(listed, read_graph(listed, "Twins"))] == ["b", "a"]
 
 
 def test_read_graph_refuses_two_nodes_of_one_name() -> None:

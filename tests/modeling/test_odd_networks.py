@@ -267,18 +267,6 @@ def test_what_moves_positions_in_unknown_ways_has_no_stride(change: str, size: t
     assert (node.stride, node.receptive_field, node.sees_all) == (None, None, True)
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [layers.LayerNormalization(axis=[1, 2, 3]), layers.Softmax(axis=1), lambda x: ops.cumsum(x, axis=1)],
-    ids=["layer norm", "softmax", "cumsum"],
-)
-def test_what_looks_along_the_map_sees_all_of_it(layer: Callable[[Any], Any]) -> None:
-    inputs = image()
-    node = read_graph(keras.Model(inputs, layer(layers.Conv2D(4, 3)(inputs))), "Net").end
-    assert (node.stride, node.sees_all) == (1, True)
-    assert not read_graph(keras.Model(inputs, layers.LayerNormalization()(layers.Conv2D(4, 3)(inputs))), "Net").end.sees_all
-
-
 def test_a_custom_layer_that_keeps_the_map_keeps_the_stride_and_its_cost_is_unknown() -> None:
     inputs = image()
     node = read_graph(keras.Model(inputs, Block()(layers.Conv2D(4, 3, strides=2, padding="same")(inputs))), "Net").end
@@ -342,12 +330,6 @@ def test_each_output_of_a_node_has_its_own_shape_for_who_reads_it() -> None:
     both = layers.Concatenate()([layers.Conv2D(1, 1, name="of_wide")(wide), layers.Conv2D(1, 1, name="of_narrow")(narrow)])
     graph = read_graph(keras.Model(inputs, both), "Net")
     assert (graph["of_wide"].macs, graph["of_narrow"].macs) == (256 * 6, 256 * 2)
-
-
-def test_attention_along_some_axes_only_is_not_counted() -> None:
-    inputs = keras.Input((8, 8, 4))
-    attention = layers.MultiHeadAttention(1, 4, attention_axes=(1,))
-    assert read_graph(keras.Model(inputs, attention(inputs, inputs)), "Net").end.macs is None
 
 
 def test_an_op_that_keras_saves_without_its_name_is_loaded_under_it(make: Make, tmp_path: Path) -> None:

@@ -78,6 +78,11 @@ def listing(names: Any, x: Any = None) -> Spoil:
     return spoil
 
 
+def nowhere(file: h5py.File, folder: Path) -> None:
+    file.attrs["layer_names"] = ["layers"]
+    file["layers"].attrs["weight_names"] = ["nowhere"]
+
+
 NINE = f"{PLACE}/9"
 REAL = "weights are real numbers"
 HDF5: dict[str, tuple[Spoil, str]] = {
@@ -94,6 +99,8 @@ HDF5: dict[str, tuple[Spoil, str]] = {
     "layers that are numbers": (listing([1, 2]), "is not a list of names"),
     "a layer that is an array": (listing([b"x"], np.zeros(3)), "is not a group"),
     "a layer that is linked": (listing([b"x"], h5py.SoftLink("/layers")), "is a link to"),
+    "a model that is an array": (put("model_weights", 3), "is not a group"),
+    "an array that is not there": (nowhere, "is damaged, or not as Keras writes them"),
     "a layer that is not there": (listing([b"x"]), "is damaged, or not as Keras writes them"),
 }
 

@@ -119,19 +119,6 @@ def test_a_file_that_is_open_elsewhere_is_read_and_other_errors_are_not_blamed_o
         raise KeyError(len(stored.arrays))
 
 
-def test_arrays_are_looked_up_when_they_are_asked_for(tmp_path):
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="one"), keras.layers.Dense(3, name="two")])
-    save_listed(model, tmp_path / "w.h5")
-    with h5py.File(tmp_path / "w.h5", "a") as file:
-        del file["two"]
-    with open_weights(tmp_path / "w.h5") as stored:
-        (one,) = [layer for layer in stored.layers or () if layer.name == "one"]
-        assert [array.shape for array in one.arrays] == [(4, 2), (2,)]
-        (two,) = [layer for layer in stored.layers or () if layer.name == "two"]
-        with pytest.raises(IntegrityError, match="is damaged, or not as Keras writes them"):
-            _ = two.arrays
-
-
 def test_a_file_is_opened_where_its_hash_is_right_and_read_through_that_same_open_file(tmp_path):
     path, other = tmp_path / "w.weights.h5", tmp_path / "other.weights.h5"
     for place, value in ((path, "ones"), (other, "zeros")):

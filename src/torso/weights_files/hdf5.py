@@ -93,12 +93,10 @@ class _Reader:
     def layers(self, root: Any) -> Iterator[StoredLayer]:
         """The layers of the older format, in order."""
         for name in self._names(root, b"layer_names"):
-            yield StoredLayer(name.decode(), self._later(partial(self._listed, root, name)))
-
-    def _listed(self, root: Any, layer: bytes) -> tuple[StoredArray, ...]:
-        group = self.group(root, layer)
-        names = self._names(group, b"weight_names")
-        return tuple(self._array(self._at(group, n), n if layer in n else layer + b"/" + n) for n in names)
+            group = self.group(root, name)
+            names = self._names(group, b"weight_names")
+            arrays = (self._array(self._at(group, one), one if name in one else name + b"/" + one) for one in names)
+            yield StoredLayer(name.decode(), tuple(arrays))
 
     def _at(self, group: Any, name: bytes) -> Any:
         for part in [part for part in name.split(b"/") if part not in (b"", b".")] or [name]:

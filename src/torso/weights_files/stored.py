@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +30,7 @@ class StoredLayer:
     """One layer in an open file of the older format, by the name that it had when the file was written."""
 
     name: str
-    _find: Callable[[], tuple[StoredArray, ...]]
-
-    @cached_property
-    def arrays(self) -> tuple[StoredArray, ...]:
-        """Its arrays in order, looked up when first asked for; an IntegrityError if the file is damaged there."""
-        return self._find()
+    arrays: tuple[StoredArray, ...]  # in order
 
 
 @dataclass(frozen=True)
