@@ -81,11 +81,8 @@ def test_a_width_of_nothing_is_refused(alpha, weights):
     assert refused("MobileNetV2", weights, alpha=10**9).endswith("\n  known: 16 or less")
 
 
-def test_a_whole_number_is_the_float_that_keras_names_its_file_after():
-    assert repr(alpha_of("MobileNetV3Small", alpha=1)) == "1.0"
-
-
-def test_the_alpha_of_another_builder_is_its_own():
+def test_a_whole_number_is_a_float_and_the_alpha_of_another_builder_is_its_own():
+    assert repr(alpha_of("MobileNetV3Small", alpha=1)) == "1.0"  # as Keras names the file
     torso_build_arguments(replace(ARCHITECTURES["MobileNetV2"], builder="acme.nets:mobilenet"), {"alpha": 0.0}, "none")
 
 

@@ -11,64 +11,47 @@ from torso.errors import TorsoError
 from torso.plugins.registry import Registry
 from torso.testing import CHECKS, ArchitectureTests, Subject, check_architecture, check_channel_adapter, checks
 
-CARELESS = """
+NET = """
 import torso
 
 def build(*, input_shape):
     import keras
+    from keras import layers
 
-    class Own(keras.layers.Layer):
+    class Own(layers.Layer):
         def call(self, values, training=False):
             return OWN
 
     inputs = keras.Input(input_shape, name="image")
-    x = Own(name="own")(keras.layers.Conv2D(4, 3, padding="same", name="conv")(inputs))
-    return keras.Model(inputs, keras.layers.Dense(3)(x))
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
+    return keras.Model(inputs, OUTPUTS)
 
 @torso.hookimpl
 def torso_architectures():
     yield torso.Architecture(
-        name="Careless", family="None", builder=f"{__name__}:build", input=torso.InputRules(default=(8, 8)),
-        preprocessing=torso.Preprocessing(), parameters=7,
-        weights=(torso.Weights(tag="ours", files=(torso.WeightsFile(source="file", address="w.h5"),)),),
+        name="Net", family="None", builder=f"{__name__}:build", input=torso.InputRules(default=(8, 8), any_size=ANY), MORE
     )
 """
+CARELESS = {
+    "OUTPUTS": 'layers.Dense(3)(Own(name="own")(x))',
+    "MORE": """parameters=7, preprocessing=torso.Preprocessing(),
+        weights=(torso.Weights(tag="ours", files=(torso.WeightsFile(source="file", address="w.h5"),)),)""",
+}
+TOLD = 'source="us", preprocessing=torso.Preprocessing(source="us")'
+PYRAMID = {
+    "OUTPUTS": '{"fine": x, "coarse": layers.Conv2D(8, 3, strides=2, name="down")(x)}',
+    "MORE": TOLD + ', levels={"C1": "down"}',
+}
+FICKLE = {"OUTPUTS": 'layers.Conv2D(4, 1 if input_shape[0] else 3, padding="same", name="end")(x)', "MORE": TOLD}
 
-PYRAMID = """
-import torso
 
-def build(*, input_shape):
-    import keras
+def net(words: dict[str, str], **more: str) -> str:
+    """A plugin with one architecture."""
+    text = NET
+    for word, code in {"OWN": "values", "ANY": "False", **words, **more}.items():
+        text = text.replace(word, code)
+    return text
 
-    inputs = keras.Input(input_shape, name="image")
-    x = keras.layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
-    return keras.Model(inputs, {"fine": x, "coarse": keras.layers.Conv2D(8, 3, strides=2, name="down")(x)})
-
-@torso.hookimpl
-def torso_architectures():
-    yield torso.Architecture(
-        name="Pyramid", family="None", builder=f"{__name__}:build", input=torso.InputRules(default=(8, 8)),
-        preprocessing=torso.Preprocessing(source="us"), source="us", levels={"C1": "down"},
-    )
-"""
-
-FICKLE = """
-import torso
-
-def build(*, input_shape):
-    import keras
-
-    inputs = keras.Input(input_shape, name="image")
-    x = keras.layers.Conv2D(4, 3, strides=2, padding="same", name="conv")(inputs)
-    return keras.Model(inputs, keras.layers.Conv2D(4, 1 if input_shape[0] else 3, padding="same", name="end")(x))
-
-@torso.hookimpl
-def torso_architectures():
-    yield torso.Architecture(
-        name="Fickle", family="None", builder=f"{__name__}:build", source="us",
-        preprocessing=torso.Preprocessing(source="us"), input=torso.InputRules(default=(8, 8), any_size=ALLOWED),
-    )
-"""
 
 RULES = """
 import itertools, torso
@@ -99,7 +82,7 @@ def plugin(tmp_path: Path) -> Callable[[str], Registry]:
 
 def test_every_fault_of_a_careless_plugin_is_reported(plugin: Callable[[str], Registry]) -> None:
     with pytest.raises(AssertionError) as caught:
-        check_architecture("acme/Careless", registry=plugin(CARELESS.replace("OWN", "values")), weights="none")
+        check_architecture("acme/Net", registry=plugin(net(CARELESS)), weights="none")
     failed = dict(line.split(": ", 1) for line in str(caught.value).split("\n") if line.startswith("check_"))
     assert list(failed) == [
         "check_listing_imports_no_keras",  # a fresh process does not know the folder of the file
@@ -109,16 +92,16 @@ def test_every_fault_of_a_careless_plugin_is_reported(plugin: Callable[[str], Re
         "check_saved_model_loads_where_torso_is_not_installed",
     ]
     assert list(failed.values())[1:4] == [
-        "acme/Careless has no source for: architecture, preprocessing, weights 'ours'",
+        "acme/Net has no source for: architecture, preprocessing, weights 'ours'",
         "w.h5 has no sha256",
         "the network has 127 parameters, 7 are declared",
     ]
 
 
 def test_a_network_that_cannot_be_frozen_is_reported(plugin: Callable[[str], Registry]) -> None:
-    careless = plugin(CARELESS.replace("OWN", "2 * values if training else values"))
+    careless = plugin(net(CARELESS, OWN="2 * values if training else values"))
     with pytest.raises(TorsoError, match=r"'own'.* Own .*train"):
-        checks.check_frozen_is_frozen(Subject("acme/Careless", careless, weights="none"))
+        checks.check_frozen_is_frozen(Subject("acme/Net", careless, weights="none"))
 
 
 def test_the_suite_has_one_test_for_each_check() -> None:
@@ -127,15 +110,15 @@ def test_the_suite_has_one_test_for_each_check() -> None:
 
 @pytest.mark.slow  # the conformance tests of plugins/torso-digits pass by default
 def test_a_network_with_several_outputs_passes(plugin: Callable[[str], Registry]) -> None:
-    subject = Subject("acme/Pyramid", plugin(PYRAMID))
+    subject = Subject("acme/Net", plugin(net(PYRAMID)))
     for check in CHECKS:
         if check is not checks.check_listing_imports_no_keras:  # a fresh process does not know the folder of the file
             check(subject)
 
 
 def test_another_network_for_any_size_is_reported(plugin: Callable[[str], Registry]) -> None:
-    checks.check_network_for_any_size_is_the_same_one(Subject("acme/Fickle", plugin(FICKLE.replace("ALLOWED", "False"))))
-    subject = Subject("acme/Fickle", plugin(FICKLE.replace("ALLOWED", "True")))
+    checks.check_network_for_any_size_is_the_same_one(Subject("acme/Net", plugin(net(FICKLE))))
+    subject = Subject("acme/Net", plugin(net(FICKLE, ANY="True")))
     with pytest.raises(AssertionError, match="the network for any size has 'end' where the other has 'end'"):
         checks.check_network_for_any_size_is_the_same_one(subject)
 

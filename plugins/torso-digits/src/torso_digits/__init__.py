@@ -7,19 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torso import (
-    Architecture,
-    FreezePolicy,
-    InputRules,
-    License,
-    Option,
-    Options,
-    Preprocessing,
-    Truncation,
-    Weights,
-    WeightsFile,
-    hookimpl,
-)
+import torso
 from torso_digits.stages import freeze_stages, select_stage
 
 FILTERS = (16, 24, 32)
@@ -31,54 +19,46 @@ SHA256 = {
 }
 """Of the weights file of each width."""
 
-DIGITNET = Architecture(
+_doc = "Multiplies the number of channels in every stage."
+WIDTH = torso.Option(name="width", type=float, default=1.0, minimum=0.25, maximum=4.0, doc=_doc)
+
+
+def _weights_file(width: float) -> torso.WeightsFile:
+    address = f"torso_digits:weights/digits-{width}.weights.h5"
+    return torso.WeightsFile(source="resource", address=address, sha256=SHA256[width], when={"width": width})
+
+
+DIGITNET = torso.Architecture(
     name="DigitNet",
     family="Digits",
     builder="torso_digits.network:build",
-    options=(
-        Option(
-            name="width",
-            type=float,
-            default=1.0,
-            minimum=0.25,
-            maximum=4.0,
-            doc="Multiplies the number of channels in every stage.",
-        ),
-    ),
+    options=(WIDTH,),
     weights=(
-        Weights(
+        torso.Weights(
             tag="uci",
-            files=tuple(
-                WeightsFile(
-                    source="resource",
-                    address=f"torso_digits:weights/digits-{width}.weights.h5",
-                    sha256=sha256,
-                    when={"width": width},
-                )
-                for width, sha256 in SHA256.items()
-            ),
+            files=tuple(map(_weights_file, SHA256)),
             classes=10,
             top1=100.0,
             source="torso-digits; top-1 measured on 449 held-out images by the writers of the training images; "
             "97.33 trained without the last 450 images and measured on those",
         ),
     ),
-    input=InputRules(default=(8, 8), minimum=4, divisor=4, channels=(1,), weights_channels=1),
-    preprocessing=Preprocessing(divide=255.0, source="torso_digits.train"),
+    input=torso.InputRules(default=(8, 8), minimum=4, divisor=4, channels=(1,), weights_channels=1),
+    preprocessing=torso.Preprocessing(divide=255.0, source="torso_digits.train"),
     parameters=50_224,
-    license=License(code="Apache-2.0", weights="Apache-2.0", data="CC-BY-4.0"),
+    license=torso.License(code="Apache-2.0", weights="Apache-2.0", data="CC-BY-4.0"),
     source="torso-digits; data: E. Alpaydin and C. Kaynak, UCI, doi:10.24432/C50P49",
 )
 
 
-@hookimpl
-def torso_architectures() -> Iterable[Architecture]:
+@torso.hookimpl
+def torso_architectures() -> Iterable[torso.Architecture]:
     """Offer DigitNet."""
     yield DIGITNET
 
 
-@hookimpl
-def torso_build_arguments(architecture: Architecture, options: Options) -> Options | None:
+@torso.hookimpl
+def torso_build_arguments(architecture: torso.Architecture, options: torso.Options) -> torso.Options | None:
     """Turn the width of a DigitNet into channels; torso refuses a width without weights where weights are asked for."""
     if architecture != DIGITNET:
         return None
@@ -87,26 +67,26 @@ def torso_build_arguments(architecture: Architecture, options: Options) -> Optio
     return {"filters": filters_at(width)}
 
 
-@hookimpl
-def torso_truncations() -> Iterable[Truncation]:
+@torso.hookimpl
+def torso_truncations() -> Iterable[torso.Truncation]:
     """Offer a cut after a stage."""
-    yield Truncation(
+    yield torso.Truncation(
         name="stage",
         doc="End after the last block of one stage.",
         select=select_stage,
-        options=(Option(name="number", type=int, minimum=1, doc="The last stage kept; the first is 1."),),
+        options=(torso.Option(name="number", type=int, minimum=1, doc="The last stage kept; the first is 1."),),
         positional="number",
     )
 
 
-@hookimpl
-def torso_freeze_policies() -> Iterable[FreezePolicy]:
+@torso.hookimpl
+def torso_freeze_policies() -> Iterable[torso.FreezePolicy]:
     """Offer to freeze the first stages only."""
-    yield FreezePolicy(
+    yield torso.FreezePolicy(
         name="stages",
         doc="The stem and the first stages do not train, the rest does; dropout is off.",
         select=freeze_stages,
-        options=(Option(name="count", type=int, minimum=1, doc="How many stages do not train."),),
+        options=(torso.Option(name="count", type=int, minimum=1, doc="How many stages do not train."),),
         positional="count",
     )
 
