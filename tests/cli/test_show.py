@@ -48,6 +48,7 @@ def show(torso, tmp_path):
 
 
 def test_levels_and_clean_cuts_are_shown_with_what_they_keep(show):
+    assert "C1          2  8×8×8  left0  not clean      72\n" in show(level="left0").out
     lines = show().out.split("\n")
     assert lines[lines.index("one image") :] == [
         "one image",
@@ -85,11 +86,15 @@ def test_options_and_size_change_the_network(show):
     assert graph["clean"][1]["kept"]["nodes"] == 7
 
 
-def test_figures_of_the_default_options_are_not_shown_of_others(show):
-    assert "  parameters          1,000 without" in show("--card").out
+def test_the_card_alone_has_the_declared_levels_and_figures_of_the_default_options(show):
+    card = show("--card")
+    assert card.out.endswith("levels\n  C1  join0\n")
+    assert "  parameters          1,000 without" in card.out
+    assert "starting TensorFlow" not in card.err
     deeper = show("--set", "depth=3")
     assert "  parameters          2,192 without" in deeper.out
     assert "top-1    70.0 %" not in deeper.out
+    assert "levels\n  C1" not in deeper.out  # they are in the table
     assert show("--set", "depth=3", "--json").json["parameters"] == 2192
 
 
@@ -150,13 +155,6 @@ def test_one_node_is_shown_with_what_a_cut_there_would_lose(show):
     assert (told["clean_before"], told["clean_after"], told["pop"]) == ("stem", "join0", 3)
 
 
-def test_the_card_alone_says_which_levels_it_declares(show):
-    result = show("--card")
-    assert result.out.endswith("levels\n  C1  join0\n")
-    assert "levels\n  C1" not in show().out  # there, they stand in the table
-    assert "starting TensorFlow" not in result.err
-
-
 def test_a_picture_is_drawn_and_replaced_with_force_only(show, tmp_path):
     result = show("--plot", "eye.svg")
     assert result.out.endswith("plotted to eye.svg\n")
@@ -168,10 +166,6 @@ def test_a_picture_is_drawn_and_replaced_with_force_only(show, tmp_path):
     assert refused.err.startswith("error: 'eye.svg' already exists\n")  # before anything is built
     assert show("--plot", "eye.svg", "--force", "--json").json["plot"] == "eye.svg"
     assert (tmp_path / "eye.svg").read_bytes() == drawn
-
-
-def test_a_level_that_is_not_clean_is_marked(show):
-    assert "C1          2  8×8×8  left0  not clean      72\n" in show(level="left0").out
 
 
 FLAT = Graph(

@@ -164,10 +164,6 @@ def test_any_other_error_comes_back_in_one_line(here: Ask, body: str, said: str)
     before = "import torso\nclass DiskError(Exception):\n    pass"
     assert raised(here, body, ElsewhereError, given=PIXELS, before=before) == said
     assert raised(here, "raise MemoryError", MemoryError) == "MemoryError"
-
-
-@pytest.mark.usefixtures("here")
-def test_a_module_that_lacks_the_function_says_so() -> None:
     with pytest.raises(ElsewhereError, match=r"^AttributeError: module 'json' has no attribute 'act'$"):
         call("json:act")
 

@@ -54,19 +54,14 @@ def refusal(error: type[Exception], server: Loopback, place: Path, promised: dic
 
 
 @pytest.mark.parametrize("promised", [SHA256, {}, {"md5": hashlib.md5(DATA).hexdigest().upper()}])
-def test_a_file_comes_whole_and_alone(server, tmp_path, promised):
-    get(server, tmp_path / "w.h5", promised)
+def test_a_file_comes_whole_and_alone_and_the_progress_is_told(server, tmp_path, promised):
+    told: list[str] = []
+    with progress_to(told.append):
+        get(server, tmp_path / "w.h5", promised)
+    assert (told[-1], len(told) <= 11) == ("downloading w.h5: 0.5 of 0.5 MB", True)
     ((_, headers),) = server.asked
     assert headers["Accept-Encoding"] == "identity"
     assert "Range" not in headers
-
-
-def test_a_download_says_how_far_it_is(server, tmp_path):
-    told: list[str] = []
-    with progress_to(told.append):
-        get(server, tmp_path / "w.h5")
-    assert told[-1] == "downloading w.h5: 0.5 of 0.5 MB"
-    assert len(told) <= 11
 
 
 def test_a_broken_download_continues_where_it_was(server, tmp_path):

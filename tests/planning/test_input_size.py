@@ -64,10 +64,6 @@ def test_any_size_is_allowed_where_keras_draws_the_same_network_for_it(name: str
     assert ARCHITECTURES[name].input.any_size == same
 
 
-def test_any_size_is_refused_for_nasnet_alone() -> None:
-    assert set(ARCHITECTURES) - set(OPEN) == {"NASNetMobile", "NASNetLarge"}
-
-
 @pytest.mark.parametrize("name", parameters(OPEN, FEW))
 def test_the_network_for_any_size_has_the_nodes_and_cuts_of_the_one_for_a_size(name: str) -> None:
     whole, sized = both_sizes(name)
@@ -78,6 +74,9 @@ def test_the_network_for_any_size_has_the_nodes_and_cuts_of_the_one_for_a_size(n
     assert [node.name for node in whole.blocks] == [node.name for node in sized.blocks]
     assert whole.nodes[0].shape == (None, None, 3)
     assert fingerprint(whole) != fingerprint(sized)
+    cost = whole.cost()
+    assert (cost.macs, cost.flops, cost.peak_bytes) == (None, None, None)  # they need a size
+    assert cost.parameters == ARCHITECTURES[name].parameters
 
 
 @pytest.mark.parametrize("name", parameters(OPEN, ["MobileNetV2", "VGG16"]))
@@ -156,13 +155,7 @@ def test_a_pyramid_of_any_size_is_saved_with_its_open_sides(tmp_path: Path) -> N
         np.testing.assert_array_equal(maps[level], before[level])
 
 
-# --- costs and plans ------------------------------------------------------------------------------------------------------
-
-
-def test_costs_that_need_a_size_are_unknown_and_parameters_are_not() -> None:
-    cost = both_sizes("MobileNetV2")[0].cost()
-    assert (cost.macs, cost.flops, cost.peak_bytes) == (None, None, None)
-    assert cost.parameters == ARCHITECTURES["MobileNetV2"].parameters
+# --- plans --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_plan_for_any_size_has_open_sides_and_warns() -> None:
@@ -183,6 +176,7 @@ def test_a_plan_for_any_size_has_open_sides_and_warns() -> None:
 
 
 def test_a_size_that_the_card_does_not_allow_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(ARCHITECTURES) - set(OPEN) == {"NASNetMobile", "NASNetLarge"}
     assert refused("VGG16", input={"size": [32, 31]}) == (
         "VGG16 cannot take images of 32×31 pixels (argument input.size)\n  known: 32 pixels or more"
     )

@@ -99,17 +99,6 @@ def test_all_errors_are_told_at_once() -> None:
     )
 
 
-def test_weights_that_do_not_fit_are_refused() -> None:
-    assert refused("VGG16", input={"channels": 4}) == (
-        "the imagenet weights of VGG16 are for 3 channels, not 4 (argument input.channels)\n"
-        "  fix: add adapt to input (map, mean, repeat, zero_extra), write channels: 3, or weights: none"
-    )
-    assert refused("VGG16", input={"channels": 4, "adapt": "mean"}, weights="none") == (
-        "there is nothing for 'mean' to adapt: with weights: none, VGG16 has random values for any number of channels "
-        "(argument input.adapt)\n  fix: leave adapt out (adapt: none takes back a default), or name weights"
-    )
-
-
 def test_a_weights_file_is_held_against_its_hash(tmp_path: Path) -> None:
     path = tmp_path / "w.h5"
     path.write_bytes(b"values")
@@ -134,6 +123,14 @@ def test_weights_are_adapted_to_another_number_of_channels() -> None:
 
 
 def test_without_an_adapter_the_weights_are_for_the_channels_of_the_input() -> None:
+    assert refused("VGG16", input={"channels": 4}) == (
+        "the imagenet weights of VGG16 are for 3 channels, not 4 (argument input.channels)\n"
+        "  fix: add adapt to input (map, mean, repeat, zero_extra), write channels: 3, or weights: none"
+    )
+    assert refused("VGG16", input={"channels": 4, "adapt": "mean"}, weights="none") == (
+        "there is nothing for 'mean' to adapt: with weights: none, VGG16 has random values for any number of channels "
+        "(argument input.adapt)\n  fix: leave adapt out (adapt: none takes back a default), or name weights"
+    )
     for given in ({"channels": 4}, {"channels": 4, "adapt": None}):
         plan = planned("VGG16", input=given, weights="none")
         assert (plan.adapt, plan.mix, plan.source_channels) == (None, None, 4)
@@ -141,8 +138,6 @@ def test_without_an_adapter_the_weights_are_for_the_channels_of_the_input() -> N
         assert plan.preprocessing == torso.Preprocessing()
         assert "adapt" not in summary(plan)
 
-
-def test_a_map_says_how_many_channels_there_are() -> None:
     assert planned("VGG16", input={"adapt": {"map": ["R", "R"]}}).input_shape == (224, 224, 2)
     assert planned("VGG16", input={"adapt": "mean"}).input_shape == (224, 224, 3)
     assert refused("VGG16", input={"channels": 3, "adapt": {"map": ["R", "R"]}}) == (
@@ -202,8 +197,8 @@ def test_of_weights_for_other_channels_only_numbers_that_hold_for_all_are_known(
 
 
 def test_an_adapter_that_changes_nothing_is_warned_of() -> None:
-    def warnings(adapt: Any, **spec: Any) -> tuple[str, ...]:
-        return planned("VGG16", input={"adapt": adapt}, **spec).warnings
+    def warnings(adapt: Any) -> tuple[str, ...]:
+        return planned("VGG16", input={"adapt": adapt}).warnings
 
     for rule, said in ("repeat", "repeat"), ("zero_extra", "zero_extra"), ({"map": ["R", "G", "B"]}, "map R, G, B"):
         assert warnings(rule) == (f"adapt: {said} changes nothing: the imagenet weights are for 3 channels already",)

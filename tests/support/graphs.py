@@ -7,7 +7,6 @@ records the graphs anew, all or some, once it is known that a change is meant.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import random
@@ -17,7 +16,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -30,7 +29,6 @@ from torso.graph import Graph, Node
 from torso.model_config.layer_names import canonical_names
 
 PATH: Final = Path(__file__).parents[1] / "fixtures" / "graphs.json"
-MOST_LINES = 30  # of an explanation
 # Of what is sampled in this run. The workers of pytest-xdist inherit it; the header of pytest shows it.
 SEED: Final = os.environ.setdefault("TORSO_TEST_SEED", str(random.randrange(10**6)))
 
@@ -119,18 +117,6 @@ def stretches(graph: Graph) -> Iterator[tuple[Node, ...]]:
     ends = [-1, *(graph.position(node.name) for node in graph.clean)]
     for before, end in pairwise(ends):
         yield graph.nodes[before + 1 : end + 1]
-
-
-def explain(record: Record, graph: Graph, keras: str) -> str:
-    """Where a graph that Keras draws now is not the recorded one; empty where only the release differs."""
-    now = record_of(graph, keras)
-    if {**now, "keras": record["keras"]} == record:
-        return ""
-    old, new = (text({graph.name: one}).splitlines() for one in (record, now))
-    changes = list(difflib.unified_diff(old, new, "recorded", "found", n=1, lineterm=""))
-    more = [f"… and {len(changes) - MOST_LINES} more lines"] if len(changes) > MOST_LINES else []
-    fix = f"fix: where that is meant, python tests/support/graphs.py {graph.name}"
-    return "\n".join([f"the graph of {graph.name} is not the recorded one", *islice(changes, MOST_LINES), *more, fix])
 
 
 def read() -> dict[str, Record]:
