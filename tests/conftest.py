@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 from fresh import Fresh
-from graphs import ARCHITECTURES, SEED
+from graphs import ARCHITECTURES, SEED, registry as builtin_registry
 
 from torso.plugins import Plugins
+from torso.plugins.registry import Registry
 
 DISTRIBUTIONS = Path(__file__).parent / "fixtures" / "distributions"
 
@@ -40,6 +41,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return first if first in ARCHITECTURES else super()._split_scope(nodeid)
 
     return ByArchitecture(config, log)
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    """What torso brings along."""
+    return builtin_registry()
 
 
 @pytest.fixture

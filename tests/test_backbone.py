@@ -6,7 +6,6 @@ import json
 import zipfile
 from typing import Any
 
-import graphs
 import h5py
 import keras
 import numpy as np
@@ -14,11 +13,6 @@ import pytest
 from networks import assert_same_and_meaningful, images
 
 import torso
-
-
-@pytest.fixture
-def registry():
-    return graphs.registry()
 
 
 def test_names_are_those_that_keras_gives_in_a_fresh_process(registry, plain_keras):

@@ -31,11 +31,6 @@ FORMATS: dict[str, Save] = {
 }
 
 
-@pytest.fixture(scope="module")
-def registry() -> torso.Registry:
-    return torso.Registry.load(discover=False)
-
-
 def at(model: keras.Model, node: str) -> keras.Model:
     """The plain way: a model that ends at a node, by its canonical name."""
     names = canonical_names((operation.name, type(operation).__name__) for operation in model.operations)

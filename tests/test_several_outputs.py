@@ -17,11 +17,6 @@ SIZE = 64
 
 
 @pytest.fixture(scope="module")
-def registry():
-    return torso.Registry.load(discover=False)
-
-
-@pytest.fixture(scope="module")
 def resnet():
     """Keras' own, with values that mean something."""
     model = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(SIZE, SIZE, 3))

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 from laboratory import Laboratory
+from saved import TINY
 
 from torso.artifact.documents import digest_of
 from torso.artifact.lock import Lock
@@ -28,8 +29,6 @@ from torso.export.record import is_export
 from torso.files import atomic
 from torso.files.atomic import scratch_directory, staged_directory, staged_file
 from torso.files.disk_errors import require_space
-
-TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
 
 
 @pytest.fixture(scope="module")

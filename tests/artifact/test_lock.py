@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from networks import images, settle
-from saved import TINY
+from saved import TINY, write_weights
 
 import torso
 from torso.api import build
@@ -26,20 +25,13 @@ backbones:
 @pytest.fixture
 def spec(tmp_path, registry):
     """A spec with a weights file of its own, and the lock beside it."""
-    write_weights(tmp_path, registry)
+    write_weights(tmp_path / "edge.weights.h5", registry)
     path = tmp_path / "nets.yaml"
     path.write_text(SPEC.format(cut="joined"))
     backbones = torso.load_specs(path, registry=registry)
     place = lock_path(path)
     place.write_text(Lock.of(place, [backbone.record for backbone in backbones.values()]).text())
     return path
-
-
-def write_weights(folder, registry, seed=1):
-    model = torso.get_base_model("TinyNet", weights="none", registry=registry)
-    settle(model, images((8, 8, 3), seed=seed))
-    model.get_layer("stem").bias.assign([seed] * 4)
-    model.save_weights(folder / "edge.weights.h5")
 
 
 def locked(spec, registry):

@@ -174,23 +174,23 @@ def test_features_of_another_machine_may_differ_within_the_tolerance(saved, key,
     assert (check.holds, check.words) == (holds, f"drop: off by {off} of the largest value, tolerance 0.0001")
 
 
-def test_another_activation_of_the_same_layers_is_named_by_layer_and_setting(saved):
+@pytest.mark.parametrize(
+    ("layer", "key", "value", "expected", "found", "checks"),
+    [
+        ("left", "activation", keras.activations.relu6, "linear", "relu6", {"graph", "probe"}),
+        ("drop", "rate", 0.5, "0", "0.5", {"graph", "frozen"}),
+    ],
+)
+def test_a_setting_of_a_layer_that_was_changed_is_named(saved, layer, key, value, expected, found, checks):
+    fact = f"graph.layers.{layer}.{key}"
     model = keras.models.load_model(saved / "model.keras")
-    model.get_layer("left").activation = keras.activations.relu6
+    setattr(model.get_layer(layer), key, value)
     model.save(saved / "model.keras")
     sign_the_model(saved)
-    assert failed(saved)["graph"].startswith("graph.layers.left.activation was linear, is relu6, and 1 more")
-
-
-def test_a_frozen_model_that_draws_random_numbers_is_found(saved, tmp_path):
-    model = keras.models.load_model(saved / "model.keras")
-    model.get_layer("drop").rate = 0.5
-    model.save(saved / "model.keras")
-    sign_the_model(saved)
-    assert set(failed(saved)) == {"frozen", "graph"}
-    with pytest.raises(
-        torso.IntegrityError, match=r"graph\.layers\.drop\.rate expected: 0\n  graph\.layers\.drop\.rate found: 0\.5"
-    ):
+    wrong = failed(saved)
+    assert set(wrong) == checks
+    assert wrong["graph"].startswith(f"{fact} was {expected}, is {found}, and 1 more")
+    with pytest.raises(torso.IntegrityError, match=rf"{fact} expected: {expected}\n  {fact} found: {found}"):
         torso.load(saved)
 
 

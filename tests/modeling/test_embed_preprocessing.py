@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from networks import assert_same_and_meaningful, images, randomize, settle
+from saved import TINY
 
 import torso
 from torso.artifact.manifest import fingerprint
@@ -22,7 +23,6 @@ from torso.modeling.graph_reader import read_graph
 from torso.modeling.preprocess_layer import preprocessing_layer
 from torso.modeling.truncate import cut, derive
 
-TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
 CARDS = {card.name: card for card in torso_architectures()}
 KINDS = {"caffe": "VGG16", "torch": "DenseNet121", "tf": "MobileNetV2", "built in": "EfficientNetB0"}
 each_kind = pytest.mark.parametrize("name", KINDS.values(), ids=KINDS)

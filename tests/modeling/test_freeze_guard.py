@@ -14,13 +14,13 @@ import keras
 import numpy as np
 import pytest
 from networks import images, randomize, settle
+from saved import TINY
 
 import torso
 from torso.modeling import freeze_guard as guard
 from torso.modeling.variable_paths import variables_by_path
 from torso.plugins.registry import Registry
 
-TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
 REGISTRY = Registry.load(plugins_dirs=[TINY], discover=False)
 PIXELS = images((8, 8, 3), count=8) / 255
 TARGETS = np.arange(8, dtype="float32")[:, None]

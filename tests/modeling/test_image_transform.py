@@ -18,6 +18,7 @@ import tensorflow as tf
 from hypothesis import given, settings, strategies
 from networks import assert_same_and_meaningful
 from PIL import Image, ImageOps
+from saved import TINY
 
 import torso
 from torso.contracts.preprocessing import INTERPOLATIONS, Transform
@@ -284,8 +285,7 @@ def test_a_resize_that_no_memory_holds_is_refused() -> None:
 
 
 def test_pictures_that_look_scaled_are_warned_of_at_each_call_of_a_backbone() -> None:
-    plugins = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
-    registry = torso.Registry.load(plugins_dirs=[plugins], discover=False)
+    registry = torso.Registry.load(plugins_dirs=[TINY], discover=False)
     backbone = torso.create_backbone("TinyNet", weights="none", registry=registry)
     scaled = picture() / np.float32(255)
     for pictures in scaled, scaled[None], [scaled]:

@@ -23,6 +23,14 @@ def saved_with(registry: torso.Registry, folder: Path, seed: int) -> Path:
     return backbone.save(folder)
 
 
+def write_weights(path: Path, registry: torso.Registry, seed: int = 1) -> None:
+    """A weights file of TinyNet; the seed decides its values."""
+    model = torso.get_base_model("TinyNet", weights="none", registry=registry)
+    settle(model, images((8, 8, 3), seed=seed))
+    model.get_layer("stem").bias.assign([seed] * 4)
+    model.save_weights(path)
+
+
 def edit(folder: Path, change: Callable[[dict[str, Any]], object], *, sign: bool = True) -> None:
     """Change a manifest, and sign it anew as somebody would who wants to deceive."""
     manifest = json.loads((folder / "manifest.json").read_text())
