@@ -10,11 +10,9 @@ import keras
 import numpy as np
 import pytest
 from graphs import ARCHITECTURES, SMALLEST, registry
-from networks import save_listed, settle
+from networks import keras_own, save_listed, settle
 
 import torso
-from torso.builtins.keras_applications.builder import build
-from torso.modeling.keras_private import without_weights
 
 SIZE = 64
 SMALL = ["MobileNetV3Small", "VGG16"]  # scaling inside the network, and before it
@@ -23,16 +21,6 @@ SMALL = ["MobileNetV3Small", "VGG16"]  # scaling inside the network, and before 
 def size_of(name: str) -> int:
     rules = ARCHITECTURES[name].input
     return rules.default[0] if rules.fixed else max(SIZE, rules.minimum)
-
-
-def keras_own(name: str, channels: int = 3) -> keras.Model:
-    """The network as Keras builds it, with random kernels and the statistics that noise has in it."""
-    size, plan = size_of(name), torso.plan(name, registry=registry())
-    with without_weights():
-        full = build(input_shape=(size, size, channels), **plan.arguments)
-    scale = 1.0 if plan.preprocessing.built_in else 1 / 127.5
-    settle(full, pixels(size, channels).astype("float32") * scale)
-    return full
 
 
 def pixels(size: int, channels: int = 3) -> np.ndarray:
@@ -66,7 +54,7 @@ def backbone_of(name: str, folder: Path, size: int = SIZE, truncate: Any = "none
 
 def check(name: str, folder: Path, *rules: str) -> None:
     size = size_of(name)
-    save_listed(keras_own(name), folder / "w.h5")
+    save_listed(keras_own(name, size), folder / "w.h5")
     image, plain = pixels(size, 13), backbone_of(name, folder, size)
     expected = features(plain, image[..., :3])
     for rule in rules:
@@ -89,7 +77,7 @@ def test_so_it_does_for_all_forty_and_by_every_rule_in_each_family(name: str, tm
 
 
 def test_an_adapted_backbone_is_saved_with_what_was_done(tmp_path: Path) -> None:
-    save_listed(keras_own("VGG16"), tmp_path / "w.h5")
+    save_listed(keras_own("VGG16", SIZE), tmp_path / "w.h5")
     backbone = backbone_of("VGG16", tmp_path, truncate={"layer": "block1_pool"}, adapt={"map": ["R", "G", "B", "R"]})
     folder = backbone.save(tmp_path / "saved")
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -104,7 +92,8 @@ def test_an_adapted_backbone_is_saved_with_what_was_done(tmp_path: Path) -> None
 
 @pytest.mark.filterwarnings("ignore:This model usually expects 1 or 3 input channels")
 def test_weights_whose_own_input_has_another_width_are_the_source_too(tmp_path: Path) -> None:
-    full = keras_own("VGG16", channels=2)
+    full = keras.applications.VGG16(weights=None, include_top=False, input_shape=(SIZE, SIZE, 2))
+    settle(full, pixels(SIZE, 2).astype("float32"))
     save_listed(full, tmp_path / "w.h5")
     backbone = backbone_of("VGG16", tmp_path, truncate={"layer": "block1_conv1"}, adapt={"map": [1, 0, 1]})
     image = pixels(SIZE, 2)

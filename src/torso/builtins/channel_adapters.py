@@ -75,10 +75,8 @@ def _index(source: str, have: int) -> int | None:
     if source.upper() in names:
         return names[source.upper()]
     legal = [*names, "none"]
-    raise OptionError(
-        f"the weights have no channel {source!r}: their input has {have}",
-        notes=[*did_you_mean(source, legal), known(legal)],
-    )
+    notes = [*did_you_mean(source, legal), known(legal)]
+    raise OptionError(f"the weights have no channel {source!r}: their input has {have}", notes=notes)
 
 
 def _shared(sources: Sequence[int | None], have: int, *, scale: float = 1.0) -> Rows:

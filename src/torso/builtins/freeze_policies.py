@@ -57,10 +57,8 @@ def all_but_last(graph: Graph, options: Options) -> FreezePlan:
     counted = [by_size[size] for size in sorted(by_size) if 0 < size < whole]
     if count > len(counted):
         blocks = f"{len(counted) + 1} blocks" if counted else "no more than one block"
-        raise CutError(
-            f"all_but_last {count} leaves nothing frozen of {graph.name}, which has {blocks} with weights",
-            notes=[("known", f"1 to {len(counted)}" if counted else "none: write freeze: none")],
-        )
+        fact = f"all_but_last {count} leaves nothing frozen of {graph.name}, which has {blocks} with weights"
+        raise CutError(fact, notes=[("known", f"1 to {len(counted)}" if counted else "none: write freeze: none")])
     return counted[count - 1]
 
 

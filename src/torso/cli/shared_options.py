@@ -53,13 +53,12 @@ def shared_options() -> list[click.Parameter]:
     option = partial(click.Option, expose_value=False, callback=_store)
     plugin_help = "Load a plugin, by its name or module; no:NAME blocks one. Repeatable."
     folder_help = "Load each *.py file of a folder as a plugin. Repeatable."
+    json_help = "Write one JSON document to stdout, errors included."
     return [
         option(["-p", "--plugin"], multiple=True, metavar="NAME", help=plugin_help, shell_complete=plugin_names),
         option(["--plugins-dir"], multiple=True, type=click.Path(file_okay=False), metavar="DIR", help=folder_help),
         # Only declared: app.main looks for --json itself, because click may fail before it gets here.
-        click.Option(
-            ["--json"], is_flag=True, expose_value=False, help="Write one JSON document to stdout, errors included."
-        ),
+        click.Option(["--json"], is_flag=True, expose_value=False, help=json_help),
         option(["--debug"], is_flag=True, help="Show tracebacks, also those of disabled plugins."),
     ]
 

@@ -15,17 +15,11 @@ from torso.specs.yaml_nodes import MappingNode
 # The methods of tf.image.resize
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic")
 
+_include = "Preprocessing is part of the model, which takes pixels of 0 to 255."
+_fit = "crop keeps the proportions and takes the middle; stretch resizes each side on its own, and keeps everything."
 PREPROCESS = (  # the options under ``preprocess``
-    Option(
-        name="include", type=bool, default=False, doc="Preprocessing is part of the model, which takes pixels of 0 to 255."
-    ),
-    Option(
-        name="fit",
-        type=str,
-        default="crop",
-        choices=("crop", "stretch"),
-        doc="crop keeps the proportions and takes the middle; stretch resizes each side on its own, and keeps everything.",
-    ),
+    Option(name="include", type=bool, default=False, doc=_include),
+    Option(name="fit", type=str, default="crop", choices=("crop", "stretch"), doc=_fit),
     Option(name="crop", type=float, default=None, minimum=0.1, maximum=1.0, doc="Share of the side to keep; none: 0.875."),
     Option(name="interpolation", type=str, default="bilinear", choices=INTERPOLATIONS, doc="Method of tf.image.resize."),
     Option(name="antialias", type=bool, default=None, doc="Every pixel counts in shrinking; none: if fit is crop."),

@@ -74,11 +74,9 @@ def check_address(address: str) -> None:
 def refuse_offline(address: str, place: Path) -> None:
     """Raise a DiskError if ``TORSO_OFFLINE`` forbids the download."""
     if is_offline():
+        fact = f"{address!r} is not in the cache, and TORSO_OFFLINE forbids to download it"
         fix = "run `torso fetch` on a machine with a connection, or name a local file with weights: {file: PATH}"
-        raise DiskError(
-            f"{address!r} is not in the cache, and TORSO_OFFLINE forbids to download it",
-            notes=[("cause", f"there is no {str(place)!r}"), ("fix", fix)],
-        )
+        raise DiskError(fact, notes=[("cause", f"there is no {str(place)!r}"), ("fix", fix)])
 
 
 def download(address: str, place: Path, *, promised: Mapping[str, str], resume: bool = True) -> None:

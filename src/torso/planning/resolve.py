@@ -143,12 +143,9 @@ def _mix(
 ) -> Mix | None:
     """The rule's mix for the published weights; None where it fits only weights of another number of channels."""
     if label == "none":
-        raise OptionError(
-            f"there is nothing for {str(adapt)!r} to adapt: with weights: none, {architecture.name} has random values for "
-            f"any number of channels",
-            place=adapt.place,
-            notes=[("fix", "leave adapt out (adapt: none takes back a default), or name weights")],
-        )
+        why = f"with weights: none, {architecture.name} has random values for any number of channels"
+        fix = "leave adapt out (adapt: none takes back a default), or name weights"
+        raise OptionError(f"there is nothing for {str(adapt)!r} to adapt: {why}", place=adapt.place, notes=[("fix", fix)])
     errors: list[TorsoError] = []
     mix = collect(errors, mix_of, adapt, architecture.input.weights_channels, channels)
     if errors and (published or all(collect(errors, mix_of, adapt, have, channels) is None for have in _GUESSED)):
@@ -167,19 +164,14 @@ def _weights_label(architecture: Architecture, node: Node | None, registry: Regi
     if isinstance(node, ScalarNode):
         if node.text in legal:
             return node.text
-        raise UnknownNameError(
-            f"{architecture.name} has no weights {node.text!r}",
-            place=node.place,
-            notes=[*did_you_mean(node.text, legal), known(legal), ("fix", "a file is named as {file: PATH}")],
-        )
+        notes = [*did_you_mean(node.text, legal), known(legal), ("fix", "a file is named as {file: PATH}")]
+        raise UnknownNameError(f"{architecture.name} has no weights {node.text!r}", place=node.place, notes=notes)
     sources = [source.name for source in registry.weight_sources]
     found = [key.text for key, _ in node if key.text in [*sources, "none"]] if isinstance(node, MappingNode) else []
     if not found:
-        raise OptionError(
-            f"weights of {architecture.name} must be a tag, none or the mapping of a source",
-            place=node.place,
-            notes=[known([*legal, *(f"{{{name}: …}}" for name in dict.fromkeys(sources))])],
-        )
+        fact = f"weights of {architecture.name} must be a tag, none or the mapping of a source"
+        notes = [known([*legal, *(f"{{{name}: …}}" for name in dict.fromkeys(sources))])]
+        raise OptionError(fact, place=node.place, notes=notes)
     return found[0]
 
 

@@ -95,13 +95,9 @@ class Catalogue(Generic[T]):
         namesakes = sorted(namesakes, key=lambda one: one.qualified)
         names = " or ".join(repr(one.qualified) for one in namesakes)
         blocks = " or ".join(f"-p no:{one.plugin.name}" for one in namesakes)
-        return ClashError(
-            f"{self._noun} {name!r} is offered by {len(namesakes)} plugins",
-            notes=[
-                *(("known", f"{one.qualified}, by {one.plugin}") for one in namesakes),
-                ("fix", f"write {names}, or block with {blocks}"),
-            ],
-        )
+        offers = [("known", f"{one.qualified}, by {one.plugin}") for one in namesakes]
+        notes = [*offers, ("fix", f"write {names}, or block with {blocks}")]
+        return ClashError(f"{self._noun} {name!r} is offered by {len(namesakes)} plugins", notes=notes)
 
     def _unknown(self, name: str) -> UnknownNameError:
         provider, _, bare = name.rpartition("/")
@@ -171,14 +167,10 @@ class Registry:
             for name, value in given.items():
                 first, other = merged.setdefault(name, (info, value))
                 if other != value:
-                    raise ClashError(
-                        f"two plugins set the argument {name!r} of architecture {architecture.name!r} differently",
-                        notes=[
-                            ("known", f"{other!r}, by {first}"),
-                            ("known", f"{value!r}, by {info}"),
-                            ("fix", f"block one of them with -p no:{first.name} or -p no:{info.name}"),
-                        ],
-                    )
+                    fact = f"two plugins set the argument {name!r} of architecture {architecture.name!r} differently"
+                    fix = f"block one of them with -p no:{first.name} or -p no:{info.name}"
+                    notes = [("known", f"{other!r}, by {first}"), ("known", f"{value!r}, by {info}"), ("fix", fix)]
+                    raise ClashError(fact, notes=notes)
         return {name: value for name, (_, value) in merged.items()}
 
 

@@ -16,10 +16,9 @@ def select_pop(graph: Graph, options: Options) -> str:
     if graph.end.name not in ends:  # what comes after the last block counts as one, as MobileNetV2's last convolution
         ends.append(graph.end.name)
     if count >= len(ends):
-        raise CutError(
-            f"pop {count} leaves nothing: {graph.name} has {len(ends)} {unit}{'s' if len(ends) > 1 else ''} after its input",
-            notes=[("known", f"1 to {len(ends) - 1}" if len(ends) > 1 else "none: write truncate: none")],
-        )
+        has = f"{len(ends)} {unit}{'s' if len(ends) > 1 else ''}"
+        notes = [("known", f"1 to {len(ends) - 1}" if len(ends) > 1 else "none: write truncate: none")]
+        raise CutError(f"pop {count} leaves nothing: {graph.name} has {has} after its input", notes=notes)
     # A cut at a clean node removes exactly the nodes after it, whichever topological order they have. Block ends are clean.
     end = ends[-1 - count]
     if not options["allow_partial"]:

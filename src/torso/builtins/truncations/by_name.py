@@ -50,10 +50,8 @@ def matching(graph: Graph, pattern: str) -> list[str]:
         fix = "to match a bracket, dot or sign itself, write \\ before it"
         raise OptionError(f"{pattern!r} is not a regular expression: {error}", notes=[("fix", fix)]) from error
     if not found:
-        raise UnknownNameError(
-            f"the regular expression {pattern!r} matches no node of {graph.name}",
-            notes=[("block output", f"{node.name!r}  ({describe(node)})") for node in graph.blocks[-4:]],
-        )
+        notes = [("block output", f"{node.name!r}  ({describe(node)})") for node in graph.blocks[-4:]]
+        raise UnknownNameError(f"the regular expression {pattern!r} matches no node of {graph.name}", notes=notes)
     return found
 
 
