@@ -107,23 +107,20 @@ def check(name: str, full: keras.Model, truncate: Any, modes: Modes, weights: Pa
     return lean
 
 
-@pytest.mark.parametrize("name", TOPOLOGIES)
-def test_the_modes_give_the_same_backbone_and_compute_what_keras_computes(name: str, tmp_path: Path, modes: Modes) -> None:
+@pytest.mark.parametrize(
+    ("name", "everywhere"),
+    [*((name, False) for name in TOPOLOGIES), *(pytest.param(name, True, marks=pytest.mark.slow) for name in ARCHITECTURES)],
+)
+def test_the_modes_give_the_same_backbone_and_compute_what_keras_computes(
+    name: str, everywhere: bool, tmp_path: Path, modes: Modes
+) -> None:
     full = keras_own(name, SIZE)
     save_listed(full, tmp_path / "w.h5")
-    check(name, full, {"level": "C3"}, modes, tmp_path / "w.h5", eager=True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_level_and_the_whole_network_in_every_mode(name: str, tmp_path: Path, modes: Modes) -> None:
-    full = keras_own(name, SIZE)
-    save_listed(full, tmp_path / "w.h5")
-    cuts: list[Any] = [{"level": level} for level in ARCHITECTURES[name].levels] + [{"levels": ["C3", "C4", "C5"]}, "none"]
-    for truncate in cuts:
+    levels: list[Any] = [{"level": level} for level in ARCHITECTURES[name].levels]
+    for truncate in [*levels, {"levels": ["C3", "C4", "C5"]}, "none"] if everywhere else [{"level": "C3"}]:
         lean = check(name, full, truncate, modes, tmp_path / "w.h5", eager=truncate == {"level": "C3"})
-    pixels = images((SIZE, SIZE, 3))
-    assert_same_and_meaningful(lean.model(pixels), full(pixels))
+    if everywhere:
+        assert_same_and_meaningful(lean.model(images((SIZE, SIZE, 3))), full(images((SIZE, SIZE, 3))))
 
 
 NAMED = [name for name, one in ARCHITECTURES.items() if one.family in NAMED_BY_AUTHORS]

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from networks import assert_same_and_meaningful, images, save_listed, settle
+from provider import Acme
 
 import torso
 
@@ -155,37 +156,23 @@ def test_what_is_dropped_is_gone_from_memory_and_from_the_file(registry, tmp_pat
 
 
 STAGES = """
-import torso
-
 def build(*, input_shape):
-    import keras
-
     def stage(channels, name, shape):
         inner = keras.Input(shape)
-        x = keras.layers.Conv2D(channels, 3, strides=2, padding="same", name="conv")(inner)
-        return keras.Model(inner, keras.layers.ReLU(name="out")(x), name=name)
+        x = layers.Conv2D(channels, 3, strides=2, padding="same", name="conv")(inner)
+        return keras.Model(inner, layers.ReLU(name="out")(x), name=name)
 
     inputs = keras.Input(input_shape, name="image")
     first = stage(4, "stage1", input_shape)(inputs)
-    both = keras.Sequential([stage(6, "stage2", first.shape[1:]), keras.layers.BatchNormalization(name="norm")], name="body")
+    both = keras.Sequential([stage(6, "stage2", first.shape[1:]), layers.BatchNormalization(name="norm")], name="body")
     return keras.Model(inputs, stage(8, "stage3", (4, 4, 6))(both(first)))
-
-@torso.hookimpl
-def torso_architectures():
-    yield torso.Architecture(
-        name="Nested", family="Nested", builder=f"{__name__}:build", input=torso.InputRules(default=(16, 16)),
-        preprocessing=torso.Preprocessing(),
-    )
 """
 
 
 def test_a_pyramid_of_nested_stages_is_cut_where_they_end(tmp_path):
-    (tmp_path / "acme.py").write_text(STAGES)
-    registry = torso.Registry.load(plugins_dirs=[tmp_path], discover=False)
-    spec: dict[str, Any] = {"weights": "none", "registry": registry}
-    whole = torso.read_graph("Nested", registry=registry)
-    assert dict(whole.levels) == {"C1": "stage1/out", "C2": "body/norm", "C3": "stage3/out"}
-    pyramid = torso.create_backbone("Nested", truncate={"levels": ["C1", "C2"]}, **spec)
+    acme = Acme(tmp_path, STAGES)
+    assert dict(acme.graph().levels) == {"C1": "stage1/out", "C2": "body/norm", "C3": "stage3/out"}
+    pyramid = acme.create(truncate={"levels": ["C1", "C2"]})
     assert [(feature.name, feature.node, feature.shape) for feature in pyramid.features] == [
         ("C1", "stage1/out", (8, 8, 4)),
         ("C2", "body/norm", (4, 4, 6)),
@@ -195,12 +182,12 @@ def test_a_pyramid_of_nested_stages_is_cut_where_they_end(tmp_path):
     assert_same_and_meaningful(given["C1"], pyramid.model.get_layer("stage1")(pixels))
     assert_same_and_meaningful(given["C2"], pyramid.model.get_layer("body")(given["C1"]))
     with pytest.raises(torso.CutError) as caught:
-        torso.create_backbone("Nested", truncate={"layers": ["stage1", "body/stage2"]}, **spec)
+        acme.create(truncate={"layers": ["stage1", "body/stage2"]})
     assert str(caught.value).split("\n  raised by: ")[0] == (
         "'body/stage2' lies inside a nested model: only one output can end there, and if that model is called once "
         "(argument truncate.layers)\n"
         "  fix: cut after a call of that model, or let the builder not nest its models"
     )
-    alone = torso.create_backbone("Nested", truncate={"layer": "body/stage2"}, **spec)
+    alone = acme.create(truncate={"layer": "body/stage2"})
     assert alone.features[0].node == "body/stage2/out"
     assert alone.model(pixels).shape == (2, 4, 4, 6)

@@ -8,34 +8,22 @@ from zipfile import ZipFile
 import keras
 import numpy as np
 import pytest
+from provider import Acme
 
 import torso
 from torso.artifact import save
 
-SHARED = """
-import keras, torso
-
-@torso.hookimpl
-def torso_architectures():
-    yield torso.Architecture(name="Shared", family="Shared", builder=f"{__name__}:build",
-                             input=torso.InputRules(default=(8, 8), minimum=4, divisor=1, channels=(3,)),
-                             preprocessing=torso.Preprocessing())
-
-def build(input_shape):
-    images = keras.Input(input_shape)
-    decay = keras.regularizers.L2(0.1)  # one object in two layers: Keras writes its address
-    x = keras.layers.Conv2D(2, 3, kernel_regularizer=decay)(images)
-    return keras.Model(images, keras.layers.Conv2D(2, 3, kernel_regularizer=decay)(x))
-"""
+SHARED = """decay = keras.regularizers.L2(0.1)  # one object in two layers: Keras writes its address
+    x = layers.Conv2D(2, 3, kernel_regularizer=decay)(images)
+    return keras.Model(images, layers.Conv2D(2, 3, kernel_regularizer=decay)(x))"""
 
 
 def test_the_same_build_gives_the_same_bytes(tmp_path, monkeypatch):
-    (tmp_path / "shared.py").write_text(SHARED)
-    registry = torso.Registry.load(plugins_dirs=[tmp_path], discover=False)
+    acme = Acme(tmp_path, body=SHARED)
     rest = []  # alive, so that the second network has other addresses
     for name, hour in ("one", 3), ("two", 5):
         monkeypatch.setattr("time.time", lambda hour=hour: 1e9 + 3600 * hour)  # by which zipfile dates what it writes
-        rest.append(torso.create_backbone("Shared", weights="none", registry=registry))
+        rest.append(acme.create())
         for weight in rest[-1].model.weights:
             weight.assign(np.full(weight.shape, 0.5))
         rest[-1].save(tmp_path / name)

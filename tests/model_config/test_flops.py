@@ -174,15 +174,6 @@ def test_what_is_not_known_is_none(layer, size, found):
     assert costs(layer(), size=size) == found
 
 
-def test_a_shared_layer_counts_its_parameters_once_and_each_call():
-    inputs = keras.Input(SIZE)
-    shared = layers.Conv2D(6, 3, padding="same", use_bias=False)
-    graph = read_graph(keras.Model(inputs, shared(layers.ReLU()(shared(inputs)))), "Net")
-    once = CELLS * 3 * 3 * 6 * 6
-    assert graph.cost().parameters == 3 * 3 * 6 * 6
-    assert (graph.cost().macs, graph.cost().flops) == (2 * once, 2 * (2 * once) + VALUES)
-
-
 def profiled(model: keras.Model) -> dict[str, int]:
     """FLOPs of one call by kind of operation, and in all, as TensorFlow counts them."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2

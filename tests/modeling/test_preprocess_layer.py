@@ -73,12 +73,6 @@ def test_pixels_of_any_type_are_float32_first(name: str, dtype: Any) -> None:
         assert_same_and_meaningful(layer_of(name)(wrap(given)), keras_own(name)(given.astype("float32")))
 
 
-def test_black_is_black_in_a_tensor_of_bytes() -> None:
-    black = tf.zeros((1, 1, 1, 3), tf.uint8)
-    np.testing.assert_array_equal(keras_own("VGG16")(black), [[[[153, 140, 133]]]])  # it wraps round, in silence
-    np.testing.assert_array_equal(layer_of("VGG16")(black), np.float32([[[[-103.939, -116.779, -123.68]]]]))
-
-
 @each_kind
 def test_preprocessing_layer_computes_what_keras_computes_in_a_graph_or_dataset(name: str) -> None:
     given = pixels(6, 9, 7, 3)  # TensorFlow may multiply by the inverse of a constant there, for both
