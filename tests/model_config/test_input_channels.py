@@ -20,6 +20,7 @@ from torso.errors import OptionError
 from torso.model_config.calls import Calls
 from torso.model_config.input_channels import adapted, image_weights, widen
 from torso.modeling.keras_private import without_values, without_weights
+from torso.modeling.truncate import derive
 
 L = keras.layers
 FAMILIES = [
@@ -40,16 +41,8 @@ def rebuilt(model: keras.Model, mix: Mix) -> keras.Model:
     for old, target in zip(model.weights, new.weights, strict=True):
         value = np.asarray(old)
         target.assign(adapted(value, target.shape, mix, names[id(old)]) if id(old) in names else value)
-    finalize(new)
+    derive(new)
     return new
-
-
-def finalize(model: keras.Model) -> None:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            finalize(layer)
-        elif isinstance(layer, L.Normalization):
-            layer.finalize_state()
 
 
 def behind(*front: Callable[[Any], Any], size: int = 8) -> keras.Model:
@@ -62,7 +55,6 @@ def behind(*front: Callable[[Any], Any], size: int = 8) -> keras.Model:
     x = L.BatchNormalization(name="norm")(L.Rescaling([1.0, 2.0, 3.0], name="last_scale")(x))
     model = keras.Model(inputs, L.Conv2D(2, 1, name="body")(x), name="net")
     randomize(model)
-    finalize(model)
     return model
 
 

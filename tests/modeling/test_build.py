@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from networks import assert_same_and_meaningful, images, randomize, save_listed
-from provider import SHAPE, Acme, assert_as_plain, built
+from provider import SHAPE, Acme, assert_as_plain, built, told
 
 import torso
 from torso.api import build
@@ -28,10 +28,9 @@ Make = Callable[..., Acme]
 
 
 def failure(act: Callable[[], Any]) -> str:
-    """The text of a plugin's error, without the lines that name the plugin."""
     with pytest.raises(PluginError) as caught:
         act()
-    return "\n".join(line for line in str(caught.value).split("\n") if "plugin: " not in line and "see: " not in line)
+    return told(caught.value)
 
 
 # --- build modes --------------------------------------------------------------------------------------------------------

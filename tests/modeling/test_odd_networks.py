@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 from networks import assert_same_and_meaningful, images, randomize
-from provider import Acme
+from provider import Acme, told
 
 import torso
 from torso.errors import CutError
@@ -20,11 +20,6 @@ from torso.modeling.truncate import cut
 layers, ops = keras.layers, keras.ops
 
 Make = Callable[..., Acme]
-
-
-def told(error: torso.TorsoError) -> str:
-    """An error without the plugin that it names last."""
-    return str(error).split("\n  raised by: ")[0]
 
 
 def image() -> Any:

@@ -97,6 +97,12 @@ class Acme:
         return torso.read_graph("Net", registry=self.registry, **spec)
 
 
+def told(error: torso.TorsoError) -> str:
+    """The text of an error without the lines that name the plugin."""
+    labels = ("  plugin: ", "  see: ", "  raised by: ")
+    return "\n".join(line for line in str(error).split("\n") if not line.startswith(labels))
+
+
 def built(backbone: torso.Backbone) -> tuple[str, str]:
     """The build mode, and why it was not the one before."""
     told = backbone.manifest["built"]
