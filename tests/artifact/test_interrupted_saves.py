@@ -20,7 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 from laboratory import Laboratory
-from saved import TINY
+from saved import TINY, contents
 
 from torso.artifact.documents import digest_of
 from torso.artifact.lock import Lock
@@ -49,13 +49,6 @@ def heavy():
 @pytest.fixture
 def place(tmp_path):
     return tmp_path / "there"
-
-
-def contents(place):
-    """The bytes of every file at a place, by name."""
-    if place.is_file():
-        return {"": place.read_bytes()}
-    return {path.relative_to(place).as_posix(): path.read_bytes() for path in place.rglob("*") if path.is_file()}
 
 
 def left_beside(place):

@@ -112,9 +112,11 @@ def test_strategies_refuse(strategy: str, value: Any, text: str) -> None:
     assert refused(strategy, value) == text
 
 
-@pytest.mark.parametrize(("strategy", "value"), [("layer", "b1_conv"), ("match", "^b1_conv$"), ("pop", 5)])
-def test_strategies_refuse_to_lose_a_branch(strategy: str, value: Any) -> None:
-    assert refused(strategy, value).startswith("a cut at 'b1_conv' would lose a branch of Net that runs beside it\n  lost: ")
+def test_strategies_refuse_to_lose_a_branch() -> None:
+    for strategy, value in ("layer", "b1_conv"), ("match", "^b1_conv$"), ("pop", 5):
+        assert refused(strategy, value).startswith(
+            "a cut at 'b1_conv' would lose a branch of Net that runs beside it\n  lost:"
+        )
 
 
 def test_none_keeps_every_end_of_a_network_with_several() -> None:

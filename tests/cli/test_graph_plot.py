@@ -45,11 +45,7 @@ ODD = {
         ("1 clean cut (ticks)   0 blocks (white lines)   hollow flag: not a clean cut",),
     ),
     "no stride": (Graph("Net", (node("in", stride=None), DENSE)), ("no stride", "80 parameters", "0 MACs")),
-    "no shape": (
-        Graph("Net", (node("in", stride=None, shape=()), node("out", "in", stride=None, shape=()))),
-        ("no stride", "2 nodes"),
-    ),
-    "input alone": (Graph("Net", (IMAGE,)), ("1 node",)),
+    "input alone": (Graph("Net", (node("in", stride=None, shape=()),)), ("no stride", "1 node")),
     "no square": (
         Graph("Net", (node("image", shape=(64, 1, 3)), node("conv", "image", shape=(32, 1, 8), stride=2))),
         ("64×1", "32×1"),

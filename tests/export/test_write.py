@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from networks import settle
+from provider import Acme
+from refusals import refusal as refusal_of
 from tables import table
 
 import torso
@@ -173,38 +175,20 @@ def test_each_format_gives_the_features_of_keras_with_and_without_torso(
     assert np.abs(left - right).max() > 0.1 * np.abs(left).max()  # one taken for the other would have been noticed
 
 
-LISTED = """
-import torso
-
-def build(*, input_shape):
-    import keras
-    images, a = keras.Input(input_shape), keras.Input(input_shape)
-    outputs = [keras.layers.Conv2D(4, 3, name=name)(a) for name in {names!r}]
-    return keras.Model(images, keras.Model(a, outputs, name="inner")(images))
-
-@torso.hookimpl
-def torso_architectures():
-    yield torso.Architecture(
-        name="Listed", family="Listed", builder=f"{{__name__}}:build", input=torso.InputRules(default=(16, 16)),
-        preprocessing=torso.Preprocessing(),
+def listed(folder: Path, *names: str) -> Acme:
+    """A network that gives a list, of two nodes of these names."""
+    inner = f"keras.Model(a, [layers.Conv2D(4, 3, name=name)(a) for name in {names}], name='inner')"
+    return Acme(
+        folder, body=f"a = keras.Input(input_shape)\n    return keras.Model(images, {inner}(images))", more="clean=''"
     )
-"""
-
-
-def listed(folder: Path, *names: str) -> tuple[torso.Backbone, torso.Registry]:
-    """A backbone that gives a list, of two nodes of these names."""
-    folder.mkdir()
-    (folder / "listed.py").write_text(LISTED.format(names=names))
-    registry = torso.Registry.load(discover=False, plugins_dirs=[folder])
-    return torso.create_backbone("Listed", weights="none", registry=registry), registry
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_outputs_in_a_list_bear_the_names_of_their_nodes(tmp_path: Path, form: str) -> None:
     require(form)
-    backbone, registry = listed(tmp_path / "plugins", "z-1.c", "d")
-    told = record(backbone.export(tmp_path / "there", to=form, registry=registry))
+    backbone = listed(tmp_path, "z-1.c", "d").create()
+    told = record(backbone.export(tmp_path / "there", to=form))
     assert [output["name"] for output in told["outputs"]] == ["inner/z-1.c", "inner/d"]
     assert all(output["error"] < 1e-5 for output in told["outputs"])
     one, other = (np.asarray(values) for values in backbone.model(backbone.preprocess(reference_images(16, 16, 3))))
@@ -212,10 +196,9 @@ def test_outputs_in_a_list_bear_the_names_of_their_nodes(tmp_path: Path, form: s
 
 
 def test_a_network_that_tensorflow_cannot_draw_is_refused_with_the_reason(tmp_path: Path) -> None:
-    backbone, registry = listed(tmp_path / "plugins", "a name", "d")
-    with pytest.raises(torso.PluginError) as caught:
-        backbone.export(tmp_path / "there", to="saved_model", registry=registry)
-    fact, cause = str(caught.value).split("\n  cause: ")
+    backbone = listed(tmp_path, "a name", "d").create()
+    said = refusal_of(backbone.export, tmp_path / "there", to="saved_model", kind=torso.PluginError)
+    fact, cause = said.split("\n  cause: ")
     assert fact == "the network computes, but TensorFlow cannot draw the graph of it that every export begins from"
     assert cause.startswith("'a name' is not a valid scope name.")
     assert not (tmp_path / "there").exists()

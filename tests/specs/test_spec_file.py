@@ -68,18 +68,13 @@ def test_read_spec_says_what_is_wrong(text, expected, spec_file):
     assert messages(spec_file(text)) == [expected]
 
 
-@pytest.mark.parametrize("name", ["a", "_", "0", "1.10", "a.b-c_d", "no", "a" * 100])
-def test_a_backbone_can_have_the_name_of_a_folder(name):
-    assert backbone_from_python(name, architecture="X").name == name
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["", ".", "..", "a/b", "a\\b", "-a", ".a", "a.", "a b", "caf\u00e9", "a\n", "a\0", "a" * 101, "a:b", "\u0663"],
-)
-def test_a_backbone_cannot_have_a_name_that_folders_cannot(name):
-    with pytest.raises(SpecError, match=r"^a backbone cannot be called "):
-        backbone_from_python(name, architecture="X")
+def test_a_backbone_has_a_name_that_a_folder_can_have():
+    for name in "a", "_", "0", "1.10", "a.b-c_d", "no", "a" * 100:
+        assert backbone_from_python(name, architecture="X").name == name
+    other = ("", ".", "..", "a/b", "a\\b", "-a", ".a", "a.", "a b", "caf\u00e9", "a\n", "a\0", "a" * 101, "a:b", "\u0663")
+    for name in other:
+        with pytest.raises(SpecError, match=r"^a backbone cannot be called "):
+            backbone_from_python(name, architecture="X")
 
 
 def test_extends_goes_eight_files_deep_and_not_in_a_circle(spec_file):
