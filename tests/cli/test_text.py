@@ -45,12 +45,9 @@ def test_short_writes_a_count_in_five_characters_at_most(number, text):
     assert short(number) == text
 
 
-def test_sizes_and_shapes_read_as_people_write_them():
+def test_sizes_and_shapes_read_as_people_write_them_and_printable_escapes_what_would_control_a_terminal():
     assert [format_bytes(12), format_bytes(94_200_000)] == ["12 B", "94.2 MB"]
     assert format_shape((7, None, 2048)) == "7×any×2048"
-
-
-def test_printable_escapes_what_would_control_a_terminal():
     assert printable("a\033[2Jb\r\nc×") == "a\\x1b[2Jb\\r\nc×"
 
 

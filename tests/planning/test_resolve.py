@@ -120,6 +120,13 @@ def test_weights_are_adapted_to_another_number_of_channels() -> None:
     assert plan.report()["adapt"] == {"name": "channel-adapters/map", "options": options, "source_channels": 3}
     assert summary(plan)["input"] == "224×224 pixels, 4 channels"
     assert summary(plan)["adapt"] == "map R, G, B, R, from weights for 3 channels"
+    # A map says how many channels there are.
+    assert planned("VGG16", input={"adapt": {"map": ["R", "R"]}}).input_shape == (224, 224, 2)
+    assert planned("VGG16", input={"adapt": "mean"}).input_shape == (224, 224, 3)
+    assert refused("VGG16", input={"channels": 3, "adapt": {"map": ["R", "R"]}}) == (
+        "the map has 2 channels, and the input 3 (argument input.adapt.map)\n"
+        "  fix: name 3, or leave out channels: the map says how many there are"
+    )
 
 
 def test_without_an_adapter_the_weights_are_for_the_channels_of_the_input() -> None:
@@ -137,13 +144,6 @@ def test_without_an_adapter_the_weights_are_for_the_channels_of_the_input() -> N
         assert plan.warnings[0] == "no weights were trained on 4 channels: the pixels are not preprocessed"
         assert plan.preprocessing == torso.Preprocessing()
         assert "adapt" not in summary(plan)
-
-    assert planned("VGG16", input={"adapt": {"map": ["R", "R"]}}).input_shape == (224, 224, 2)
-    assert planned("VGG16", input={"adapt": "mean"}).input_shape == (224, 224, 3)
-    assert refused("VGG16", input={"channels": 3, "adapt": {"map": ["R", "R"]}}) == (
-        "the map has 2 channels, and the input 3 (argument input.adapt.map)\n"
-        "  fix: name 3, or leave out channels: the map says how many there are"
-    )
 
 
 def test_statistics_follow_the_channels() -> None:

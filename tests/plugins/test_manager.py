@@ -67,15 +67,13 @@ def test_an_installed_plugin_that_cannot_be_imported_is_disabled_with_its_traceb
     assert "import a_package_that_is_not_installed" in vit.traceback
 
 
-def test_two_plugins_of_one_name_are_both_disabled_unimported(load):
+def test_plugins_of_one_name_are_disabled_unimported(load):
     why = "torso-twin-a 1.0 and torso-twin-b 2.0 share the name 'twin'; keep one, or block all with -p no:twin"
     assert notes(load("twin_a", "twin_b")) == [
         ("disabled", f"plugin 'twin' (torso-twin-a 1.0): {why}"),
         ("disabled", f"plugin 'twin' (torso-twin-b 2.0): {why}"),
     ]
-
-
-def test_a_plugin_with_the_name_of_a_builtin_one_is_disabled_alone(load):
+    # The name of a built-in one: disabled alone.
     plugins = load("builtin_name", builtins={"keras": "torso.builtins.truncations"})
     assert in_use(plugins) == ["keras"]
     why = "its name 'Keras' is that of a built-in plugin"
@@ -244,13 +242,11 @@ def test_keyboard_interrupt_is_the_user_and_not_a_fault(load, tmp_path):
         load(plugins_dirs=[tmp_path])
 
 
-def test_a_plugin_with_an_illegal_name_is_disabled_unimported(load, tmp_path):
+def test_a_plugin_with_an_illegal_or_a_second_name_is_disabled(load, tmp_path):
     write(tmp_path, "my eyes", "raise AssertionError")
     (eyes,) = load(plugins_dirs=[tmp_path])
     assert eyes.reason == "its name is 'my eyes'; a name is text without '/' and spaces"
-
-
-def test_one_module_under_two_names_is_one_plugin(load):
+    # One module under two names is one plugin.
     plugins = load(builtins={"one": "torso.builtins.truncations", "two": "torso.builtins.truncations"})
     assert in_use(plugins) == ["one"]
 

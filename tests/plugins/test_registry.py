@@ -33,9 +33,6 @@ def catalogue(*qualified: str, absent: tuple[PluginInfo, ...] = ()) -> Catalogue
     return Catalogue("eye", offer(*qualified), absent=absent)
 
 
-# Resolving
-
-
 def test_resolve_takes_bare_and_qualified_names_in_any_letter_case_and_nothing_else():
     eyes = catalogue("acme/ResNet50", "acme/ResNet101")
     for name in ("ResNet50", "resnet50", "acme/ResNet50", "ACME/RESNET50"):
@@ -81,9 +78,6 @@ def test_resolve_suggests_near_names_and_says_who_is_not_in_use():
 def test_resolve_suggests_qualified_names_for_a_qualified_name(name, suggestion):
     eyes = catalogue("acme/EyeNet", "beta/EyeNet", "beta/ResNet50")
     assert f"\n  did you mean: {suggestion}\n" in refusal(eyes.resolve, name)
-
-
-# Listing
 
 
 def test_names_are_listed_as_people_sort_them():

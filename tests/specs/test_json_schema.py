@@ -115,12 +115,9 @@ def test_the_schema_and_torso_take_the_same_specs(text, schema, torso, spec_file
     assert (schema_takes(text), torso_takes(spec_file(text))) == (schema, torso)
 
 
-def test_the_schema_is_one_and_can_be_printed():
+def test_the_schema_is_one_that_can_be_printed_and_says_what_each_name_means():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert json.loads(json.dumps(SCHEMA)) == SCHEMA
-
-
-def test_the_schema_says_what_each_name_means():
     assert SCHEMA["$defs"]["truncate"]["oneOf"][0]["oneOf"][0] == {"const": "none", "description": "The whole network."}
     assert SCHEMA["$defs"]["truncate"]["oneOf"][1]["properties"]["pop"]["description"] == "Without its last nodes."
 

@@ -11,12 +11,6 @@ from torso.specs.writer import write_spec
 from torso.specs.yaml_nodes import ILLEGAL_CHARACTER, MappingNode, Node, ScalarNode, SequenceNode
 
 
-def read_back(text: str, folder: Path) -> dict[str, BackboneSpec]:
-    path = folder / "written.yaml"
-    path.write_bytes(text.encode())
-    return read_spec(path)
-
-
 def test_write_spec_writes_as_a_user_would():
     examples = Path(__file__).parent / "examples"
     assert write_spec(read_spec(examples / "smaller.yaml").values()) == (examples / "smaller_written.yaml").read_text()
@@ -76,4 +70,5 @@ specs = st.lists(backbones, min_size=1, max_size=3, unique_by=lambda backbone: b
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(spec=specs)
 def test_any_spec_is_equal_when_written_and_read_again(spec, tmp_path):
-    assert list(read_back(write_spec(spec), tmp_path).values()) == spec
+    (tmp_path / "written.yaml").write_bytes(write_spec(spec).encode())
+    assert list(read_spec(tmp_path / "written.yaml").values()) == spec
