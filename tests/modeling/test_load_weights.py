@@ -69,19 +69,9 @@ def test_fill_refuses_the_file_of_another_model(residual: keras.Model, tmp_path:
     save(keras.Model(inputs, keras.layers.Conv2D(7, 3, name="other")(inputs)), tmp_path / name)
     with pytest.raises(IntegrityError) as caught:
         fill(residual, tmp_path / name)
-    causes = {
-        "w.h5": "  cause: 1 layers with weights in the file, 4 in the model\n",
-        "w.weights.h5": (
-            "  cause: layers/conv2d_1/vars/0 is missing\n"
-            "  cause: layers/conv2d_1/vars/1 is missing\n"
-            "  cause: layers/batch_normalization/vars/0 is missing\n"
-            "  cause: … and 5 more of this kind\n"
-        ),
-    }
     assert str(caught.value) == (
         f"the weights file '{tmp_path / name}' was written from a different model\n"
-        f"{causes[name]}"
-        "  fix: name the architecture and the options that the file was trained with"
+        "  cause: none of the 4 layers is in the file by name; it has 'other'"
     )
 
 
@@ -99,13 +89,13 @@ def test_fill_refuses_the_file_of_another_width(tmp_path: Path, save: Saver, nam
     assert "(1, 1, 3, 3)" in str(caught.value)
 
 
-def test_fill_refuses_values_that_have_no_place(residual: keras.Model, tmp_path: Path) -> None:
+def test_values_that_have_no_place_are_reported(residual: keras.Model, tmp_path: Path) -> None:
     path = tmp_path / "w.weights.h5"
     residual.save_weights(path)
     with h5py.File(path, "a") as file:
         file["layers/dense/vars/0"] = np.zeros(3)
-    with pytest.raises(IntegrityError, match="layers/dense/vars/0 has no place in the model"):
-        fill(residual, path)
+    with pytest.warns(UserWarning, match="has 1 array of 'dense' left over$"):
+        assert fill(residual, path) == len(residual.weights)
 
 
 def test_fill_reads_the_newer_format_under_the_older_name(residual: keras.Model, tmp_path: Path) -> None:
@@ -188,8 +178,9 @@ def test_equal_shapes_in_another_order_are_told_apart_by_names(tmp_path: Path, n
     assert fill(branches("left", "right", nested=nested), tmp_path / name) == 4
     with pytest.raises(IntegrityError) as caught:
         fill(branches("right", "left", nested=nested), tmp_path / name)
-    place = f"{'layers/functional/' if nested else ''}layers/conv2d/vars/0"
-    assert f"  cause: {place} is of layer 'left' in the file, and 'right/kernel' in the model\n" in str(caught.value)
+    inner = "inner/" if nested else ""
+    said = f"  cause: the file has layers in another order: '{inner}left', '{inner}right'"
+    assert said in str(caught.value)
 
 
 def test_names_that_drift_and_files_without_names_are_taken_by_place(tmp_path: Path) -> None:
@@ -202,7 +193,7 @@ def test_names_that_drift_and_files_without_names_are_taken_by_place(tmp_path: P
     model("conv2d_8", "conv2d_9", "end").save_weights(tmp_path / "w.weights.h5")  # as after other networks in the process
     assert fill(model("conv2d", "conv2d_1", "end"), tmp_path / "w.weights.h5") == 6
     assert fill(model("one", "two", "end"), tmp_path / "w.weights.h5") == 6
-    with pytest.raises(IntegrityError, match="is of layer 'end' in the file"):
+    with pytest.raises(IntegrityError, match="layers in another order: 'conv2d_8', 'conv2d_9', 'end'"):
         fill(model("end", "conv2d", "conv2d_1"), tmp_path / "w.weights.h5")
     with h5py.File(tmp_path / "w.weights.h5", "a") as file:
         file.visititems(lambda name, item: item.attrs.pop("name", None) and None)

@@ -147,8 +147,10 @@ def test_an_archive_that_would_fill_the_disk_is_refused_before_it_is_unpacked(tm
 
 def test_files_of_other_formats_and_what_is_no_file_are_refused(tmp_path):
     (tmp_path / "w.pt").write_bytes(pickle.dumps(len))
-    assert refused(tmp_path / "w.pt", OptionError) == (
-        "weights cannot be read from a file like 'w.pt'\n  known: the older .h5, .weights.h5 and .keras"
+    assert "w.pt' is a pickle, as PyTorch writes it, and torso reads" in refused(tmp_path / "w.pt", OptionError)
+    (tmp_path / "w.bin").write_bytes(b"anything else")
+    assert refused(tmp_path / "w.bin", OptionError) == (
+        "weights cannot be read from a file like 'w.bin'\n  known: the older .h5, .weights.h5 and .keras"
     )
     os.mkfifo(tmp_path / "pipe.h5")
     for name in ("pipe.h5", "", "absent.h5"):

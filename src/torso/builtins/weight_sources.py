@@ -16,6 +16,7 @@ from torso.contracts.weights import WeightSource
 from torso.errors import DiskError, IntegrityError, OptionError
 from torso.files.atomic import make_folder, move_aside
 from torso.files.hashing import open_file
+from torso.files.other_formats import refuse_other_format
 from torso.specs.options import Option, Options
 
 FILE = Option(name="file", type=Path, doc="Path of the file, relative to the spec that names it.")
@@ -40,7 +41,11 @@ def torso_weight_sources() -> Iterable[WeightSource]:
 
 
 def local_file(options: Options) -> Path:
-    return _verified(Path(str(options["file"])).expanduser(), options)
+    path = Path(str(options["file"])).expanduser()
+    if not path.is_file():
+        refuse_other_format(path)
+    refuse_other_format(_verified(path, options))
+    return path
 
 
 def packaged_file(options: Options) -> Path:

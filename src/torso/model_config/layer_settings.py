@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
 from torso.model_config.calls import Config
@@ -33,13 +33,23 @@ def by_node(layers: dict[str, list[str]]) -> dict[str, dict[str, str]]:
     return {name: parsed[text] for text, names in layers.items() for name in names}
 
 
-def differences_of(config: Config, other: Config) -> list[str]:
-    """Where layers of one name compute differently in a second configuration; what counts in training alone is left out."""
+def differences_of(config: Config, other: Config, within: Sequence[str], kept: Collection[str]) -> list[str]:
+    """Where layers of one name compute differently in a second configuration; what counts in training alone is left out.
+
+    ``within`` has the names of the nested models of the other one to compare with, ``kept`` the layers to compare.
+    """
+    for name in within:
+        other = next((one["config"] for one in other.get("layers", ()) if one["config"]["name"] == name), {})
     if "layers" not in other:  # Python code of a subclass
         return []
+    part = {"layers": [entry for entry in config["layers"] if entry["config"]["name"] in kept]}
+    found = [text for path, text in _differences(config, other) if path.partition("/")[0] in kept]
+    return list(dict.fromkeys([*found, *(text for _, text in _differences(part, other))]))
+
+
+def _differences(config: Config, other: Config) -> Iterator[tuple[str, str]]:
     ours, theirs = dict(_by_path(config)), dict(_by_path(other))
     kinds, others = (Counter(each["kind"] for each in one.values()) for one in (ours, theirs))
-    found = []
     for path, mine in ours.items():
         stem = automatic_stem(mine["kind"])
         is_counted_otherwise = path.startswith(stem) and kinds[mine["kind"]] != others[mine["kind"]]
@@ -48,8 +58,7 @@ def differences_of(config: Config, other: Config) -> list[str]:
         for name in sorted({*mine, *theirs[path]}):
             here, there = (each.get(name, "false") for each in (mine, theirs[path]))  # Keras adds settings that are off
             if here != there and not _IN_TRAINING.fullmatch(name):
-                found.append(f"{name} of {path!r} is {there} in the file, and {here} in the model")
-    return found
+                yield path, f"{name} of {path!r} is {there} in the file, and {here} in the model"
 
 
 def _by_path(config: Config, prefix: str = "") -> Iterator[tuple[str, dict[str, str]]]:

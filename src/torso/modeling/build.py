@@ -147,28 +147,29 @@ def truncate_and_fill(
 ) -> BuiltModel:
     """Select the cut of a network that was drawn, and make the model that ends there."""
     ends = _select(drawn, plan)  # before anything is downloaded
-    with at_location(plan.weights.place):
-        values = match(drawn.model, weights(), is_part=drawn.mode == PARTIAL) if weights else None
-    if weights and values is None:
-        raise CannotDrawLean("the names in the weights file do not say which arrays belong to the part before the cut")
+    stored = weights() if weights else None
     progress(f"cutting at {', '.join(nodes_of(ends) or drawn.graph.ends)}")
     with plugin_errors(plan.architecture.plugin, f"cutting {plan.architecture.qualified!r}", plan.truncate.place):
         model, pairs = _truncate(drawn, plan, ends, channels)
     with at_location(plan.weights.place):
+        options = ", ".join(f"{name} {value}" for name, value in plan.options.items())
+        is_part = drawn.mode == PARTIAL
+        values = match(drawn.model, stored, (model, pairs), is_part=is_part, options=options) if stored else None
+        if stored and values is None:
+            raise CannotDrawLean("the names in the weights file do not say which arrays belong to the part before the cut")
         _fill(model, pairs, values, plan, channels)
     graph = read_graph(model, drawn.graph.name).knowing(drawn.graph.levels)
-    is_partial = drawn.mode == PARTIAL
     total = drawn.model.count_params()
-    if weights and is_partial:  # what was not drawn is in the file
-        total = sum(math.prod(array.shape) for layer in weights().layers or () for array in layer.arrays)
+    if stored and is_part:  # what was not drawn is in the file
+        total = sum(math.prod(array.shape) for layer in stored.layers or () for array in layer.arrays)
     return BuiltModel(
         model=model,
         graph=graph,
         mode=drawn.mode,
         why=why,
-        dropped_nodes=None if is_partial else len(drawn.graph) - len(graph),
+        dropped_nodes=None if is_part else len(drawn.graph) - len(graph),
         dropped_parameters=total - sum(math.prod(old.shape) for old, _ in pairs),
-        weights_file=weights() if weights else None,
+        weights_file=stored,
         weights_channels=channels,
     )
 

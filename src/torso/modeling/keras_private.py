@@ -31,6 +31,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any, TypeVar
 from zipfile import ZipFile, ZipInfo
 
@@ -239,14 +240,29 @@ def detach(model: keras.Model) -> None:
         op._outbound_nodes = [node for node in op._outbound_nodes if id(node.operation) in kept]
 
 
-def places_of(model: keras.Model) -> Mapping[str, Any]:
-    """Each variable of a model, with or without a value, by its path in a ``.weights.h5``; empty where Keras has moved."""
+def places_of(model: keras.Model) -> Mapping[str, tuple[Any, tuple[str, ...]]]:
+    """Each variable of a model, with or without a value, by its path in a ``.weights.h5``; empty where Keras has moved.
+
+    Beside it are the names of its layer and of those that it is in, outermost first.
+    """
     if _saving is None:
         return {}
-    store = _saving.NpzIOStore("", mode="w")  # it writes when it is closed: never
+    names: dict[str, str] = {}
+
+    class Store(_saving.NpzIOStore):  # type: ignore[misc, name-defined]
+        def make(self, path: str, metadata: Any = None) -> Any:
+            names[path] = (metadata or {}).get("name", "")
+            return super().make(path, metadata)
+
+    store = Store("", mode="w")  # it writes when it is closed: never
     _saving._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set())
     groups = {path.removeprefix("__root__"): group for path, group in store.contents.items()}
-    return {f"{path}/vars/{name}".lstrip("/"): one for path, group in groups.items() for name, one in group.items()}
+    found: dict[str, tuple[Any, tuple[str, ...]]] = {}
+    for path, group in groups.items():
+        above = accumulate(path.split("/"), "{}/{}".format) if path else ()
+        owner = tuple(names[one] for one in above if names.get(one))
+        found |= {f"{path}/vars/{name}".lstrip("/"): (one, owner) for name, one in group.items()}
+    return found
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Find for each weight of a model the array of a weights file that holds its value, and give it that value.
 
-Each weight belongs to one array of the same shape, and none is left over: that is known before a value is read.
+Each weight that is kept belongs to one array of the same shape: that is known before a value is read.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from warnings import warn
 
 import keras
@@ -19,8 +19,12 @@ from torso.errors import IntegrityError
 from torso.model_config.layer_names import automatic_stem
 from torso.model_config.layer_settings import differences_of
 from torso.modeling.keras_private import inner_layers, places_of
+from torso.modeling.truncate import Pairs
 from torso.weights_files import StoredArray, StoredWeights
-from torso.weights_files.stored import damage_reported
+from torso.weights_files.by_names import Wanted, find_by_names, left_over
+from torso.weights_files.stored import Owner, damage_reported, of_another, owner_by_place
+
+AS_WEIGHTS: Final = "to take its values all the same, save them: model.save_weights('values.weights.h5')"
 
 
 class Match(NamedTuple):
@@ -42,21 +46,35 @@ class OtherWidth(Exception):
 _Pair = tuple[str, Any, StoredArray]  # what an error calls the weight, the weight, and its array
 
 
-def match(model: keras.Model, stored: StoredWeights, *, is_part: bool = False) -> Match | None:
-    """Find the array for every weight of a headless network, or None where it is a part and the names do not tell.
+def match(
+    model: keras.Model,
+    stored: StoredWeights,
+    kept: tuple[keras.Model, Pairs] | None = None,
+    *,
+    is_part: bool = False,
+    options: str = "",
+) -> Match | None:
+    """Find the array for every weight of a headless network that is kept, or None where it is a part and names do not tell.
 
     Raises IntegrityError if the file was written from a different model, OtherWidth if only the images' channels differ.
     """
+    part, weights = kept if kept else (model, [(weight, weight) for weight in model.weights])
     if is_part:
         pairs = _by_name(model, stored)
     else:
+        root: Owner = ()
+        left = ""
         pairs = _by_order(model, stored) if stored.layers is not None else _by_place(model, stored)
-        _refuse_other_shapes(model, pairs, stored.path)
+        if pairs is None:
+            pairs, root, left = _by_names(model, stored, [weight for weight, _ in weights])
+        _refuse_other_shapes(model, pairs, stored.path, options)
         if stored.config is not None:
             with damage_reported(stored.path):
-                problems = differences_of(model.get_config(), dict(stored.config))
+                problems = differences_of(model.get_config(), dict(stored.config), root, {op.name for op in part.operations})
             if problems:
-                raise _of_another(stored.path, problems)
+                raise of_another(stored.path, problems, fix=AS_WEIGHTS)
+        if left:
+            warn(f"the weights file {str(stored.path)!r} has {left} left over", stacklevel=2)
     return None if pairs is None else Match(stored.path, {id(weight): array for _, weight, array in pairs})
 
 
@@ -83,25 +101,18 @@ def _is_numbered(name: str, layer: Any) -> bool:
     return re.fullmatch(rf"{re.escape(automatic_stem(type(layer).__name__))}(_\d+)?", name) is not None
 
 
-def _by_order(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
-    """The older format: the layers that have weights, in the order of the model's layers."""
+def _by_order(model: keras.Model, stored: StoredWeights) -> list[_Pair] | None:
+    """The older format of this very network: the layers that have weights, in the order of the model's layers."""
     theirs = [(layer.name, layer.arrays) for layer in stored.layers or () if layer.arrays]
     ours = [(layer.name, weights) for layer in model.layers if (weights := _listed(layer))]
-    if len(theirs) != len(ours):
-        raise _of_another(stored.path, [f"{len(theirs)} layers with weights in the file, {len(ours)} in the model"])
     authors = {layer.name for layer in model.layers if not _is_numbered(layer.name, layer)}  # these do not drift
-    problems = []
     pairs: list[_Pair] = []
-    for (name, arrays), (layer, weights) in zip(theirs, ours, strict=True):
-        if name != layer and name in authors:
-            problems.append(f"layer {name!r} of the file stands where {layer!r} belongs")
-        if len(arrays) != len(weights):
-            problems.append(f"layer {name!r} holds {len(arrays)} arrays, {layer!r} needs {len(weights)}")
-        problems += _exchanged(arrays, weights)
-        pairs.extend((layer, weight, array) for weight, array in zip(weights, arrays, strict=False))
-    if problems:
-        raise _of_another(stored.path, problems)
-    return pairs
+    for (name, arrays), (layer, weights) in zip(theirs, ours, strict=False):
+        is_other = [array.shape for array in arrays] != [tuple(weight.shape) for weight in weights] or name in authors
+        if (name != layer and is_other) or len(arrays) != len(weights) or _exchanged(arrays, weights):
+            return None
+        pairs.extend((layer, weight, array) for weight, array in zip(weights, arrays, strict=True))
+    return pairs if len(theirs) == len(ours) else None
 
 
 def _exchanged(arrays: Sequence[StoredArray], weights: Sequence[Any]) -> list[str]:
@@ -121,29 +132,66 @@ def _listed(layer: Any) -> list[Any]:
     return [*layer.trainable_weights, *layer.non_trainable_weights]
 
 
-def _by_place(model: keras.Model, stored: StoredWeights) -> list[_Pair]:
-    """The format of Keras 3: Keras itself says where each weight belongs."""
+def _by_place(model: keras.Model, stored: StoredWeights) -> list[_Pair] | None:
+    """The format of Keras 3 of this very network: Keras itself says where each weight belongs."""
+    wanted = _places(model, stored)
+    if wanted.keys() != stored.arrays.keys():
+        return None
+    authors = {owner[-1] for _, owner in wanted.values() if owner} - _counted(model)  # these do not drift
+    for place, (_, owner) in wanted.items():
+        theirs = stored.arrays[place].owner[-1:]
+        if authors.intersection(theirs) and theirs != owner[-1:]:
+            return None
+    return [("/".join(owner), weight, stored.arrays[place]) for place, (weight, owner) in wanted.items()]
+
+
+def _counted(model: keras.Model) -> set[str]:
+    """The names within a model that Keras has numbered."""
+    return {layer.name for layer in inner_layers(model) if _is_numbered(layer.name, layer)}
+
+
+def _places(model: keras.Model, stored: StoredWeights) -> dict[str, tuple[Any, Owner]]:
+    """The weights by their places in the format of Keras 3, each with the names of its layers."""
     weights = {id(weight) for weight in model.weights}
-    wanted = {place: weight for place, weight in places_of(model).items() if id(weight) in weights}
-    if len(wanted) < len(weights):  # a layer has a way of its own to save, or Keras has moved its name for that
+    found = {place: one for place, one in places_of(model).items() if id(one[0]) in weights}
+    if len(found) < len(weights):  # a layer has a way of its own to save, or Keras has moved its name for that
         fact = f"the weights file {str(stored.path)!r} does not tell which weight of the model each array belongs to"
         raise IntegrityError(fact, notes=[("fix", "save the weights in the older format, as .h5")])
-    problems = [f"{place} is missing" for place in wanted if place not in stored.arrays]
-    problems += [f"{place} has no place in the model" for place in stored.arrays if place not in wanted]
-    within: dict[str, set[int]] = {}  # what is in each layer that has a name of its author's: that does not drift
-    for layer in inner_layers(model):
-        if not _is_numbered(layer.name, layer):
-            within.setdefault(layer.name, set()).update(map(id, layer.variables))
-    for place, weight in wanted.items():
-        theirs = stored.arrays[place].layer if place in stored.arrays else ""
-        if theirs in within and id(weight) not in within[theirs]:
-            problems.append(f"{place} is of layer {theirs!r} in the file, and {weight.path!r} in the model")
+    return found
+
+
+def _by_names(model: keras.Model, stored: StoredWeights, kept: Sequence[Any]) -> tuple[list[_Pair], Owner, str]:
+    """A file of more or less than this network, by its layers' names; the model in it that has them; what is left over."""
+    owners = {
+        id(weight): owner if stored.has_names else owner_by_place(place)
+        for place, (weight, owner) in _places(model, stored).items()
+    }
+    ours: dict[Owner, list[Any]] = {}
+    for weight in model.weights:
+        ours.setdefault(owners[id(weight)], []).append(weight)
+    position = {id(weight): index for index, weight in reversed([*enumerate(kept)])}
+    wanted = [
+        Wanted(owner, tuple(tuple(weight.shape) for weight in weights), position.get(id(weights[0])))
+        for owner, weights in ours.items()
+    ]
+    reading = find_by_names(
+        wanted, stored, _counted(model) if stored.has_names else {name for owner in ours for name in owner}
+    )
+    pairs: list[_Pair] = []
+    problems: list[str] = []
+    for one in wanted:
+        if one.at is not None:
+            name, arrays, weights = "/".join(one.owner), reading.found[one.owner], ours[one.owner]
+            if len(arrays) != len(weights):
+                problems.append(f"layer {name!r} holds {len(arrays)} arrays, and {len(weights)} are needed")
+            problems += _exchanged(arrays, weights)
+            pairs.extend((name, weight, array) for weight, array in zip(weights, arrays, strict=False))
     if problems:
-        raise _of_another(stored.path, problems)
-    return [(place, weight, stored.arrays[place]) for place, weight in wanted.items()]
+        raise of_another(stored.path, problems)
+    return pairs, reading.root, left_over(reading, stored)
 
 
-def _refuse_other_shapes(model: keras.Model, pairs: Sequence[_Pair], path: Path) -> None:
+def _refuse_other_shapes(model: keras.Model, pairs: Sequence[_Pair], path: Path, options: str) -> None:
     wrong = [(name, tuple(weight.shape), array) for name, weight, array in pairs if array.shape != tuple(weight.shape)]
     if not wrong:
         return
@@ -151,8 +199,9 @@ def _refuse_other_shapes(model: keras.Model, pairs: Sequence[_Pair], path: Path)
     sides = [(side, other) for _, shape, one in wrong for side, other in zip_longest(shape, one.shape) if side != other]
     channels, theirs = sides[0]
     if len(sides) == len(wrong) and len(set(sides)) == 1 and channels == model.inputs[0].shape[-1] and theirs:
-        raise OtherWidth(theirs, _of_another(path, problems))
-    raise _of_another(path, problems)
+        raise OtherWidth(theirs, of_another(path, problems))
+    fix = f"the network is built with {options}: write the options that the file was trained with"
+    raise of_another(path, problems, fix if options else "")
 
 
 def read_value(array: StoredArray, weight: Any, path: Path) -> np.ndarray:
@@ -171,11 +220,3 @@ def read_value(array: StoredArray, weight: Any, path: Path) -> np.ndarray:
         if not value.any() and not weight.name.endswith(("bias", "beta", "mean")):  # these may well be zero
             warn(f"the weights file {str(path)!r} holds only zeros in {array.name!r}", stacklevel=2)
     return value
-
-
-def _of_another(path: Path, problems: Sequence[str]) -> IntegrityError:
-    more = [f"… and {len(problems) - 3} more of this kind"] if len(problems) > 3 else []
-    causes = [("cause", problem) for problem in (*problems[:3], *more)]
-    fix = "name the architecture and the options that the file was trained with"
-    fact = f"the weights file {str(path)!r} was written from a different model"
-    return IntegrityError(fact, notes=[*causes, ("fix", fix)])

@@ -16,7 +16,7 @@ import numpy as np
 from h5py import h5a, h5d, h5g, h5l, h5o
 
 from torso.errors import IntegrityError
-from torso.weights_files.stored import StoredArray, StoredLayer, StoredWeights, damage_reported, damaged
+from torso.weights_files.stored import Owner, StoredArray, StoredLayer, StoredWeights, damage_reported, damaged
 
 MOST_PACKED: Final = 1100  # how many times smaller than its content packed data may be: deflate reaches 1,032, for zeros
 SMALLEST_CACHE: Final = 1 << 18  # bytes that HDF5 may keep of the structure of a file; by default up to 32 MB
@@ -74,6 +74,11 @@ class _WithoutLoops:
         return taken
 
 
+def _below(layer: str, path: list[str]) -> Owner:
+    """The names of a weight's layers: those below the outer layer, without scopes that it was built in."""
+    return (layer, *path[len(path) - path[::-1].index(layer) :]) if layer in path else (layer, *path)
+
+
 class _Reader:
     """Reads one file, and refuses what is no plain array."""
 
@@ -95,8 +100,9 @@ class _Reader:
         for name in self._names(root, b"layer_names"):
             group = self.group(root, name)
             names = self._names(group, b"weight_names")
-            arrays = (self._array(self._at(group, one), one if name in one else name + b"/" + one) for one in names)
-            yield StoredLayer(name.decode(), tuple(arrays))
+            owners = [_below(name.decode(), one.decode().split("/")[:-1]) for one in names]
+            full = [one if name in one else name + b"/" + one for one in names]
+            yield StoredLayer(name.decode(), tuple(map(self._array, (self._at(group, one) for one in names), full, owners)))
 
     def _at(self, group: Any, name: bytes) -> Any:
         for part in [part for part in name.split(b"/") if part not in (b"", b".")] or [name]:
@@ -109,23 +115,27 @@ class _Reader:
         """The arrays of the format of Keras 3, by their paths."""
         return dict(self._walk(root, ""))
 
-    def _walk(self, group: Any, prefix: str) -> Iterator[tuple[str, StoredArray]]:
-        layer = self._strings(group, b"name")[0].decode() if h5a.exists(group, b"name") else ""
+    def _walk(self, group: Any, prefix: str, owner: Owner = ()) -> Iterator[tuple[str, StoredArray]]:
         for name in filter(lambda name: name not in _IGNORED, group):
             child, path = self._child(group, name), prefix + name.decode()
             if path.count("/") > DEEPEST:
                 raise self._refused(path.encode(), "is nested too deeply")
             if isinstance(child, h5g.GroupID):
-                yield from self._walk(child, f"{path}/")
+                yield from self._walk(child, f"{path}/", owner + self._name_of(child))
             else:
-                yield path, self._array(child, path.encode(), layer)
+                yield path, self._array(child, path.encode(), owner)
+
+    def _name_of(self, group: Any) -> Owner:
+        """The name of the layer that a group is of, if it is of one and the file tells it."""
+        own = self._child(group, b"vars") if group.links.exists(b"vars") else group
+        return (self._strings(own, b"name")[0].decode(),) if own is not group and h5a.exists(own, b"name") else ()
 
     def _child(self, group: Any, name: bytes) -> Any:
         if group.links.get_info(name).type != h5l.TYPE_HARD:
             raise self._refused(name, "is a link to somewhere else")
         return h5o.open(group, name)
 
-    def _array(self, dataset: Any, name: bytes, layer: str = "") -> StoredArray:
+    def _array(self, dataset: Any, name: bytes, owner: Owner = ()) -> StoredArray:
         if not isinstance(dataset, h5d.DatasetID):
             raise self._refused(name, "is not an array")
         kind, shape = dataset.dtype, tuple(dataset.shape or ())
@@ -136,7 +146,7 @@ class _Reader:
         # Values that are not packed are read from the offset alone: an open dataset costs 20 kB.
         packed = dataset if offset is None else None
         read = self._later(partial(self._read, packed, offset, name, shape, kind))
-        return StoredArray(name.decode(), shape, kind.newbyteorder("="), read, layer)
+        return StoredArray(name.decode(), shape, kind.newbyteorder("="), read, owner)
 
     def _require_inside(self, dataset: Any, name: bytes, offset: int | None, size: int) -> None:
         """Refuse an array whose values are in a different file, or fewer than it says."""

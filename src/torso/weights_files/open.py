@@ -16,6 +16,7 @@ from torso.errors import IntegrityError, OptionError
 from torso.files.atomic import scratch_directory
 from torso.files.disk_errors import temporary_file_errors
 from torso.files.hashing import hash_of_open, identity_of, open_file
+from torso.files.other_formats import refuse_other_format
 from torso.weights_files.hdf5 import open_hdf5
 from torso.weights_files.stored import StoredWeights, damage_reported, damaged
 
@@ -52,6 +53,7 @@ def open_weights(path: Path, hashes: Mapping[str, str] = MappingProxyType({})) -
 
 
 def _listed(stream: BinaryIO, path: Path, stack: ExitStack) -> StoredWeights:
+    refuse_other_format(path)
     start = stream.read(8)  # these tell the format, not the name: downloads and caches rename files
     stream.seek(0)
     if start[:4] == ZIP:

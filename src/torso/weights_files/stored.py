@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import numpy as np
 
 from torso.errors import IntegrityError, TorsoError
 from torso.files.hashing import Identity
+
+OTHER_MODEL = "was written from a different model"
+Owner = tuple[str, ...]  # the names of a layer and of those that it is in, outermost first
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class StoredArray:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]  # in the byte order of this machine
     read: Callable[[], np.ndarray[Any, Any]]  # a fresh array, while the file is open; IntegrityError where it is damaged
-    layer: str = ""  # in the format of Keras 3, the name of its layer, if the file tells it
+    owner: Owner = ()  # the layer that it is a weight of; empty if the file does not tell it, as before Keras 3.8
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,31 @@ class StoredWeights:
     arrays: Mapping[str, StoredArray]  # by path, without those of optimizers and random generators
     identity: Identity = ()
     config: Mapping[str, Any] | None = None  # in a .keras archive, the configuration of its network
+
+    @cached_property
+    def has_names(self) -> bool:
+        return self.layers is not None or any(array.owner for array in self.arrays.values())
+
+    @cached_property
+    def by_owner(self) -> Mapping[Owner, tuple[StoredArray, ...]]:
+        """The arrays of each layer in order; by place if the file does not have the layers' names."""
+        found: dict[Owner, tuple[StoredArray, ...]] = {}
+        newer = sorted(self.arrays.values(), key=lambda array: (len(array.name), array.name))  # vars/2 before vars/10
+        for array in (*(array for layer in self.layers or () for array in layer.arrays), *newer):
+            owner = array.owner or owner_by_place(array.name)
+            found[owner] = (*found.get(owner, ()), array)
+        return found
+
+
+def owner_by_place(place: str) -> Owner:
+    """The groups that an array is in, for want of names: ``functional/conv2d_1``."""
+    return tuple(group for group in f"/{place}".partition("/vars/")[0].split("/") if group not in ("", "layers"))
+
+
+def of_another(path: Path, problems: Sequence[str], fix: str = "", fact: str = OTHER_MODEL) -> IntegrityError:
+    more = [f"… and {len(problems) - 3} more of this kind"] if len(problems) > 3 else []
+    notes = [*(("cause", problem) for problem in (*problems[:3], *more)), *([("fix", fix)] if fix else [])]
+    return IntegrityError(f"the weights file {str(path)!r} {fact}", notes=notes)
 
 
 def damaged(path: Path, cause: str) -> IntegrityError:
