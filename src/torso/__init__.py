@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # for type checkers, to whom "X as X" is a public name; the s
     # fmt: off
     # isort: off
     from torso.api import (
-        Backbones as Backbones, create_backbone as create_backbone, get_base_model as get_base_model,
+        Backbones as Backbones, attach as attach, create_backbone as create_backbone, get_base_model as get_base_model,
         list_architectures as list_architectures, load as load, load_specs as load_specs, plan as plan,
         read_graph as read_graph,
     )
@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # for type checkers, to whom "X as X" is a public name; the s
     from torso.planning import Plan as Plan
     from torso.plugins.registry import Registry as Registry
     from torso.specs.options import Option as Option, Options as Options
+    from torso.training.learning_rates import scale_learning_rates as scale_learning_rates
     # fmt: on
 
 __version__ = "0.1.0"
@@ -50,7 +51,7 @@ __version__ = "0.1.0"
 _MODULES = {  # where each public name is defined
     "torso.artifact.diff": "diff",
     "torso.artifact.verify": "Check Verification verify",
-    "torso.api": "Backbones create_backbone get_base_model list_architectures load load_specs plan read_graph",
+    "torso.api": "Backbones attach create_backbone get_base_model list_architectures load load_specs plan read_graph",
     "torso.backbone": "Backbone",
     "torso.contracts.architecture": "Architecture InputRules License Weights",
     "torso.contracts.export_format": "ExportFormat",
@@ -66,6 +67,7 @@ _MODULES = {  # where each public name is defined
     "torso.planning": "Plan",
     "torso.plugins.registry": "Registry",
     "torso.specs.options": "Option Options",
+    "torso.training.learning_rates": "scale_learning_rates",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 _NOW_METHODS_OF_GRAPH = {  # functions of torso 0.1, to be removed in 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ def create_backbone(architecture: str, *, registry: Registry | None = None, **sp
         architecture: Its name, as ``ResNet50`` or ``acme/eyenet``.
         registry: The plugins; by default those that are installed.
         **spec: The keys of a backbone in a spec file, in the same shapes: ``name``, ``options``, ``weights``, ``input``,
-            ``preprocess``, ``truncate``, ``freeze``, ``prefix``.
+            ``preprocess``, ``truncate``, ``freeze``, ``regularize``, ``prefix``.
 
     Raises:
         TorsoError: Something is wrong; raised before the build where possible.
@@ -71,6 +72,10 @@ def build(
     progress(f"building {plan.architecture.value.name}")
     built = build_model(plan, progress)  # draw the network, select the cut, truncate, fill with values
     built = transform(built, plan, registry)  # by the plugins; embed the preprocessing
+    if plan.regularize:
+        from torso.training.regularize import regularize
+
+        built = regularize(built, plan)
     progress("freezing")
     frozen = freeze_as_planned(built.model, built.graph, plan.freeze)
     if plan.prefix:
@@ -101,6 +106,25 @@ def load(folder: str | Path) -> Backbone:
     from torso.artifact.load import load_model
 
     return _backbone(*load_model(place / MODEL, record), record)
+
+
+def attach(classifier: keras.Model, folder: str | Path) -> Backbone:
+    """Find the backbone in a classifier that was saved and loaded again: ``unfreeze`` works on the classifier's layers.
+
+    Args:
+        classifier: A Keras model that calls the backbone's model, or goes on from its output.
+        folder: Where the backbone was saved. Its graph is sought, whatever its values are by now.
+
+    Raises:
+        OptionError: There is no saved backbone; or the classifier has no part with its graph, or several.
+        IntegrityError: The saved backbone does not match its manifest.
+    """
+    saved = load(folder)
+    from torso.artifact.load import record_in
+    from torso.training.attach import find_backbone
+
+    model = find_backbone(classifier, saved.model, saved.graph, saved.name)
+    return replace(saved, model=model, record=record_in(model, saved.model, saved.record))
 
 
 def _backbone(model: keras.Model, graph: Graph, record: Manifest) -> Backbone:

@@ -176,6 +176,23 @@ class Backbone:
         plan = self.graph.freeze_through(end, norm=norm, stochastic=stochastic)
         self.record = replace(self.record, frozen=freeze(self.model, self.graph, plan, "of unfreeze"))
 
+    def variables_by_level(self) -> dict[str, tuple[keras.Variable, ...]]:
+        """The weights, trainable or not: ``C1`` has those up to C1, ``C2`` those from there to C2, ``end`` the last."""
+        from torso.training.parts import variables_by_level
+
+        return variables_by_level(self.model, self.graph)
+
+    def body_and_tail(self, cut: str) -> tuple[keras.Model, keras.Model]:
+        """Two models that share this one's layers, up to a level or node and after it: ``tail(body(x))`` is ``model(x)``.
+
+        Raises:
+            UnknownNameError: The network has no such level or node.
+            CutError: A branch runs beside it, nothing is before or after it, or it lies within a nested model.
+        """
+        from torso.training.parts import body_and_tail
+
+        return body_and_tail(self.model, self.graph, cut)
+
     def transform(self, pictures: Any) -> np.ndarray:
         """Resize and crop pictures of any size to the network's input, as the spec says.
 

@@ -42,6 +42,7 @@ def test_a_plan_says_all_that_will_happen() -> None:
         "adapt": None,
         "truncate": {"name": "truncations/pop", "options": {"count": 3, "unit": "node", "allow_partial": False}},
         "freeze": {"name": "freeze-policies/all", "options": {}},
+        "regularize": {},
         "include_preprocessing": False,
         "transform": {"fit": "crop", "crop": 0.875, "interpolation": "bilinear", "antialias": True, "exif": "turn"},
         "prefix": "",

@@ -35,6 +35,7 @@ import torso
 from torso.cli.app import COMMANDS, main
 from torso.contracts import hookspecs
 from torso.contracts.preprocessing import PREPROCESS
+from torso.specs.backbone_spec import REGULARIZE
 from torso.specs.options import Option
 
 ROOT = Path(__file__).parents[2]
@@ -201,6 +202,7 @@ def options() -> str:
         _table("freeze", [contribution.value for contribution in registry.freeze_policies]),
         _table("weights", [contribution.value for contribution in registry.weight_sources]),
         _table("adapt", [contribution.value for contribution in registry.channel_adapters]),
+        "### `regularize`\n\n| option | value | default | |\n|---|---|---|---|\n" + "".join(map(_row, REGULARIZE)),
         "### `preprocess`\n\n| option | value | default | |\n|---|---|---|---|\n" + "".join(map(_row, PREPROCESS)),
     ]
     return "\n" + "\n".join(parts) + "\n"

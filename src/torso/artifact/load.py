@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -11,9 +13,9 @@ import keras
 from torso.artifact.diff import differences
 from torso.artifact.manifest import Difference, GraphRecord, Manifest, SavedManifest, as_json, versions
 from torso.artifact.reference_outputs import has_changed, hashes_of, weights_by_path
-from torso.errors import IntegrityError
+from torso.errors import FreezeWarning, IntegrityError
 from torso.graph import Graph
-from torso.modeling.freeze import report_of, restore
+from torso.modeling.freeze import copy_rates, report_of, restore
 from torso.modeling.functional import restore_names
 from torso.modeling.graph_reader import features_of, read_graph
 from torso.modeling.preprocess_layer import preprocessing_from
@@ -32,6 +34,20 @@ def load_model(path: Path, manifest: SavedManifest) -> tuple[keras.Model, Graph]
 def preprocess_layer_of(manifest: Manifest) -> keras.Model:
     channels, included = manifest.plan["input_shape"][2], manifest.preprocessing_included
     return preprocessing_from(manifest.preprocessing, channels, manifest.name, included=included)
+
+
+def record_in(model: keras.Model, saved: keras.Model, record: Manifest) -> Manifest:
+    """The record of a saved backbone for its layers in a classifier; flags that only Keras has lost are set again."""
+    copy_rates(saved, model)
+    lost = {*(record.frozen.lost_by_keras or ())}
+    if {*record.frozen.trains} ^ {*report_of(model).trains} <= lost:
+        restore(model, as_json(record.frozen))
+    elif lost:
+        line = f"{record.frozen.lost_flags.split(':')[0]}: set what trains, with freeze or unfreeze"
+        warnings.warn(line, FreezeWarning, stacklevel=3)
+    same = hashes_of(weights_by_path(model)) == hashes_of(weights_by_path(saved))
+    weights = record.plan["weights"] | ({} if same else {"changed_since": True})
+    return replace(record, frozen=report_of(model), plan={**record.plan, "weights": weights})
 
 
 def load_and_compare(path: Path, manifest: SavedManifest) -> tuple[keras.Model, Graph, list[Difference]]:

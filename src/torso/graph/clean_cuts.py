@@ -74,7 +74,7 @@ def lost_branches(graph: Graph, cut: Sequence[str]) -> tuple[Branch, ...]:
     return tuple(branches)
 
 
-def require_clean(graph: Graph, cut: Sequence[str]) -> None:
+def require_clean(graph: Graph, cut: Sequence[str], *, fix: str = ", or add allow_partial: true to cut here anyway") -> None:
     lost = lost_branches(graph, cut)
     if not lost:
         return
@@ -87,7 +87,7 @@ def require_clean(graph: Graph, cut: Sequence[str]) -> None:
         if clean is not None:
             notes.append((label, f"{clean.name!r}  ({describe(clean)}, pop {graph.pop_count(clean.name)})"))
     instead = "cut at a clean node" if len(set(ends)) == 1 else "let the last of them be a clean node"
-    notes.append(("fix", f"{instead}, or add allow_partial: true to cut here anyway"))
+    notes.append(("fix", f"{instead}{fix}"))
     what = "a branch" if len(lost) == 1 else f"{len(lost)} branches"
     runs = "runs" if len(lost) == 1 else "run"
     where = " and ".join(map(repr, ends))

@@ -27,6 +27,11 @@ def settings_of(entry: Config, number: int = 0) -> str:
     return " ".join(f"{name}={word}" for name, word in words.items())
 
 
+def settings_in_inference(settings: str) -> str:
+    """Those of a node's settings that do not count in training alone."""
+    return " ".join(word for word in settings.split(" ") if not _IN_TRAINING.fullmatch(word.partition("=")[0]))
+
+
 def by_node(layers: dict[str, list[str]]) -> dict[str, dict[str, str]]:
     """By node its kind and settings, from the nodes by ``kind setting=value …``."""
     parsed = {text: dict(word.split("=", 1) for word in f"kind={text}".split(" ")) for text in layers}

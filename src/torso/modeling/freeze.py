@@ -96,6 +96,14 @@ def restore(model: keras.Model, saved: Mapping[str, Any]) -> None:
                 weight.trainable = False
 
 
+def copy_rates(source: keras.Model, target: keras.Model) -> None:
+    """Tell a model which rates another one of the same layers has, or had before they were turned off."""
+    known = {(path, rate): getattr(one, rate) or _rates.get(one, {}).get(rate) for path, one, rate in _rates_of(source)}
+    for path, one, rate in _rates_of(target):
+        if value := known.get((path, rate)):
+            _rates.setdefault(one, {})[rate] = float(value)
+
+
 def _statistics(layer: Any) -> set[int]:
     """The ids of the statistics in a layer, and in what it wraps, that follow the data in training."""
     found: set[int] = set()

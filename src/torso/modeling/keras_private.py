@@ -11,6 +11,7 @@
 | ``_path`` of layers and variables | variables' paths without the name scopes of a builder | the truncated model is rebuilt from its configuration |
 | ``Layer._flatten_layers`` | find what a wrapper or nested model holds | only the wrapper is seen |
 | ``Optimizer._trainable_variables`` | report at once that flags were changed after ``compile`` | reported at the end of the run |
+| ``Optimizer._var_key``, ``_apply_weight_decay`` | learning rates per level | they cannot be scaled |
 | the marks ``_keras_call_info_injected`` and, of TensorFlow, ``ag_pass_through`` of an error | an error of torso within a layer's call keeps its own words | Keras repeats the images below its first line |
 | ``saving_lib._save_state`` and ``NpzIOStore`` | where in a ``.weights.h5`` each variable belongs | such a file is refused |
 | ``saving_lib._serialize_model_as_json`` | the same model gives the same bytes when it is saved | they hold the time and memory addresses |
@@ -41,6 +42,7 @@ FUNCTIONAL = "Functional"
 DROPOUT_RNN_CELL = "DropoutRNNCell"  # a base of recurrent cells
 STOCHASTIC_DEPTH = "StochasticDepth"  # of ConvNeXt
 ATTENTION_DROPOUT = "_dropout"  # the rate of a MultiHeadAttention
+VARIABLE_KEY, WEIGHT_DECAY = "_var_key", "_apply_weight_decay"  # methods of an optimizer
 
 _PENDING = "uninitialized_variables"
 _COUNTS = "object_name_uids"

@@ -93,6 +93,7 @@ class Plan:
     # What adapt returns for the published weights, in the user's channel order. None without a rule, or where the rule fits
     # only the user's own weights, whose number of channels is not known yet.
     mix: Mix | None = None
+    regularize: Options = field(default_factory=dict)  # empty for none
     include_preprocessing: bool = False  # the model itself takes pixels of 0 to 255
     transform: Transform = field(default_factory=Transform)  # how pictures of any size become its input
     warnings: tuple[str, ...] = ()  # what a user should know before building
@@ -134,6 +135,7 @@ class Plan:
             "adapt": self.adapt.report() | {"source_channels": self.source_channels} if self.adapt else None,
             "truncate": self.truncate.report(),
             "freeze": self.freeze.report(),
+            "regularize": dict(self.regularize),
             "include_preprocessing": self.include_preprocessing,
             "transform": asdict(self.transform),
             "prefix": self.prefix,
@@ -157,6 +159,7 @@ def summary(plan: Plan) -> Mapping[str, str]:
         "cut": str(plan.truncate),
         "freeze": str(plan.freeze),
         "trains": plan.freeze.contribution.value.doc,
+        "regularize": ", ".join(f"{name} {value}" for name, value in plan.regularize.items() if value),
         "preprocess": "in the model, which takes pixels of 0 to 255" if plan.include_preprocessing else "",
     }
     return {label: text for label, text in lines.items() if text}

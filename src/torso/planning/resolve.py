@@ -16,7 +16,7 @@ from torso.planning.plan import Chosen, Plan, PlannedWeights, T
 from torso.plugins import PluginInfo
 from torso.plugins.calling import at_location, plugin_errors
 from torso.plugins.registry import Catalogue, Contribution, Registry
-from torso.specs.backbone_spec import NONE, Choice, InputSpec, Size, read_choice
+from torso.specs.backbone_spec import NONE, REGULARIZE, Choice, InputSpec, Size, read_choice
 from torso.specs.options import REQUIRED, Options, read_options
 from torso.specs.spec_file import BackboneSpec
 from torso.specs.writer import write_spec
@@ -48,6 +48,8 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     freeze = attempt(choose, registry.freeze_policies, "freeze policy", spec.freeze, "freeze-policies/all")
     preprocess = attempt(read_options, "preprocess", PREPROCESS, spec.preprocess, place=spec.place)
     recipe: Any = preprocess and attempt(Transform.of, preprocess, spec.preprocess)
+    l2 = spec.regularize
+    regularize = l2 and attempt(read_options, "regularize", REGULARIZE, l2, positional="l2", place=spec.place)
     contribution = attempt(_resolve, registry.architectures, spec.architecture)
     if contribution is None:  # all that follows is about an architecture
         raise_all(errors)
@@ -97,6 +99,7 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
         freeze=freeze,
         adapt=adapt,
         mix=mix,
+        regularize=regularize if regularize and regularize["l2"] else {},
         include_preprocessing=preprocess["include"],
         transform=recipe,
         warnings=tuple(warnings),

@@ -121,6 +121,16 @@ def _adapter(key: str, node: Node) -> Choice | None:
 
 
 NONE: Final = (Option(name="seed", type=int, default=None, minimum=0, doc="The same seed gives the same values."),)
+REGULARIZE: Final = (
+    Option(
+        name="l2",
+        type=float,
+        minimum=0,
+        doc="Its product with the sum of squares of every kernel that trains is added to the loss.",
+    ),
+    Option(name="norm", type=bool, default=False, doc="Scale and offset of normalisation layers, too."),
+    Option(name="bias", type=bool, default=False, doc="Biases, too."),
+)
 _SIZE = Option(name="size", type=int, many=True, minimum=1)
 _CHANNELS = Option(name="channels", type=int, minimum=1)
 
@@ -158,6 +168,7 @@ DEFAULTS: Final[Readers] = {
     "preprocess": read_mapping,
     "truncate": read_choice,
     "freeze": read_choice,
+    "regularize": lambda key, node: node,
 }
 _PREFIX = {"prefix": lambda key, node: check_backbone_name(read_name(key, node), "a prefix")}
 BACKBONE: Final[Readers] = {"architecture": read_name, "options": read_mapping, **DEFAULTS, **_PREFIX}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torso.specs.backbone_spec import BACKBONE_NAME, NONE
+from torso.specs.backbone_spec import BACKBONE_NAME, NONE, REGULARIZE
 from torso.specs.options import Option
 from torso.specs.spec_file import VERSION
 
@@ -47,6 +47,7 @@ def json_schema(
         "truncate": _choice(truncations),
         "freeze": _choice(freeze_policies),
         "preprocess": _options(preprocess),
+        "regularize": {"anyOf": [_option(REGULARIZE[0]), _options(REGULARIZE)]},
     }
     backbone = {key: {"$ref": f"#/$defs/{key}"} for key in defaults}
     own: Schema = {"options": {"type": "object"}, "prefix": {"type": "string", "pattern": f"^{BACKBONE_NAME}$"}}

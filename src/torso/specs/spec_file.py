@@ -40,6 +40,7 @@ class BackboneSpec:
     input: InputSpec | None = None
     truncate: Choice | None = None
     freeze: Choice | None = None
+    regularize: Node | None = None  # a mapping, or the number l2
     preprocess: MappingNode | None = None
     prefix: str | None = None
     place: Place = field(default=Place(), compare=False)
