@@ -136,7 +136,10 @@ class Backbone:
         """
         from torso.modeling.build import freeze_as_planned
 
-        choice = DEFAULTS["freeze"]("freeze", from_python(policy, "$.freeze"))
+        if policy is None:
+            raise OptionError("freeze is None", notes=[("fix", "leave it out to freeze all, or write 'none'")])
+        # "all" is torso's own, as where a spec leaves it out.
+        choice = None if policy == "all" else DEFAULTS["freeze"]("freeze", from_python(policy, "$.freeze"))
         chosen = choose((registry or Registry.load()).freeze_policies, "freeze policy", choice, "freeze-policies/all")
         self.record = replace(self.record, frozen=freeze_as_planned(self.model, self.graph, chosen))
 

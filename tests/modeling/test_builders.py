@@ -117,6 +117,14 @@ def test_other_names_in_each_call_are_refused(make: Make, name: str, truncate: A
         acme.create(truncate=truncate)
 
 
+@pytest.mark.parametrize("counts", ["1, 2", "2, 1"])
+def test_another_depth_in_each_call_is_refused(make: Make, counts: str) -> None:
+    source = f"import itertools\n\ncount = itertools.cycle([{counts}])\n"
+    body = "x = images\n    for index in range(next(count)):\n        x = layers.Conv2D(2, 3, name=f'c{index}')(x)\n    "
+    with pytest.raises(PluginError, match=r"the builder of 'acme/Net' made (None|'c1'), and in a second call (None|'c1')\n"):
+        make(source, body=f"{body}return keras.Model(images, x)").create()
+
+
 # --- values -------------------------------------------------------------------------------------------------------------
 
 BRINGS = {

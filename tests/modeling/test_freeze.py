@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -427,6 +428,18 @@ def centre(self: Any, x: Any, training: bool = False) -> Any:
     return x - keras.ops.mean(x, axis=0, keepdims=True) if training else x
 
 
+def large(self: Any, x: Any, training: bool = False) -> Any:
+    return keras.ops.clip(x, -4, 4) if training else x
+
+
+def negative(self: Any, x: Any, training: bool = False) -> Any:
+    return keras.ops.relu(x) if training else x
+
+
+def ends(self: Any, x: Any, training: bool = False) -> Any:
+    return sys.exit(3) if training else x
+
+
 def hidden(self: Any, x: Any) -> Any:
     return x + self.scale * tf.random.normal((4,))
 
@@ -469,7 +482,10 @@ CHANGED: dict[str, tuple[layers.Layer, str]] = {
     "random where the scale is zero": (odd(hidden, build=with_a_scale), RANDOM),
     "counts, and does nothing with it": (odd(count, build=with_state), OTHERWISE),
     "an activation": (layers.Dense(4, activation=noisy), RANDOM),
+    "large values alone": (odd(large), OTHERWISE),
+    "negative values alone": (odd(negative), OTHERWISE),
     "cannot be run": (odd(broken), "fails in training: ZeroDivisionError"),
+    "ends the process": (odd(ends), "fails in training: SystemExit"),
     "at each step": (
         layers.TimeDistributed(odd(centre, compute_output_shape=lambda self, shape: shape)), OTHERWISE
     ),
@@ -639,6 +655,19 @@ def test_dropout_within_layers_is_off_where_frozen_whoever_loads_it_and_on_again
             assert (one != other).any(), name
         model.freeze()
         assert (model.manifest["frozen"]["silenced"], quiet(model.model)) == (INNER_RATES, True)
+
+
+def test_all_is_torsos_own_though_a_plugin_offers_a_policy_of_that_name(tmp_path: Path) -> None:
+    source = """
+        @torso.hookimpl
+        def torso_freeze_policies():
+            yield torso.FreezePolicy(name="all", doc="", select=lambda graph, options: torso.FreezePlan(stochastic="on"))
+        """
+    acme = Acme(tmp_path, source)
+    backbone = acme.create(freeze="acme/all")
+    assert backbone.model.trainable_weights
+    backbone.freeze("all", registry=acme.registry)
+    assert not backbone.model.trainable_weights
 
 
 def test_the_stochastic_depth_of_keras_own_convnext_is_turned_off_and_on_again(create: Create, tmp_path: Path) -> None:

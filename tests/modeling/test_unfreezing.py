@@ -303,7 +303,7 @@ def test_a_backbone_may_be_frozen_anew_as_a_spec_would_have_it(create: Create) -
         fresh = create(freeze=policy)
         assert (told(backbone), config(backbone)) == (told(fresh), config(fresh))
     before = told(backbone), config(backbone)
-    for policy in ("some", {"through": "conv3"}, {"all": 1}):
+    for policy in ("some", {"through": "conv3"}, {"all": 1}, None):
         with pytest.raises(torso.TorsoError):
             backbone.freeze(policy)
         assert (told(backbone), config(backbone)) == before

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any, Final
 
 import keras
@@ -69,9 +70,9 @@ def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> Draw
         raise
     except (Exception, SystemExit) as error:
         raise CannotDrawLean(error.fact if isinstance(error, TorsoError) else one_line(error)) from error
-    for node, other in zip(graph, again, strict=False):
-        if node.name != other.name:
-            what = f"made {node.name!r}, and in a second call {other.name!r}"
+    for name, other in zip_longest(*([node.name for node in one] for one in (graph, again))):
+        if name != other:
+            what = f"made {name!r}, and in a second call {other!r}"
             raise _fault(plan, what, "let it make the same names in each call")
     _require_lean(model, assigned)
     if old := [variable.path for variable in model.variables if keras_private.has_value(variable)]:

@@ -118,12 +118,15 @@ def _by_order(model: keras.Model, stored: StoredWeights) -> list[_Pair] | None:
 def _exchanged(arrays: Sequence[StoredArray], weights: Sequence[Any]) -> list[str]:
     """Where the names of a layer's arrays in the older format contradict the order of its weights."""
     # Other names come from other versions of Keras: the depthwise_kernel of a DepthwiseConv2D is a kernel now.
-    ours = {weight.name for weight in weights}
-    names = [array.name.removesuffix(":0").rsplit("/", 1)[-1] for array in arrays]
+    # In nested models and composite layers, the names of inner layers count too, if the file has the same ones.
+    paths = [[array.name.removesuffix(":0") for array in arrays], [weight.path for weight in weights]]
+    names, ours = ([path.split("/")[-2:] for path in some] for some in paths)
+    if sorted(names) != sorted(ours):
+        names, ours = ([name[-1:] for name in some] for some in (names, ours))
     return [
-        f"{name!r} of the file stands where {weight.path!r} belongs"
-        for name, weight in zip(names, weights, strict=False)
-        if name != weight.name and (name in ours or {name, weight.name} == {"gamma", "beta"})
+        f"{'/'.join(name)!r} of the file stands where {weight.path!r} belongs"
+        for name, own, weight in zip(names, ours, weights, strict=False)
+        if name != own and (name in ours or {*name, *own} == {"gamma", "beta"})
     ]
 
 
