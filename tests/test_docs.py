@@ -31,7 +31,7 @@ def test_a_page_shows_what_its_blocks_print(page: str) -> None:
         assert rewritten(TEXTS[page]) == TEXTS[page], REGENERATE
         registry = torso.Registry.load(plugins_dirs=[str(folder) for folder in place.glob("plugins-here")])
         for spec in place.glob("*.yaml"):
-            if spec.name != "wrong.yaml":
+            if spec.name != "wrong.yaml" and spec.name[0] != ".":
                 torso.load_specs(spec, registry=registry)
 
 

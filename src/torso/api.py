@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ def build(
     Raises:
         IntegrityError: The backbone is not the one that the lock names.
     """
+    import_module("torso.modeling")  # before Keras: it keeps TensorFlow's start-up lines out
     from torso.artifact.save import describe
     from torso.modeling.build import build_model, freeze_as_planned, transform, with_prefix
     from torso.modeling.freeze import report_of
@@ -103,6 +105,7 @@ def load(folder: str | Path) -> Backbone:
     """
     place = Path(folder)
     record = read_manifest(place)
+    import_module("torso.modeling")  # before Keras
     from torso.artifact.load import load_model
 
     return _backbone(*load_model(place / MODEL, record), record)

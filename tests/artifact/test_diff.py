@@ -8,7 +8,7 @@ from networks import images, settle
 from saved import edit
 
 import torso
-from torso.artifact.diff import differences, short_value
+from torso.artifact.differences import differences, short_value
 
 WORDS = strategies.text("abc", min_size=1, max_size=2)
 PLAIN = strategies.booleans() | strategies.integers() | WORDS
@@ -28,18 +28,19 @@ def test_every_fact_that_differs_is_told_and_no_other(registry, tmp_path):
     other.model.get_layer("left").bias.assign([1, 2, 3, 4])
     found = torso.diff(one, other.save(tmp_path / "other"))
     assert [fact for fact, *_ in found] == [
+        "freeze",  # what the specs say comes first, and hashes last
         "frozen.everything",
         "frozen.frozen",
         "frozen.silenced.drop",
         "frozen.trainable",
         "frozen.trains",
-        "graph.fingerprint",
         "graph.layers.drop.rate",
         "plan.freeze.name",
+        "graph.fingerprint",
         "probe.drop",
         "variables.left/bias",
     ]
-    assert found[1] == ("frozen.frozen", 280, 0)
+    assert (found[0], found[2]) == (("freeze", None, "none"), ("frozen.frozen", 280, 0))
     assert [each[1:] for each in found[6:8]] == [("0", "0.5"), ("freeze-policies/all", "freeze-policies/none")]
 
 

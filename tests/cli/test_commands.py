@@ -113,7 +113,12 @@ def test_plan_shows_what_would_be_built(torso, spec):
 def test_plugins_gives_the_reasons_and_exits_with_0_and_debug_shows_the_traceback(torso, tmp_path):
     (tmp_path / "broken.py").write_text("import nothing_of_this_name\n")
     result = torso("plugins", "--plugins-dir", ".", "-p", "no:mobilenet-alpha")
-    assert (result.code, result.err) == (0, "")
+    fault = "its import failed: ModuleNotFoundError: No module named 'nothing_of_this_name'"
+    warning = f"warning: plugin 'broken' ({tmp_path / 'broken.py'}) is disabled: {fault}\n"
+    assert (result.code, result.err) == (0, warning)
+    shown = torso("show", "broken/Net", "--plugins-dir", ".").err
+    assert shown.startswith(f"{warning}error: unknown architecture 'broken/Net'\n")
+    assert "\n  cause: no plugin 'broken' offers any architecture\n" in shown
     assert result.out.endswith(
         "\n\nnot in use\n"
         "  mobilenet-alpha  it is blocked with -p no:mobilenet-alpha\n"
@@ -125,6 +130,38 @@ def test_plugins_gives_the_reasons_and_exits_with_0_and_debug_shows_the_tracebac
     assert traced.code == 0
     assert "Traceback (most recent call last):" in traced.err
     assert "ModuleNotFoundError: No module named 'nothing_of_this_name'" in traced.err
+
+
+def test_a_plugin_of_a_folder_imports_its_neighbours(torso, tmp_path):
+    (tmp_path / "_names.py").write_text("NAME = 'neighbour'\n")
+    (tmp_path / "beside.py").write_text(
+        "import torso\nfrom _names import NAME\n\n@torso.hookimpl\ndef torso_truncations():\n"
+        "    yield torso.Truncation(name=NAME, doc='Ends.', select=lambda graph, options: None)\n"
+    )
+    result = torso("plugins", "--plugins-dir", ".")
+    assert (result.code, result.err) == (0, "")
+    assert "neighbour" in torso("schema", "--plugins-dir", ".").out
+
+
+def test_the_cache_is_listed_and_what_is_unfinished_is_deleted(torso, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert torso("cache").out == f"{tmp_path / 'models'}: 0 files, 0 B\n"
+    (tmp_path / "models").mkdir()
+    for name in ("a.h5", "b.h5.part", "c.h5.rejected"):
+        (tmp_path / "models" / name).write_text("12345")
+    assert torso("cache", "--json").json["files"] == {"a.h5": 5, "b.h5.part": 5, "c.h5.rejected": 5}
+    result = torso("cache", "--prune")
+    assert result.out == f"file  size\n────  ────\na.h5   5 B\n\n{tmp_path / 'models'}: 1 file, 5 B\n"
+    assert result.err == "deleted b.h5.part\ndeleted c.h5.rejected\n"
+
+
+def test_quiet_reports_no_progress_and_offline_forbids_connections(torso, spec, monkeypatch):
+    monkeypatch.setenv("TORSO_OFFLINE", "0")  # put back afterwards
+    result = torso("-q", "build", "tiny.yaml", "stem", "-o", "nets")
+    assert (result.code, result.err) == (0, "a builder that talks\n" * 2)
+    spec.write_text("version: 1\nbackbones: {net: {architecture: VGG16, weights: {url: 'https://example.org/w.h5'}}}\n")
+    result = torso("check", "tiny.yaml", "--offline")
+    assert (result.code, "TORSO_OFFLINE forbids to download it" in result.err) == (5, True)
 
 
 def test_what_a_plugin_prints_is_no_result(torso, tmp_path):

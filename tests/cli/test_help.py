@@ -16,10 +16,13 @@ LOADED = {name: main.get_command(click.Context(main), name) for name in COMMANDS
 
 def test_help_names_every_command_and_every_exit_code(torso):
     page = torso("--help").out
-    for word in (*COMMANDS, *map(str, EXIT_CODES), "-p, --plugin", "--json", "--debug", "--version"):
+    for word in (*COMMANDS, *map(str, EXIT_CODES), "-p, --plugin", "--json", "-q, --quiet", "--debug", "-V, --version"):
         assert f"  {word}" in page
     assert torso("--help", plugins=False) == torso(plugins=False)
-    assert torso("--version").out == "torso 0.1.0\n"
+    assert torso("--version").out == torso("-V").out == "torso 0.1.0\n"
+    assert torso("help") == torso("-h", plugins=False) == torso("--help")
+    assert torso("help", "build") == torso("build", "--help") == torso("build", "-h")
+    assert torso("help", "biuld").err.startswith("error: no such command 'biuld'\n  did you mean: 'build'\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -60,7 +60,7 @@ def test_verify_ends_with_7_and_reports_every_difference(torso, saved, tmp_path)
 def test_diff_ends_with_0_for_the_same_and_1_with_the_differences(torso, saved, tmp_path):
     shutil.copytree(tmp_path / "nets" / "whole", tmp_path / "copy")
     result = torso("diff", "nets/whole", "copy", plugins=False)
-    assert (result.code, result.out, result.err) == (0, "nets/whole and copy are the same backbone\n", "")
+    assert (result.code, result.out, result.err) == (0, "nets/whole and copy are the same\n", "")
     result = torso("diff", "nets/whole", "nets/stem", plugins=False)
     assert (result.code, result.err) == (1, "")
     for row in (
@@ -77,6 +77,33 @@ def test_diff_ends_with_0_for_the_same_and_1_with_the_differences(torso, saved, 
     result = torso("diff", "nets/whole", "nets/stem")
     assert (result.code, result.out) == (7, "")
     assert "'nets/stem/manifest.json' was changed after it was saved" in result.err
+
+
+def test_folders_specs_and_locks_are_compared_backbone_by_backbone(torso, saved, spec, tmp_path):
+    (tmp_path / "new.yaml").write_text(spec.read_text().replace("layer: stem", "layer: joined").replace("whole:", "all:"))
+    assert torso("diff", "tiny.yaml", "tiny.yaml").out == "tiny.yaml and tiny.yaml are the same\n"
+    found = torso("diff", "tiny.yaml", "new.yaml", "--json").json["differences"]
+    assert [tuple(each.values()) for each in found] == [
+        ("whole", "is there", None),
+        ("stem.truncate.layer", "stem", "joined"),
+        ("stem.plan.truncate.options.name", "stem", "joined"),
+        ("all", None, "is there"),
+    ]
+    assert torso("lock", "tiny.yaml").code == torso("lock", "new.yaml").code == 0
+    found = torso("diff", "tiny.lock.json", "new.lock.json", "--json").json["differences"]
+    assert {"fact": "stem.plan.truncate.options.name", "one": "stem", "other": "joined"} in found
+    assert torso("build", "new.yaml", "-o", "new").code == 0
+    result = torso("diff", "nets", "new")
+    assert result.code == 1
+    assert re.search(r"^stem\.truncate\.layer +stem +joined$", result.out.split("\n")[2])
+    for row in (r"whole +is there +-", r"stem\.layers only here +- +3: joined, left, right"):
+        assert re.search(f"^{row}$", result.out, re.MULTILINE)
+    result = torso("diff", "nets", "nets/stem")
+    assert result.err == (
+        "error: 'nets' is a folder of backbones, and 'nets/stem' is a saved backbone\n"
+        "  fix: name two specs, two locks, two saved backbones, or two folders of them\n"
+    )
+    assert [one["name"] for one in torso("verify", "nets", "--json").json["verified"]] == ["stem", "whole"]
 
 
 def test_lock_and_build_locked(torso, spec, tmp_path, monkeypatch):

@@ -118,8 +118,25 @@ def test_the_schema_and_torso_take_the_same_specs(text, schema, torso, spec_file
 def test_the_schema_is_one_that_can_be_printed_and_says_what_each_name_means():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert json.loads(json.dumps(SCHEMA)) == SCHEMA
-    assert SCHEMA["$defs"]["truncate"]["oneOf"][0]["oneOf"][0] == {"const": "none", "description": "The whole network."}
-    assert SCHEMA["$defs"]["truncate"]["oneOf"][1]["properties"]["pop"]["description"] == "Without its last nodes."
+    names = SCHEMA["$defs"]["truncate"]["else"]
+    assert (names["enum"][0], names["markdownEnumDescriptions"][0]) == ("none", "The whole network.")
+    assert SCHEMA["$defs"]["truncate"]["then"]["properties"]["pop"]["description"] == "Without its last nodes."
+
+
+@pytest.mark.parametrize(
+    ("truncate", "message"),
+    [
+        ("popp", "'popp' is not one of ['none'"),
+        ({"popp": 1}, "Additional properties are not allowed ('popp' was unexpected)"),
+        ({"pop": {"cuont": 1}}, "Additional properties are not allowed ('cuont' was unexpected)"),
+        ({"pop": -1}, "-1 is less than the minimum of 1"),
+        ({"pop": [1]}, "[1] is not of type 'integer', 'string'"),
+    ],
+)
+def test_the_first_error_names_the_mistake_in_a_strategy(truncate, message):
+    spec = {"version": 1, "backbones": {"edge": {"architecture": "ResNet50", "truncate": truncate}}}
+    errors = [error.message for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(spec)]
+    assert any(error.startswith(message) for error in errors), errors
 
 
 def test_a_schema_without_plugins_takes_nothing_that_they_would_add():

@@ -10,7 +10,7 @@ from zipfile import ZipFile
 
 import keras
 
-from torso.artifact.diff import differences
+from torso.artifact.differences import differences
 from torso.artifact.manifest import Difference, GraphRecord, Manifest, SavedManifest, as_json, versions
 from torso.artifact.reference_outputs import has_changed, hashes_of, weights_by_path
 from torso.errors import FreezeWarning, IntegrityError

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from torso.artifact.diff import differences, short_value
+from torso.artifact.differences import differences, short_value
 from torso.artifact.documents import digest_of, read_document, text_of
 from torso.artifact.manifest import Difference, Manifest, PluginRecord, as_json, plugin_records, versions
 from torso.errors import IntegrityError, Note, OptionError, TorsoError, collect, known, raise_all

@@ -44,6 +44,12 @@ def read_manifest_json(folder: Path) -> Document:
         raise OptionError(f"{str(folder)!r} holds no saved backbone: it has no {NAME}") from error
 
 
+def backbones_in(folder: Path) -> list[Path]:
+    """The folder itself if it holds a saved backbone, else the folders in it that do, sorted; itself if none does."""
+    inside = sorted(path.parent for path in folder.glob(f"*/{NAME}")) if not (folder / NAME).exists() else []
+    return inside or [folder]
+
+
 def hash_of_model(folder: Path) -> str | None:
     return hash_of(folder / MODEL) if (folder / MODEL).is_file() else None
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
-from torso.artifact.diff import error_of_described, short_value
+from torso.artifact.differences import error_of_described, short_value
 from torso.artifact.documents import digest_of as digest_of_document
 from torso.artifact.manifest import Difference, SavedManifest, version_of
 from torso.artifact.manifest_file import MODEL, NAME, hash_of_model, read_manifest_json, understood
@@ -108,6 +109,7 @@ def _check_model(place: Path, manifest: SavedManifest) -> Iterator[Check]:
 
 def _recompute(path: Path, manifest: SavedManifest) -> tuple[list[Difference], dict[str, float]]:
     """Facts, and how far each feature is off, relative to its largest value: infinite where unknown."""
+    import_module("torso.modeling")  # before Keras
     from torso.artifact.load import load_and_compare, preprocess_layer_of
     from torso.artifact.reference_outputs import described, digest_of, features_for, reference_images
 

@@ -88,11 +88,17 @@ def check_download(options: Options) -> None:
         downloads.refuse_offline(address, place)
 
 
-def place_in_cache(options: Options) -> Path:
-    """Where Keras caches its own files; files of other addresses get names that differ by address."""
+def cache_folder() -> Path:
+    """The folder in which Keras keeps weights."""
     home = os.path.expanduser(os.environ.get("KERAS_HOME") or os.path.join("~", ".keras"))
     if home.startswith("~"):
         raise DiskError(f"there is no folder {home!r}", notes=[("fix", "set KERAS_HOME to a folder that can be written")])
+    return Path(home, "models")
+
+
+def place_in_cache(options: Options) -> Path:
+    """Where Keras caches its own files; files of other addresses get names that differ by address."""
+    folder = cache_folder()
     address, given = str(options["url"]), options["cached_as"]
     name = str(given) if given is not None else urlsplit(address).path.rsplit("/", 1)[-1]
     if given is None and not address.startswith(KERAS):
@@ -101,7 +107,7 @@ def place_in_cache(options: Options) -> Path:
         name = f"{hashlib.sha256(address.encode()).hexdigest()[:12]}-{name or 'weights'}"
     if not re.fullmatch(r"[^/\\\0]{1,200}", name) or name in (".", ".."):
         raise OptionError(f"a file in the cache cannot be called {name!r}")
-    return Path(home, "models", name)
+    return folder / name
 
 
 def _promised(options: Options) -> dict[str, str]:

@@ -25,11 +25,13 @@ COMMANDS: Final = {
     "build": "Build, truncate, freeze and save backbones.",
     "lock": "Write a lock file for reproducible builds.",
     "verify": "Check saved backbones against their manifests.",
-    "diff": "Compare two saved backbones.",
-    "export": "Convert a saved backbone for another runtime.",
+    "diff": "Compare two saved backbones, specs or locks.",
+    "export": "Convert saved backbones for other runtimes.",
     "plugins": "List the plugins, and why some are disabled.",
     "schema": "Print the JSON Schema of specs, for editors.",
     "completion": "Print a shell completion script.",
+    "cache": "List the weights files that were downloaded.",
+    "help": "Show the help of torso or of a command.",
 }
 ENVIRONMENT: Final = {
     "TORSO_DISABLED_PLUGINS": "plugins to block, separated by commas",
@@ -82,5 +84,8 @@ main = _Torso(
     help="Turn a name or a YAML entry into a pretrained, truncated, frozen Keras backbone.",
     epilog="More about a command, with an example: torso COMMAND --help",
     subcommand_metavar="COMMAND [ARGUMENTS]...",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-click.version_option(package_name="torso", message="torso %(version)s", help="Print the version.")(main)
+click.version_option(None, "-V", "--version", package_name="torso", message="torso %(version)s", help="Print the version.")(
+    main
+)

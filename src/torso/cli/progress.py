@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from shutil import get_terminal_size
+
+import click
 
 from torso.cli.result import UsageError
 from torso.cli.text import is_interactive, printable, write
 
 
 def step(text: str) -> None:
-    """Report the current step; on a terminal the next one replaces it."""
+    """Report the current step, unless -q is given; on a terminal the next one replaces it."""
+    if _is_quiet():
+        return
     clear()
     if is_interactive(sys.stderr):
         sys.stderr.write(printable(text)[: get_terminal_size().columns - 1])  # a line that wraps cannot be cleared
@@ -28,10 +30,21 @@ def steps_of(name: str) -> Callable[[str], None]:
     return lambda text: step(f"{name}: {text}")
 
 
+def done(text: str) -> None:
+    """Report what was done, unless -q is given; the line stays."""
+    if not _is_quiet():
+        say(text)
+
+
 def say(text: str) -> None:
-    """Report a line that stays."""
+    """Report a line that stays, as a warning."""
     clear()
     write(printable(text), sys.stderr)
+
+
+def _is_quiet() -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and context.obj.quiet
 
 
 def clear() -> None:
@@ -42,30 +55,10 @@ def clear() -> None:
 
 
 def start_tensorflow() -> None:
-    """Import TensorFlow and find its devices, without its log lines unless TF_CPP_MIN_LOG_LEVEL asks for them."""
+    """Import TensorFlow and find its devices, as a step of its own."""
     step("starting TensorFlow")
-    wanted = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1")
     try:
-        # The level alone is not enough: TensorFlow logs several lines before it reads the variable.
-        with open(os.devnull, "w") as nowhere, diverted(2, to=2 if wanted else nowhere.fileno()):
-            import_module("torso.modeling")  # refuses another backend
-            import keras
-
-            keras.ops.zeros(())
+        import_module("torso.modeling")
     except ImportError as error:
         notes = [("cause", str(error).split("\n")[0]), ("fix", "pip install --force-reinstall tensorflow")]
         raise UsageError("TensorFlow cannot be imported", notes=notes) from error
-
-
-@contextmanager
-def diverted(number: int, *, to: int) -> Iterator[None]:
-    """Send what is written to one file descriptor to another: C libraries and other processes write there directly."""
-    original = os.dup(number)
-    os.dup2(to, number)
-    try:
-        yield
-    finally:
-        for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
-            stream.flush()
-        os.dup2(original, number)
-        os.close(original)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from torso.cli.completion import plugin_names
-from torso.cli.progress import diverted
+from torso.cli.progress import say
 from torso.cli.result import EXIT_CODES, Result
 from torso.cli.text import write
+from torso.files.descriptors import diverted
 
 if TYPE_CHECKING:
     from torso.plugins.registry import Registry
@@ -27,22 +29,26 @@ class Session:
     plugin: list[str] = field(default_factory=list)
     plugins_dir: list[str] = field(default_factory=list)
     debug: bool = False
+    quiet: bool = False
 
     def registry(self) -> Registry:
         """All plugins that are installed or named; an error if one that was named cannot be used."""
         from torso.plugins.registry import Registry
 
         registry = Registry.load(plugins=self.plugin, plugins_dirs=self.plugins_dir)
-        if self.debug:
-            for info in registry.plugins.absent:
-                if info.traceback:
-                    write(f"{info} is disabled:\n{info.traceback.rstrip()}", sys.stderr)
+        for info in registry.plugins.absent:
+            if self.debug and info.traceback:
+                write(f"{info} is disabled:\n{info.traceback.rstrip()}", sys.stderr)
+            elif info.status == "disabled" and info.origin == "--plugins-dir":  # the user asked for it
+                say(f"warning: {info} is disabled: {info.reason}")
         return registry
 
 
 def _store(context: click.Context, parameter: click.Parameter, value: Any) -> None:  # Any: of the option's type
     name = str(parameter.name)
-    if isinstance(value, tuple):
+    if name == "offline" and value:
+        os.environ["TORSO_OFFLINE"] = "1"
+    elif isinstance(value, tuple):
         getattr(context.obj, name).extend(value)
     elif value:
         setattr(context.obj, name, value)
@@ -59,6 +65,8 @@ def shared_options() -> list[click.Parameter]:
         option(["--plugins-dir"], multiple=True, type=click.Path(file_okay=False), metavar="DIR", help=folder_help),
         # Only declared: app.main looks for --json itself, because click may fail before it gets here.
         click.Option(["--json"], is_flag=True, expose_value=False, help=json_help),
+        option(["-q", "--quiet"], is_flag=True, help="Report no progress, only warnings and errors."),
+        option(["--offline"], is_flag=True, help="Use no internet connection, as TORSO_OFFLINE=1 does."),
         option(["--debug"], is_flag=True, help="Show tracebacks, also those of disabled plugins."),
     ]
 

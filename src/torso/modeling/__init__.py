@@ -1,14 +1,21 @@
 """Everything that touches Keras objects: read, build, cut, fill, freeze, save.
 
-It is imported once a model is needed.
+It is imported once a model is needed. It starts TensorFlow, without its start-up lines unless TF_CPP_MIN_LOG_LEVEL asks for
+them.
 """
 
 import os
+from contextlib import nullcontext
 from importlib import import_module
 
 from torso.errors import OptionError
+from torso.files.descriptors import diverted
 
-# The variable comes first: what it names may not be installed.
-if (backend := os.environ.get("KERAS_BACKEND") or import_module("keras").config.backend()) != "tensorflow":
-    fix = "set KERAS_BACKEND=tensorflow before Keras is imported"
-    raise OptionError(f"torso needs Keras with TensorFlow, and its backend is {backend!r}", notes=[("fix", fix)])
+_asked = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1")
+# The level alone is not enough: TensorFlow logs several lines before it reads the variable, and others as it finds devices.
+with nullcontext() if _asked else diverted(2, to=None):
+    # The variable comes first: what it names may not be installed.
+    if (backend := os.environ.get("KERAS_BACKEND") or import_module("keras").config.backend()) != "tensorflow":
+        fix = "set KERAS_BACKEND=tensorflow before Keras is imported"
+        raise OptionError(f"torso needs Keras with TensorFlow, and its backend is {backend!r}", notes=[("fix", fix)])
+    import_module("keras").ops.zeros(())

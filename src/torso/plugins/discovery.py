@@ -112,5 +112,7 @@ def run_file(path: Path, name: str) -> ModuleType:
     assert spec is not None and spec.loader is not None  # noqa: PT018  # true for every path that ends in .py
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses, pickle, and a builder reference f"{__name__}:build" look it up there
+    if (folder := str(path.parent)) not in sys.path:
+        sys.path.append(folder)  # last: what stands beside it can be imported, and hides no installed module
     spec.loader.exec_module(module)
     return module

@@ -106,8 +106,10 @@ class Catalogue(Generic[T]):
         near = nearest(_RENAMED.get(bare.casefold(), bare), (one.name for one in siblings))
         if provider:
             near = tuple(one.qualified for word in near for one in siblings if one.name == word)
-        suggestion: list[Note] = [("did you mean", ", ".join(map(repr, near)))] if near else []
-        notes = [*suggestion, known(dict.fromkeys(one.name for one in self)), *(info.note for info in self._absent)]
+        notes: list[Note] = [("did you mean", ", ".join(map(repr, near)))] if near else []
+        if provider and all(one.plugin.name.casefold() != provider.casefold() for one in self):
+            notes.append(("cause", f"no plugin {provider!r} offers any {self._noun}"))
+        notes += [known(dict.fromkeys(one.name for one in self)), *(info.note for info in self._absent)]
         return UnknownNameError(f"unknown {self._noun} {name!r}", notes=notes)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from torso.specs.backbone_spec import BACKBONE_NAME, NONE, REGULARIZE
 from torso.specs.options import Option
@@ -24,6 +25,7 @@ _NUMERALS = {
     float: "^[-+]?[0-9._]*(_[0-9]|[0-9.][eE])[-+0-9._eE]*$",
 }
 _SIDE = Option(name="side", type=int, minimum=1)
+MAPPING: Final[Schema] = {"type": "object"}
 _ANY_SIZE = [[None, None], ["none", "none"]]
 
 
@@ -43,7 +45,13 @@ def json_schema(
     defaults = {
         "architecture": {"enum": [name for name, _ in known]},
         "weights": _weights(known, weight_sources),
-        "input": _table({"size": size, "channels": _option(_SIDE), "adapt": _adapter(channel_adapters)}),
+        "input": _table(
+            {
+                "size": size,
+                "channels": _option(_SIDE),
+                "adapt": _choice(channel_adapters, {"none": "As if adapt were not set."}),
+            }
+        ),
         "truncate": _choice(truncations),
         "freeze": _choice(freeze_policies),
         "preprocess": _options(preprocess),
@@ -104,20 +112,22 @@ def _weights(architectures: Iterable[Named], sources: Iterable[Named]) -> Schema
     return {"oneOf": [{"enum": [*tags, "none"]}, _table({"none": _options(NONE)}, ["none"]), *mappings]}
 
 
-def _adapter(adapters: Iterable[Named]) -> Schema:
-    return {"oneOf": [_described({"const": "none"}, "As if adapt were not set."), *_choice(adapters)["oneOf"]]}
-
-
-def _choice(offered: Iterable[Named]) -> Schema:
+def _choice(offered: Iterable[Named], also: Mapping[str, str] = MappingProxyType({})) -> Schema:
     keyed: Schema = {}
-    alone: list[Schema] = []
+    alone = dict(also)  # what can be written by its name: what that means
     for name, one in offered:
         positional = [_option(option) for option in one.options if option.name == one.positional]
-        keyed[name] = _described({"anyOf": [*positional, _options(one.options)]}, one.doc)
+        keyed[name] = _described(_mapping_or(_options(one.options), *positional), one.doc)
         if not any(option.required for option in one.options):
-            alone.append(_described({"const": name}, one.doc))
-    names: Schema | bool = {"oneOf": alone} if alone else False
-    return {"oneOf": [names, {**_table(keyed), "minProperties": 1, "maxProperties": 1}]}
+            alone[name] = one.doc
+    # Editors show the descriptions of an enum by this keyword of theirs.
+    names = {"enum": list(alone), "markdownEnumDescriptions": list(alone.values())}
+    return _mapping_or({**_table(keyed), "minProperties": 1, "maxProperties": 1}, names)
+
+
+def _mapping_or(mapping: Schema, other: Schema = MAPPING) -> Schema:
+    """A schema for mappings, and one for all else: with anyOf, an editor would name neither mistake."""
+    return {"if": MAPPING, "then": mapping, "else": other}
 
 
 def _options(options: tuple[Option, ...]) -> Schema:
@@ -142,11 +152,11 @@ def _type(option: Option) -> Schema:
         return {"type": "string"}
     if option.type is str:
         return {"type": ["string", "number", "boolean", "null"]}  # 1.10, no and null are texts here
-    number: Schema = {"type": "integer" if option.type is int else "number"}
+    number: Schema = {"type": ["integer" if option.type is int else "number", "string"], "pattern": _NUMERALS[option.type]}
     for word, limit in ("minimum", option.minimum), ("maximum", option.maximum):
         if limit is not None:
             number[word] = limit
-    return {"anyOf": [number, {"type": "string", "pattern": _NUMERALS[option.type]}]}
+    return number
 
 
 def _table(properties: Mapping[str, Schema | bool], required: Iterable[str] = ()) -> Schema:

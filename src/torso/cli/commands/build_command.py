@@ -12,7 +12,7 @@ from torso.api import build
 from torso.artifact.lock import read_lock
 from torso.artifact.manifest_file import MODEL, is_saved_backbone
 from torso.backbone import Backbone
-from torso.cli.progress import say, start_tensorflow, step, steps_of
+from torso.cli.progress import done, say, start_tensorflow, step, steps_of
 from torso.cli.result import PARTIAL, Result, errors_of
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.spec_argument import plans_of, spec_and_names
@@ -70,7 +70,7 @@ def _save(backbone: Backbone, place: Path, *, force: bool) -> dict[str, Any]:
     """Save a backbone and describe it."""
     step(f"{backbone.name}: saving")
     backbone.save(place, force=force)
-    say(f"{backbone.name}: saved in {place}")
+    done(f"{backbone.name}: saved in {place}")
     document = backbone.manifest
     return {
         "name": backbone.name,
@@ -93,17 +93,11 @@ def _say_if_trusted(plan: Plan, backbone: Backbone) -> None:
 
 
 def _text(built: list[dict[str, Any]]) -> str:
-    rows = [
-        (
-            one["name"],
-            ", ".join(feature["node"] for feature in one["features"]),
-            ", ".join(str(feature["stride"] or "-") for feature in one["features"]),
-            ", ".join(format_shape(feature["shape"]) for feature in one["features"]),
-            short(one["frozen"] + one["trainable"]),
-            short(one["trainable"]),
-            short(one["dropped"]["parameters"]),
-            format_bytes(one["size"]),
-        )
-        for one in built
-    ]
+    rows = []
+    for one in built:
+        counts = (one["frozen"] + one["trainable"], one["trainable"], one["dropped"]["parameters"])
+        name, sizes = one["name"], [*map(short, counts), format_bytes(one["size"])]
+        for feature in one["features"]:  # one line each, which fits into 80 columns
+            rows.append((name, feature["node"], feature["stride"], format_shape(feature["shape"]), *sizes))
+            name, sizes = " ", [" "] * len(sizes)
     return table(("name", "ends at", ">stride", ">shape", ">kept", ">trains", ">dropped", ">size"), rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from torso.api import build
-from torso.artifact.diff import differences, short_value
+from torso.artifact.differences import differences, short_value
 from torso.artifact.lock import Lock, lock_path
 from torso.cli.progress import say, start_tensorflow, steps_of
 from torso.cli.result import Result

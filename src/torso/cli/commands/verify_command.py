@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import click
 
+from torso.artifact.manifest_file import backbones_in
 from torso.artifact.verify import Verification, verify
 from torso.cli.progress import start_tensorflow, step
 from torso.cli.result import Result
@@ -20,14 +23,14 @@ from torso.errors import IntegrityError, TorsoError, collect
 def command(session: Session, folder: tuple[str, ...]) -> Result:
     """Check saved backbones against their manifests; report every difference.
 
-    DIR is a folder written by torso build. First the files are compared with their hashes. A file with a wrong hash is not
-    opened. Then torso loads the model. It compares the graph, the variables, what is frozen, the preprocessing, and the
-    features of fixed test images. Neither an internet connection nor a plugin is needed.
+    DIR is a saved backbone, or a folder of them as torso build writes. First the files are compared with their hashes. A file
+    with a wrong hash is not opened. Then torso loads the model. It compares the graph, the variables, what is frozen, the
+    preprocessing, and the features of fixed test images. Neither an internet connection nor a plugin is needed.
     """
     found: list[Verification] = []
     errors: list[TorsoError] = []
     start_tensorflow()
-    for place in folder:
+    for place in chain.from_iterable(backbones_in(Path(one)) for one in folder):
         step(f"verifying {place}")
         if (one := collect(errors, verify, place)) is not None:
             found.append(one)
