@@ -23,9 +23,9 @@ from torso.errors import IntegrityError, TorsoError, collect
 def command(session: Session, folder: tuple[str, ...]) -> Result:
     """Check saved backbones against their manifests; report every difference.
 
-    DIR is a saved backbone, or a folder of them as torso build writes. First the files are compared with their hashes. A file
-    with a wrong hash is not opened. Then torso loads the model. It compares the graph, the variables, what is frozen, the
-    preprocessing, and the features of fixed test images. Neither an internet connection nor a plugin is needed.
+    DIR is a saved backbone, or a folder of them as torso build writes. First the files are compared with their hashes. A
+    file with a wrong hash is not opened. Then torso loads the model. It compares the graph, the variables, what is frozen,
+    the preprocessing, and the features of fixed test images. Neither an internet connection nor a plugin is needed.
     """
     found: list[Verification] = []
     errors: list[TorsoError] = []
