@@ -62,9 +62,11 @@ def budget() -> list[Row]:
     names = Counter(path.name for path in modules if path.name not in ("__init__.py", "__main__.py"))
     twice = [name for name, count in names.items() if count > 1]
     tests = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
+    test_lines = sum(path.read_text("utf-8").count("\n") for path in tests)
     manifest_keys = sum(text.count('manifest["') for text in modules.values())
     return [
-        Row("lines of src/torso", total, 12_500),
+        # 12,500 and what two later sets of features may add, 400 and 1,200; tests in the proportion of 18,000 to 12,500.
+        Row("lines of src/torso", total, 14_100),
         Row(f"largest package: {largest}", round(100 * most / total, 1), 20, unit=" %"),
         Row(f"longest module: {longest.relative_to(SOURCE)}", lines[longest], 300),
         Row("median module", statistics.median(lines.values()), 95),
@@ -73,7 +75,7 @@ def budget() -> list[Row]:
         Row("comments per 100 lines", round(100 * comments / total, 1), 3, at_least=True),
         Row('uses of manifest["…"]', manifest_keys, 0),
         Row(f"modules of one name{': ' if twice else ''}{', '.join(twice)}", len(twice), 0),
-        Row("lines of tests and plugins", sum(path.read_text("utf-8").count("\n") for path in tests), 18_000),
+        Row("lines of tests and plugins for each of src", round(test_lines / total, 2), 1.44),
         Row("lines of README.md", (ROOT / "README.md").read_text("utf-8").count("\n"), 150),
     ]
 

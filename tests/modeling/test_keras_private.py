@@ -18,10 +18,10 @@ from torso.modeling.keras_private import (
     let_pass,
     name_counts,
     optimized,
-    patched,
     without_values,
     without_weights,
 )
+from torso.modeling.threads import patched
 
 
 def tiny() -> keras.Model:

@@ -77,7 +77,7 @@ def test_reading_the_settings_does_not_fix_the_policy(tmp_path: Path) -> None:
         keras.config.set_floatx("float64")
         return keras_settings()["dtype_policy"], keras.config.dtype_policy().name
 
-    from torso.modeling.keras_private import start_thread
+    from torso.modeling.threads import start_thread
 
     assert start_thread(read).result() == ("float64", "float64")
 

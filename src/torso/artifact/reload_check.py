@@ -14,7 +14,7 @@ import numpy as np
 from torso.artifact.reference_outputs import TOLERANCE, Features, error_of, features_for, hashes_of, weights_by_path
 from torso.errors import IntegrityError, PluginError
 from torso.graph import FreezeReport
-from torso.modeling.keras_private import start_thread
+from torso.modeling.threads import start_thread
 
 
 def check_reload(

@@ -24,12 +24,10 @@ from __future__ import annotations
 import importlib
 import random
 import re
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, nullcontext
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -37,6 +35,8 @@ from typing import Any, TypeVar
 from zipfile import ZipFile, ZipInfo
 
 import keras
+
+from torso.modeling.threads import patched, start_thread
 
 FUNCTIONAL = "Functional"
 DROPOUT_RNN_CELL = "DropoutRNNCell"  # a base of recurrent cells
@@ -63,46 +63,6 @@ _file_utils = _module("keras.src.utils.file_utils")
 _global_state = _module("keras.src.backend.common.global_state")
 _saving = _module("keras.src.saving.saving_lib")
 _seed_makers = _module("keras.src.random.seed_generator"), _module("keras.src.backend.tensorflow.random")
-
-
-def start_thread(work: Callable[[], T]) -> Future[T]:
-    """Run a function in a new thread that nobody waits for at exit: Ctrl-C ends the process even if a builder sleeps."""
-    result: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:  # noqa: BLE001  # raised again by the thread that waits
-            result.set_exception(error)
-
-    # Not a ThreadPoolExecutor: Python waits for its threads, and shuts it down before atexit functions run, which may save.
-    threading.Thread(target=run, name="torso", daemon=True).start()
-    return result
-
-
-_one_at_a_time = threading.RLock()
-_is_patching = ContextVar("_is_patching", default=False)
-
-
-@contextmanager
-def patched(owner: Any, name: str, handler: Callable[..., Any]) -> Iterator[None]:
-    """Replace a function for this thread alone: ``handler`` takes the original, and its arguments."""
-    thread = threading.get_ident()
-    # Threads take turns, or the last would put back what the first had replaced. A builder that builds with torso itself
-    # does so in the turn of the thread that waits for it.
-    with nullcontext() if _is_patching.get() else _one_at_a_time:
-        original = getattr(owner, name)
-
-        def replaced(*args: Any, **kwargs: Any) -> Any:
-            return handler(original, *args, **kwargs) if threading.get_ident() == thread else original(*args, **kwargs)
-
-        token = _is_patching.set(True)
-        setattr(owner, name, replaced)
-        try:
-            yield
-        finally:
-            setattr(owner, name, original)
-            _is_patching.reset(token)
 
 
 def in_fresh_thread(call: Callable[[], T]) -> T:
