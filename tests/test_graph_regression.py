@@ -3,34 +3,76 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
+from zipfile import ZipFile
 
 import graphs
 import pytest
-from graphs import ARCHITECTURES, each_architecture, graph_of, record_of
+from graphs import ARCHITECTURES, each_architecture, graph_of
 
 import torso
 from torso.artifact.manifest import fingerprint
+from torso.builtins.keras_applications import recorded_graph
 from torso.graph import EXPANSION, LEVELS
+from torso.planning.known_graph import known_graph
 
-RECORDS = graphs.read()
-TIMM: dict[str, list[int]] = json.loads(graphs.PATH.with_name("published.json").read_text(encoding="utf-8"))["timm"][
-    "channels"
-]
+TIMM: dict[str, list[int]] = json.loads((graphs.FIXTURES / "published.json").read_text(encoding="utf-8"))["timm"]["channels"]
 
 
-@each_architecture
-def test_the_graph_is_the_recorded_one(name: str) -> None:
-    # Where a difference is meant: python tests/support/graphs.py NAME
-    assert record_of(graph_of(name), RECORDS[name]["keras"]) == RECORDS[name]
+RECORDS = dict(graphs.recorded())
+SAMPLE = random.Random(graphs.SEED).sample(list(RECORDS), 4)
 
 
-def test_the_file_holds_every_architecture_as_it_would_be_written_again() -> None:
-    assert set(RECORDS) == set(ARCHITECTURES)
-    assert graphs.PATH.read_text(encoding="utf-8") == graphs.text(RECORDS)
-    for record in RECORDS.values():  # the stretches hold every node
-        assert sum(count for _, count, _ in record["stretches"]) == sum(record["kinds"].values()) == record["nodes"]
+@pytest.mark.parametrize("name", graphs.parameters(RECORDS, SAMPLE))
+def test_the_recorded_graph_is_the_one_that_keras_draws(name: str) -> None:
+    architecture, options = RECORDS[name]
+    recorded = recorded_graph(name)
+    assert recorded is not None
+    drawn = graphs.drawn(architecture, options=options)
+    assert [*map(str, recorded)] == [*map(str, drawn)]  # where a difference is meant: python tests/support/graphs.py
+    assert recorded == drawn
+
+
+@pytest.mark.parametrize("name", graphs.parameters(ARCHITECTURES, SAMPLE))
+def test_at_another_size_more_is_known_than_depends_on_it(name: str) -> None:
+    least = ARCHITECTURES[name].input.minimum
+    facts = attrgetter("name", "kind", "inputs", "channels", "stride", "receptive_field", "kernel", "parameters", "is_map")
+    for size in [least, least + 13], [225, 300]:
+        plan = torso.plan(name, weights="none", input={"size": size}, registry=graphs.registry())
+        known, now = known_graph(plan), graphs.drawn(name, input={"size": size})
+        assert known is not None
+        assert [*map(facts, known)] == [*map(facts, now)]
+        assert known.levels == now.levels
+        assert [[one.name for one in each] for each in (known.clean_cuts, known.blocks)] == [
+            [one.name for one in each] for each in (now.clean_cuts, now.blocks)
+        ]
+
+
+def test_the_records_are_small_and_each_is_read_alone() -> None:
+    with ZipFile(graphs.PATH) as file:
+        assert set(file.namelist()) == set(RECORDS)
+    assert graphs.PATH.stat().st_size < 300_000
+    assert recorded_graph("ResNet51") is None
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"options": {"alpha": 0.36}},
+        {"input": {"channels": 4}},
+        {"input": {"size": [96, 96]}, "truncate": {"budget": {"macs": 10**8}}},
+    ],
+)
+def test_what_is_not_recorded_is_not_known(spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert known_graph(torso.plan("MobileNetV2", weights="none", registry=graphs.registry(), **spec)) is None
+    plan = torso.plan("MobileNetV2", weights="none", registry=graphs.registry())
+    assert known_graph(plan) == graph_of("MobileNetV2")
+    assert known_graph(replace(plan, arguments={**plan.arguments, "classes": 3})) is None  # added by a plugin
+    monkeypatch.setattr("torso.planning.known_graph.version", {"keras": "3.99.0"}.get)
+    assert known_graph(plan) is None
 
 
 @each_architecture

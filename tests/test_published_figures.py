@@ -20,7 +20,7 @@ import pytest
 import torso
 from torso import Graph
 
-PUBLISHED: dict[str, Any] = json.loads(graphs.PATH.with_name("published.json").read_text(encoding="utf-8"))
+PUBLISHED: dict[str, Any] = json.loads((graphs.FIXTURES / "published.json").read_text(encoding="utf-8"))
 HIDDEN = {"MobileNetV3Large": (1280,), "MobileNetV3Small": (1024,), "VGG16": (4096, 4096), "VGG19": (4096, 4096)}
 """Widths of the dense layers before the last one; VGG's read the flattened map, all others its mean."""
 

@@ -16,6 +16,7 @@ from torso.backbone import Backbone
 from torso.errors import OptionError, Place, PluginError, SpecError
 from torso.graph import Graph
 from torso.planning import Plan, make_plan, make_plans
+from torso.planning.known_graph import known_graph
 from torso.plugins.registry import Registry
 from torso.specs.backbone_spec import BACKBONE_NAME
 from torso.specs.spec_file import backbone_from_python, read_spec
@@ -192,6 +193,8 @@ def read_graph(architecture: str, *, registry: Registry | None = None, **spec: A
         TorsoError: What is wrong with the request, or with the builder.
     """
     planned = plan(architecture, registry=registry, weights="none", **spec)
+    if known := known_graph(planned, sized=True):
+        return known
     from torso.modeling.draw import headless_graph
 
     return headless_graph(planned)

@@ -141,9 +141,10 @@ class ManyErrors(TorsoError):
 
 
 def raise_all(errors: Sequence[TorsoError]) -> None:
-    """Raise the errors, if any: a single one as it is, several as :class:`ManyErrors`."""
-    if errors:
-        raise errors[0] if len(errors) == 1 else ManyErrors(errors)
+    """Raise the errors, if any, each text once: a single one as it is, several as :class:`ManyErrors`."""
+    each = [*{str(part): part for error in errors for part in error.parts()}.values()]
+    if each:
+        raise each[0] if len(each) == 1 else ManyErrors(each)
 
 
 def collect(errors: list[TorsoError], call: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:

@@ -10,7 +10,7 @@ from saved import TINY, write_weights
 import torso
 from torso.api import build
 from torso.artifact import manifest as manifests
-from torso.artifact.lock import Lock, lock_path, read_lock
+from torso.artifact.lock import Lock, lock_path, read_lock, require_fresh
 from torso.files.hashing import hash_of
 from torso.plugins.registry import Registry
 
@@ -58,6 +58,14 @@ def test_the_hash_of_the_weights_is_asked_for_where_the_spec_gives_none(spec, re
     assert plans["edge"].weights.request["sha256"] is None
     held = read_lock(spec, plans.values()).check_plan(plans["edge"])
     assert held.weights.request["sha256"] == hash_of(spec.with_name("edge.weights.h5"))
+
+
+def test_another_weights_file_makes_a_lock_stale(spec, registry):
+    plans = torso.load_specs(spec, registry=registry).plans
+    require_fresh(spec, plans, pytest.fail)
+    write_weights(spec.with_name("edge.weights.h5"), registry, seed=2)
+    with pytest.raises(torso.IntegrityError, match=r"does not have the expected hash \(at .*nets\.yaml:3:"):
+        require_fresh(spec, plans, pytest.fail)
 
 
 def test_another_cut_is_refused_before_anything_is_built(spec, registry):
@@ -177,7 +185,7 @@ def test_a_lock_that_was_changed_by_hand_is_refused(spec, registry):
 
 def test_without_a_lock_nothing_is_built(spec, registry):
     lock_path(spec).unlink()
-    with pytest.raises(torso.OptionError, match=r"there is no '.*nets\.lock\.json'.*\n  fix: torso lock nets\.yaml, "):
+    with pytest.raises(torso.OptionError, match=r"there is no lock '.*nets\.lock\.json'.*\n  fix: torso lock nets\.yaml, "):
         locked(spec, registry)
 
 

@@ -72,7 +72,7 @@ def show(what: str, figures: list[float], promise: str, unit: str = "×") -> Non
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     print(f"torso {torso.__version__}, Python {sys.version.split()[0]}, {count} pairs\n")
-    for words, least in ((["--help"], 25), (["list"], 25), (["plan", str(DIGITS)], 20)):
+    for words, least in ((["--help"], 25), (["list"], 25), (["plan", str(DIGITS)], 20), (["show", "ResNet50"], 15)):
         ratios = pairs(lambda words=words: wall([*TORSO, *words]), lambda: wall(TENSORFLOW), count)
         show(f"import tensorflow / torso {' '.join(Path(word).name for word in words)}", ratios, f"{least} × or more")
 

@@ -86,7 +86,7 @@ def test_check_counts_backbones_and_reports_every_error(torso, spec, tmp_path):
     found = torso("check", "tiny.yaml", "bad.yaml", "nix.yaml", "--json")
     assert (found.code, found.err) == (2, result.err)
     assert found.json["files"] == [
-        {"file": "tiny.yaml", "ok": True, "backbones": ["whole", "stem"]},
+        {"file": "tiny.yaml", "ok": True, "backbones": ["whole", "stem"], "not_drawn": []},
         {"file": "bad.yaml", "ok": False},
         {"file": "nix.yaml", "ok": False},
     ]

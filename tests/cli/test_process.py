@@ -21,7 +21,7 @@ import os, sys
 from torso.cli import main
 print([name for name in sys.modules if name.startswith(("torso.cli.commands.", "pluggy"))], file=sys.stderr)
 os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = "torso plan tiny.yaml ", "3"
-for words in ("--help", "list", "show VGG16 --card", "check tiny.yaml", "plan tiny.yaml", "plugins", "schema",
+for words in ("--help", "list", "show VGG16", "check own.yaml", "plan tiny.yaml", "plugins", "schema",
               "completion zsh", "fetch own.yaml --to bundle", "build tiny.yaml none -o out", "export x --to bare", None):
     if words is None:
         os.environ["_TORSO_COMPLETE"] = "bash_complete"

@@ -581,7 +581,7 @@ def torso_freeze_policies():
         ("truncate", "type('Own', (), {'__eq__': lambda *both: 1 / 0})()",
          "failed: ZeroDivisionError: division by zero (argument truncate)"),
         ("truncate", "1 / 0", "failed: ZeroDivisionError: division by zero (argument truncate)"),
-        ("freeze", "['stem']", "returned list, not a FreezePlan"),
+        ("freeze", "['stem']", "returned list, not a FreezePlan (argument freeze)"),
         ("freeze", "torso.FreezePlan(weights=frozenset({'steam'}))",
          "selected 'steam', which is not in the truncated model (argument freeze)\n  did you mean: 'stem'"),
         ("freeze", "graph.nodes[9]", "failed: IndexError: tuple index out of range (argument freeze)"),

@@ -1,8 +1,8 @@
-"""The built-in architectures: which tests run by default, their graphs, each read once a process, and records of those.
+"""The built-in architectures: which tests run by default, and their graphs, as recorded in the package and as drawn.
 
-    python tests/support/graphs.py [NAME ...]
+    python tests/support/graphs.py
 
-records the graphs anew, all or some, once it is known that a change is meant.
+records the graphs anew, once it is known that a change is meant.
 """
 
 from __future__ import annotations
@@ -10,29 +10,28 @@ from __future__ import annotations
 import json
 import os
 import random
-import sys
 import warnings
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, fields
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import pytest
 
 import torso
-from torso.artifact.manifest import fingerprint
+from torso.builtins import keras_applications
+from torso.builtins.keras_applications import record_name
 from torso.graph import Graph, Node
 from torso.model_config.layer_names import canonical_names
+from torso.specs.options import Value
 
-PATH: Final = Path(__file__).parents[1] / "fixtures" / "graphs.json"
+FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
+PATH: Final = Path(str(keras_applications.__file__)).with_name("graphs.zip")
 # Of what is sampled in this run. The workers of pytest-xdist inherit it; the header of pytest shows it.
 SEED: Final = os.environ.setdefault("TORSO_TEST_SEED", str(random.randrange(10**6)))
-
-Record = Mapping[str, Any]  # JSON: keras, nodes, fingerprint, kinds, levels, stretches
 
 
 @cache
@@ -56,7 +55,7 @@ each_architecture = pytest.mark.parametrize("name", parameters(ARCHITECTURES))
 
 @cache
 def graph_of(name: str) -> Graph:
-    """The whole headless network at its default size and options, as torso reads it."""
+    """The whole headless network at its default size and options, as it is recorded."""
     return torso.read_graph(name, registry=registry())
 
 
@@ -97,52 +96,34 @@ def skeleton(name: str, size: tuple[int | None, int | None] | None = None, **opt
     return model, SimpleNamespace(**{"file_hash": None, **request})
 
 
-def record_of(graph: Graph, keras: str) -> Record:
-    """What is recorded of a graph, with the release of Keras that drew it.
-
-    A stretch is a clean node, the number of nodes after the clean one before it, itself included, and a hash of them.
-    """
-    return {
-        "keras": keras,
-        "nodes": len(graph),
-        "fingerprint": fingerprint(graph),
-        "kinds": dict(sorted(Counter(node.kind for node in graph).items())),
-        "levels": dict(graph.levels),
-        "stretches": [[nodes[-1].name, len(nodes), fingerprint(Graph(graph.name, nodes))[:8]] for nodes in stretches(graph)],
-    }
+def recorded() -> Iterator[tuple[str, tuple[str, dict[str, Value]]]]:
+    """What is recorded: each architecture with its default options, and with the others of its published weights."""
+    for name, card in ARCHITECTURES.items():
+        default = {option.name: option.default for option in card.options}
+        for when in [{}, *(file.when for weights in card.weights for file in weights.files)]:
+            options = {key: {**default, **when}[key] for key in default}
+            yield record_name(card, options), (name, options)
 
 
-def stretches(graph: Graph) -> Iterator[tuple[Node, ...]]:
-    """The nodes from after each clean node up to the next one; the input alone is the first stretch."""
-    ends = [-1, *(graph.position(node.name) for node in graph.clean)]
-    for before, end in pairwise(ends):
-        yield graph.nodes[before + 1 : end + 1]
+def drawn(name: str, **spec: Any) -> Graph:
+    """The whole headless network as Keras draws it now."""
+    from torso.modeling.draw import headless_graph
+
+    return headless_graph(torso.plan(name, weights="none", registry=registry(), **spec))
 
 
-def read() -> dict[str, Record]:
-    """The records, by architecture."""
-    records: dict[str, Record] = json.loads(PATH.read_text(encoding="utf-8"))
-    return records
-
-
-def text(records: Mapping[str, Record]) -> str:
-    """The file: one line for each fact and each stretch, so that a comparison of two versions shows what changed."""
-    blocks = []
-    for name, record in records.items():
-        facts = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items() if key != "stretches"]
-        rows = ",\n".join(f"   {json.dumps(entry, separators=(',', ':'))}" for entry in record["stretches"])
-        blocks.append(f" {json.dumps(name)}: {{\n" + ",\n".join([*facts, f'  "stretches": [\n{rows}\n  ]']) + "\n }")
-    return "{\n" + ",\n".join(blocks) + "\n}\n"
-
-
-def main(names: list[str]) -> None:
-    from keras import __version__
-
-    records = read() if names else {}
-    for name in names or ARCHITECTURES:
-        records[name] = record_of(graph_of(name), __version__)
-    PATH.write_text(text({name: records[name] for name in ARCHITECTURES if name in records}), encoding="utf-8")
+def main() -> None:
+    """Write the graphs: each field of the nodes as a column, but for those that are at their defaults in all of them."""
+    defaults = {field.name: field.default for field in fields(Node)}
+    with ZipFile(PATH, "w", ZIP_DEFLATED, compresslevel=9) as file:
+        for record, (name, options) in dict(recorded()).items():
+            graph = drawn(name, options=options)
+            columns = {field: [getattr(node, field) for node in graph] for field in defaults}
+            columns = {field: column for field, column in columns.items() if set(column) != {defaults[field]}}
+            content = {"ends": graph.ends, "levels": dict(graph.levels), "nodes": columns}
+            entry = ZipInfo(record)  # of the year 1980
+            file.writestr(entry, json.dumps(content, separators=(",", ":")), ZIP_DEFLATED, 9)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -34,8 +34,22 @@ def read_lock(
     return lock
 
 
+def require_fresh(spec: str | Path, plans: Mapping[str, Plan], warn: Callable[[str], object], *, whole: bool = True) -> None:
+    """Refuse a lock of other plans or other local weights files, and if these are the ``whole`` spec, one of more."""
+    lock = read_lock(spec, plans.values(), warn=warn)
+    errors: list[TorsoError] = []
+    for plan in plans.values():
+        collect(errors, lock.check_plan(plan).weights.check)
+    for name in lock.entries if whole else ():
+        if name not in plans:
+            errors.append(IntegrityError(f"{str(lock.path)!r} names {name!r}, which is not in the spec", notes=[_FIX]))
+    raise_all(errors)
+
+
 def lock_path(spec: str | Path) -> Path:
     """The path of a spec's lock: ``backbones.lock.json`` beside ``backbones.yaml``."""
+    if str(spec) == "-":
+        raise OptionError("a spec on stdin has no lock", notes=[("fix", "name the file of the spec")])
     return Path(spec).with_suffix(".lock.json")
 
 
@@ -58,8 +72,7 @@ class Lock:
             document = read_document(path, "lock", VERSION)
         except OSError as error:
             fix = f"torso lock {path.name.removesuffix('.lock.json')}.yaml, and keep it beside the spec"
-            fact = f"there is no {str(path)!r}, and --locked builds what a lock names"
-            raise OptionError(fact, notes=[("fix", fix)]) from error
+            raise OptionError(f"there is no lock {str(path)!r}", notes=[("fix", fix)]) from error
         if document.get("digest") != digest_of(document):
             fix = "undo the change, or write the lock again: torso lock --force"
             raise IntegrityError(f"{str(path)!r} was changed after it was written", notes=[("fix", fix)])

@@ -6,11 +6,16 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from shutil import get_terminal_size
+from typing import TYPE_CHECKING
 
 import click
 
 from torso.cli.result import UsageError
 from torso.cli.text import is_interactive, printable, write
+
+if TYPE_CHECKING:
+    from torso.graph import Graph
+    from torso.planning import Plan
 
 
 def step(text: str) -> None:
@@ -62,3 +67,12 @@ def start_tensorflow() -> None:
     except ImportError as error:
         notes = [("cause", str(error).split("\n")[0]), ("fix", "pip install --force-reinstall tensorflow")]
         raise UsageError("TensorFlow cannot be imported", notes=notes) from error
+
+
+def draw_graph(plan: Plan) -> Graph:
+    """The whole headless network of a plan, drawn without values."""
+    start_tensorflow()
+    from torso.modeling.draw import headless_graph
+
+    step(f"drawing {plan.architecture.value.name}")
+    return headless_graph(plan)

@@ -21,7 +21,7 @@ from torso.contracts.freeze_policy import FreezePolicy
 from torso.contracts.truncation import Cut
 from torso.errors import IntegrityError, OptionError, PluginError, TorsoError
 from torso.files.download import progress_to
-from torso.graph import FreezePlan, FreezeReport, Graph
+from torso.graph import FreezeReport, Graph
 from torso.model_config.calls import Config
 from torso.model_config.input_channels import adapted, image_weights, widen
 from torso.modeling import keras_private
@@ -30,10 +30,10 @@ from torso.modeling.embed_preprocessing import embed_preprocessing
 from torso.modeling.freeze import freeze
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.load_weights import Match, OtherWidth, match, read_value
-from torso.modeling.resolve_cut import nodes_of, outermost, select_cut, static_cut
 from torso.modeling.truncate import Pairs, cut, derive, rebuild, share_layers
 from torso.planning import Chosen, Plan, preprocessing_for
 from torso.planning.channel_mix import network_mix
+from torso.planning.selection import nodes_of, outermost, select_cut, select_frozen, static_cut
 from torso.plugins import PluginInfo
 from torso.plugins.calling import at_location, plugin_errors
 from torso.plugins.registry import Registry
@@ -113,13 +113,9 @@ def transform(built: BuiltModel, plan: Plan, registry: Registry) -> BuiltModel:
 
 
 def freeze_as_planned(model: keras.Model, graph: Graph, chosen: Chosen[FreezePolicy]) -> FreezeReport:
-    policy = chosen.contribution
-    with plugin_errors(policy.plugin, f"freeze policy {policy.qualified!r}", chosen.place):
-        selected = policy.value.select(graph, chosen.options)
-    if not isinstance(selected, FreezePlan):
-        raise PluginError(f"freeze policy {policy.qualified!r} returned {type(selected).__name__}, not a FreezePlan")
+    selected = select_frozen(chosen, graph)
     with at_location(chosen.place):
-        return freeze(model, graph, selected, repr(policy.qualified))
+        return freeze(model, graph, selected, repr(chosen.contribution.qualified))
 
 
 def with_prefix(built: BuiltModel, prefix: str) -> BuiltModel:

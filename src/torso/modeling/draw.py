@@ -20,9 +20,9 @@ from torso.model_config.layer_names import canonical_names
 from torso.modeling import keras_private
 from torso.modeling.functional import functional
 from torso.modeling.graph_reader import read_graph
-from torso.modeling.resolve_cut import has_default_options
 from torso.modeling.threads import patched
 from torso.planning import Plan
+from torso.planning.selection import has_default_options
 from torso.plugins.calling import one_line, plugin_errors
 
 PARTIAL: Final = "stopped at the cut"  # the words of the manifest

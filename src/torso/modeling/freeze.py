@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import keras
 
-from torso.errors import PluginError, did_you_mean
+from torso.errors import PluginError
 from torso.graph import FreezePlan, FreezeReport, Graph
 from torso.modeling.freeze_checks import compared, is_random, random_parts, require_frozen, set_trainable, undone_if_refused
 from torso.modeling.keras_private import inner_layers
@@ -24,7 +24,10 @@ _rates: WeakKeyDictionary[Any, dict[str, float]] = WeakKeyDictionary()
 def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> FreezeReport:
     """Freeze in place what a policy selected of a model's graph; the rest trains as its builder made it."""
     layers = dict(leaves(model))
-    _require_sound(plan, graph, layers, policy)
+    for names, does in (plan.norm, "freezes the norm {}"), (plan.adapt, "lets {} adapt"):
+        for name in sorted(graph[name].weights_of for name in names):
+            if not isinstance(layers.get(name), keras.layers.BatchNormalization):
+                raise PluginError(f"freeze policy {policy} {does.format(repr(name))}, which is no BatchNormalization")
     every = {id(layer) for layer in layers.values()}  # by identity: a layer that nested models share has several names
     nodes = ([graph[name] for name in names] for names in (plan.weights, plan.norm, plan.adapt))
     whole, normalised, adapting = ({id(layers[one.weights_of]) for one in some if not one.is_op} for some in nodes)
@@ -43,19 +46,6 @@ def freeze(model: keras.Model, graph: Graph, plan: FreezePlan, policy: str) -> F
             _set_stochastic(layer, on=id(layer) not in silent)
         require_frozen(model, frozen, silent)
     return report_of(model)
-
-
-def _require_sound(plan: FreezePlan, graph: Graph, layers: Mapping[str, Any], policy: str) -> None:
-    for names in (plan.weights, plan.norm, plan.adapt):
-        if unknown := sorted((name for name in names if name not in graph), key=str):
-            fact = f"freeze policy {policy} selected {unknown[0]!r}, which is not in the truncated model"
-            raise PluginError(fact, notes=did_you_mean(str(unknown[0]), [node.name for node in graph]))
-    if plan.stochastic not in ("off", "on"):
-        raise PluginError(f"freeze policy {policy} set stochastic to {plan.stochastic!r}, not to 'off' or 'on'")
-    for names, does in (plan.norm, "freezes the norm {}"), (plan.adapt, "lets {} adapt"):
-        for name in sorted(graph[name].weights_of for name in names):
-            if not isinstance(layers.get(name), keras.layers.BatchNormalization):
-                raise PluginError(f"freeze policy {policy} {does.format(repr(name))}, which is no BatchNormalization")
 
 
 def report_of(model: keras.Model) -> FreezeReport:

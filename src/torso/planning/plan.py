@@ -64,6 +64,12 @@ class PlannedWeights:
         """Where the source finds the file."""
         return str(self.request[self.source.value.name]) if self.source else None
 
+    def check(self) -> None:
+        """Refuse what the source can know to be wrong without a connection."""
+        if self.source:
+            with plugin_errors(self.source.plugin, f"weight source {self.source.qualified!r}", self.place):
+                self.source.value.check(self.request)
+
     def fetch(self) -> Path:
         """The local file that the source gets."""
         assert self.source is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -10,9 +11,12 @@ from torso.contracts.architecture import Architecture, Weights, matching_file
 from torso.contracts.preprocessing import PREPROCESS, Transform
 from torso.contracts.weights import ChannelAdapter, Mix, WeightsFile, WeightSource
 from torso.errors import OptionError, Place, TorsoError, UnknownNameError, collect, did_you_mean, known, raise_all
+from torso.graph import Graph
 from torso.planning.channel_mix import channels_of, mix_of
 from torso.planning.input_size import checked_size, in_words
+from torso.planning.known_graph import known_graph
 from torso.planning.plan import Chosen, Plan, PlannedWeights, T
+from torso.planning.selection import refusals
 from torso.plugins import PluginInfo
 from torso.plugins.calling import at_location, plugin_errors
 from torso.plugins.registry import Catalogue, Contribution, Registry
@@ -22,21 +26,36 @@ from torso.specs.spec_file import BackboneSpec
 from torso.specs.writer import write_spec
 from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode
 
+GraphOf = Callable[[Plan], Graph | None]  # of the whole headless network; None where it is not known
+
 _GUESSED: Final = range(1, 64)  # channels of the user's own weights that are tried before a rule is refused
 
 
-def make_plans(specs: Iterable[BackboneSpec], registry: Registry) -> dict[str, Plan]:
+def make_plans(specs: Iterable[BackboneSpec], registry: Registry, graph_of: GraphOf = known_graph) -> dict[str, Plan]:
     """Resolve and check several backbones; raises the errors of all specs at once."""
     errors: list[TorsoError] = []
-    plans = {spec.name: collect(errors, make_plan, spec, registry) for spec in specs}
+    plans = {spec.name: collect(errors, make_plan, spec, registry, graph_of) for spec in specs}
     raise_all(errors)
     return {name: plan for name, plan in plans.items() if plan is not None}
 
 
-def make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
-    """Resolve and check one backbone; raises all errors of the spec at once."""
+def make_plan(spec: BackboneSpec, registry: Registry, graph_of: GraphOf = known_graph) -> Plan:
+    """Resolve and check one backbone; raises all its errors at once, those of the cut where the graph is known."""
+    errors: list[TorsoError] = []
     with at_location(spec.place):
-        return _make_plan(spec, registry)
+        checked = plan = collect(errors, _make_plan, spec, registry)
+        if plan is None:  # one error is to hide no other: check what is right of the spec alone
+            others = replace(spec, truncate=None, freeze=None, preprocess=None)
+            bare = replace(spec, weights=ScalarNode("none"), input=None, preprocess=None)
+            for part in (others, replace(others, input=None)):
+                collect(errors, _make_plan, part, registry)
+            for part in (replace(bare, truncate=None), replace(bare, freeze=None), bare):
+                checked = collect([], _make_plan, part, registry) or checked
+        graph = checked and collect(errors, graph_of, checked)
+        errors += refusals(checked, graph, registry) if checked and graph else ()
+        raise_all(errors)
+    assert plan is not None
+    return plan
 
 
 def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
@@ -210,9 +229,9 @@ def _plan_weights(
             source, request = _published(file, contribution.plugin, registry)
             if not source.value.expected_hashes(request):
                 warnings.append(f"{file.file_name} has no published hash: the download cannot be verified")
-    with plugin_errors(source.plugin, f"weight source {source.qualified!r}", place):
-        source.value.check(request)
-    return PlannedWeights(label=label, source=source, request=request, place=place)
+    planned = PlannedWeights(label=label, source=source, request=request, place=place)
+    planned.check()
+    return planned
 
 
 def _published(file: WeightsFile, plugin: PluginInfo, registry: Registry) -> tuple[Contribution[WeightSource], Options]:

@@ -15,7 +15,7 @@ from warnings import warn
 from torso.errors import Place, PluginError, TorsoError
 from torso.plugins.info import PluginInfo
 
-_DEFAULTS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+DEFAULTS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
 _SAFE_MODE = "safe_mode_saving"  # False after keras.config.enable_unsafe_deserialization(), which has no way back
 
 
@@ -68,13 +68,13 @@ def plugin_errors(plugin: PluginInfo, what: str, location: Place | None = None) 
 
 def keras_settings() -> dict[str, Any]:
     """What the next network of this thread is computed with; before Keras is imported, what its configuration file says."""
-    config, settings = getattr(sys.modules.get("keras"), "config", None), dict(_DEFAULTS)
+    config, settings = getattr(sys.modules.get("keras"), "config", None), dict(DEFAULTS)
     if config is not None:
-        settings = {name: getattr(config, name)() for name in _DEFAULTS}
+        settings = {name: getattr(config, name)() for name in DEFAULTS}
     else:
         file = Path(os.environ.get("KERAS_HOME", "~/.keras"), "keras.json").expanduser()
         with suppress(OSError, ValueError):
-            settings |= {name: value for name, value in json.loads(file.read_bytes()).items() if name in _DEFAULTS}
+            settings |= {name: value for name, value in json.loads(file.read_bytes()).items() if name in DEFAULTS}
     # Not keras.config.dtype_policy(): from then on, one that nobody has set would no longer follow floatx.
     policy = _of_this_thread().get("dtype_policy")
     return {**settings, "dtype_policy": policy.name if policy else settings["floatx"]}

@@ -46,11 +46,12 @@ class BackboneSpec:
     place: Place = field(default=Place(), compare=False)
 
 
-def read_spec(path: str | os.PathLike[str]) -> dict[str, BackboneSpec]:
+def read_spec(path: str | os.PathLike[str], found: list[TorsoError] | None = None) -> dict[str, BackboneSpec]:
     """The backbones that a file and those that it extends declare, by name; raises all that is wrong at once.
 
     The keys of a file replace those of the file that it extends; defaults then fill what a backbone does not say. The keys
-    of ``input`` and ``preprocess`` are merged one by one.
+    of ``input`` and ``preprocess`` are merged one by one. If a list is given, what is wrong is added to it instead of
+    raised, and the backbones come without what is wrong; not those whose architecture or options are wrong.
     """
     nodes, errors = _read_chain(os.fspath(path))
     whole = not errors  # otherwise an architecture may be in a file that could not be read
@@ -66,8 +67,16 @@ def read_spec(path: str | os.PathLike[str]) -> dict[str, BackboneSpec]:
         errors += [error for name, values in backbones.items() for error in _missing(name, merge(defaults, values))]
         if not backbones and not errors:
             errors.append(SpecError("the spec declares no backbone", place=nodes[-1].place))
-    raise_all(errors)
-    return {name: BackboneSpec(name=name, **merge(defaults, values)) for name, values in backbones.items()}
+    merged = {name: merge(defaults, values) for name, values in backbones.items()}
+    if found is None:
+        raise_all(errors)
+    elif errors:
+        found += errors
+        sure = [name for name, one in merged.items() if None not in (one.get("architecture"), one.get("options", 0))]
+        said = {name: {key: value for key, value in merged[name].items() if value is not None} for name in sure if whole}
+        # Without weights where none could be read: what is meant is not known.
+        merged = {name: {"weights": ScalarNode("none"), **values} for name, values in said.items()}
+    return {name: BackboneSpec(name=name, **values) for name, values in merged.items()}
 
 
 def backbone_from_python(name: str, /, **keys: Any) -> BackboneSpec:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,8 +28,10 @@ _WRITTEN_OUT = "write it out, use defaults: or extends:, or put the text in quot
 
 
 def read_file(path: str | os.PathLike[str], *, place: Place | None = None) -> Node:
-    """Read a file of one YAML document; ``place`` is where its path is written, if in another spec."""
+    """Read a file of one YAML document, ``-`` from stdin; ``place`` is where its path is written, if in another spec."""
     name = os.fspath(path)
+    if name == "-":
+        return read_yaml(sys.stdin.buffer.read(MAX_BYTES + 1), file="<stdin>")
     try:
         with open_file(Path(name)) as file:
             data = file.read(MAX_BYTES + 1)

@@ -2,6 +2,9 @@
 
 All that is known of them stands in ``catalogue.json``, next to this file: what repeats is written once for each family,
 and tests compare every figure with the installed Keras. Only the builder imports Keras.
+
+``graphs.zip`` has the graph of each, at its default size, with all options of its published weights. It is written by
+``python tests/support/graphs.py``, and tests compare it with what Keras draws.
 """
 
 from __future__ import annotations
@@ -9,13 +12,19 @@ from __future__ import annotations
 import json
 import pkgutil
 from collections.abc import Iterator
-from typing import Any
+from functools import cache
+from io import BytesIO
+from typing import Any, Final
+from zipfile import ZipFile
 
 from torso.contracts.architecture import Architecture, InputRules, License, Weights
 from torso.contracts.hookspecs import hookimpl
 from torso.contracts.preprocessing import Preprocessing
 from torso.contracts.weights import WeightsFile
-from torso.specs.options import Option
+from torso.graph import Graph, Node
+from torso.specs.options import Option, Options
+
+TESTED: Final = ("3.15.1",)  # the releases of Keras that draw the recorded graphs
 
 _Row = dict[str, Any]  # a JSON object
 
@@ -64,3 +73,22 @@ def _weights(row: _Row, family: _Row, catalogue: _Row) -> Weights:
     )
     figures = {"classes": 1000, "top1": row["top1"], "top5": row["top5"]}
     return Weights(tag="imagenet", files=files, source="; ".join(sources), **figures)
+
+
+def record_name(architecture: Architecture, options: Options) -> str:
+    """``MobileNetV2 alpha=0.35``: without the options that are at their defaults."""
+    changed = (option.name for option in architecture.options if options[option.name] != option.default)
+    return " ".join([architecture.name, *(f"{name}={options[name]}" for name in changed)])
+
+
+@cache
+def recorded_graph(name: str) -> Graph | None:
+    """The whole headless network of a record; None where there is none of that name."""
+    with ZipFile(BytesIO(pkgutil.get_data(__name__, "graphs.zip") or b"")) as file:
+        record = json.loads(file.read(name)) if name in file.namelist() else None
+    if record is None:
+        return None
+    names, columns = record["nodes"].keys(), record["nodes"].values()  # by field of a node, without those at their default
+    rows = ([tuple(one) if isinstance(one, list) else one for one in row] for row in zip(*columns, strict=True))
+    nodes = tuple(Node(**dict(zip(names, row, strict=True))) for row in rows)
+    return Graph(name.partition(" ")[0], nodes, ends=tuple(record["ends"]), known_levels=record["levels"])

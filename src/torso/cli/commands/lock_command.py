@@ -6,7 +6,7 @@ import click
 
 from torso.api import build
 from torso.artifact.differences import differences, short_value
-from torso.artifact.lock import Lock, lock_path
+from torso.artifact.lock import Lock, lock_path, require_fresh
 from torso.cli.progress import say, start_tensorflow, steps_of
 from torso.cli.result import Result
 from torso.cli.shared_options import Session, command as torso_command
@@ -17,7 +17,8 @@ from torso.files.atomic import staged_file
 @torso_command("lock", example="torso lock backbones.yaml", codes=(0, 2, 4, 5, 6, 7, 130, 143))
 @spec_and_names
 @click.option("--force", is_flag=True, help="Replace the file even if it is not a lock file, or was edited.")
-def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> Result:
+@click.option("--check", is_flag=True, help="Build nothing; fail if the lock file is stale.")
+def command(session: Session, spec: str, name: tuple[str, ...], force: bool, check: bool) -> Result:
     """Write a lock file for reproducible builds.
 
     Builds every backbone of the SPEC, or only those named, and records it beside the SPEC, as in backbones.lock.json:
@@ -27,6 +28,9 @@ def command(session: Session, spec: str, name: tuple[str, ...], force: bool) -> 
     place = lock_path(spec)
     registry = session.registry()
     plans = plans_of(spec, name, registry)
+    if check:
+        require_fresh(spec, plans, say, whole=not name)
+        return Result(document={"lock": str(place), "stale": False}, text=f"{place}: up to date")
     before = Lock.read(place).entries if place.exists() and not force else {}
     start_tensorflow()
     records = [build(plan, registry, progress=steps_of(plan.name)).record for plan in plans.values()]

@@ -10,18 +10,19 @@ from typing import Any
 
 import click
 
-from torso.api import read_graph
+from torso.api import plan
 from torso.cli.architecture_text import architecture_as_json, architecture_text
 from torso.cli.completion import architecture_names
 from torso.cli.graph_plot import draw, refuse_undrawable
 from torso.cli.graph_text import as_json, cuts_text, levels_text, neighbourhood_as_json, neighbourhood_text, nodes_text
-from torso.cli.progress import start_tensorflow, step
+from torso.cli.progress import draw_graph
 from torso.cli.result import Result, UsageError
 from torso.cli.shared_options import Session, command as torso_command
 from torso.contracts.architecture import Architecture
 from torso.errors import Place
 from torso.files.atomic import refuse_existing_file, staged_file
 from torso.graph import Graph
+from torso.planning.known_graph import known_graph
 from torso.plugins.registry import Contribution, Registry
 from torso.specs.options import Option, Value
 from torso.specs.yaml_nodes import ScalarNode
@@ -58,9 +59,9 @@ def command(
 ) -> Result:
     """Show an architecture's details, levels and cut points.
 
-    ARCHITECTURE is a name, or provider/name. To read its graph, the network is built without weights. A clean cut is a node
-    that every path through the network passes: a cut there drops no branch. Levels C1 to C5 are the last blocks at strides
-    2, 4, 8, 16 and 32.
+    ARCHITECTURE is a name, or provider/name. The graphs of the built-in ones are known at their default size; other
+    networks are drawn without values, which takes TensorFlow. A clean cut is a node that every path through the network
+    passes: a cut there drops no branch. Levels C1 to C5 are the last blocks at strides 2, 4, 8, 16 and 32.
     """
     registry = session.registry()
     found = registry.architectures.resolve(architecture)
@@ -106,9 +107,8 @@ def _graph(found: Contribution[Architecture], registry: Registry, settings: Iter
         spec["options"] = dict(_setting(setting, found.value.options) for setting in settings)
     if size is not None:
         spec["input"] = {"size": size}
-    start_tensorflow()
-    step(f"reading {found.value.name}")
-    return read_graph(found.qualified, registry=registry, **spec)
+    planned = plan(found.qualified, registry=registry, weights="none", **spec)
+    return known_graph(planned, sized=True) or draw_graph(planned)
 
 
 def _setting(text: str, options: Iterable[Option]) -> tuple[str, Value]:

@@ -1,14 +1,25 @@
-"""Ask the strategy where to end, and make sure that a backbone can end there."""
+"""Ask the strategy where to end and the policy what to freeze, and make sure that the network has what they answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from torso.contracts.freeze_policy import FreezePolicy
 from torso.contracts.truncation import Cut, DeclaredLevels
-from torso.errors import CutError, PluginError
-from torso.graph import Graph, Node, describe
-from torso.planning import Plan
+from torso.errors import CutError, PluginError, TorsoError, collect, did_you_mean
+from torso.graph import FreezePlan, Graph, Node, describe
+from torso.planning.plan import Chosen, Plan
 from torso.plugins.calling import at_location, plugin_errors
+from torso.plugins.registry import Registry
+
+
+def refusals(plan: Plan, graph: Graph, registry: Registry) -> list[TorsoError]:
+    """Why a build would refuse the cut or what is to be frozen; ``graph`` is of the whole headless network."""
+    errors: list[TorsoError] = []
+    part = collect(errors, truncated, plan, graph) or graph  # the whole network has at least what a part of it has
+    if not any(registry.plugins.callers("torso_before_freeze")):  # which may add what the policy names
+        collect(errors, select_frozen, plan.freeze, part)
+    return errors
 
 
 def has_default_options(plan: Plan) -> bool:
@@ -29,6 +40,11 @@ def static_cut(plan: Plan) -> tuple[str, ...]:
         return () if any(":" in name or "/" in name for name in names) else names
 
 
+def truncated(plan: Plan, graph: Graph) -> Graph:
+    """The part of the whole headless network that the cut keeps."""
+    return graph.kept(*(nodes_of(select_cut(plan, graph)) or graph.ends))
+
+
 def select_cut(plan: Plan, graph: Graph) -> Cut | None:
     """What the strategy selects, by canonical names of nodes that a backbone can end at; None for the whole network."""
     strategy = plan.truncate.contribution
@@ -47,6 +63,23 @@ def select_cut(plan: Plan, graph: Graph) -> Cut | None:
             _refuse_end(node, graph)
     names = [node.name for node in nodes]
     return dict(zip(several, names, strict=True)) if isinstance(selected, Mapping) else names[0]
+
+
+def select_frozen(chosen: Chosen[FreezePolicy], graph: Graph) -> FreezePlan:
+    """What the policy selects of a truncated network."""
+    policy, owner = chosen.contribution, f"freeze policy {chosen.contribution.qualified!r}"
+    with plugin_errors(policy.plugin, owner, chosen.place):
+        plan = policy.value.select(graph, chosen.options)
+    with at_location(chosen.place):
+        if not isinstance(plan, FreezePlan):
+            raise PluginError(f"{owner} returned {type(plan).__name__}, not a FreezePlan")
+        for names in (plan.weights, plan.norm, plan.adapt):
+            if unknown := sorted((name for name in names if name not in graph), key=str):
+                fact = f"{owner} selected {unknown[0]!r}, which is not in the truncated model"
+                raise PluginError(fact, notes=did_you_mean(str(unknown[0]), [node.name for node in graph]))
+        if plan.stochastic not in ("off", "on"):
+            raise PluginError(f"{owner} set stochastic to {plan.stochastic!r}, not to 'off' or 'on'")
+    return plan
 
 
 def nodes_of(cut: Cut | None) -> tuple[str, ...]:
