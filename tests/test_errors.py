@@ -75,4 +75,4 @@ def test_notes_name_what_is_near_and_what_is_known():
     assert nearest("resnet5O", ["VGG16", "ResNet101", "ResNet50"]) == ("ResNet50", "ResNet101")
     assert did_you_mean("zzz", ["ResNet50"]) == ()
     assert known("abc", most=2) == ("known", "a, b, … and 1 more")
-    assert known([]) == ("known", "none")
+    assert known([]) == ("known", "nothing")

@@ -28,7 +28,7 @@ def test_the_public_names() -> None:
         "OutputExistsError", "PixelWarning", "Plan", "PluginError", "Preprocessing", "Registry", "SpecError", "TorsoError",
         "Transform", "Truncation", "UnknownNameError", "Verification", "WeightSource", "Weights", "WeightsFile",
         "attach", "create_backbone", "diff", "get_base_model", "hookimpl", "list_architectures", "load", "load_specs",
-        "plan", "read_graph", "scale_learning_rates", "verify",
+        "plan", "preprocess_for", "read_graph", "scale_learning_rates", "verify",
     ]  # fmt: skip
 
 

@@ -11,13 +11,13 @@ if TYPE_CHECKING:  # for type checkers, to whom "X as X" is a public name; the s
     # fmt: off
     # isort: off
     from torso.api import (
-        Backbones as Backbones, attach as attach, create_backbone as create_backbone, get_base_model as get_base_model,
-        list_architectures as list_architectures, load as load, load_specs as load_specs, plan as plan,
-        read_graph as read_graph,
+        Backbones as Backbones, attach as attach, create_backbone as create_backbone,
+        list_architectures as list_architectures, load as load, load_specs as load_specs, read_graph as read_graph,
     )
     from torso.artifact.diff import diff as diff
     from torso.artifact.verify import Check as Check, Verification as Verification, verify as verify
     from torso.backbone import Backbone as Backbone
+    from torso.base_model import get_base_model as get_base_model, preprocess_for as preprocess_for
     from torso.contracts.architecture import (
         Architecture as Architecture, InputRules as InputRules, License as License, Weights as Weights,
     )
@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # for type checkers, to whom "X as X" is a public name; the s
     )
     from torso.modeling.freeze_guard import FreezeGuard as FreezeGuard
     from torso.planning import Plan as Plan
+    from torso.planning.keywords import plan as plan
     from torso.plugins.registry import Registry as Registry
     from torso.specs.options import Option as Option, Options as Options
     from torso.training.learning_rates import scale_learning_rates as scale_learning_rates
@@ -51,8 +52,9 @@ __version__ = "0.1.0"
 _MODULES = {  # where each public name is defined
     "torso.artifact.diff": "diff",
     "torso.artifact.verify": "Check Verification verify",
-    "torso.api": "Backbones attach create_backbone get_base_model list_architectures load load_specs plan read_graph",
+    "torso.api": "Backbones attach create_backbone list_architectures load load_specs read_graph",
     "torso.backbone": "Backbone",
+    "torso.base_model": "get_base_model preprocess_for",
     "torso.contracts.architecture": "Architecture InputRules License Weights",
     "torso.contracts.export_format": "ExportFormat",
     "torso.contracts.freeze_policy": "FreezePolicy",
@@ -65,6 +67,7 @@ _MODULES = {  # where each public name is defined
     "torso.graph": "Branch Cost Feature FreezePlan Graph Node",
     "torso.modeling.freeze_guard": "FreezeGuard",
     "torso.planning": "Plan",
+    "torso.planning.keywords": "plan",
     "torso.plugins.registry": "Registry",
     "torso.specs.options": "Option Options",
     "torso.training.learning_rates": "scale_learning_rates",

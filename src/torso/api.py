@@ -2,59 +2,80 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from torso.artifact.lock import Lock, read_lock
 from torso.artifact.manifest import Manifest
 from torso.artifact.manifest_file import MODEL, read_manifest
 from torso.backbone import Backbone
-from torso.errors import OptionError, Place, PluginError, SpecError
+from torso.errors import PluginError
 from torso.graph import Graph
-from torso.planning import Plan, make_plan, make_plans
+from torso.planning import Plan, make_plans
+from torso.planning.keywords import FIRST_TAG, plan
 from torso.planning.known_graph import known_graph
 from torso.plugins.registry import Registry
-from torso.specs.backbone_spec import BACKBONE_NAME
-from torso.specs.spec_file import backbone_from_python, read_spec
+from torso.plugins.selection import select
+from torso.specs.spec_file import read_spec
 
 if TYPE_CHECKING:
     import keras
 
 
-def create_backbone(architecture: str, *, registry: Registry | None = None, **spec: Any) -> Backbone:
+def create_backbone(
+    architecture: str,
+    *,
+    input_shape: Sequence[int | None] | None = None,
+    weights: str | Mapping[str, Any] | None = FIRST_TAG,
+    truncate: str | Mapping[str, Any] | None = None,
+    freeze: str | Mapping[str, Any] = "all",
+    pooling: Literal["avg", "max"] | None = None,
+    regularize: float | Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    input: Mapping[str, Any] | None = None,
+    preprocess: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    prefix: str | None = None,
+    seed: int | None = None,
+    registry: Registry | None = None,
+    **architecture_options: Any,
+) -> Backbone:
     """Build a pretrained, truncated, frozen backbone.
 
+    Mappings have the keys of a spec file.
+
     Args:
-        architecture: Its name, as ``ResNet50`` or ``acme/eyenet``.
+        architecture: Its name, as ``ResNet50`` or ``acme/eyenet``; letter case and underscores do not count.
+        input_shape: Height and width in pixels, and channels; None for a side of any size.
+        weights: A tag, as ``"imagenet"``, or ``{"file": PATH}``; None for random initialisation. The default is the first
+            tag of the architecture.
+        truncate: Where it ends, as ``{"level": "C4"}``; None for the whole headless network.
+        freeze: What does not train: ``"all"``, ``"none"``, ``{"through": "C3"}``.
+        pooling: ``"avg"`` or ``"max"``: each output is one vector ``(N, channels)``, over all positions.
+        regularize: ``{"l2": 1e-4}``: what is added to the loss of the weights that train.
+        options: The options of the architecture.
+        input: ``size``, ``channels`` and ``adapt``, where ``input_shape`` does not say enough.
+        preprocess: How pictures become pixels, and whether the model scales them itself: ``{"include": True}``.
+        name: Of the backbone and its model; by default that of the architecture.
+        prefix: Put before the names of all layers.
+        seed: Of random initialisation: the same one gives the same values.
         registry: The plugins; by default those that are installed.
-        **spec: The keys of a backbone in a spec file, in the same shapes: ``name``, ``options``, ``weights``, ``input``,
-            ``preprocess``, ``truncate``, ``freeze``, ``regularize``, ``prefix``.
+        **architecture_options: Single options of the architecture, as ``alpha=0.35``.
 
     Raises:
         TorsoError: Something is wrong; raised before the build where possible.
     """
     registry = registry or Registry.load()
-    return build(plan(architecture, registry=registry, **spec), registry)
-
-
-def plan(architecture: str, *, registry: Registry | None = None, name: str | None = None, **spec: Any) -> Plan:
-    """Return what :func:`create_backbone` would do, without TensorFlow or an internet connection.
-
-    Raises:
-        TorsoError: One error that lists everything that is wrong.
-    """
-    for key, value in {"architecture": architecture, **spec}.items():
-        if value is None:
-            none = f", or write {key}='none'" if key in ("weights", "truncate", "freeze") else ""
-            raise SpecError(f"{key} is None", place=Place(f"$.{key}"), notes=[("fix", f"leave it out{none}")])
-    bare = str(architecture).rsplit("/", 1)[-1]
-    default = bare if re.fullmatch(BACKBONE_NAME, bare) else "backbone"  # what is no name is refused as an architecture
-    declared = backbone_from_python(str(name) if name is not None else default, architecture=architecture, **spec)
-    return make_plan(declared, registry or Registry.load())
+    planned = plan(
+        architecture, input_shape=input_shape, weights=weights, truncate=truncate, freeze=freeze, pooling=pooling,
+        regularize=regularize, options=options, input=input, preprocess=preprocess, name=name, prefix=prefix, seed=seed,
+        registry=registry,
+        **architecture_options,
+    )  # fmt: skip
+    return build(planned, registry)
 
 
 def build(
@@ -164,6 +185,9 @@ class Backbones(Mapping[str, Backbone]):
     def __len__(self) -> int:
         return len(self.plans)
 
+    def __repr__(self) -> str:
+        return f"<Backbones: {', '.join(self.plans)}>"
+
 
 def load_specs(path: str | Path, *, registry: Registry | None = None, locked: bool = False) -> Backbones:
     """Read and check a YAML spec file; each backbone is built when it is first asked for.
@@ -181,18 +205,18 @@ def load_specs(path: str | Path, *, registry: Registry | None = None, locked: bo
     return Backbones(plans, registry, read_lock(path, plans.values()) if locked else None)
 
 
-def read_graph(architecture: str, *, registry: Registry | None = None, **spec: Any) -> Graph:
+def read_graph(architecture: str, *, registry: Registry | None = None, **keywords: Any) -> Graph:
     """The whole network without its head as data: nodes, costs, levels and clean cuts. It needs no weights.
 
     Args:
         architecture: Its name.
         registry: The plugins; by default those that are installed.
-        **spec: ``options`` and ``input``, as for :func:`create_backbone`.
+        **keywords: ``input_shape``, ``input``, ``options`` and single options, as for :func:`create_backbone`.
 
     Raises:
         TorsoError: What is wrong with the request, or with the builder.
     """
-    planned = plan(architecture, registry=registry, weights="none", **spec)
+    planned = plan(architecture, registry=registry, weights=None, **keywords)
     if known := known_graph(planned, sized=True):
         return known
     from torso.modeling.draw import headless_graph
@@ -200,30 +224,37 @@ def read_graph(architecture: str, *, registry: Registry | None = None, **spec: A
     return headless_graph(planned)
 
 
-def list_architectures(pattern: str = "*", *, registry: Registry | None = None) -> tuple[str, ...]:
-    """The names that match a pattern such as ``mobilenet*``, in natural order; letter case does not matter."""
-    found = (registry or Registry.load()).architectures.search(pattern)
-    return tuple(contribution.value.name for contribution in found)
-
-
-def get_base_model(
-    network: str, alpha: float | None = None, training_layer: str | None = None, pop_layers: int = 0, **spec: Any
-) -> keras.Model:
-    """Return a frozen Keras model without its head, in one call.
+def list_architectures(
+    pattern: str | Iterable[str] = "*",
+    *,
+    exclude: str | Iterable[str] = (),
+    family: str | None = None,
+    max_parameters: float | None = None,
+    max_macs: float | None = None,
+    licence: str | None = None,
+    sort: str = "name",
+    registry: Registry | None = None,
+) -> tuple[str, ...]:
+    """The names of the architectures that a search leaves.
 
     Args:
-        network: Name of the architecture.
-        alpha: Width multiplier, for the architectures that have one; None for their default.
-        training_layer: Name of the last layer kept; None for no such cut.
-        pop_layers: How many nodes to remove from the end.
-        **spec: As for :func:`create_backbone`, except ``truncate``, which training_layer and pop_layers set.
+        pattern: Names or patterns such as ``mobilenet*``; letter case and underscores do not count. What has no wildcard and
+            is no name is sought within the names.
+        exclude: Patterns of those to leave out.
+        family: Only those of this family.
+        max_parameters: The most parameters, without the head and with default options.
+        max_macs: The most multiply-accumulates for one image of the default size. A warning names those that are left out
+            because their number is not known.
+        licence: Only those whose weights have this licence.
+        sort: ``"name"``; ``"parameters"`` or ``"macs"``, the least first; ``"top1"``, the best first.
+        registry: The plugins; by default those that are installed.
 
     Raises:
-        OptionError: Both cuts are asked for.
+        UnknownNameError: There is no such family or licence.
+        OptionError: There is no such order.
     """
-    if training_layer is not None and pop_layers:
-        raise OptionError(f"training_layer {training_layer!r} and pop_layers {pop_layers} are two cuts: give one of them")
-    if alpha is not None:
-        spec["options"] = {**(spec.get("options") or {}), "alpha": alpha}
-    cut = {"layer": training_layer} if training_layer is not None else {"pop": pop_layers} if pop_layers else "none"
-    return create_backbone(network, truncate=cut, **spec).model
+    patterns, without = ((one,) if isinstance(one, str) else one for one in (pattern, exclude))
+    limits = ("parameters", None, max_parameters), ("macs", None, max_macs)
+    words = {"family": family, "licence": licence}
+    catalogue = (registry or Registry.load()).architectures
+    return tuple(one.name for one in select(catalogue, patterns, exclude=without, limits=limits, sort=sort, **words))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from torso.artifact.manifest import Manifest
 from torso.artifact.manifest_file import is_saved_backbone
@@ -19,15 +19,20 @@ from torso.planning.resolve import choose
 from torso.plugins.registry import Registry
 from torso.specs.backbone_spec import DEFAULTS
 from torso.specs.yaml_nodes import from_python
+from torso.tables import format_shape, short, table_of_backbones
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from torso.files.pictures import Transformed
 
-@dataclass(eq=False, kw_only=True)
+
+@dataclass(eq=False, kw_only=True, repr=False)
 class Backbone:
     """A truncated, frozen network without its head: for a new head, for features, or for export.
+
+    ``backbone(pixels)`` is ``backbone.model(backbone.preprocess(pixels))``.
 
     Attributes:
         name: Its name in the spec, and the model's.
@@ -46,6 +51,21 @@ class Backbone:
     features: tuple[Feature, ...]
     graph: Graph
     record: Manifest
+
+    def __call__(self, pixels: Any, *, training: bool = False) -> Any:
+        """The features of RGB pixels of 0 to 255, ``(N, H, W, C)``: what ``model`` returns, preprocessing included."""
+        return self.model(self.preprocess(pixels), training=training)
+
+    def __repr__(self) -> str:
+        ends = ", ".join(f"{one.node} {format_shape(one.shape)}" for one in self.features)
+        trains = f"{short(self.record.frozen.trainable)} of {short(self.model.count_params())} parameters train"
+        return f"<Backbone {self.name!r}: {self.record.plan['architecture']}, ends at {ends}, {trains}>"
+
+    def summary(self) -> None:
+        """Print the table of ``torso build``: where it ends, and how many parameters are kept, train, and were dropped."""
+        document = self.manifest
+        counts = {key: document["frozen"][key] for key in ("frozen", "trainable")}
+        print(table_of_backbones([{**document, **counts}]))
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -196,18 +216,34 @@ class Backbone:
 
         return body_and_tail(self.model, self.graph, cut)
 
-    def transform(self, pictures: Any) -> np.ndarray:
+    @overload
+    def transform(self, pictures: Any, *, errors: Literal["raise"] = "raise") -> np.ndarray: ...
+
+    @overload
+    def transform(self, pictures: Any, *, errors: Literal["skip"]) -> Transformed: ...
+
+    def transform(self, pictures: Any, *, errors: str = "raise") -> np.ndarray | Transformed:
         """Resize and crop pictures of any size to the network's input, as the spec says.
 
         Args:
-            pictures: A path or several; an array ``(H, W, C)``, a batch ``(N, H, W, C)``, or several arrays.
+            pictures: A file, a folder with all below it, or a pattern as ``"flowers/*/*.jpg"``, or several, in their order;
+                the pictures of a folder or pattern are sorted by path. Or an array ``(H, W, C)``, a batch
+                ``(N, H, W, C)``, or several arrays.
+            errors: ``"skip"`` leaves out files that cannot be read.
 
         Returns:
-            Pixels of 0 to 255 for ``preprocess``, of photos upright: ``(N, height, width, channels)``, float32.
+            Pixels of 0 to 255 for ``preprocess``, of photos upright: ``(N, height, width, channels)``, float32. With
+            ``errors="skip"`` the tuple ``pixels, read, failed``: ``read`` has the path of each of the N pictures, and
+            ``failed`` the error by path.
 
         Raises:
-            TorsoError: A file cannot be read or is not a picture, or an array has the wrong shape.
+            TorsoError: A file cannot be read or is not a picture, a folder or pattern has none, or an array has the wrong
+                shape.
         """
+        if errors not in ("raise", "skip"):
+            raise OptionError(f"errors must be 'raise' or 'skip', not {errors!r}")
         from torso.modeling.image_transform import transform_images
 
-        return transform_images(pictures, self.record.transform, tuple(self.record.plan["input_shape"]))
+        shape, skip = tuple(self.record.plan["input_shape"]), errors == "skip"
+        found = transform_images(pictures, self.record.transform, shape, skip=skip)
+        return found if skip else found.pixels

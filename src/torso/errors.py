@@ -174,4 +174,4 @@ def known(names: Iterable[str], *, most: int = 12) -> Note:
     """A note with all known names, cut short after ``most``."""
     shown = list(names)
     more = [f"… and {len(shown) - most} more"] if len(shown) > most else []
-    return "known", ", ".join(shown[:most] + more) or "none"
+    return "known", ", ".join(shown[:most] + more) or "nothing"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import keras
 import pytest
-from graphs import ARCHITECTURES, SMALLEST, drawn_by_keras, each_architecture, parameters
+from graphs import ARCHITECTURES, SMALLEST, drawn_by_keras, each_architecture, graph_of, parameters
 
 from torso.builtins.weight_sources import place_in_cache
 from torso.contracts.architecture import Architecture, matching_file
@@ -84,6 +84,11 @@ def test_parameters_and_built_in_preprocessing_are_those_of_the_headless_network
     assert ARCHITECTURES[name].parameters == sum(math.prod(shape) for shape in shapes)
     scaling = {"Rescaling", "Normalization"} & set(drawn_by_keras(name).layers[:3])
     assert bool(scaling) == ARCHITECTURES[name].preprocessing.built_in
+
+
+@each_architecture
+def test_macs_are_those_that_torso_counts(name):
+    assert ARCHITECTURES[name].macs == graph_of(name).cost().macs
 
 
 # Weights

@@ -51,6 +51,7 @@ def test_list_as_json_has_exact_numbers(torso):
                 "provider": "keras",
                 "source": "built-in",
                 "parameters": 14714688,
+                "macs": 15346630656,
                 "input": [224, 224],
                 "weights": [{"tag": "imagenet", "top1": 71.3, "top5": 90.1}],
             }

@@ -144,7 +144,7 @@ def test_closed_streams_are_no_defect(process):
         ("torso list -p wei", ["weight-sources"]),
         ("torso -p no:wei", ["no:weight-sources"]),
         ("torso list -p nix.nix vgg", []),
-        ("torso list --max", ["--max-params"]),
+        ("torso list --max", ["--max-params", "--max-macs"]),
         ("torso export edge --to o", ["onnx", "openvino"]),
         ("torso completion ", ["bash", "zsh", "fish"]),
     ],

@@ -22,7 +22,12 @@ from saved import TINY
 
 import torso
 from torso.contracts.preprocessing import INTERPOLATIONS, Transform
-from torso.modeling.image_transform import transform_images
+from torso.modeling import image_transform
+
+
+def transform_images(pictures: Any, recipe: Transform, shape: tuple[int | None, int | None, int]) -> np.ndarray:
+    return image_transform.transform_images(pictures, recipe, shape).pixels
+
 
 SQUARE = (28, 28, 3)
 CROP = Transform()
@@ -471,7 +476,33 @@ def test_a_file_is_read_as_keras_reads_it(kind: str, channels: int, image: Any, 
 def test_a_file_that_cannot_be_read_is_told_with_its_cause(tmp_path: Path) -> None:
     missing = tmp_path / "no.jpg"
     assert failure(missing) == f"DiskError: {str(missing)!r} cannot be read\n  cause: No such file or directory"
-    assert failure(str(tmp_path)) == f"DiskError: {str(tmp_path)!r} cannot be read\n  cause: Is a directory"
+    known, jpg = "\n  known: .jpg, .jpeg, .png, .gif, .bmp, .webp", str(tmp_path / "*.jpg")
+    assert failure(tmp_path) == f"OptionError: the folder {str(tmp_path)!r} has no pictures{known}"
+    assert failure(jpg) == f"OptionError: no file matches {jpg!r}"
+
+
+def test_folders_and_patterns_are_the_pictures_in_them_and_what_fails_can_be_skipped(tmp_path: Path) -> None:
+    (tmp_path / "a [1]").mkdir()
+    for name in ("b.png", "a [1]/z.PNG", "a [1]/c.png"):
+        written(tmp_path, "png", noise(30, 40, 3, seed=len(name))).rename(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "d.jpg").write_bytes(b"no picture")
+    good = [str(tmp_path / name) for name in ("a [1]/c.png", "a [1]/z.PNG", "b.png")]
+    expected = transform_images(good, CROP, SQUARE)
+    assert_same_and_meaningful(transform_images([tmp_path / "a [1]", str(tmp_path / "*.png")], CROP, SQUARE), expected)
+    assert_same_and_meaningful(transform_images(str(tmp_path / "**/[bcz].[pP]*"), CROP, SQUARE), expected)
+    assert failure(tmp_path).startswith(f"IntegrityError: {str(tmp_path / 'd.jpg')!r} is no picture that can be decoded")
+    backbone = torso.create_backbone("VGG16", weights=None, input_shape=(32, 32, 3), truncate={"layer": "block1_conv1"})
+    pixels, read, failed = backbone.transform([noise(9, 9, 3), tmp_path, str(tmp_path / "no.gif")], errors="skip")
+    assert pixels.shape == (4, 32, 32, 3)
+    assert read == (0, *good)
+    assert {Path(name).name: type(error).__name__ for name, error in failed.items()} == {
+        "d.jpg": "IntegrityError", "no.gif": "DiskError"
+    }  # fmt: skip
+    nothing = backbone.transform(tmp_path / "d.jpg", errors="skip")
+    assert (nothing.pixels.shape, nothing.read, [*nothing.failed]) == ((0, 32, 32, 3), (), [str(tmp_path / "d.jpg")])
+    with pytest.raises(torso.OptionError, match="errors must be 'raise' or 'skip', not 'ignore'"):
+        backbone.transform(tmp_path, errors="ignore")
 
 
 def test_files_are_refused_for_networks_of_other_channels(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_a_plan_says_all_that_will_happen() -> None:
         "regularize": {},
         "include_preprocessing": False,
         "transform": {"fit": "crop", "crop": 0.875, "interpolation": "bilinear", "antialias": True, "exif": "turn"},
+        "pooling": None,
         "prefix": "",
         "keras": {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last", "dtype_policy": "float32"},
         "warnings": [f"{file.rpartition('/')[2]} has no published hash: the download cannot be verified"],
@@ -89,8 +90,7 @@ def test_all_errors_are_told_at_once() -> None:
         "  did you mean: 'pop'\n"
         "  known: budget, layer, layers, level, levels, match, none, pop, stride\n"
         "freeze policy 'all' takes no value (argument freeze.all)\n"
-        "architecture 'VGG16' has no option 'alpha' (argument options.alpha)\n"
-        "  known: none\n"
+        "architecture 'VGG16' has no option 'alpha', nor any other (argument options.alpha)\n"
         "VGG16 cannot take images of 8×8 pixels (argument input.size)\n"
         "  known: 32 pixels or more\n"
         "VGG16 has no weights 'imagnet' (argument weights)\n"

@@ -35,7 +35,7 @@ def catalogue(*qualified: str, absent: tuple[PluginInfo, ...] = ()) -> Catalogue
 
 def test_resolve_takes_bare_and_qualified_names_in_any_letter_case_and_nothing_else():
     eyes = catalogue("acme/ResNet50", "acme/ResNet101")
-    for name in ("ResNet50", "resnet50", "acme/ResNet50", "ACME/RESNET50"):
+    for name in ("ResNet50", "resnet50", "acme/ResNet50", "ACME/RESNET50", "res_net_50", "acme/resnet_50"):
         assert eyes.resolve(name).qualified == "acme/ResNet50"
     for name in ("value", "", "/", "/ResNet50", "acme/", "acme", "a/acme/ResNet50"):
         with pytest.raises(UnknownNameError):
@@ -100,7 +100,10 @@ def test_any_names_can_be_listed_and_resolved(names):
         (["mobilenet*"], ["a/MobileNet", "a/MobileNetV2"]),
         (["b/*"], ["b/ResNet50"]),
         (["*50", "MOBILENET"], ["a/MobileNet", "b/ResNet50"]),
-        (["resnet"], []),
+        (["resnet"], ["b/ResNet50"]),
+        (["res?et"], []),
+        (["mobilenet_v2"], ["a/MobileNetV2"]),
+        (["net_v*", "tv2"], ["a/MobileNetV2"]),
         ([], []),
     ],
 )

@@ -45,6 +45,7 @@ def _about(contribution: Contribution[Architecture]) -> Iterator[tuple[str, str]
     yield "family", architecture.family
     yield "provider", f"{plugin.name} ({plugin.source})"
     yield "parameters", "unknown" if count is None else f"{count:,} without the classification head"
+    yield "MACs", "unknown" if architecture.macs is None else f"{architecture.macs:,} for one image of the default size"
     yield "input", _input(architecture.input)
     yield "pixels", str(architecture.preprocessing)
     yield "paper", architecture.paper or "unknown"

@@ -87,6 +87,7 @@ class Architecture(Checked):
         input: Which images it takes.
         preprocessing: What the weights expect of the pixels.
         parameters: Number of parameters of the headless network with default options, or None.
+        macs: Its multiply-accumulates for one image of the default size, or None; ``torso.read_graph(NAME).cost()`` counts.
         levels: The node of each level (``C1`` to ``C5``, ``C4@expansion``) with default options; it need not be a clean
             cut. Other levels are inferred. A node that is not there or has another stride is an error.
         clean: Regular expression of whole node names that are clean cuts with any options, for speed.
@@ -109,6 +110,7 @@ class Architecture(Checked):
     arguments: Mapping[str, Value] = field(default_factory=dict)
     weights: tuple[Weights, ...] = ()
     parameters: int | None = None
+    macs: int | None = None
     levels: Mapping[str, str] = field(default_factory=dict)
     clean: str = ""
     can_stop_early: bool = False

@@ -30,6 +30,7 @@ from torso.modeling.embed_preprocessing import embed_preprocessing
 from torso.modeling.freeze import freeze
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.load_weights import Match, OtherWidth, match, read_value
+from torso.modeling.pooling import pool
 from torso.modeling.truncate import Pairs, cut, derive, rebuild, share_layers
 from torso.planning import Chosen, Plan, preprocessing_for
 from torso.planning.channel_mix import network_mix
@@ -90,7 +91,7 @@ def _build(plan: Plan, progress: Progress) -> BuiltModel:
 
 
 def transform(built: BuiltModel, plan: Plan, registry: Registry) -> BuiltModel:
-    """Let the plugins change the truncated model before it is frozen; embed the preprocessing where that is asked for."""
+    """Let the plugins change the truncated model before it is frozen; embed preprocessing and pooling as planned."""
     keras_private.reserve_names(built.model)
     for plugin, hook in registry.plugins.callers("torso_before_freeze"):
         before = keras_private.name_counts()
@@ -106,10 +107,13 @@ def transform(built: BuiltModel, plan: Plan, registry: Registry) -> BuiltModel:
             graph = read_graph(changed, built.graph.name).knowing(built.graph.levels)
             model = cut(changed, None, plan.name)
         built = replace(built, model=model, graph=graph, transformed_by=(*built.transformed_by, plugin))
-    if not plan.include_preprocessing:
-        return built
-    model, graph = embed_preprocessing(built.model, built.graph, preprocessing_for(plan, built.weights_channels))
-    return replace(built, model=model, graph=graph)
+    if plan.include_preprocessing:
+        model, graph = embed_preprocessing(built.model, built.graph, preprocessing_for(plan, built.weights_channels))
+        built = replace(built, model=model, graph=graph)
+    if plan.pooling:
+        model, graph = pool(built.model, built.graph, plan.pooling)
+        built = replace(built, model=model, graph=graph)
+    return built
 
 
 def freeze_as_planned(model: keras.Model, graph: Graph, chosen: Chosen[FreezePolicy]) -> FreezeReport:

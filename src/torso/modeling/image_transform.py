@@ -15,7 +15,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.Image import Transpose as T
 
 from torso.contracts.preprocessing import Transform
-from torso.errors import DiskError, IntegrityError, OptionError
+from torso.errors import DiskError, IntegrityError, OptionError, TorsoError
+from torso.files.pictures import Transformed, files_of
 from torso.modeling.input_checks import check_pixels, require_form, unwrapped_errors
 from torso.planning.plan import InputShape
 
@@ -26,34 +27,53 @@ MOST_PIXELS: Final = 178_956_970  # of a picture that is decoded or made: Pillow
 _UPRIGHT: Final = (T.FLIP_LEFT_RIGHT, T.ROTATE_180, T.FLIP_TOP_BOTTOM, T.TRANSPOSE, T.ROTATE_270, T.TRANSVERSE, T.ROTATE_90)
 
 
-def transform_images(pictures: Any, recipe: Transform, shape: InputShape) -> np.ndarray:
+def transform_images(pictures: Any, recipe: Transform, shape: InputShape, *, skip: bool = False) -> Transformed:
     """What :meth:`torso.Backbone.transform` returns; with a height and width of None, each picture keeps its size."""
     with unwrapped_errors():
         if tf.is_symbolic_tensor(pictures):
             fix = "tf.numpy_function(backbone.transform, [images], tf.float32)"
             raise OptionError("transform is Python code, and takes no tensor of a graph", notes=[("fix", fix)])
     height, width, channels = shape
-    arrays = [_decode(one, channels, recipe) if _is_path(one) else one for one in _listed(pictures, channels, recipe)]
-    if not arrays:
+    arrays: list[np.ndarray] = []
+    read: list[str | int] = []
+    failed: dict[str, TorsoError] = {}
+    listed = _listed(pictures, channels, recipe)
+    if not listed:
         raise OptionError("there are no pictures to transform")
-    if height is not None and width is not None:
-        with tf.device("CPU"):  # as in a dataset; a GPU may round differently
-            arrays = [_resize(one, recipe, height, width) for one in arrays]
+    for position, one in enumerate(listed):
+        try:
+            array = _decode(one, channels, recipe) if isinstance(one, str) else one
+            if height is not None and width is not None:
+                with tf.device("CPU"):  # as in a dataset; a GPU may round differently
+                    array = _resize(array, recipe, height, width)
+        except (DiskError, IntegrityError, OptionError) as error:
+            if not skip or not isinstance(one, str):
+                raise
+            failed[one] = error
+        else:
+            arrays.append(array)
+            read.append(one if isinstance(one, str) else position)
     sizes = sorted({one.shape[:2] for one in arrays})
     if len(sizes) > 1:
         fact = f"a network for any size takes pictures of one size at a time, not of {', '.join(map(_size, sizes[:4]))}"
         raise OptionError(fact, notes=[("fix", "transform them one by one, or give the backbone a size")])
-    return np.stack([np.asarray(one, "float32") for one in arrays])
+    empty = np.empty((0, height or 0, width or 0, channels), "float32")
+    pixels = np.stack([np.asarray(one, "float32") for one in arrays]) if arrays else empty
+    return Transformed(pixels, tuple(read), failed)
 
 
 def _listed(pictures: Any, channels: int, recipe: Transform) -> Sequence[Any]:
-    """The pictures one by one, each a path or a checked array."""
+    """The pictures one by one, each the path of a file or a checked array."""
     if _is_array(pictures) and not isinstance(pictures, Image.Image):
         pictures = np.atleast_1d(np.asarray(pictures))
         if pictures.dtype.kind not in "OU":  # those hold several: paths, or arrays of several sizes
             pictures = pictures[None] if pictures.ndim == 3 else pictures
             require_form(pictures, channels)
     several = list(pictures) if isinstance(pictures, Iterable) and not isinstance(pictures, (str, bytes)) else [pictures]
+    several = [one for some in several for one in (files_of(some) if _is_path(some) else [some])]
+    if channels not in (1, 3) and any(map(_is_path, several)):
+        fact = f"a picture file has 1 or 3 channels, and this network takes {channels}"
+        raise OptionError(fact, notes=[("fix", "read the files yourself, and give arrays (H, W, C)")])
     for position, one in enumerate(several):
         name = f"picture {position} of {len(several)}"
         if _is_array(one):
@@ -75,11 +95,8 @@ def _is_array(picture: Any) -> bool:
     return (hasattr(picture, "shape") or hasattr(picture, "__array_interface__")) and not _is_path(picture)
 
 
-def _decode(path: str | os.PathLike[str], channels: int, recipe: Transform) -> np.ndarray:
-    name = repr(os.fspath(path))
-    if channels not in (1, 3):
-        fact = f"a picture file has 1 or 3 channels, and this network takes {channels}"
-        raise OptionError(fact, notes=[("fix", "read the files yourself, and give arrays (H, W, C)")])
+def _decode(path: str, channels: int, recipe: Transform) -> np.ndarray:
+    name = repr(path)
     try:
         data = Path(path).read_bytes()
     except OSError as error:

@@ -104,6 +104,7 @@ class Plan:
     transform: Transform = field(default_factory=Transform)  # how pictures of any size become its input
     warnings: tuple[str, ...] = ()  # what a user should know before building
     declared: str = ""  # the backbone's spec as YAML, defaults included
+    pooling: str | None = None  # "avg" or "max", of each output
     prefix: str = ""  # of the names of all nodes
 
     @property
@@ -144,6 +145,7 @@ class Plan:
             "regularize": dict(self.regularize),
             "include_preprocessing": self.include_preprocessing,
             "transform": asdict(self.transform),
+            "pooling": self.pooling,
             "prefix": self.prefix,
             "keras": keras_settings(),  # of now: what is built now is computed with them
             "warnings": list(self.warnings),
@@ -163,6 +165,7 @@ def summary(plan: Plan) -> Mapping[str, str]:
         "adapt": f"{plan.adapt}, from weights for {channels_of(plan.source_channels)}" if plan.adapt else "",
         "weights": weights.label if weights.source is None else f"{weights.label}: {weights.address}",
         "cut": str(plan.truncate),
+        "pooling": plan.pooling or "",
         "freeze": str(plan.freeze),
         "trains": plan.freeze.contribution.value.doc,
         "regularize": ", ".join(f"{name} {value}" for name, value in plan.regularize.items() if value),

@@ -21,6 +21,7 @@ from torso.plugins import PluginInfo
 from torso.plugins.calling import at_location, plugin_errors
 from torso.plugins.registry import Catalogue, Contribution, Registry
 from torso.specs.backbone_spec import NONE, REGULARIZE, Choice, InputSpec, Size, read_choice
+from torso.specs.nearly_right import with_fix
 from torso.specs.options import REQUIRED, Options, read_options
 from torso.specs.spec_file import BackboneSpec
 from torso.specs.writer import write_spec
@@ -122,14 +123,23 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
         include_preprocessing=preprocess["include"],
         transform=recipe,
         warnings=tuple(warnings),
-        declared=write_spec([spec]),
+        declared=write_spec([replace(spec, architecture=_canonical(spec.architecture, contribution))]),
+        pooling=spec.pooling,
         prefix=spec.prefix or "",
     )
 
 
 def _resolve(catalogue: Catalogue[Any], name: ScalarNode) -> Any:
-    with at_location(name.place):
-        return catalogue.resolve(name.text)
+    try:
+        with at_location(name.place):
+            return catalogue.resolve(name.text)
+    except UnknownNameError as error:
+        raise with_fix(error, name.place.path.rpartition(".")[2], name) from None
+
+
+def _canonical(name: ScalarNode, found: Contribution[Architecture]) -> ScalarNode:
+    """The architecture as its provider spells it; without the provider where the user wrote none."""
+    return replace(name, text=found.qualified if "/" in name.text else found.name)
 
 
 def choose(catalogue: Catalogue[T], kind: str, choice: Choice | None, default: str) -> Chosen[T]:
@@ -187,7 +197,8 @@ def _weights_label(architecture: Architecture, node: Node | None, registry: Regi
         if node.text in legal:
             return node.text
         notes = [*did_you_mean(node.text, legal), known(legal), ("fix", "a file is named as {file: PATH}")]
-        raise UnknownNameError(f"{architecture.name} has no weights {node.text!r}", place=node.place, notes=notes)
+        error = UnknownNameError(f"{architecture.name} has no weights {node.text!r}", place=node.place, notes=notes)
+        raise with_fix(error, "weights", node)
     sources = [source.name for source in registry.weight_sources]
     found = [key.text for key, _ in node if key.text in [*sources, "none"]] if isinstance(node, MappingNode) else []
     if not found:

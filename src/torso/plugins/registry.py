@@ -62,7 +62,7 @@ class Catalogue(Generic[T]):
         self._sorted = sorted(contributions, key=lambda one: (_natural(one.name), _natural(one.plugin.name)))
         self._by_name: dict[str, list[Contribution[T]]] = {}
         for contribution in self._sorted:
-            self._by_name.setdefault(contribution.name.casefold(), []).append(contribution)
+            self._by_name.setdefault(_folded(contribution.name), []).append(contribution)
 
     def __iter__(self) -> Iterator[Contribution[T]]:
         return iter(self._sorted)
@@ -71,25 +71,32 @@ class Catalogue(Generic[T]):
         return len(self._sorted)
 
     def resolve(self, name: str) -> Contribution[T]:
-        """The contribution of a bare name, or of ``provider/name``, in any letter case.
+        """The contribution of a bare name, or of ``provider/name``; letter case and underscores do not count.
 
         Raises UnknownNameError where there is none, and ClashError where several plugins offer that bare name.
         """
         provider, _, bare = name.casefold().rpartition("/")  # neither holds a slash, see check_name
-        namesakes = self._by_name.get(bare, [])
+        namesakes = self._by_name.get(_folded(bare), [])
         if "/" in name:
             namesakes = [one for one in namesakes if one.plugin.name.casefold() == provider]
+        namesakes = [one for one in namesakes if one.name.casefold() == bare] or namesakes
         if len(namesakes) == 1:
             return namesakes[0]
         raise self._clash(name, namesakes) if namesakes else self._unknown(name)
 
     def search(self, *patterns: str) -> tuple[Contribution[T], ...]:
-        """Those whose bare or qualified name matches any of the shell patterns; letter case does not count."""
-        return tuple(
-            one
-            for one in self
-            if any(fnmatchcase(name.casefold(), text.casefold()) for name in (one.name, one.qualified) for text in patterns)
-        )
+        """Those whose bare or qualified name matches any of the shell patterns; letter case and underscores do not count.
+
+        A pattern without a wildcard that is no name is sought within the names.
+        """
+        found = {one for text in patterns for one in self._matching(text) or self._matching(f"*{text}*", text)}
+        return tuple(one for one in self if one.qualified in found)
+
+    def _matching(self, pattern: str, name: str = "") -> set[str]:
+        if any(sign in name for sign in "*?["):
+            return set()
+        names = {one.qualified: (one.name, one.qualified) for one in self}
+        return {key for key, both in names.items() if any(fnmatchcase(_folded(one), _folded(pattern)) for one in both)}
 
     def _clash(self, name: str, namesakes: list[Contribution[T]]) -> ClashError:
         namesakes = sorted(namesakes, key=lambda one: one.qualified)
@@ -174,6 +181,10 @@ class Registry:
                     notes = [("known", f"{other!r}, by {first}"), ("known", f"{value!r}, by {info}"), ("fix", fix)]
                     raise ClashError(fact, notes=notes)
         return {name: value for name, (_, value) in merged.items()}
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("_", "")
 
 
 def _natural(text: str) -> list[Any]:

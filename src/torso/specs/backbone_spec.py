@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from torso.errors import Place, SpecError, TorsoError, collect, did_you_mean, known, raise_all
+from torso.specs.nearly_right import with_fix
 from torso.specs.options import Option, is_nothing
 from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, must_be
 
@@ -53,9 +54,12 @@ def read_keys(owner: str, node: Node, readers: Readers, errors: list[TorsoError]
     for key, value in node:
         if key.text not in readers:
             notes = [*did_you_mean(key.text, readers), known(readers)]
-            errors.append(SpecError(f"{owner} has no key {key.text!r}", place=key.place, notes=notes))
-        else:
-            values[key.text] = collect(errors, readers[key.text], key.text, value)
+            error = SpecError(f"{owner} has no key {key.text!r}", place=key.place, notes=notes)
+            errors.append(with_fix(error, key.text, value))
+            continue
+        wrong: list[TorsoError] = []
+        values[key.text] = collect(wrong, readers[key.text], key.text, value)
+        errors += [with_fix(part, key.text, value) for error in wrong for part in error.parts()]
     return values
 
 
@@ -131,6 +135,7 @@ REGULARIZE: Final = (
     Option(name="norm", type=bool, default=False, doc="Scale and offset of normalisation layers, too."),
     Option(name="bias", type=bool, default=False, doc="Biases, too."),
 )
+POOLING: Final = Option(name="pooling", type=str, default=None, choices=("avg", "max"))
 _SIZE = Option(name="size", type=int, many=True, minimum=1)
 _CHANNELS = Option(name="channels", type=int, minimum=1)
 
@@ -144,12 +149,8 @@ def _size(key: str, node: Node) -> Size:
             raise SpecError(f"{key} leaves only one side open", place=node.place, notes=[("fix", fix)])
         if len(sides) == 2:
             return numbers if len(numbers) == 2 else (None, None)
-    fix = "height and width only; channels is its own key, as in {size: [224, 224], channels: 3}"
-    if len(sides) == 1 and isinstance(sides[0], ScalarNode):
-        side = "null" if is_nothing(sides[0]) else sides[0].text
-        fix = f"write [{side}, {side}]"
     was = f"a list of {len(sides)}" if isinstance(node, SequenceNode) else node
-    raise must_be(key, "a list of two whole numbers", node, SpecError, fix, was)
+    raise must_be(key, "a list of two whole numbers", node, SpecError, "write {size: [224, 224], channels: 3}", was)
 
 
 def _input(key: str, node: Node) -> InputSpec:
@@ -169,6 +170,7 @@ DEFAULTS: Final[Readers] = {
     "truncate": read_choice,
     "freeze": read_choice,
     "regularize": lambda key, node: node,
+    "pooling": lambda key, node: POOLING.read(node),
 }
 _PREFIX = {"prefix": lambda key, node: check_backbone_name(read_name(key, node), "a prefix")}
 BACKBONE: Final[Readers] = {"architecture": read_name, "options": read_mapping, **DEFAULTS, **_PREFIX}

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from torso.specs.backbone_spec import BACKBONE_NAME, NONE, REGULARIZE
+from torso.specs.backbone_spec import BACKBONE_NAME, NONE, POOLING, REGULARIZE
 from torso.specs.options import Option
 from torso.specs.spec_file import VERSION
 
@@ -56,6 +56,7 @@ def json_schema(
         "freeze": _choice(freeze_policies),
         "preprocess": _options(preprocess),
         "regularize": {"anyOf": [_option(REGULARIZE[0]), _options(REGULARIZE)]},
+        "pooling": _option(POOLING),
     }
     backbone = {key: {"$ref": f"#/$defs/{key}"} for key in defaults}
     own: Schema = {"options": {"type": "object"}, "prefix": {"type": "string", "pattern": f"^{BACKBONE_NAME}$"}}

@@ -172,8 +172,9 @@ def read_options(
     for key, item in node or ():
         option = by_name.get(key.text)
         if option is None:
-            notes = [*did_you_mean(key.text, by_name), known(by_name)]
-            errors.append(OptionError(f"{owner} has no option {key.text!r}", place=key.place, notes=notes))
+            notes = [*did_you_mean(key.text, by_name), known(by_name)] if by_name else []
+            fact = f"{owner} has no option {key.text!r}{'' if by_name else ', nor any other'}"
+            errors.append(OptionError(fact, place=key.place, notes=notes))
         else:
             values[option.name] = collect(errors, option.read, item)
     for option in by_name.values():

@@ -42,6 +42,7 @@ class BackboneSpec:
     freeze: Choice | None = None
     regularize: Node | None = None  # a mapping, or the number l2
     preprocess: MappingNode | None = None
+    pooling: str | None = None
     prefix: str | None = None
     place: Place = field(default=Place(), compare=False)
 

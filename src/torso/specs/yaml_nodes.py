@@ -6,6 +6,7 @@ user wrote: the option that reads it decides its type.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,9 @@ MAX_DEPTH = 20  # a spec needs seven levels
 # Control characters, halves of surrogate pairs, and line breaks that no editor counts. Compiled when it is first used:
 # that takes 4 ms, and `torso list` reads no spec.
 ILLEGAL_CHARACTER = "[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+
+# Texts that YAML reads as they are; all others are quoted, as JSON: YAML reads that as the same text.
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*|[-+.][-+.0-9eE_]*[0-9][-+.0-9eE_]*|~|")
 
 # What an option could read as something else than text.
 _MORE_THAN_TEXT = re.compile(r"[-+]?\.?[0-9][-+.0-9eE_]*|true|false|none|null|~|", re.IGNORECASE)
@@ -77,6 +81,16 @@ class MappingNode:
 Node = ScalarNode | SequenceNode | MappingNode
 
 
+def text_of(node: Node) -> str:
+    """A node as YAML on one line."""
+    if isinstance(node, ScalarNode):
+        plain = not node.quoted and _PLAIN.fullmatch(node.text)
+        return node.text if plain else json.dumps(node.text, ensure_ascii=False)
+    if isinstance(node, SequenceNode):
+        return f"[{', '.join(map(text_of, node))}]"
+    return f"{{{', '.join(f'{text_of(key)}: {text_of(one)}' for key, one in node)}}}"
+
+
 def child_path(path: str, key: str) -> str:
     """The ``$``-path of the value of a key."""
     return f"{path}.{key}" if re.fullmatch(r"[\w/-]+", key) else f"{path}[{key!r}]"
@@ -113,6 +127,8 @@ def from_python(value: Any, path: str = "$", depth: int = 1) -> Node:
     from numbers import Integral, Real  # numbers of numpy are registered there
 
     place = Place(path)
+    if isinstance(value, ScalarNode | SequenceNode | MappingNode):  # it knows its place
+        return value
     if value is None:
         return ScalarNode("none", place=place)
     if isinstance(value, bool):  # before Integral: a bool is one

@@ -16,10 +16,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from torso.api import build, load, plan, read_graph
+from torso.api import build, load, read_graph
 from torso.backbone import Backbone
 from torso.contracts.architecture import Architecture, matching_file
 from torso.planning import Plan
+from torso.planning.keywords import plan
 from torso.plugins.registry import Registry
 
 _PLAIN_KERAS = """

@@ -55,6 +55,7 @@ def _architecture(row: _Row, family: _Row, catalogue: _Row) -> Architecture:
         ),
         preprocessing=Preprocessing(**catalogue["preprocessing"][family["preprocessing"]]),
         parameters=row["parameters"],
+        macs=row["macs"],
         levels=row["levels"],
         clean=family["clean"],
         can_stop_early=True,

@@ -16,11 +16,12 @@ from torso.cli.progress import done, say, start_tensorflow, step, steps_of
 from torso.cli.result import PARTIAL, Result, errors_of
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.spec_argument import plans_of, spec_and_names
-from torso.cli.text import format_bytes, format_shape, short, table
+from torso.cli.text import in_bold
 from torso.errors import TorsoError, collect, raise_all
 from torso.files.atomic import refuse_existing
 from torso.files.disk_errors import require_writable
 from torso.planning import Plan
+from torso.tables import table_of_backbones
 
 
 @torso_command("build", example="torso build backbones.yaml edge -o backbones", codes=(0, 2, 3, 4, 5, 6, 7, 130, 143))
@@ -63,7 +64,9 @@ def command(
             errors += errors_of(error)
             say(f"{plan.name}: failed")
     code = PARTIAL if built and errors else None
-    return Result(document={"built": built}, text=_text(built) if built else "", errors=tuple(errors), code=code)
+    return Result(
+        document={"built": built}, text=in_bold(table_of_backbones(built)) if built else "", errors=tuple(errors), code=code
+    )
 
 
 def _save(backbone: Backbone, place: Path, *, force: bool) -> dict[str, Any]:
@@ -90,14 +93,3 @@ def _say_if_trusted(plan: Plan, backbone: Backbone) -> None:
     if source and file and chosen and not source.value.expected_hashes(plan.weights.request):
         say(f"{plan.name}: {file.path} was taken on trust; to have it checked from now on, add to weights in the spec:")
         say(f"sha256: {file.hashed().sha256 or 'unknown, for the file was changed or replaced after it was read'}")
-
-
-def _text(built: list[dict[str, Any]]) -> str:
-    rows = []
-    for one in built:
-        counts = (one["frozen"] + one["trainable"], one["trainable"], one["dropped"]["parameters"])
-        name, sizes = one["name"], [*map(short, counts), format_bytes(one["size"])]
-        for feature in one["features"]:  # one line each, which fits into 80 columns
-            rows.append((name, feature["node"], feature["stride"], format_shape(feature["shape"]), *sizes))
-            name, sizes = " ", [" "] * len(sizes)
-    return table(("name", "ends at", ">stride", ">shape", ">kept", ">trains", ">dropped", ">size"), rows)
