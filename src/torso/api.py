@@ -17,8 +17,8 @@ from torso.graph import Graph
 from torso.planning import Plan, make_plans
 from torso.planning.keywords import FIRST_TAG, plan
 from torso.planning.known_graph import known_graph
+from torso.plugins.listing import select
 from torso.plugins.registry import Registry
-from torso.plugins.selection import select
 from torso.specs.spec_file import read_spec
 
 if TYPE_CHECKING:

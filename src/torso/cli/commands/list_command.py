@@ -13,8 +13,8 @@ from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.text import format_shape, short, table
 from torso.contracts.architecture import Architecture
 from torso.errors import Note, UnknownNameError, did_you_mean, raise_all
+from torso.plugins.listing import SORTS, select
 from torso.plugins.registry import Catalogue, Contribution
-from torso.plugins.selection import SORTS, select
 
 _Listed = dict[str, Any]  # an architecture as JSON
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from torso.api import plan
 from torso.cli.architecture_text import architecture_as_json, architecture_text
 from torso.cli.completion import architecture_names
 from torso.cli.graph_plot import draw, refuse_undrawable
@@ -22,6 +21,7 @@ from torso.contracts.architecture import Architecture
 from torso.errors import Place
 from torso.files.atomic import refuse_existing_file, staged_file
 from torso.graph import Graph
+from torso.planning.keywords import plan
 from torso.planning.known_graph import known_graph
 from torso.plugins.registry import Contribution, Registry
 from torso.specs.options import Option, Value
