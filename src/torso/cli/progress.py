@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib import import_module
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ import click
 
 from torso.cli.result import UsageError
 from torso.cli.text import is_interactive, printable, write
+from torso.files.descriptors import diverted
 
 if TYPE_CHECKING:
     from torso.graph import Graph
@@ -64,6 +67,9 @@ def start_tensorflow() -> None:
     step("starting TensorFlow")
     try:
         import_module("torso.modeling")
+        wanted = os.environ["TF_CPP_MIN_LOG_LEVEL"] in ("0", "1")
+        with nullcontext() if wanted else diverted(2, to=None):
+            import_module("keras").ops.zeros(())  # it finds the devices, and logs that
     except ImportError as error:
         notes = [("cause", str(error).split("\n")[0]), ("fix", "pip install --force-reinstall tensorflow")]
         raise UsageError("TensorFlow cannot be imported", notes=notes) from error
