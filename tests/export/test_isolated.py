@@ -50,6 +50,7 @@ def here(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Ask:
         return 0
 
     monkeypatch.setattr(isolated, "_run", run)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the file's folder is added to it, and must not stay
     return ask
 
 
