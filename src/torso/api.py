@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from torso.artifact.lock import Lock, read_lock
 from torso.artifact.manifest import Manifest
@@ -15,7 +15,7 @@ from torso.backbone import Backbone
 from torso.errors import PluginError
 from torso.graph import Graph
 from torso.planning import Plan, make_plans
-from torso.planning.keywords import FIRST_TAG, plan
+from torso.planning.keywords import plan, takes_what
 from torso.planning.known_graph import known_graph
 from torso.plugins.listing import select
 from torso.plugins.registry import Registry
@@ -25,24 +25,8 @@ if TYPE_CHECKING:
     import keras
 
 
-def create_backbone(
-    architecture: str,
-    *,
-    input_shape: Sequence[int | None] | None = None,
-    weights: str | Mapping[str, Any] | None = FIRST_TAG,
-    truncate: str | Mapping[str, Any] | None = None,
-    freeze: str | Mapping[str, Any] = "all",
-    pooling: Literal["avg", "max"] | None = None,
-    regularize: float | Mapping[str, Any] | None = None,
-    options: Mapping[str, Any] | None = None,
-    input: Mapping[str, Any] | None = None,
-    preprocess: Mapping[str, Any] | None = None,
-    name: str | None = None,
-    prefix: str | None = None,
-    seed: int | None = None,
-    registry: Registry | None = None,
-    **architecture_options: Any,
-) -> Backbone:
+@takes_what(plan)
+def create_backbone(architecture: str, *, registry: Registry | None = None, **keywords: Any) -> Backbone:
     """Build a pretrained, truncated, frozen backbone.
 
     Mappings have the keys of a spec file.
@@ -69,13 +53,7 @@ def create_backbone(
         TorsoError: Something is wrong; raised before the build where possible.
     """
     registry = registry or Registry.load()
-    planned = plan(
-        architecture, input_shape=input_shape, weights=weights, truncate=truncate, freeze=freeze, pooling=pooling,
-        regularize=regularize, options=options, input=input, preprocess=preprocess, name=name, prefix=prefix, seed=seed,
-        registry=registry,
-        **architecture_options,
-    )  # fmt: skip
-    return build(planned, registry)
+    return build(plan(architecture, registry=registry, **keywords), registry)
 
 
 def build(

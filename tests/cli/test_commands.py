@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import jsonschema
 import pytest
@@ -133,15 +134,23 @@ def test_plugins_gives_the_reasons_and_exits_with_0_and_debug_shows_the_tracebac
     assert "ModuleNotFoundError: No module named 'nothing_of_this_name'" in traced.err
 
 
-def test_a_plugin_of_a_folder_imports_its_neighbours(torso, tmp_path):
-    (tmp_path / "_names.py").write_text("NAME = 'neighbour'\n")
-    (tmp_path / "beside.py").write_text(
-        "import torso\nfrom _names import NAME\n\n@torso.hookimpl\ndef torso_truncations():\n"
-        "    yield torso.Truncation(name=NAME, doc='Ends.', select=lambda graph, options: None)\n"
-    )
-    result = torso("plugins", "--plugins-dir", ".")
+def test_a_plugin_of_a_folder_imports_its_neighbours_and_no_others(torso, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "_names_of_the_test.py").write_text(f"NAME = 'neighbour_of_{folder}'\n")
+        (tmp_path / folder / f"beside_{folder}.py").write_text(
+            "import torso\nfrom _names_of_the_test import NAME\n\n@torso.hookimpl\ndef torso_truncations():\n"
+            "    yield torso.Truncation(name=NAME, doc='Ends.', select=lambda graph, options: None)\n"
+        )
+    result = torso("plugins", "--plugins-dir", "one")
     assert (result.code, result.err) == (0, "")
-    assert "neighbour" in torso("schema", "--plugins-dir", ".").out
+    assert "neighbour_of_one" in torso("schema", "--plugins-dir", "one").out
+    result = torso("schema", "--plugins-dir", "one", "--plugins-dir", "two")
+    assert "neighbour_of_one" in result.out
+    assert "neighbour_of_two" not in result.out
+    first = str(tmp_path / "one" / "_names_of_the_test.py")
+    assert f"is disabled: it would not get '_names_of_the_test.py' beside it, but {first!r}\n" in result.err
 
 
 def test_the_cache_is_listed_and_what_is_unfinished_is_deleted(torso, tmp_path, monkeypatch):

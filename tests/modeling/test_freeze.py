@@ -613,7 +613,7 @@ def test_a_layer_of_keras_that_is_told_of_training_is_frozen_after_load(create: 
 
 
 def test_what_training_does_in_each_layer_of_keras_is_known() -> None:
-    """Those that are told of training; layers of images that are not in the list are compared."""
+    """Those with a ``training`` argument; layers of images that are not in the list are compared."""
     kinds = {kind for kind in vars(layers).values() if isinstance(kind, type) and issubclass(kind, layers.Layer)}
     kinds = {kind for kind in kinds if ".preprocessing." not in kind.__module__}
     unknown = {kind.__name__ for kind in kinds if not freeze_checks._is_known(kind)}

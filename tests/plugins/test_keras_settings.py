@@ -67,6 +67,8 @@ def test_before_keras_is_imported_its_configuration_file_tells(tmp_path: Path, m
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     plain = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last", "dtype_policy": "float32"}
     assert keras_settings() == plain
+    (tmp_path / "keras.json").write_text("[]")
+    assert keras_settings() == plain
     (tmp_path / "keras.json").write_text('{"floatx": "float64", "backend": "tensorflow"}')
     assert keras_settings() == {**plain, "floatx": "float64", "dtype_policy": "float64"}
 

@@ -123,7 +123,7 @@ def freeze_as_planned(model: keras.Model, graph: Graph, chosen: Chosen[FreezePol
 
 
 def with_prefix(built: BuiltModel, prefix: str) -> BuiltModel:
-    """The same model with a prefix before the names of all nodes: a second copy of them may stand in one model."""
+    """The same model with a prefix before the names of all nodes: one model may hold two copies."""
     for op in built.model.operations:
         op.name = prefix + op.name
     levels = {level: prefix + name for level, name in built.graph.levels.items()}

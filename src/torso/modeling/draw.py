@@ -117,7 +117,7 @@ def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any
             model, partial = stopped_at(until, lambda: builder(**arguments)) if until else (builder(**arguments), False)
         is_renamed = name_canonically(model, {})
         for op in _operations(model) if isinstance(model, keras.Model) and plan.name else ():
-            if isinstance(op, keras.layers.InputLayer):  # the inputs of two backbones may stand in one model
+            if isinstance(op, keras.layers.InputLayer):  # one model may hold the inputs of two backbones
                 op.name = f"{plan.name}_input"
     if partial and is_renamed:  # what is not drawn may have a number too
         raise CannotDrawLean("Keras numbers some of the layers, and layers after the cut may change the numbers")

@@ -29,7 +29,7 @@ _RATES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("Attention", "GroupedQueryAttention"), ("dropout",)),
     "MultiHeadAttention": (ATTENTION_DROPOUT,),
 }
-# Others that are told of training, in which it changes weights and statistics alone.
+# Others with a ``training`` argument, which changes their weights and statistics and nothing else.
 _KNOWN = {"BatchNormalization", "Bidirectional", "Dense", "EinsumDense", "RNN", "SpectralNormalization", "StackedRNNCells"}
 _KNOWN |= {"TimeDistributed", *_RATES}
 

@@ -32,14 +32,6 @@ def outputs_of(model: keras.Model) -> Any:
     return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
 
 
-def only_output(op: Any) -> Any:
-    """What a layer or op gives; None if it is called several times."""
-    try:
-        return op.output
-    except (AttributeError, ValueError):
-        return None
-
-
 def custom_classes(model: keras.Model) -> dict[str, type]:
     """The classes of a model's layers that Keras could not find by their name alone."""
     classes: dict[str, type] = {}

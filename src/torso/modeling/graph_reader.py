@@ -17,7 +17,7 @@ from torso.model_config.calls import Call, Calls, Config, Tensor
 from torso.model_config.flops import cost_of_call
 from torso.model_config.layer_settings import settings_of
 from torso.model_config.receptive_field import Grid, grid_after, sees_all, window_of, with_sides
-from torso.modeling.functional import functional, only_output, outputs_of, remake
+from torso.modeling.functional import functional, outputs_of, remake
 from torso.modeling.keras_private import without_values
 
 
@@ -160,7 +160,7 @@ class _Reader:
                 parameters=sum(math.prod(weight.shape) for weight in getattr(draft.layer, "weights", ())),
                 macs=macs,
                 flops=flops,
-                outputs=len(keras.tree.flatten(only_output(draft.layer))),
+                outputs=len(keras.tree.flatten(draft.layer.output)),
                 is_op=not isinstance(draft.layer, keras.Layer),
                 alias=draft.alias,
                 settings=settings_of(draft.entry, draft.call.number),

@@ -1,4 +1,6 @@
-"""The only module that uses private names of Keras. tests/modeling/test_keras_private.py tells when Keras moves one.
+"""The private names of Keras that torso uses. tests/modeling/test_keras_private.py tells when Keras moves one.
+
+One is used elsewhere too: plugins/calling.py reads ``global_state``, if Keras is imported already.
 
 | private name | used for | without it |
 |---|---|---|
@@ -111,7 +113,7 @@ def name_counts() -> Mapping[str, int]:
 
 
 def reserve_names(model: keras.Model) -> None:
-    """Let Keras give none of a model's names to a layer made later in this thread: the two may stand in one model."""
+    """Let Keras give none of a model's names to a layer made later in this thread: one model may hold both."""
     if _global_state is None:
         return
     counts = _global_state.get_global_attribute(_COUNTS, defaultdict(int), set_to_default=True)

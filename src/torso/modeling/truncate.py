@@ -26,7 +26,7 @@ from torso.model_config.calls import (
     map_histories,
     visit_tensors,
 )
-from torso.modeling.functional import functional, only_output, remake
+from torso.modeling.functional import functional, remake
 from torso.modeling.graph_reader import node_name
 from torso.modeling.keras_private import inner_layers
 
@@ -62,8 +62,8 @@ def share_layers(model: keras.Model, ends: Cut | None, name: str) -> tuple[keras
     plain = functional(model, name)
     ops = {op.name: op for op in plain.operations}
     paths = {} if ends is None else {"": ends} if isinstance(ends, str) else ends
-    # The output of a nested model is not that of its call.
-    if not _is_called_once(plain) or any(isinstance(ops.get(path, plain), keras.Model) for path in paths.values()):
+    # The output of a nested model is not that of its call, and a layer that is called again has the first call's.
+    if any(isinstance(ops.get(path, plain), keras.Model) for path in paths.values()):
         return None
     _refuse_what_cannot_be_written(plain, {})
     outputs: Any = {label: ops[path].output for label, path in paths.items()}
@@ -78,12 +78,6 @@ def derive(model: keras.Model) -> None:
     for layer in inner_layers(model):
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
-
-
-def _is_called_once(model: keras.Model) -> bool:
-    """Whether every layer and op is called once, in nested models too."""
-    inner = [functional(op, op.name) for op in model.operations if isinstance(op, keras.Model)]
-    return all(only_output(op) is not None for op in model.operations) and all(map(_is_called_once, inner))
 
 
 def _weights(source: keras.Model, target: keras.Model) -> Iterator[tuple[Any, Any]]:

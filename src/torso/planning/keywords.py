@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from inspect import signature
+from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 from torso.errors import OptionError, Place, SpecError, TorsoError, collect, did_you_mean, known, raise_all
 from torso.planning.plan import Plan
@@ -15,7 +16,21 @@ from torso.specs.nearly_right import with_fix
 from torso.specs.spec_file import backbone_from_python
 from torso.specs.yaml_nodes import ScalarNode, SequenceNode, from_python, must_be
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 FIRST_TAG: Final = "the first tag"  # weights that the user does not name; None is random initialisation, as in Keras
+
+
+def takes_what(named: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P, T]]:
+    """Give a function that passes its arguments on the parameters of another one, for ``help()``, editors and mypy."""
+
+    def same(function: Callable[..., T]) -> Callable[P, T]:
+        returned = signature(function).return_annotation
+        function.__signature__ = signature(named).replace(return_annotation=returned)  # type: ignore[attr-defined]
+        return function
+
+    return same
 
 
 def plan(

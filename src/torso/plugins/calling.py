@@ -73,7 +73,7 @@ def keras_settings() -> dict[str, Any]:
         settings = {name: getattr(config, name)() for name in DEFAULTS}
     else:
         file = Path(os.environ.get("KERAS_HOME", "~/.keras"), "keras.json").expanduser()
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, AttributeError):  # it may hold no mapping
             settings |= {name: value for name, value in json.loads(file.read_bytes()).items() if name in DEFAULTS}
     # Not keras.config.dtype_policy(): from then on, one that nobody has set would no longer follow floatx.
     policy = _of_this_thread().get("dtype_policy")
@@ -81,6 +81,7 @@ def keras_settings() -> dict[str, Any]:
 
 
 def _of_this_thread() -> dict[str, Any]:
+    # A private name of Keras outside of modeling/keras_private.py: that imports Keras, which plugins are listed without.
     state = sys.modules.get("keras.src.backend.common.global_state")
     return vars(state.GLOBAL_STATE_TRACKER) if state else {}
 

@@ -106,13 +106,18 @@ def _in_file(path: Path) -> Found:
 
 def run_file(path: Path, name: str) -> ModuleType:
     """Run a plugin that is a single file as the module of this name."""
-    from importlib.util import module_from_spec, spec_from_file_location
+    from importlib.util import find_spec, module_from_spec, spec_from_file_location
 
     spec = spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # noqa: PT018  # true for every path that ends in .py
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses, pickle, and a builder reference f"{__name__}:build" look it up there
     if (folder := str(path.parent)) not in sys.path:
-        sys.path.append(folder)  # last: what stands beside it can be imported, and hides no installed module
+        sys.path.append(folder)  # last: it can import the files beside it, and they hide no installed module
+    for beside in path.parent.glob("_[!_]*.py"):
+        found = find_spec(beside.stem)
+        if found is None or found.origin != str(beside):
+            fact = f"it would not get {beside.name!r} beside it, but {found and found.origin!r}"
+            raise OptionError(fact, notes=[("fix", f"give {beside.name!r} a name that nothing else has")])
     spec.loader.exec_module(module)
     return module
