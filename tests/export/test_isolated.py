@@ -176,7 +176,7 @@ def test_temporary_files_that_cannot_be_written_are_told_with_their_folder(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     (tmp_path / "scratch").mkdir()
-    monkeypatch.setattr(isolated.np, "save", full)
+    monkeypatch.setattr(isolated.pickle, "dumps", full)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
     said = raised(here, "pass", torso.DiskError, given=PIXELS)
     assert said.startswith(f"a temporary file could not be written in {str(tmp_path / 'scratch')!r}\n  cause: No space left")

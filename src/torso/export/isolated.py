@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -39,27 +38,21 @@ def call(reference: str, *paths: Path, images: np.ndarray | None = None) -> dict
     Its TorsoError or MemoryError is raised here too; any other, or the end of its process, is an ElsewhereError.
     """
     module, _, function = reference.partition(":")
-    order = {
-        "module": module,
-        "file": getattr(sys.modules.get(module), "__file__", None),  # for a plugin that is a single file
-        "function": function,
-        "paths": [str(path.absolute()) for path in paths],
-        "images": images is not None,
-    }
+    file = getattr(sys.modules.get(module), "__file__", None)  # for a plugin that is a single file
     with scratch_directory() as folder:
         with temporary_file_errors():
-            (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
-            if images is not None:
-                np.save(folder / "images.npy", images)
+            order = module, file, function, [path.absolute() for path in paths], images
+            (folder / "order").write_bytes(pickle.dumps(order))
         code = _run(folder)
-        if not (folder / "answer.json").exists():
+        if (folder / "answer").exists():
+            arrays, error, printed = pickle.loads((folder / "answer").read_bytes())
+        else:
             printed = (folder / "log").read_text(encoding="utf-8", errors="replace").strip()
-            raise _error("ElsewhereError", _ending(code, printed), printed)
-        answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
-        if "error" in answer:
-            raise _error(*answer["error"])
-        with np.load(folder / "arrays.npz") as arrays:  # by number: a name may be any text
-            return {name: arrays[f"arr_{number}"] for number, name in enumerate(answer["names"])}
+            arrays, error = {}, ElsewhereError(_ending(code, printed))
+    if error is not None:
+        raise error from ElsewhereError(f"in another process\n{printed.rstrip()}")
+    given: dict[str, np.ndarray] = arrays
+    return given
 
 
 def _run(folder: Path) -> int:
@@ -86,44 +79,29 @@ def _ending(code: int, printed: str) -> str:
     return f"its process {how}{hint}: {last}" if last else f"its process {how}{hint}"
 
 
-def _error(kind: str, fact: str, printed: str, notes: Sequence[errors.Note] = ()) -> Exception:
-    """An error of the other process; what that printed, or its traceback, is the cause."""
-    if hasattr(errors, kind):
-        error: Exception = getattr(errors, kind)(fact, notes=[(label, text) for label, text in notes])
-    else:
-        error = MemoryError(fact) if kind == "MemoryError" else ElsewhereError(fact)
-    error.__cause__ = ElsewhereError(f"in another process\n{printed.rstrip()}")
-    return error
-
-
 # What follows runs in the other process.
 
 
 def answer(folder: str) -> None:
-    """Do what ``order.json`` says, and write ``answer.json`` and ``arrays.npz``."""
+    """Do what the file ``order`` says, and write ``answer``: arrays by name, or an error with its traceback."""
     place = Path(folder)
-    order = json.loads((place / "order.json").read_text(encoding="utf-8"))
+    module, file, function, arguments, images = pickle.loads((place / "order").read_bytes())
     try:
-        if importlib.util.find_spec(order["module"]) is None and order["file"]:
-            run_file(Path(order["file"]), order["module"])
-        function = getattr(importlib.import_module(order["module"]), order["function"])
-        arguments: list[Any] = [Path(path) for path in order["paths"]]
-        if order["images"]:
-            arguments.append(np.load(place / "images.npy"))
-        returned = function(*arguments)
-        # numpy does not load bfloat16 again
-        arrays = {str(name): np.asarray(values, "float32") for name, values in returned.items()} if order["images"] else {}
-        np.savez(place / "arrays.npz", *arrays.values())
-        found: dict[str, Any] = {"names": list(arrays)}
+        if importlib.util.find_spec(module) is None and file:
+            run_file(Path(file), module)
+        act, given = getattr(importlib.import_module(module), function), [] if images is None else [images]
+        returned = act(*arguments, *given)
+        # numpy does not know bfloat16
+        arrays = {str(name): np.asarray(values, "float32") for name, values in returned.items()} if given else {}
+        (place / "answer").write_bytes(pickle.dumps((arrays, None, "")))
     except Exception as error:  # noqa: BLE001  # all of them are answers
-        found = _described(error)
-    (place / "answer.json").write_text(json.dumps(found), encoding="utf-8")
+        lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        (place / "answer").write_bytes(pickle.dumps(({}, _plain(error), lines)))
 
 
-def _described(error: Exception) -> dict[str, Any]:
-    """The arguments of ``_error``: one of torso's own, a MemoryError, or any other in one line."""
-    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+def _plain(error: Exception) -> Exception:
+    """An error that the first process knows: one of torso's own, a MemoryError, or any other in one line."""
     if isinstance(error, errors.TorsoError) and not isinstance(error, errors.ManyErrors):
-        kind = next(one.__name__ for one in type(error).__mro__ if one.__module__ == errors.__name__)  # a plugin may derive
-        return {"error": [kind, error.fact, lines, [(str(label), str(value)) for label, value in error.notes]]}
-    return {"error": ["MemoryError" if isinstance(error, MemoryError) else "ElsewhereError", one_line(error), lines]}
+        kind = next(one for one in type(error).__mro__ if one.__module__ == errors.__name__)  # a plugin may derive
+        return kind(error.fact, notes=[(str(label), str(text)) for label, text in error.notes])
+    return MemoryError(one_line(error)) if isinstance(error, MemoryError) else ElsewhereError(one_line(error))

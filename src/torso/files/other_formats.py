@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from zipfile import ZipFile
@@ -37,7 +38,9 @@ _RECIPES: Final = {
 def refuse_other_format(path: Path) -> None:
     """Raise an OptionError for what is known to be in another format; its content is looked at, and not run."""
     if kind := _kind_of(path):
-        lines = _RECIPES[kind].format(path=str(_prefix(path))).replace("\n        ", "\n    ")
+        # TensorFlow is asked for the folder of a SavedModel, and for a checkpoint without its ending.
+        name = path.name.removesuffix("saved_model.pb").removesuffix(".index").partition(".data-0")[0]
+        lines = _RECIPES[kind].format(path=str(path.parent / name)).replace("\n        ", "\n    ")
         save = "model.save('model.h5')" if "checkpoint" in kind else "model.save_weights('model.weights.h5')"
         fix = f"convert it in Python, where model is the network it was saved from:{lines}\n    {save}"
         raise OptionError(f"{str(path)!r} is {kind}, and torso reads .keras, .weights.h5 and .h5", notes=[("fix", fix)])
@@ -52,22 +55,11 @@ def _kind_of(path: Path) -> str:
         return "a TensorFlow checkpoint" if (path.parent / f"{path.name}.index").is_file() else ""
     with path.open("rb") as stream:
         start = stream.read(9)
-    if start[:2] == b"PK":
-        try:
-            with ZipFile(path) as archive:
-                names = archive.namelist()
-        except Exception:  # noqa: BLE001  # whatever is wrong with it: its reader says so
-            return ""
-        if any(name.endswith("/data.pkl") for name in names):
-            return "a pickle, as PyTorch writes it"
-        return "an .npz of NumPy" if names and all(name.endswith(".npy") for name in names) else ""
-    if start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5":
+    names: list[str] = []
+    with suppress(Exception), ZipFile(path) as archive:  # if it is a damaged one, its reader says so
+        names = archive.namelist()
+    if (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5") or any(name.endswith("/data.pkl") for name in names):
         return "a pickle, as PyTorch writes it"
+    if names and all(name.endswith(".npy") for name in names):
+        return "an .npz of NumPy"
     return "a safetensors file" if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size else ""
-
-
-def _prefix(path: Path) -> Path:
-    """What TensorFlow is asked for: the folder of a SavedModel, a checkpoint without its ending."""
-    if path.name == "saved_model.pb":
-        return path.parent
-    return path.parent / path.name.removesuffix(".index").partition(".data-0")[0]
