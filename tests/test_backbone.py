@@ -116,7 +116,7 @@ def test_force_replaces_a_backbone_and_nothing_else(tmp_path, registry):
     backbone = torso.create_backbone("VGG16", registry=registry, **SMALL)
     backbone.save(backbone.save(tmp_path / "one"), force=True)
     (tmp_path / "one" / "thesis.tex").write_text("years")
-    with pytest.raises(torso.OutputExistsError, match="not a backbone that torso saved, or holds other files too"):
+    with pytest.raises(torso.OutputExistsError, match="not an earlier result, or holds other files too"):
         backbone.save(tmp_path / "one", force=True)
     assert (tmp_path / "one" / "thesis.tex").read_text() == "years"
 

@@ -11,7 +11,7 @@ from torso.artifact.manifest import Manifest
 from torso.artifact.manifest_file import is_saved_backbone
 from torso.contracts.export_format import require_installed, tolerance_of
 from torso.errors import OptionError
-from torso.export.record import KIND, is_export
+from torso.export.record import is_export
 from torso.files.atomic import staged_directory
 from torso.files.disk_errors import require_space
 from torso.graph import Feature, Graph
@@ -144,7 +144,7 @@ class Backbone:
         require_space(place, 4 * self.model.count_params())
         pixels = reference_images(*self.record.plan["input_shape"]) if images is None else self.transform(images)
         given = self.preprocess(pixels).numpy()
-        with staged_directory(place, force=force, ours=is_export, kind=KIND) as stage:
+        with staged_directory(place, force=force, ours=is_export) as stage:
             write_export(self.model, self.record, chosen, stage, images=given, bound=tolerated, progress=progress)
         return place
 

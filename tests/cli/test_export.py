@@ -97,7 +97,7 @@ def test_an_export_that_is_off_ends_with_7_and_leaves_nothing(torso, edge, tmp_p
         (("edge", "--to", "wanting"), 2, "export format 'wanting' needs no_such_module and nor_this, which are not"),
         (("edge", "--to", "onxx"), 2, "unknown export format 'onxx'"),
         (("edge", "--to", "faithful", "--bound", "nan"), 2, "the bound must be a number from 0 on, as 1e-4, not nan"),
-        (("edge", "--to", "faithful", "-o", "edge"), 2, "'edge' already exists, and it is not an export that torso wrote"),
+        (("edge", "--to", "faithful", "-o", "edge"), 2, "'edge' already exists, and it is not an earlier result"),
         (("edge", "--to", "faithful", "-o", "file/out"), 5, "nothing can be written in 'file'"),
         (("nowhere", "--to", "faithful"), 2, "'nowhere' holds no saved backbone: it has no manifest.json\n"),
     ],

@@ -161,7 +161,7 @@ def test_force_replaces_a_bundle_and_nothing_else(torso, server, tmp_path):
     before = contents(bundle)
     refused = torso("fetch", "spec.yaml", "twin", "--to", "bundle")
     assert (refused.code, contents(bundle)) == (2, before)
-    assert "'bundle' already exists\n  fix: choose another folder, or replace it with --force" in refused.err
+    assert "'bundle' already exists\n  fix: choose another name, or replace it with --force" in refused.err
     assert torso("fetch", "spec.yaml", "other", "--to", "bundle", "--force").code == 0
     written = (bundle / "spec.yaml").read_text()
     assert ("  other:" in written, "  below:" in written) == (True, False)
@@ -169,7 +169,7 @@ def test_force_replaces_a_bundle_and_nothing_else(torso, server, tmp_path):
         (bundle / name).write_text("dear")
         refused = torso("fetch", "spec.yaml", "twin", "--to", "bundle", "--force")
         assert (refused.code, (bundle / name).read_text()) == (2, "dear")
-        assert "it is not a bundle that torso fetched, or holds other files too" in refused.err
+        assert "it is not an earlier result, or holds other files too" in refused.err
         (bundle / name).unlink()
     (bundle / "spec.yaml").write_text(written.partition("\n")[2])  # as somebody would write it
     assert torso("fetch", "spec.yaml", "twin", "--to", "bundle", "--force").code == 2

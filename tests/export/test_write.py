@@ -383,7 +383,7 @@ def test_an_earlier_export_and_nothing_else_is_replaced_with_force_by_a_whole_on
 ) -> None:
     folder = export("faithful")
     before = {path: path.stat().st_ino for path in folder.rglob("*")}
-    with pytest.raises(torso.OutputExistsError, match="already exists\n  fix: choose another folder, or replace it"):
+    with pytest.raises(torso.OutputExistsError, match="already exists\n  fix: choose another name, or replace it"):
         export("faithful")
     with pytest.raises(torso.IntegrityError):
         export("noisy", force=True)
@@ -393,7 +393,7 @@ def test_an_earlier_export_and_nothing_else_is_replaced_with_force_by_a_whole_on
     assert [path.name for path in folder.parent.iterdir()] == ["there"]
     assert is_export(folder)
     (folder / "inner" / "mine.txt").write_text("mine")
-    with pytest.raises(torso.OutputExistsError, match="it is not an export that torso wrote, or holds other files too"):
+    with pytest.raises(torso.OutputExistsError, match="it is not an earlier result, or holds other files too"):
         export("faithful", force=True)
     assert (folder / "inner" / "mine.txt").read_text() == "mine"
 

@@ -70,22 +70,23 @@ def test_a_folder_appears_whole_with_its_parents_or_not_at_all(tmp_path):
     assert os.listdir(place.parent) == ["b"]
 
 
-@pytest.mark.parametrize(("force", "kind"), [(False, "result"), (True, "folder"), (True, "file"), (True, "link")])
-def test_a_folder_replaces_only_earlier_results_and_with_force(tmp_path, force, kind):
-    place, fact, fix = tmp_path / "a", "already exists", "choose another folder, or replace it with --force"
-    if kind == "result":
+@pytest.mark.parametrize("what", ["folder", "file"])
+@pytest.mark.parametrize(("force", "kind"), [(False, "result"), (True, "other"), (True, "link"), (True, "nowhere")])
+def test_only_earlier_results_are_replaced_and_with_force(tmp_path, what, force, kind):
+    place, fact, fix = tmp_path / "a", "already exists", "choose another name, or replace it with --force"
+    if kind in ("link", "nowhere"):
+        there = filled(tmp_path / "b", "dear") / ("mark" if what == "file" else "")
+        place.symlink_to(there if kind == "link" else kind)
+    elif (what == "folder") == (kind == "result"):
         filled(place, "old")
-    elif kind == "folder":
-        filled(place, "old").joinpath("mark").rename(place / "photo")
-    elif kind == "file":
-        place.write_text("dear")
     else:
-        place.symlink_to(filled(tmp_path / "b", "dear"))
+        place.write_text("dear")
     if force:
-        fact += ", and it is not a backbone that torso saved, or holds other files too"
-        fix = "choose another folder; --force replaces only what torso wrote"
-    for refused in (refuse_existing, lambda *args, **how: staged_directory(*args, **how).__enter__()):
-        said = refusal(refused, place, force=force, ours=ours, kind=OutputExistsError)
+        fact += ", and it is not an earlier result, or holds other files too"
+        fix = "choose another name; --force replaces only earlier results"
+    act, how = (staged_directory, {"ours": ours}) if what == "folder" else (staged_file, {})
+    for refused in refuse_existing, lambda *args, **how: act(*args, **how).__enter__():
+        said = refusal(refused, place, force=force, kind=OutputExistsError, **how)
         assert said.startswith(f"'{place}' {fact}\n  fix: {fix}")
 
 
@@ -108,17 +109,6 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, before):
         stage.write_text("new")
         assert place.exists() == bool(before)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("picture.svg", "new")]
-
-
-@pytest.mark.parametrize(("kind", "force"), [("file", False), ("nowhere", True), ("folder", True)])
-def test_a_file_replaces_only_files_and_with_force(tmp_path, kind, force):
-    place = tmp_path / "picture.svg"
-    makers = {"file": lambda: place.write_text("old"), "folder": place.mkdir}
-    makers.get(kind, lambda: place.symlink_to(kind))()
-    with pytest.raises(OutputExistsError) as caught, staged_file(place, force=force):
-        raise AssertionError("nothing is to be done")
-    fix = "choose another file name" + ("" if force else ", or replace it with --force")
-    assert str(caught.value) == f"'{place}' already exists\n  fix: {fix}"
 
 
 def test_a_parent_that_is_no_folder_is_named(tmp_path):

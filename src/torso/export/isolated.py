@@ -102,6 +102,7 @@ def answer(folder: str) -> None:
 def _plain(error: Exception) -> Exception:
     """An error that the first process knows: one of torso's own, a MemoryError, or any other in one line."""
     if isinstance(error, errors.TorsoError) and not isinstance(error, errors.ManyErrors):
-        kind = next(one for one in type(error).__mro__ if one.__module__ == errors.__name__)  # a plugin may derive
+        kind: type[errors.TorsoError]  # that of torso: a plugin may derive its own
+        kind = next(one for one in type(error).__mro__ if one.__module__ == errors.__name__)
         return kind(error.fact, notes=[(str(label), str(text)) for label, text in error.notes])
     return MemoryError(one_line(error)) if isinstance(error, MemoryError) else ElsewhereError(one_line(error))

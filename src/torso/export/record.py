@@ -11,7 +11,6 @@ from torso.files.hashing import hash_of
 
 NAME: Final = "export.json"
 VERSION: Final = 1
-KIND: Final = "an export that torso wrote"
 
 
 def is_export(folder: Path) -> bool:

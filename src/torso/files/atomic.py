@@ -26,58 +26,43 @@ _SCRATCH: Final = "torso-scratch-"
 _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
-def refuse_existing(
-    place: Path, *, force: bool, ours: Callable[[Path], bool], kind: str = "a backbone that torso saved"
-) -> None:
-    """Raise an OutputExistsError if something exists at a place, unless it is an earlier result and ``force`` is set.
-
-    ``ours`` says whether a folder is an earlier result and nothing else. ``kind`` is what messages call an earlier result.
-    """
+def refuse_existing(place: Path, *, force: bool, ours: Callable[[Path], bool] = Path.is_file) -> None:
+    """Raise an OutputExistsError if something is at a place, unless ``ours`` knows it as an earlier result, and ``force``."""
     if not os.path.lexists(place):
         return
-    fact, fix = f"{str(place)!r} already exists", "choose another folder, or replace it with --force (Python: force=True)"
-    if place.is_symlink() or not place.is_dir() or not ours(place):
-        fact += f", and it is not {kind}, or holds other files too"
-        fix = "choose another folder; --force replaces only what torso wrote"
+    fact, fix = f"{str(place)!r} already exists", "choose another name, or replace it with --force (Python: force=True)"
+    if place.is_symlink() or not ours(place):
+        fact += ", and it is not an earlier result, or holds other files too"
+        fix = "choose another name; --force replaces only earlier results"
     elif force:
         return
     raise OutputExistsError(fact, notes=[("fix", fix)])
 
 
-def refuse_existing_file(place: Path, *, force: bool) -> None:
-    """Raise an OutputExistsError if something exists at a place, unless it is a file, no link, and ``force`` is set."""
-    if not os.path.lexists(place) or (force and place.is_file() and not place.is_symlink()):
-        return
-    fix = "choose another file name" + ("" if force else ", or replace it with --force")
-    raise OutputExistsError(f"{str(place)!r} already exists", notes=[("fix", fix)])
-
-
 @contextmanager
-def staged_directory(
-    place: Path, *, force: bool, ours: Callable[[Path], bool], kind: str = "a backbone that torso saved"
-) -> Iterator[Path]:
+def staged_directory(place: Path, *, force: bool, ours: Callable[[Path], bool]) -> Iterator[Path]:
     """Yield an empty folder to fill. If the block ends without an error, it becomes ``place``. Missing parents are made."""
     spot = absolute(place)  # the working directory may change meanwhile
     put_back_old(spot)
-    refuse_existing(place, force=force, ours=ours, kind=kind)
+    refuse_existing(place, force=force, ours=ours)
     with _stage_beside(place, spot) as stage:
         stage.mkdir(parents=True)  # not mkdtemp: the folder shall have the mode that the user's umask gives
         yield stage
         _sync_tree(stage)
-        _publish(stage, spot, lambda: refuse_existing(spot, force=force, ours=ours, kind=kind))
+        _publish(stage, spot, lambda: refuse_existing(spot, force=force, ours=ours))
 
 
 @contextmanager
 def staged_file(place: Path, *, force: bool) -> Iterator[Path]:
     """Yield a path to write, with the same suffix. If the block ends without an error, the file becomes ``place``."""
     spot = absolute(place)
-    refuse_existing_file(place, force=force)
+    refuse_existing(place, force=force)
     with _stage_beside(place, spot) as folder:
         folder.mkdir(0o700)
         stage = folder / f"stage{place.suffix}"
         yield stage
         _sync_tree(folder)
-        refuse_existing_file(spot, force=force)  # something may have come there meanwhile
+        refuse_existing(spot, force=force)  # something may have come there meanwhile
         os.replace(stage, spot)
         _sync(spot.parent)
 

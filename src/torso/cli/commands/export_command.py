@@ -17,7 +17,7 @@ from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.text import format_bytes, format_shape, table
 from torso.contracts.export_format import require_installed, tolerance_of
 from torso.errors import TorsoError, collect, raise_all
-from torso.export.record import KIND, NAME, VERSION, is_export
+from torso.export.record import NAME, VERSION, is_export
 from torso.files.atomic import refuse_existing
 from torso.files.disk_errors import require_writable
 
@@ -63,7 +63,7 @@ def command(
         several = output is not None and len(folders) * len(formats) > 1
         place = places[path, chosen.name] = Path(one, f"{named.name}-{chosen.name}") if several else Path(one)
         collect(errors, read_manifest_json, path)  # before TensorFlow starts: there may be no backbone at all
-        collect(errors, refuse_existing, place, force=force, ours=is_export, kind=KIND)
+        collect(errors, refuse_existing, place, force=force, ours=is_export)
         collect(errors, require_writable, place)
     raise_all(errors)
     start_tensorflow()

@@ -46,7 +46,7 @@ def command(session: Session, spec: str, name: tuple[str, ...], to: str, force: 
     place, written = Path(to), f"{Path(spec).stem}.yaml"
     fetched: list[_Fetched] = []
     errors: list[TorsoError] = []
-    with staged_directory(place, force=force, ours=_is_bundle, kind="a bundle that torso fetched") as stage:
+    with staged_directory(place, force=force, ours=_is_bundle) as stage:
         (stage / _WEIGHTS).mkdir()
         copies: dict[Path, _Fetched] = {}  # backbones with the same file share its copy
         for plan in plans.values():

@@ -19,7 +19,7 @@ from torso.cli.result import Result, UsageError
 from torso.cli.shared_options import Session, command as torso_command
 from torso.contracts.architecture import Architecture
 from torso.errors import Place
-from torso.files.atomic import refuse_existing_file, staged_file
+from torso.files.atomic import refuse_existing, staged_file
 from torso.graph import Graph
 from torso.planning.keywords import plan
 from torso.planning.known_graph import known_graph
@@ -71,7 +71,7 @@ def command(
         return Result(document=architecture_as_json(found), text="\n\n".join(architecture_text(found, files=True)))
     if plot is not None:
         refuse_undrawable(Path(plot))
-        refuse_existing_file(Path(plot), force=force)
+        refuse_existing(Path(plot), force=force)
     graph = _graph(found, registry, settings, size)
     if settings:  # the figures are of the default options
         weights = tuple(replace(one, top1=None, top5=None) for one in found.value.weights)
