@@ -131,7 +131,7 @@ class Backbone:
             OptionError: Its converter is not installed, or the bound is not a positive number.
             OutputExistsError: Something is there that may not be replaced.
             PluginError: The converter fails.
-            IntegrityError: The written files give different features, or lack weights.
+            IntegrityError: The written files give different features.
             DiskError: The disk refused or is full; what was there before is untouched.
         """
         chosen = (registry or Registry.load()).export_formats.resolve(to)

@@ -15,7 +15,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from networks import settle
 from provider import Acme
 from refusals import refusal as refusal_of
@@ -25,7 +24,6 @@ import torso
 from torso.artifact.documents import digest_of
 from torso.artifact.reference_outputs import reference_images
 from torso.export import isolated, write
-from torso.export.compare import require_weights
 from torso.export.record import is_export, write_record
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -405,18 +403,6 @@ def test_a_link_is_not_exported(tmp_path: Path) -> None:
         write_record({}, tmp_path)
 
 
-def test_vectors_that_are_folded_into_kernels_need_not_be_in_the_files(tmp_path: Path) -> None:
-    images = keras.Input((4, 4, 3))
-    model = keras.Model(images, keras.layers.BatchNormalization()(keras.layers.Conv2D(8, 1)(images)))
-    (tmp_path / "model").write_bytes(bytes(4 * 3 * 8))
-    require_weights(model, tmp_path, "the file")
-    (tmp_path / "model").write_bytes(bytes(4 * 3 * 8 - 8))
-    with pytest.raises(
-        torso.IntegrityError, match=r"^the file has 88 bytes, and the kernels of the network alone have 96\n"
-    ):
-        require_weights(model, tmp_path, "the file")
-
-
 @pytest.mark.slow
 def test_openvino_leaves_nothing_in_the_home_and_tells_nobody(
     export_for_real: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -428,13 +414,3 @@ def test_openvino_leaves_nothing_in_the_home_and_tells_nobody(
         monkeypatch.delenv(variable, raising=False)
     assert set(record(export_for_real("openvino"))["files"]) == {"model.xml", "model.bin"}
     assert list((tmp_path / "home").rglob("*")) == []
-
-
-def test_the_file_that_tflite_writes_without_weights_is_refused(tmp_path: Path) -> None:
-    """The short way, from a function of the model."""
-    model = keras.Sequential([keras.Input((8, 8, 64)), keras.layers.Conv2D(64, 3)])
-    function = tf.function(lambda images: model(images), input_signature=[tf.TensorSpec((1, 8, 8, 64), "float32")])
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], model)
-    (tmp_path / "model.tflite").write_bytes(converter.convert())
-    with pytest.raises(torso.IntegrityError, match="kernels of the network alone have"):
-        require_weights(model, tmp_path, "the short way")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,9 @@ import tensorflow as tf
 
 from torso.artifact.documents import digest_of as digest_of_document
 from torso.artifact.manifest import Manifest, as_json, plugin_records, version_of, versions
-from torso.artifact.reference_outputs import digest_of, features_for
+from torso.artifact.reference_outputs import Features, digest_of, error_of, features_for
 from torso.contracts.export_format import INPUT, SIGNATURE, ExportFormat
-from torso.errors import DiskError, PluginError
-from torso.export.compare import errors_of, require_finite, require_near, require_weights
+from torso.errors import DiskError, IntegrityError, PluginError, known
 from torso.export.isolated import call
 from torso.export.record import NAME, write_record
 from torso.files.atomic import scratch_directory
@@ -43,7 +43,7 @@ def write_export(
     """
     form, written, names = chosen.value, f"what export format {chosen.name!r} wrote", manifest.feature_names
     expected = features_for(model, images, names)  # on the CPU, where the files are run too
-    require_finite(expected)
+    _require_finite(expected)
     with scratch_directory() as scratch:
         progress("writing a SavedModel")
         save_for_inference(model, names, scratch / "saved_model")
@@ -52,12 +52,11 @@ def write_export(
             call(form.write, scratch / "saved_model", stage)
             if (stage / NAME).exists():
                 raise PluginError(f"export format {chosen.name!r} wrote {NAME}, which is torso's to write")
-    require_weights(model, stage, written)
     progress(f"comparing {form.name} with Keras")
     with plugin_errors(chosen.plugin, f"running {written}"):
         found = call(form.run, stage, images=images)
-    errors = errors_of(expected, found, written)
-    require_near(errors, bound, written)
+    errors = _errors_of(expected, found, written)
+    _require_near(errors, bound, written)
     compared = {"images": len(images), "sha256": digest_of(images), "bound": bound}
     write_record({**_described(model, manifest, chosen, errors), "compared": compared}, stage)
 
@@ -115,3 +114,38 @@ def _described(
         "outputs": [{**as_json(one), "shape": [None, *one.shape], "error": errors[one.name]} for one in manifest.features],
         "training": "none: it computes features as outside of training, and what is frozen is not said in it",
     }
+
+
+def _require_finite(features: Features) -> None:
+    """Refuse features of the Keras model with NaN or infinite values."""
+    for name, values in features.items():
+        if not np.isfinite(values).all():
+            fact = f"feature {name!r} of the Keras model has values that are NaN or infinite: nothing can be compared"
+            raise IntegrityError(fact, notes=[("fix", "check the weights; or the images, if they are yours")])
+
+
+def _errors_of(expected: Features, found: Features, written: str) -> dict[str, float]:
+    """The largest error of each feature, by name, relative to its largest value; NaN if it has NaN."""
+    errors = {}
+    for name, values in expected.items():
+        if name not in found:
+            raise IntegrityError(f"{written} gives no feature {name!r}", notes=[known(map(repr, found))])
+        if found[name].shape != values.shape:
+            shapes = [("expected", str(values.shape)), ("found", str(found[name].shape))]
+            raise IntegrityError(f"{written} gives feature {name!r} in another shape", notes=shapes)
+        errors[name] = error_of(values, found[name])
+    return errors
+
+
+def _require_near(errors: Mapping[str, float], bound: float, written: str) -> None:
+    """Refuse errors above the bound, and NaN."""
+    far = {
+        name: f"off by {error:.1e} of its largest value" if math.isfinite(error) else "with values that are NaN or infinite"
+        for name, error in errors.items()
+        if not error <= bound  # NaN is within no bound
+    }
+    if far:
+        (first, by), *others = far.items()
+        fix = "another format; or a larger bound with --bound (Python: bound=), where that is good enough"
+        fact = f"{written} gives another feature {first!r} than the Keras model: {by}, and {bound:g} is tolerated"
+        raise IntegrityError(fact, notes=[*others, ("fix", fix)])

@@ -27,7 +27,7 @@ _TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
 def refuse_existing(place: Path, *, force: bool, ours: Callable[[Path], bool] = Path.is_file) -> None:
-    """Raise an OutputExistsError if something is at a place, unless ``ours`` knows it as an earlier result, and ``force``."""
+    """Raise an OutputExistsError if something is at a place, unless ``ours`` knows it as an earlier result and ``force``."""
     if not os.path.lexists(place):
         return
     fact, fix = f"{str(place)!r} already exists", "choose another name, or replace it with --force (Python: force=True)"
