@@ -64,13 +64,14 @@ ADAPTERS = {
     "acme/luma": offered(Option(name="gamma", type=float, default=2.2)),
 }
 
-SCHEMA = json_schema(
-    architectures=ARCHITECTURES.items(),
-    truncations=TRUNCATIONS.items(),
-    freeze_policies=FREEZE_POLICIES.items(),
-    weight_sources=WEIGHT_SOURCES.items(),
-    channel_adapters=ADAPTERS.items(),
-)
+KINDS = {
+    "architectures": ARCHITECTURES,
+    "truncations": TRUNCATIONS,
+    "freeze_policies": FREEZE_POLICIES,
+    "weight_sources": WEIGHT_SOURCES,
+    "channel_adapters": ADAPTERS,
+}
+SCHEMA = json_schema({kind: named.items() for kind, named in KINDS.items()})
 
 
 def schema_takes(text: str) -> bool:
@@ -140,7 +141,7 @@ def test_the_first_error_names_the_mistake_in_a_strategy(truncate, message):
 
 
 def test_a_schema_without_plugins_takes_nothing_that_they_would_add():
-    empty = json_schema(architectures=(), truncations=(), freeze_policies=(), weight_sources=())
+    empty = json_schema({kind: () for kind in KINDS})
     jsonschema.Draft202012Validator.check_schema(empty)
     assert jsonschema.Draft202012Validator(empty).is_valid({"version": 1, "extends": "base.yaml"})
     assert not jsonschema.Draft202012Validator(empty).is_valid(

@@ -24,58 +24,47 @@ _NUMERALS = {
     int: "^[-+]?[1-9][0-9]*(_[0-9]+)+$",
     float: "^[-+]?[0-9._]*(_[0-9]|[0-9.][eE])[-+0-9._eE]*$",
 }
+_TYPES = {bool: "boolean", Path: "string", str: ["string", "number", "boolean", "null"]}  # 1.10, no and null are texts here
 _SIDE = Option(name="side", type=int, minimum=1)
 MAPPING: Final[Schema] = {"type": "object"}
 _ANY_SIZE = [[None, None], ["none", "none"]]
 
 
-def json_schema(
-    *,
-    architectures: Iterable[Named],
-    truncations: Iterable[Named],
-    freeze_policies: Iterable[Named],
-    weight_sources: Iterable[Named],
-    channel_adapters: Iterable[Named] = (),
-    preprocess: tuple[Option, ...] = (),
-) -> Schema:
-    """The JSON Schema (2020-12) of specs that use only these names; ``none`` is added for ``weights`` and ``adapt``."""
-    known = tuple(architectures)
+def json_schema(offered: Mapping[str, Iterable[Named]], preprocess: tuple[Option, ...] = ()) -> Schema:
+    """The JSON Schema (2020-12) of specs that use only these names; ``none`` is added for ``weights`` and ``adapt``.
+
+    ``offered`` has the names by catalogue of the registry: ``architectures``, ``truncations``, and so on.
+    """
+    known = tuple(offered["architectures"])
     sides = {"type": "array", "items": _option(_SIDE), "minItems": 2, "maxItems": 2}
     size = {"anyOf": [sides, {"enum": _ANY_SIZE}], "description": "Height and width; [null, null] for images of any size."}
+    adapt = _choice(offered["channel_adapters"], {"none": "As if adapt were not set."})
     defaults = {
         "architecture": {"enum": [name for name, _ in known]},
-        "weights": _weights(known, weight_sources),
-        "input": _table(
-            {
-                "size": size,
-                "channels": _option(_SIDE),
-                "adapt": _choice(channel_adapters, {"none": "As if adapt were not set."}),
-            }
-        ),
-        "truncate": _choice(truncations),
-        "freeze": _choice(freeze_policies),
+        "weights": _weights(known, offered["weight_sources"]),
+        "input": _table({"size": size, "channels": _option(_SIDE), "adapt": adapt}),
+        "truncate": _choice(offered["truncations"]),
+        "freeze": _choice(offered["freeze_policies"]),
         "preprocess": _options(preprocess),
         "regularize": {"anyOf": [_option(REGULARIZE[0]), _options(REGULARIZE)]},
         "pooling": _option(POOLING),
     }
     backbone = {key: {"$ref": f"#/$defs/{key}"} for key in defaults}
-    own: Schema = {"options": {"type": "object"}, "prefix": {"type": "string", "pattern": f"^{BACKBONE_NAME}$"}}
+    own: Schema = {"options": MAPPING, "prefix": {"type": "string", "pattern": f"^{BACKBONE_NAME}$"}}
+    spec: Schema = {
+        "version": {"const": VERSION},
+        "extends": {"type": "string", "minLength": 1, "description": "Another spec, relative to this one."},
+        "defaults": {**_table(backbone), "description": "Values for all backbones that do not set them."},
+        "backbones": {
+            **MAPPING,
+            "propertyNames": {"pattern": f"^{BACKBONE_NAME}$"},
+            "additionalProperties": {"$ref": "#/$defs/backbone"},
+        },
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "torso spec",
-        **_table(
-            {
-                "version": {"const": VERSION},
-                "extends": {"type": "string", "minLength": 1, "description": "Another spec, relative to this one."},
-                "defaults": {**_table(backbone), "description": "Values for all backbones that do not set them."},
-                "backbones": {
-                    "type": "object",
-                    "propertyNames": {"pattern": f"^{BACKBONE_NAME}$"},
-                    "additionalProperties": {"$ref": "#/$defs/backbone"},
-                },
-            },
-            required=["version"],
-        ),
+        **_table(spec, required=["version"]),
         # Without extends, each backbone needs an architecture, its own or that of the defaults.
         "if": {"required": ["extends"]},
         "else": {
@@ -84,10 +73,7 @@ def json_schema(
             "if": {"properties": {"defaults": {"required": ["architecture"]}}, "required": ["defaults"]},
             "else": {"properties": {"backbones": {"additionalProperties": {"required": ["architecture"]}}}},
         },
-        "$defs": {
-            **defaults,
-            "backbone": {**_table({**backbone, **own}), "allOf": _conditions(known) or [True]},
-        },
+        "$defs": {**defaults, "backbone": {**_table({**backbone, **own}), "allOf": _conditions(known) or [True]}},
     }
 
 
@@ -147,12 +133,8 @@ def _option(option: Option) -> Schema:
 
 
 def _type(option: Option) -> Schema:
-    if option.type is bool:
-        return {"type": "boolean"}
-    if option.type is Path:
-        return {"type": "string"}
-    if option.type is str:
-        return {"type": ["string", "number", "boolean", "null"]}  # 1.10, no and null are texts here
+    if option.type in _TYPES:
+        return {"type": _TYPES[option.type]}
     number: Schema = {"type": ["integer" if option.type is int else "number", "string"], "pattern": _NUMERALS[option.type]}
     for word, limit in ("minimum", option.minimum), ("maximum", option.maximum):
         if limit is not None:

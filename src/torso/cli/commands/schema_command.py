@@ -22,14 +22,10 @@ def command(session: Session) -> Result:
     editors, start the spec with this line: "# yaml-language-server: $schema=torso.schema.json".
     """
     registry = session.registry()
-    document = json_schema(
-        architectures=_spellings(registry.architectures),
-        truncations=_spellings(registry.truncations),
-        preprocess=PREPROCESS,
-        freeze_policies=_spellings(registry.freeze_policies),
-        weight_sources=[(source.name, source.value) for source in registry.weight_sources],
-        channel_adapters=_spellings(registry.channel_adapters),
-    )
+    kinds = ("architectures", "truncations", "freeze_policies", "channel_adapters")
+    offered = {kind: list(_spellings(getattr(registry, kind))) for kind in kinds}
+    offered["weight_sources"] = [(source.name, source.value) for source in registry.weight_sources]
+    document = json_schema(offered, PREPROCESS)
     return Result(document=document, text=json.dumps(document, indent=2))
 
 
