@@ -19,7 +19,7 @@ from torso.planning.resolve import choose
 from torso.plugins.registry import Registry
 from torso.specs.backbone_spec import DEFAULTS
 from torso.specs.yaml_nodes import from_python
-from torso.tables import format_shape, short, table_of_backbones
+from torso.tables import format_shape, row_of, short, table_of_backbones
 
 if TYPE_CHECKING:
     import keras
@@ -63,9 +63,7 @@ class Backbone:
 
     def summary(self) -> None:
         """Print the table of ``torso build``: where it ends, and how many parameters are kept, train, and were dropped."""
-        document = self.manifest
-        counts = {key: document["frozen"][key] for key in ("frozen", "trainable")}
-        print(table_of_backbones([{**document, **counts}]))
+        print(table_of_backbones([row_of(self.manifest)]))
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -10,8 +10,14 @@ RULE: Final = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
 GAP: Final = "  "
 
 
+def row_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the table of backbones shows of a manifest."""
+    counts = {key: document["frozen"][key] for key in ("frozen", "trainable")}
+    return {**{key: document[key] for key in ("name", "features", "dropped")}, **counts}
+
+
 def table_of_backbones(built: Iterable[Mapping[str, Any]]) -> str:
-    """A row for each backbone: from its manifest, and the ``size`` of its file where it is saved."""
+    """The rows of backbones, with the ``size`` of the file where one is saved."""
     titles, rows = ("name", "ends at", ">stride", ">shape", ">kept", ">trains", ">dropped", ">size"), []
     for one in built:
         counts = (one["frozen"] + one["trainable"], one["trainable"], one["dropped"]["parameters"])

@@ -46,10 +46,10 @@ def test_verify_ends_with_7_and_reports_every_difference(torso, saved, tmp_path)
     assert "nets/stem: does not match its manifest\n" in result.out
     assert "frozen         NO  frozen.trainable was 9, is 224\n" in result.out
     assert result.errors == (
-        "error: 'nets/none' holds no saved backbone: it has no manifest.json\n"
         "error: 'nets/stem' does not match its manifest\n"
         "  manifest: changed after it was written\n"
         "  frozen: frozen.trainable was 9, is 224\n"
+        "error: 'nets/none' holds no saved backbone: it has no manifest.json\n"
     )
     whole, stem = torso(*words, "--json").json["verified"]
     assert (whole["holds"], stem["folder"], stem["name"], stem["holds"]) == (True, "nets/stem", "stem", False)

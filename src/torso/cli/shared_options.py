@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from torso.plugins.registry import Registry
 
 
+Names = tuple[str, ...]  # the values of an argument or option that can be given several times
+
+
 @dataclass
 class Session:
     """The values of the shared options."""

@@ -108,6 +108,8 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
         fact = f"the {label} weights of {architecture.name} are for {trained} channels, not {channels}"
         errors.append(OptionError(fact, place=given.places.get("channels"), notes=[("fix", fix)]))
     raise_all(errors)
+    # As its provider spells it; without the provider where the user wrote none.
+    named = replace(spec.architecture, text=contribution.qualified if "/" in spec.architecture.text else contribution.name)
     return Plan(
         name=spec.name,
         architecture=contribution,
@@ -123,7 +125,7 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
         include_preprocessing=preprocess["include"],
         transform=recipe,
         warnings=tuple(warnings),
-        declared=write_spec([replace(spec, architecture=_canonical(spec.architecture, contribution))]),
+        declared=write_spec([replace(spec, architecture=named)]),
         pooling=spec.pooling,
         prefix=spec.prefix or "",
     )
@@ -135,11 +137,6 @@ def _resolve(catalogue: Catalogue[Any], name: ScalarNode) -> Any:
             return catalogue.resolve(name.text)
     except UnknownNameError as error:
         raise with_fix(error, name.place.path.rpartition(".")[2], name) from None
-
-
-def _canonical(name: ScalarNode, found: Contribution[Architecture]) -> ScalarNode:
-    """The architecture as its provider spells it; without the provider where the user wrote none."""
-    return replace(name, text=found.qualified if "/" in name.text else found.name)
 
 
 def choose(catalogue: Catalogue[T], kind: str, choice: Choice | None, default: str) -> Chosen[T]:

@@ -150,12 +150,7 @@ class Option(Checked):
 
 
 def read_options(
-    owner: str,
-    options: Iterable[Option],
-    node: Node | None,
-    *,
-    positional: str | None = None,
-    place: Place | None = None,
+    owner: str, options: Iterable[Option], node: Node | None, *, positional: str | None = None, place: Place | None = None
 ) -> Options:
     """Check what the user wrote; returns one value for each option, in their order, or raises all errors at once.
 

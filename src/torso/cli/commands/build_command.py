@@ -14,14 +14,14 @@ from torso.artifact.manifest_file import MODEL, is_saved_backbone
 from torso.backbone import Backbone
 from torso.cli.progress import done, say, start_tensorflow, step, steps_of
 from torso.cli.result import PARTIAL, Result, errors_of
-from torso.cli.shared_options import Session, command as torso_command
+from torso.cli.shared_options import Names, Session, command as torso_command
 from torso.cli.spec_argument import plans_of, spec_and_names
 from torso.cli.text import in_bold
 from torso.errors import TorsoError, collect, raise_all
 from torso.files.atomic import refuse_existing
 from torso.files.disk_errors import require_writable
 from torso.planning import Plan
-from torso.tables import table_of_backbones
+from torso.tables import row_of, table_of_backbones
 
 
 @torso_command("build", example="torso build backbones.yaml edge -o backbones", codes=(0, 2, 3, 4, 5, 6, 7, 130, 143))
@@ -30,9 +30,7 @@ from torso.tables import table_of_backbones
 @click.option("--force", is_flag=True, help="Replace backbones saved there before.")
 @click.option("--locked", is_flag=True, help="Refuse to build anything that differs from the SPEC's lock file.")
 @click.option("--strict", is_flag=True, help="As --locked, and refuse other versions of Keras, torso and plugins, too.")
-def command(
-    session: Session, spec: str, name: tuple[str, ...], output: str, force: bool, locked: bool, strict: bool
-) -> Result:
+def command(session: Session, spec: str, name: Names, output: str, force: bool, locked: bool, strict: bool) -> Result:
     """Build, truncate, freeze and save backbones.
 
     Builds every backbone of the SPEC, or only those named. Nothing is built if the SPEC has an error. If one backbone fails
@@ -63,10 +61,8 @@ def command(
         except Exception as error:  # noqa: BLE001  # the other backbones are still built
             errors += errors_of(error)
             say(f"{plan.name}: failed")
-    code = PARTIAL if built and errors else None
-    return Result(
-        document={"built": built}, text=in_bold(table_of_backbones(built)) if built else "", errors=tuple(errors), code=code
-    )
+    text = in_bold(table_of_backbones(built)) if built else ""
+    return Result(document={"built": built}, text=text, errors=errors, code=PARTIAL if built and errors else None)
 
 
 def _save(backbone: Backbone, place: Path, *, force: bool) -> dict[str, Any]:
@@ -74,16 +70,7 @@ def _save(backbone: Backbone, place: Path, *, force: bool) -> dict[str, Any]:
     step(f"{backbone.name}: saving")
     backbone.save(place, force=force)
     done(f"{backbone.name}: saved in {place}")
-    document = backbone.manifest
-    return {
-        "name": backbone.name,
-        "folder": str(place),
-        "size": (place / MODEL).stat().st_size,
-        "features": document["features"],
-        "frozen": document["frozen"]["frozen"],
-        "trainable": document["frozen"]["trainable"],
-        "dropped": document["dropped"],
-    }
+    return {**row_of(backbone.manifest), "folder": str(place), "size": (place / MODEL).stat().st_size}
 
 
 def _say_if_trusted(plan: Plan, backbone: Backbone) -> None:

@@ -13,7 +13,7 @@ from torso.artifact.manifest_file import backbones_in, read_manifest_json
 from torso.cli.completion import export_formats
 from torso.cli.progress import done, start_tensorflow, step
 from torso.cli.result import PARTIAL, Result
-from torso.cli.shared_options import Session, command as torso_command
+from torso.cli.shared_options import Names, Session, command as torso_command
 from torso.cli.text import format_bytes, format_shape, table
 from torso.contracts.export_format import require_installed, tolerance_of
 from torso.errors import TorsoError, collect, raise_all
@@ -33,13 +33,7 @@ _BOUND = "Largest relative error allowed, for example 1e-4 (default: the format'
 @click.option("--bound", type=float, metavar="X", help=_BOUND)
 @click.option("--force", is_flag=True, help="Replace files exported there before.")
 def command(
-    session: Session,
-    folder: tuple[str, ...],
-    to: tuple[str, ...],
-    output: str | None,
-    images: tuple[str, ...],
-    bound: float | None,
-    force: bool,
+    session: Session, folder: Names, to: Names, output: str | None, images: Names, bound: float | None, force: bool
 ) -> Result:
     """Convert saved backbones for other runtimes.
 

@@ -13,8 +13,7 @@ from torso.cli.shared_options import Session, command as torso_command
 @click.pass_context
 def command(context: click.Context, session: Session, name: str | None) -> Result:
     """Show the help of torso or of a command, as --help does."""
-    root = context.find_root()
-    shown = root
+    shown = root = context.find_root()
     if name:
         _, found, _ = root.command.resolve_command(root, [name])  # type: ignore[attr-defined]  # a group
         shown = click.Context(found, info_name=name, parent=root)

@@ -12,7 +12,7 @@ from torso.cli.result import Result
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.text import format_shape, short, table
 from torso.contracts.architecture import Architecture
-from torso.errors import Note, UnknownNameError, did_you_mean, raise_all
+from torso.errors import UnknownNameError, did_you_mean, raise_all
 from torso.plugins.listing import SORTS, select
 from torso.plugins.registry import Catalogue, Contribution
 
@@ -67,11 +67,8 @@ def command(
 
 
 def _no_match(catalogue: Catalogue[Architecture], pattern: str) -> UnknownNameError:
-    notes: list[Note] = list(did_you_mean(pattern.replace("*", ""), [one.name for one in catalogue]))
-    wider = f"*{pattern.strip('*')}*"
-    if catalogue.search(wider):
-        notes.append(("fix", f"write {wider!r} for all names that contain {pattern.strip('*')!r}"))
-    return UnknownNameError(f"no architecture matches {pattern!r}", notes=notes or [("see", "torso list")])
+    notes = did_you_mean(pattern.replace("*", ""), [one.name for one in catalogue]) or [("see", "torso list")]
+    return UnknownNameError(f"no architecture matches {pattern!r}", notes=notes)
 
 
 def _as_json(one: Contribution[Architecture]) -> _Listed:

@@ -34,10 +34,9 @@ def command(session: Session, folder: tuple[str, ...]) -> Result:
         step(f"verifying {place}")
         if (one := collect(errors, verify, place)) is not None:
             found.append(one)
-    for one in found:
-        if not one.holds:
             notes = [(check.name, check.words) for check in one.checks if not check.holds]
-            errors.append(IntegrityError(f"{str(one.folder)!r} does not match its manifest", notes=notes))
+            if notes:
+                errors.append(IntegrityError(f"{str(one.folder)!r} does not match its manifest", notes=notes))
     document = {"verified": list(map(_as_json, found))}
     return Result(document=document, text="\n\n".join(map(_text, found)), errors=tuple(errors))
 
