@@ -1,7 +1,5 @@
 """The channel adapters of torso: ``mean``, ``repeat``, ``zero_extra`` and ``map``."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import cast

@@ -1,7 +1,5 @@
 """The freeze policies of torso: each reads the graph and returns what is frozen."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from typing import cast
 

@@ -1,7 +1,5 @@
 """The least width of a MobileNet. Which widths have published weights is known of the files, as for every architecture."""
 
-from __future__ import annotations
-
 from torso.contracts.architecture import Architecture
 from torso.contracts.hookspecs import hookimpl
 from torso.errors import OptionError, known

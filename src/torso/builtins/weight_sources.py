@@ -1,7 +1,5 @@
 """The weight sources of torso: a local file, a file inside a package, and a download."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable

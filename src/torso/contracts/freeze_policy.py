@@ -1,7 +1,5 @@
 """The contract of freeze policies: select what does not train; torso sets the flags."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Old keywords of contributed values, accepted until torso 1.0."""
 
-from __future__ import annotations
-
 from functools import wraps
 from typing import Any, Final, TypeVar
 from warnings import warn

@@ -1,7 +1,5 @@
 """The contract of truncation strategies: select the cut; torso cuts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 

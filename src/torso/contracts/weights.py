@@ -1,7 +1,5 @@
 """Published weights files, and the contracts of weight sources and channel adapters."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a network costs, in one sweep over its nodes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Which nodes do not train, and what of a model trains then."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal

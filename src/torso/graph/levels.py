@@ -9,8 +9,6 @@ The **level** of stride 2, 4, … 32 is the last block output at that stride, as
 arXiv:1612.03144). ``C4@expansion`` is the last clean node at that stride, where it has more channels than C4.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final

@@ -1,7 +1,5 @@
 """A node, which is one call of a layer or op, and a feature, which is one output of a backbone: as data."""
 
-from __future__ import annotations
-
 import math
 import re
 from dataclasses import dataclass

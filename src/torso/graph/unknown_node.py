@@ -1,7 +1,5 @@
 """The error for a node name that a graph does not have: what may be meant, and why the name is not there."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@
 it and truncates it. This module knows the form of that dictionary.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter

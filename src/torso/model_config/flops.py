@@ -17,8 +17,6 @@ Multiplications by zero (padding, dilation) count, as in the papers. None means 
 does not know, or an image of any size.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, Final

@@ -4,8 +4,6 @@ Keras numbers unnamed layers by how many of their class the process has made. to
 names that an author gave stay. The result is what Keras gives in a fresh process that builds this architecture first.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping

@@ -1,7 +1,5 @@
 """What a call computes with: its configuration and arguments, without names, seeds, initialisers and modules."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

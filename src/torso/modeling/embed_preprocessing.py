@@ -1,7 +1,5 @@
 """Embed the preprocessing into a model, as its first nodes."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 
 import keras

@@ -1,7 +1,5 @@
 """Freeze a model as a freeze policy selected: set the flags, turn off what is random, and report what trains."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Functional models: made plain, and made anew from a configuration."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Check the shape of images, and the numbers of the first ones: most mistakes with pixels show in their range."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -21,8 +21,6 @@ One is used elsewhere too: plugins/calling.py reads ``global_state``, if Keras i
 | the class names below | recognise classes that Keras does not export | they are taken for somebody else's |
 """  # noqa: E501
 
-from __future__ import annotations
-
 import importlib
 import random
 import re

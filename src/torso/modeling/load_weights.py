@@ -3,8 +3,6 @@
 Each weight that is kept belongs to one array of the same shape: that is known before a value is read.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest

@@ -1,7 +1,5 @@
 """Global pooling after each output of a model."""
 
-from __future__ import annotations
-
 from itertools import count
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The Keras layer that turns pixels into what a network expects."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 

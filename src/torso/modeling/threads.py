@@ -1,7 +1,5 @@
 """Functions that run in a thread of their own, and functions that are replaced for one thread alone."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future

@@ -1,7 +1,5 @@
 """The layers of a model, and its variables, by paths that are the same in every process."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

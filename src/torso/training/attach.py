@@ -1,7 +1,5 @@
 """Find a backbone in a classifier by its graph: as a nested model, or with its layers among the classifier's own."""
 
-from __future__ import annotations
-
 import hashlib
 from contextlib import suppress
 from typing import Any

@@ -1,7 +1,5 @@
 """The parts of a backbone: its weights by level, and two models that share its layers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -1,7 +1,5 @@
 """L2 regularizers for a truncated model: plain Keras adds them to the loss, also after loading."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

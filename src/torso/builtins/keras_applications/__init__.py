@@ -7,8 +7,6 @@ and tests compare every figure with the installed Keras. Only the builder import
 ``python tests/support/graphs.py``, and tests compare it with what Keras draws.
 """
 
-from __future__ import annotations
-
 import json
 import pkgutil
 from collections.abc import Iterator

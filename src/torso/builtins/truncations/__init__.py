@@ -1,7 +1,5 @@
 """The truncation strategies of torso: each reads the graph and returns where to end."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from torso.builtins.truncations.by_depth import select_budget, select_pop

@@ -1,7 +1,5 @@
 """By depth: ``pop`` counts from the end, and ``budget`` goes as deep as given limits allow."""
 
-from __future__ import annotations
-
 from typing import cast
 
 from torso.errors import CutError, OptionError

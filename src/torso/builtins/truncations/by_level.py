@@ -1,7 +1,5 @@
 """By resolution: ``level``, ``levels`` and ``stride``."""
 
-from __future__ import annotations
-
 from typing import cast
 
 from torso.contracts.truncation import Cut, DeclaredLevels

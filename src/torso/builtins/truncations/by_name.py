@@ -1,7 +1,5 @@
 """By names of nodes: ``layer``, ``layers`` and ``match``."""
 
-from __future__ import annotations
-
 import re
 from typing import cast
 
