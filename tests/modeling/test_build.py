@@ -334,9 +334,7 @@ def test_a_type_that_would_lose_something_is_refused(make: Make) -> None:
         acme.create()
 
 
-def test_the_name_scopes_of_a_builder_are_no_part_of_its_variables_paths(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_name_scopes_of_a_builder_are_no_part_of_its_variables_paths(make: Make) -> None:
     acme = make(
         body="""with keras.name_scope("block"):
         x = layers.Conv2D(4, 3, name="stem")(images)
@@ -345,13 +343,11 @@ def test_the_name_scopes_of_a_builder_are_no_part_of_its_variables_paths(
     )
     full = acme.written()
     assert full.weights[0].path == "block/stem/kernel"
-    shared = acme.create()
-    monkeypatch.setattr(private, "leave_scopes", lambda model: False)
-    anew = acme.create()
-    assert_as_plain(shared, full)
-    assert shared.model.weights[0].path == "stem/kernel"
-    assert [weight.path for weight in shared.model.weights] == [weight.path for weight in anew.model.weights]
-    assert [layer.path for layer in shared.model.layers] == [layer.path for layer in anew.model.layers]
+    backbone = acme.create()
+    assert_as_plain(backbone, full)
+    paths = [weight.path for weight in backbone.model.weights]
+    assert (paths[0], paths[2], paths[-1]) == ("stem/kernel", "attention/query/kernel", "end/moving_variance")
+    assert not any("block" in path for path in paths)
 
 
 # --- no trace -----------------------------------------------------------------------------------------------------------
@@ -430,7 +426,7 @@ def test_threads_build_side_by_side_and_disturb_nobody(make: Make) -> None:
     [
         ("_global_state", None, EAGER),
         ("can_draw_lean", lambda: False, EAGER),
-        ("leave_scopes", lambda model: False, LEAN),
+        ("has_scopes", lambda model: True, LEAN),
     ],
 )
 @pytest.mark.parametrize("file", ["w.h5", "w.weights.h5"])
@@ -459,7 +455,7 @@ def bits(model: keras.Model) -> dict[str, bytes]:
     return {re.sub("_[0-9]+/", "/", variable.path): np.asarray(variable).tobytes() for variable in model.variables}
 
 
-MOVED = {"": None, "leave_scopes": lambda model: False, "can_draw_lean": lambda: False}  # private names of Keras
+MOVED = {"": None, "has_scopes": lambda model: True, "can_draw_lean": lambda: False}  # private names of Keras, and its scopes
 
 
 @pytest.mark.parametrize("moved", MOVED)

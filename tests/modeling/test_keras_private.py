@@ -173,14 +173,16 @@ def test_this_keras_has_the_private_name_that_tells_what_is_within_a_layer() -> 
     assert [type(one).__name__ for one in found] == ["TimeDistributed", "SpectralNormalization", "Dense"]
 
 
-def test_paths_lose_the_scopes_of_a_builder_unless_a_layer_was_renamed() -> None:
+def test_scopes_and_earlier_names_are_told_from_the_names_of_layers() -> None:
+    plain = tiny()
+    assert not private.has_scopes(plain)
     with keras.name_scope("outer"):
-        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="first"), keras.layers.ReLU()])
-    assert private.leave_scopes(model)
-    assert [variable.path for variable in model.variables] == ["first/kernel", "first/bias"]
-    model.layers[0].name = "other"
-    assert not private.leave_scopes(model)
-    assert [variable.path for variable in model.variables] == ["first/kernel", "first/bias"]
+        scoped = tiny()
+    inputs = keras.Input((2,))
+    for model in scoped, keras.Model(inputs, scoped(inputs)), keras.Sequential([inputs, keras.layers.Dense(1)]):
+        assert private.has_scopes(model)
+    plain.layers[1].name = "other"
+    assert private.has_scopes(plain)
 
 
 class Refusing(keras.layers.Layer):  # type: ignore[misc]

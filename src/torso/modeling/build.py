@@ -191,7 +191,7 @@ def _truncate(drawn: DrawnModel, plan: Plan, ends: Cut | None, channels: int) ->
     ends = ends and outermost(drawn.graph, ends)
     if drawn.mode != EAGER and plan.adapt is None:
         shared = share_layers(drawn.model, ends, plan.name)
-        if shared is not None and keras_private.leave_scopes(shared[0]):
+        if shared is not None and not keras_private.has_scopes(shared[0]):
             keras_private.detach(shared[0])
             return shared
 

@@ -10,7 +10,6 @@ One is used elsewhere too: plugins/calling.py reads ``global_state``, if Keras i
 | ``make_default_seed`` of two modules | seeds for ``weights: {none: {seed: N}}`` | such a build fails |
 | ``Operation._outbound_nodes`` | release the layers after a cut | build mode ``ordinary`` |
 | ``Operation._inbound_nodes`` | compare what a layer of unknown code computes in training | such a layer cannot be frozen |
-| ``_path`` of layers and variables | variables' paths without the name scopes of a builder | the truncated model is rebuilt from its configuration |
 | ``Layer._flatten_layers`` | find what a wrapper or nested model holds | only the wrapper is seen |
 | ``Optimizer._trainable_variables`` | report at once that flags were changed after ``compile`` | reported at the end of the run |
 | ``Optimizer._var_key``, ``_apply_weight_decay`` | learning rates per level | they cannot be scaled |
@@ -121,19 +120,11 @@ def reserve_names(model: keras.Model) -> None:
         counts[name] = max(counts[name], used)
 
 
-def leave_scopes(model: keras.Model) -> bool:
-    """Take a builder's name scopes out of the paths of a model's variables; whether every path is its layer's name now."""
-    for layer in model.layers:
-        scope = (layer.path or layer.name).removesuffix(layer.name)  # what is never built, as an activation, has no path
-        if scope and not scope.endswith("/"):  # the layer was renamed
-            return False
-        for one in (*inner_layers(layer), *layer.variables) if scope else ():
-            one._path = (one.path or "").removeprefix(scope) or None
-        inner = layer.layers if isinstance(layer, keras.Model) else []
-        is_flat = all(one.path in (None, one.name) and not isinstance(one, keras.Model) for one in inner)
-        if not is_flat or layer.path not in (None, layer.name):
-            return False
-    return True
+def has_scopes(model: keras.Model) -> bool:
+    """Whether a name scope, or an earlier name of a layer, stands in the paths of a model's variables."""
+    inner = [one for layer in model.layers if isinstance(layer, keras.Model) for one in layer.layers]
+    every = (*model.layers, *inner)  # what is never built, as an activation, has no path
+    return any(one.path not in (None, one.name) for one in every) or any(isinstance(one, keras.Model) for one in inner)
 
 
 @contextmanager
