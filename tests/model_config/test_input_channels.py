@@ -14,7 +14,7 @@ from networks import images, randomize
 
 import torso
 from torso.builtins.channel_adapters import mapped, repeat
-from torso.builtins.keras_applications.builder import build
+from torso.builtins.keras_applications import build
 from torso.contracts.weights import Mix
 from torso.errors import OptionError
 from torso.model_config.calls import Calls

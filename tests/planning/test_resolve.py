@@ -33,7 +33,7 @@ def test_a_plan_says_all_that_will_happen() -> None:
         "architecture": "keras/MobileNetV2",
         "provider": "built-in",
         "options": {"alpha": 0.35},
-        "builder": "torso.builtins.keras_applications.builder:build",
+        "builder": "torso.builtins.keras_applications:build",
         "arguments": {"constructor": "MobileNetV2", "alpha": 0.35},
         "input_shape": [224, 224, 3],
         "weights": {

@@ -5,7 +5,7 @@ from torso.contracts.hookspecs import hookimpl
 from torso.errors import OptionError, known
 from torso.specs.options import Options
 
-_BUILDER = "torso.builtins.keras_applications.builder:build"  # by name: plugins do not import each other
+_BUILDER = "torso.builtins.keras_applications:build"  # by name: plugins do not import each other
 
 
 @hookimpl

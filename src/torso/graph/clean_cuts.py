@@ -48,15 +48,18 @@ def clean_nodes(nodes: Sequence[Node], last_readers: Sequence[int]) -> tuple[Nod
 
 def lost_branches(graph: Graph, cut: Sequence[str]) -> tuple[Branch, ...]:
     ends = {graph[name].name for name in cut}
-    beside = _beside(graph, ends)
+    beside: set[str] = set()  # what a path from an input reaches without passing any of the ends
+    for node in graph:
+        if node.name not in ends and (not node.inputs or not beside.isdisjoint(node.inputs)):
+            beside.add(node.name)
     if beside.isdisjoint(graph.ends):
         return ()
-    first = min(graph.position(name) for name in ends)
+    positions = [graph.position(name) for name in ends]
     after: set[str] = set(ends)
     branches: list[Branch] = []
     # Branches that join after the next clean node are lost with that node, not beside it.
-    stop = max(graph.position(node.name) for node in _next_clean(graph, max(map(graph.position, ends))))
-    for node in graph.nodes[first : stop + 1]:
+    stop = next((at for node in graph.clean if (at := graph.position(node.name)) > max(positions)), len(graph))
+    for node in graph.nodes[min(positions) : stop + 1]:
         if node.name in ends or after.isdisjoint(node.inputs):
             continue
         after.add(node.name)
@@ -92,18 +95,3 @@ def require_clean(graph: Graph, cut: Sequence[str], *, fix: str = ", or add allo
     runs = "runs" if len(lost) == 1 else "run"
     where = " and ".join(map(repr, ends))
     raise CutError(f"a cut at {where} would lose {what} of {graph.name} that {runs} beside it", notes=notes)
-
-
-def _beside(graph: Graph, ends: set[str]) -> set[str]:
-    """The nodes that a path from an input reaches without passing any of these ends."""
-    reached: set[str] = set()
-    for node in graph:
-        if node.name not in ends and (not node.inputs or not reached.isdisjoint(node.inputs)):
-            reached.add(node.name)
-    return reached
-
-
-def _next_clean(graph: Graph, position: int) -> Sequence[Node]:
-    """The first clean node after a position; the ends where there is none."""
-    clean = [node for node in graph.clean if graph.position(node.name) > position]
-    return clean[:1] or [graph[name] for name in graph.ends]

@@ -85,17 +85,12 @@ def _macs(entry: Config, weights: Sequence[tuple[int, ...]], inputs: Sequence[Sh
     if kind == "Einsum":
         return _einsum(config["subscripts"], list(inputs))
     if kind in ("Matmul", "Dot"):
-        return _size(output) * (inputs[0][_contracted(config)] or 1)
+        axes = config.get("axes", -1)  # that a product sums over, of each factor
+        axis = axes if isinstance(axes, int) else axes[0]
+        return _size(output) * (inputs[0][axis - 1 if axis > 0 else axis] or 1)  # shapes are without the batch
     if kind == "MultiHeadAttention":
         return _attention(config, kernels, inputs)
     return None if kernels and kind not in _PER_VALUE else 0
-
-
-def _contracted(config: Config) -> int:
-    """The axis of the first factor, without the batch, over which a product sums."""
-    axes = config.get("axes", -1)
-    axis = int(axes if isinstance(axes, int) else axes[0])
-    return axis - 1 if axis > 0 else axis
 
 
 def _einsum(equation: str, shapes: Sequence[Shape]) -> int | None:

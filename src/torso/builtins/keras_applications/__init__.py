@@ -1,7 +1,7 @@
 """The provider of the architectures of ``keras.applications``.
 
 All that is known of them stands in ``catalogue.json``, next to this file: what repeats is written once for each family,
-and tests compare every figure with the installed Keras. Only the builder imports Keras.
+and tests compare every figure with the installed Keras. Only the builder, at the end, imports Keras.
 
 ``graphs.zip`` has the graph of each, at its default size, with all options of its published weights. It is written by
 ``python tests/support/graphs.py``, and tests compare it with what Keras draws.
@@ -20,7 +20,7 @@ from torso.contracts.hookspecs import hookimpl
 from torso.contracts.preprocessing import Preprocessing
 from torso.contracts.weights import WeightsFile
 from torso.graph import Graph, Node
-from torso.specs.options import Option, Options
+from torso.specs.options import Option, Options, Value
 
 TESTED: Final = ("3.15.1",)  # the releases of Keras that draw the recorded graphs
 
@@ -39,7 +39,7 @@ def _architecture(row: _Row, family: _Row, catalogue: _Row) -> Architecture:
     return Architecture(
         name=row["name"],
         family=family["family"],
-        builder=f"{__name__}.builder:build",
+        builder=f"{__name__}:build",
         arguments={"constructor": row["name"], **family.get("arguments", {})},
         options=tuple(
             Option(name=name, type=type(option["default"]), **option) for name, option in family.get("options", {}).items()
@@ -91,3 +91,19 @@ def recorded_graph(name: str) -> Graph | None:
     rows = ([tuple(one) if isinstance(one, list) else one for one in row] for row in zip(*columns, strict=True))
     nodes = tuple(Node(**dict(zip(names, row, strict=True))) for row in rows)
     return Graph(name.partition(" ")[0], nodes, ends=tuple(record["ends"]), known_levels=record["levels"])
+
+
+def build(
+    *, constructor: str, input_shape: tuple[int | None, int | None, int], weights: str | None = None, **options: Value
+) -> Any:  # a keras.Model
+    """Build the headless network of a constructor in ``keras.applications``; ``options`` are passed on to it.
+
+    ``weights`` is the tag that the network is built for: EfficientNetB0 to B7 divide the pixels once more with weights than
+    without (keras/src/applications/efficientnet.py). torso lets no builder download or load anything.
+    """
+    import keras
+
+    if input_shape[2] != 3:
+        weights = None  # Keras draws the graph of the weights for three channels only
+    make = getattr(keras.applications, constructor)
+    return make(input_shape=input_shape, include_top=False, weights=weights, **options)
