@@ -455,7 +455,7 @@ def bits(model: keras.Model) -> dict[str, bytes]:
     return {re.sub("_[0-9]+/", "/", variable.path): np.asarray(variable).tobytes() for variable in model.variables}
 
 
-MOVED = {"": None, "has_scopes": lambda model: True, "can_draw_lean": lambda: False}  # private names of Keras, and its scopes
+MOVED = {"": None, "has_scopes": lambda model: True, "can_draw_lean": lambda: False}  # names of Keras
 
 
 @pytest.mark.parametrize("moved", MOVED)
