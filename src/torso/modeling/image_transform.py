@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from io import BytesIO
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +23,15 @@ from torso.planning.plan import InputShape
 # Pillow reads many more formats; each is more code for a damaged file to crash.
 FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 MOST_PIXELS: Final = 178_956_970  # of a picture that is decoded or made: Pillow takes a larger one for an attack
+# The kernels of ScaleAndTranslate, which tf.image.resize too has for these methods.
+_KERNELS: Final = {
+    "bilinear": "triangle",
+    "bicubic": "keyscubic",
+    "lanczos3": "lanczos3",
+    "lanczos5": "lanczos5",
+    "gaussian": "gaussian",
+    "mitchellcubic": "mitchellcubic",
+}
 # What makes the stored pixels upright, for the EXIF orientations from 2 on; 1 is upright.
 _UPRIGHT: Final = (T.FLIP_LEFT_RIGHT, T.ROTATE_180, T.FLIP_TOP_BOTTOM, T.TRANSPOSE, T.ROTATE_270, T.TRANSVERSE, T.ROTATE_90)
 
@@ -42,7 +51,7 @@ def transform_images(pictures: Any, recipe: Transform, shape: InputShape, *, ski
         raise OptionError("there are no pictures to transform")
     for position, one in enumerate(listed):
         try:
-            array = _decode(one, channels, recipe) if isinstance(one, str) else one
+            array = decode(read_file(one, repr(one)), repr(one), channels, recipe) if isinstance(one, str) else one
             if height is not None and width is not None:
                 with tf.device("CPU"):  # as in a dataset; a GPU may round differently
                     array = _resize(array, recipe, height, width)
@@ -95,12 +104,21 @@ def _is_array(picture: Any) -> bool:
     return (hasattr(picture, "shape") or hasattr(picture, "__array_interface__")) and not _is_path(picture)
 
 
-def _decode(path: str, channels: int, recipe: Transform) -> np.ndarray:
-    name = repr(path)
+def read_file(path: str | bytes, name: str) -> bytes:
+    """The bytes of a file, called ``name`` in errors; a DiskError, and for a pipe or device too, which might never end."""
     try:
-        data = Path(path).read_bytes()
+        if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+            raise DiskError(f"{name} is no regular file")
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
+        if isinstance(error, DiskError):
+            raise
         raise DiskError(f"{name} cannot be read", notes=[("cause", error.strerror or str(error))]) from error
+
+
+def decode(data: bytes, name: str, channels: int, recipe: Transform) -> np.ndarray:
+    """The upright pixels of a picture file, ``(H, W, channels)`` uint8; an IntegrityError, or of too many an OptionError."""
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as picture:  # of several frames, the first
             pixels = _pixels(_upright(picture, recipe, name), "L" if channels == 1 else "RGB")
@@ -138,30 +156,74 @@ def _pixels(picture: Image.Image, mode: str) -> np.ndarray:
 
 
 def _resize(picture: np.ndarray, recipe: Transform, height: int, width: int) -> np.ndarray:
-    if not all(picture.shape):
-        raise OptionError(f"a picture of {_size(picture.shape)} pixels is empty")
+    require_moderate(picture.shape, recipe, height, width)
     pixels = picture if picture.dtype == "uint8" else picture.astype("float32")
-    rows, columns = pixels.shape[:2]
-    resize: Any = partial(tf.image.resize, method=recipe.interpolation, antialias=recipe.antialias)
-    if recipe.fit == "stretch" or recipe.crop == 1.0:  # as image_dataset_from_directory
-        if recipe.fit == "crop":  # crop_to_aspect_ratio=True: the largest part that has the network's proportions
-            part = min(rows, max(1, columns * height // width)), min(columns, max(1, rows * width // height))
-            pixels = _middle(pixels, *part, int)
-        return np.asarray(resize(pixels, (height, width)))
-    # As torchvision's Resize and CenterCrop: the side decides that must grow more, or shrink less.
-    by_height = height * columns >= width * rows
-    side = round((height if by_height else width) / recipe.crop)
-    size = (side, side * columns // rows) if by_height else (side * rows // columns, side)
-    if size[0] * size[1] > MOST_PIXELS:
-        fact = f"a picture of {_size(picture.shape)} pixels would be resized to {_size(size)} before it is cropped"
-        raise OptionError(fact, notes=[("fix", "cut out the part to look at, or write fit: stretch")])
-    cropped = _middle(np.asarray(resize(pixels, size)), height, width, round)
-    return cropped.clip(min(0, pixels.min()), max(255, pixels.max()))  # bicubic and Lanczos overshoot
+    return np.asarray(resizer(recipe, height, width)(pixels))
 
 
-def _middle(pixels: np.ndarray, height: int, width: int, whole: Callable[[float], int]) -> np.ndarray:
-    top, left = whole((pixels.shape[0] - height) / 2), whole((pixels.shape[1] - width) / 2)
-    return pixels[top : top + height, left : left + width]
+def require_moderate(shape: Sequence[int], recipe: Transform, height: int, width: int) -> None:
+    """Refuse an empty picture, and one that would be resized to more than MOST_PIXELS before it is cropped."""
+    if not all(shape):
+        raise OptionError(f"a picture of {_size(shape)} pixels is empty")
+    if recipe.interpolation not in _KERNELS and _crops(recipe):
+        size = _sizes(recipe, height, width, *shape[:2])[height * shape[1] < width * shape[0]]
+        if size[0] * size[1] > MOST_PIXELS:
+            fact = f"a picture of {_size(shape)} pixels would be resized to {_size(size)} before it is cropped"
+            raise OptionError(fact, notes=[("fix", "cut out the part to look at, or write fit: stretch")])
+
+
+@cache
+def resizer(recipe: Transform, height: int, width: int) -> Callable[[Any], Any]:
+    """The traced function from a picture ``(H, W, C)``, uint8 or float32, to ``(height, width, C)``, float32."""
+    method, antialias = recipe.interpolation, recipe.antialias
+
+    @partial(tf.function, autograph=False, reduce_retracing=True)
+    def resize(picture: Any) -> Any:  # Any: a tensor, as everything here
+        rows, columns = tf.unstack(tf.shape(picture, tf.int64))[:2]
+        if not _crops(recipe):  # as image_dataset_from_directory
+            if recipe.fit == "crop":  # crop_to_aspect_ratio=True: the largest part that has the network's proportions
+                part_rows = tf.minimum(rows, tf.maximum(columns * height // width, 1))
+                part_columns = tf.minimum(columns, tf.maximum(rows * width // height, 1))
+                top, left = (rows - part_rows) // 2, (columns - part_columns) // 2
+                picture = picture[top : top + part_rows, left : left + part_columns]
+            return tf.cast(tf.image.resize(picture, (height, width), method, antialias=antialias), tf.float32)
+        by_height, by_width = _sizes(recipe, height, width, rows, columns)
+        size = tf.where(height * columns >= width * rows, tf.stack(by_height), tf.stack(by_width))
+        corner = tf.round((tf.cast(size, tf.float64) - [height, width]) / 2)
+        if method not in _KERNELS:
+            whole = tf.image.resize(picture, tf.cast(size, tf.int32), method)
+            top, left = tf.unstack(tf.cast(corner, tf.int64))
+            return tf.cast(whole[top : top + height, left : left + width], tf.float32)
+        (pixels,) = tf.unstack(
+            tf.raw_ops.ScaleAndTranslate(  # of what is resized, the crop alone is computed
+                images=picture[None],
+                size=[height, width],
+                scale=tf.cast(size, tf.float32) / tf.cast([rows, columns], tf.float32),
+                translation=tf.cast(-corner, tf.float32),
+                kernel_type=_KERNELS[method],
+                antialias=antialias,
+            ),
+            num=1,
+        )
+        least, most = tf.reduce_min(picture), tf.reduce_max(picture)
+        return tf.clip_by_value(  # bicubic and Lanczos overshoot
+            pixels, tf.minimum(0.0, tf.cast(least, tf.float32)), tf.maximum(255.0, tf.cast(most, tf.float32))
+        )
+
+    return resize  # type: ignore[no-any-return]
+
+
+def _crops(recipe: Transform) -> bool:
+    return recipe.fit == "crop" and recipe.crop < 1
+
+
+def _sizes(recipe: Transform, height: int, width: int, rows: Any, columns: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """To which sizes a picture is resized before it is cropped, by its height and by its width, as torchvision's Resize.
+
+    That side decides which must grow more, or shrink less.
+    """
+    tall, wide = round(height / recipe.crop), round(width / recipe.crop)
+    return (tall, tall * columns // rows), (wide * rows // columns, wide)
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -1,0 +1,92 @@
+"""Many pictures are read as ``transform`` reads each, and every one gives a row."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from torso.contracts.preprocessing import Transform
+from torso.modeling.image_transform import read_file, transform_images
+from torso.modeling.picture_reader import Picture, Pixels, read_pictures
+
+RECIPES = [
+    Transform(),
+    Transform(fit="stretch", crop=1.0, antialias=False),
+    Transform(interpolation="nearest", antialias=False, exif="ignore"),
+    Transform(interpolation="bicubic", crop=0.5),
+    Transform(crop=1.0),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """JPEGs of all modes and orientations, progressive and not, and a picture in each other format."""
+    place = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for number in range(36):
+        low = random.integers(0, 256, (4, 5, 3)).astype("uint8")
+        picture = Image.fromarray(low).resize((int(random.integers(20, 90)), int(random.integers(20, 90))))
+        exif = Image.Exif()
+        exif[0x0112] = number % 10  # 0 and 9 are no orientations
+        mode = ("RGB", "L", "CMYK")[number % 3]
+        options = {"progressive": bool(number % 2), "subsampling": number % 3, "quality": 60 + number}
+        picture.convert(mode).save(place / f"{number:02}.jpg", exif=exif, **options)
+    for suffix in "png", "gif", "bmp", "webp":
+        picture.quantize(9).convert("P" if suffix != "webp" else "RGB").save(place / f"other.{suffix}")
+    Image.fromarray(random.integers(0, 65536, (30, 40)).astype("uint16")).save(place / "sixteen.png")
+    return place
+
+
+def read(paths: list[Path], recipe: Transform, shape: tuple[int, int, int] = (24, 32, 3)) -> Pixels:
+    pictures = [Picture(path.name, partial(read_file, path, path.name)) for path in paths]
+    values, errors, hashes = zip(*read_pictures(pictures, recipe, shape), strict=True)
+    return Pixels(np.concatenate(values), [*chain(*errors)], [*chain(*hashes)])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("recipe", RECIPES, ids=str)
+def test_every_bit_is_that_of_transform(folder: Path, recipe: Transform, channels: int) -> None:
+    paths, shape = sorted(folder.iterdir()), (24, 32, channels)
+    found = read(paths, recipe, shape)
+    expected = transform_images([str(path) for path in paths], recipe, shape).pixels
+    np.testing.assert_array_equal(found.values, expected)
+    assert expected.std() > 20
+    assert found.errors == [None] * len(paths)
+
+
+def test_a_bad_picture_is_an_error_in_its_row_with_the_words_of_transform(folder: Path, tmp_path: Path) -> None:
+    good = sorted(folder.iterdir())[:34]
+    bad = {
+        name: tmp_path / name
+        for name in ("cut.jpg", "empty.jpg", "text.png", "folder.jpg", "gone.jpg", "pipe.jpg", "bomb.png")
+    }
+    bad["cut.jpg"].write_bytes(good[3].read_bytes()[:-80])
+    bad["empty.jpg"].write_bytes(b"")
+    bad["text.png"].write_text("a picture")
+    bad["folder.jpg"].mkdir()
+    os.mkfifo(bad["pipe.jpg"])
+    header = bytearray((folder / "other.png").read_bytes())
+    header[16:24] = (30_000).to_bytes(4, "big") * 2
+    header[29:33] = crc32(header[12:29]).to_bytes(4, "big")
+    bad["bomb.png"].write_bytes(header)
+    paths = [*good[:20], *bad.values(), *good[20:]]
+    found = read(paths, Transform())
+    assert len(found.values) == len(paths)
+    kept = [row for row, error in enumerate(found.errors) if not error]
+    assert [paths[row] for row in kept] == good
+    np.testing.assert_array_equal(found.values[kept], read(good, Transform()).values)
+    for path, error in zip(bad.values(), found.errors[20:27], strict=True):
+        if path.name != "folder.jpg":  # transform looks into it
+            with pytest.raises(type(error)) as told:
+                transform_images(str(path), Transform(), (24, 32, 3))
+            assert str(told.value).replace(repr(str(path)), path.name) == str(error)
+    assert str(found.errors[25]) == "pipe.jpg is no regular file"
+    assert "Image size (900000000 pixels) exceeds limit" in str(found.errors[26])
+    assert [bool(one) for one in found.sha256[20:27]] == [True, True, True, False, False, False, True]
