@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from torso.errors import Place, SpecError, TorsoError, collect, did_you_mean, known, raise_all
 from torso.specs.nearly_right import with_fix
 from torso.specs.options import Option, is_nothing
-from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, must_be
+from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, must_be, text_of
 
 Values = dict[str, Any]  # checked values by key, each of its own type; None for a value that was refused
 Readers = Mapping[str, Callable[[str, Node], Any]]  # for each known key, how its node becomes the value
@@ -141,16 +141,14 @@ _CHANNELS = Option(name="channels", type=int, minimum=1)
 
 
 def _size(key: str, node: Node) -> Size:
-    sides = node.items if isinstance(node, SequenceNode) else (node,)
     if isinstance(node, SequenceNode):
-        numbers = cast("tuple[int, ...]", _SIZE.read(SequenceNode(tuple(side for side in sides if not is_nothing(side)))))
-        if len(sides) == 2 and len(numbers) == 1:
-            fix = f"write [{numbers[0]}, {numbers[0]}], or [null, null] for images of any size"
-            raise SpecError(f"{key} leaves only one side open", place=node.place, notes=[("fix", fix)])
-        if len(sides) == 2:
+        sides = tuple(side for side in node if not is_nothing(side))
+        numbers = cast("tuple[int, ...]", _SIZE.read(SequenceNode(sides)))
+        if len(node.items) == 2 and len(numbers) != 1:
             return numbers if len(numbers) == 2 else (None, None)
-    was = f"a list of {len(sides)}" if isinstance(node, SequenceNode) else node
-    raise must_be(key, "a list of two whole numbers", node, SpecError, "write {size: [224, 224], channels: 3}", was)
+    was = text_of(node) if isinstance(node, SequenceNode) else node
+    fix = "write [224, 224], or [null, null] for images of any size"
+    raise must_be(key, "a list of two whole numbers", node, SpecError, fix, was)
 
 
 def _input(key: str, node: Node) -> InputSpec:

@@ -24,7 +24,6 @@ from torso.graph import Graph
 from torso.planning.keywords import plan
 from torso.planning.known_graph import known_graph
 from torso.plugins.registry import Contribution, Registry
-from torso.specs.options import Option, Value
 from torso.specs.yaml_nodes import ScalarNode
 
 
@@ -104,16 +103,15 @@ def _text(found: Contribution[Architecture], graph: Graph, *, nodes: bool, at: s
 def _graph(found: Contribution[Architecture], registry: Registry, settings: Iterable[str], size: Any) -> Graph:
     spec: dict[str, Any] = {}  # Any: as in a spec
     if settings:
-        spec["options"] = dict(_setting(setting, found.value.options) for setting in settings)
+        spec["options"] = dict(map(_setting, settings))
     if size is not None:
         spec["input"] = {"size": size}
     planned = plan(found.qualified, registry=registry, weights="none", **spec)
     return known_graph(planned, sized=True) or draw_graph(planned)
 
 
-def _setting(text: str, options: Iterable[Option]) -> tuple[str, Value]:
+def _setting(text: str) -> tuple[str, ScalarNode]:
     name, sign, value = text.partition("=")
     if not sign:
         raise UsageError(f"--set {text!r} has no value", notes=[("fix", "write OPTION=VALUE, as in alpha=0.35")])
-    option = next((option for option in options if option.name == name), None)
-    return name, value if option is None else option.read(ScalarNode(value, place=Place(f"--set {name}")))
+    return name, ScalarNode(value, place=Place(f"--set {name}"))
