@@ -6,8 +6,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from torso.specs.backbone_spec import Choice, InputSpec
-from torso.specs.spec_file import BackboneSpec, read_spec
-from torso.specs.writer import write_spec
+from torso.specs.spec_file import BackboneSpec, read_spec, write_spec
 from torso.specs.yaml_nodes import ILLEGAL_CHARACTER, MappingNode, Node, ScalarNode, SequenceNode
 
 

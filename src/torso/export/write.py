@@ -43,7 +43,6 @@ def write_export(
     """
     form, written, names = chosen.value, f"what export format {chosen.name!r} wrote", manifest.feature_names
     expected = features_for(model, images, names)  # on the CPU, where the files are run too
-    _require_finite(expected)
     with scratch_directory() as scratch:
         progress("writing a SavedModel")
         save_for_inference(model, names, scratch / "saved_model")
@@ -55,8 +54,7 @@ def write_export(
     progress(f"comparing {form.name} with Keras")
     with plugin_errors(chosen.plugin, f"running {written}"):
         found = call(form.run, stage, images=images)
-    errors = _errors_of(expected, found, written)
-    _require_near(errors, bound, written)
+    errors = _errors_within(bound, expected, found, written)
     compared = {"images": len(images), "sha256": digest_of(images), "bound": bound}
     write_record({**_described(model, manifest, chosen, errors), "compared": compared}, stage)
 
@@ -116,29 +114,19 @@ def _described(
     }
 
 
-def _require_finite(features: Features) -> None:
-    """Refuse features of the Keras model with NaN or infinite values."""
-    for name, values in features.items():
+def _errors_within(bound: float, expected: Features, found: Features, written: str) -> dict[str, float]:
+    """The largest error of each feature, by name, relative to its largest value; refused above the bound, and NaN."""
+    errors = {}
+    for name, values in expected.items():
         if not np.isfinite(values).all():
             fact = f"feature {name!r} of the Keras model has values that are NaN or infinite: nothing can be compared"
             raise IntegrityError(fact, notes=[("fix", "check the weights; or the images, if they are yours")])
-
-
-def _errors_of(expected: Features, found: Features, written: str) -> dict[str, float]:
-    """The largest error of each feature, by name, relative to its largest value; NaN if it has NaN."""
-    errors = {}
-    for name, values in expected.items():
         if name not in found:
             raise IntegrityError(f"{written} gives no feature {name!r}", notes=[known(map(repr, found))])
         if found[name].shape != values.shape:
             shapes = [("expected", str(values.shape)), ("found", str(found[name].shape))]
             raise IntegrityError(f"{written} gives feature {name!r} in another shape", notes=shapes)
         errors[name] = error_of(values, found[name])
-    return errors
-
-
-def _require_near(errors: Mapping[str, float], bound: float, written: str) -> None:
-    """Refuse errors above the bound, and NaN."""
     far = {
         name: f"off by {error:.1e} of its largest value" if math.isfinite(error) else "with values that are NaN or infinite"
         for name, error in errors.items()
@@ -149,3 +137,4 @@ def _require_near(errors: Mapping[str, float], bound: float, written: str) -> No
         fix = "another format; or a larger bound with --bound (Python: bound=), where that is good enough"
         fact = f"{written} gives another feature {first!r} than the Keras model: {by}, and {bound:g} is tolerated"
         raise IntegrityError(fact, notes=[*others, ("fix", fix)])
+    return errors

@@ -23,8 +23,7 @@ from torso.plugins.registry import Catalogue, Contribution, Registry
 from torso.specs.backbone_spec import NONE, REGULARIZE, Choice, InputSpec, Size, read_choice
 from torso.specs.nearly_right import with_fix
 from torso.specs.options import REQUIRED, Options, read_options
-from torso.specs.spec_file import BackboneSpec
-from torso.specs.writer import write_spec
+from torso.specs.spec_file import BackboneSpec, write_spec
 from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode
 
 GraphOf = Callable[[Plan], Graph | None]  # of the whole headless network; None where it is not known

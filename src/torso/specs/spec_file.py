@@ -1,9 +1,9 @@
-"""Read a whole spec: the backbones that a file declares, with its defaults and the files that it extends."""
+"""Read a whole spec, with its defaults and the files that it extends, and write one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from torso.errors import Place, SpecError, TorsoError, collect, known, nearest, 
 from torso.specs.backbone_spec import (
     BACKBONE,
     DEFAULTS,
+    INPUT,
     Choice,
     InputSpec,
     Readers,
@@ -22,7 +23,7 @@ from torso.specs.backbone_spec import (
     read_name,
 )
 from torso.specs.options import Option
-from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, from_python, path_of
+from torso.specs.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, from_python, path_of, text_of
 from torso.specs.yaml_reader import read_file
 
 VERSION: Final = 1  # of the shape of specs
@@ -156,3 +157,27 @@ def _case_clashes(backbones: Mapping[str, Values]) -> Iterator[TorsoError]:
         if other != name:
             fact = f"backbones {other!r} and {name!r} differ only in the case of letters"
             yield SpecError(fact, place=values["place"])
+
+
+def write_spec(backbones: Iterable[BackboneSpec]) -> str:
+    """The text of a spec with these backbones; defaults and what was extended are written out in each of them.
+
+    A relative path stays as it is: write the text into the folder where the path was read.
+    """
+    lines = [f"version: {VERSION}", "backbones:"]
+    for backbone in backbones:
+        lines.append(f"  {backbone.name}:")
+        values = {key: getattr(backbone, key) for key in BACKBONE}
+        lines += [f"    {key}: {_text(value)}" for key, value in values.items() if value is not None]
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: Any) -> str:  # Any: each key has a type of its own
+    """A value on one line."""
+    if isinstance(value, InputSpec):
+        parts = [(part, getattr(value, part)) for part in INPUT]
+        return f"{{{', '.join(f'{part}: {_text(one)}' for part, one in parts if one is not None)}}}"
+    if isinstance(value, Choice):
+        name = _text(ScalarNode(value.name))
+        return name if value.value is None else f"{{{name}: {_text(value.value)}}}"
+    return text_of(from_python(value))

@@ -22,7 +22,7 @@ from torso.files.atomic import staged_directory
 from torso.files.download import progress_to
 from torso.files.hashing import hash_of
 from torso.planning import Plan, make_plans
-from torso.specs.writer import write_spec
+from torso.specs.spec_file import write_spec
 from torso.specs.yaml_nodes import MappingNode, from_python
 
 _WEIGHTS: Final = "weights"
