@@ -1,6 +1,6 @@
 """Embed the preprocessing into a model, as its first nodes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import keras
 
@@ -18,17 +18,13 @@ def embed_preprocessing(model: keras.Model, graph: Graph, numbers: Preprocessing
     if numbers == Preprocessing(built_in=numbers.built_in, source=numbers.source):
         return model, graph
     _, *steps = preprocessing_layer(numbers, model.input_shape[-1]).get_config()["layers"]
-    names = canonical_names((step["name"], step["class_name"]) for step in steps)
-    taken = {op.name for op in model.operations}
-    new = {name: _free(f"preprocess_{canonical}", taken) for name, canonical in names.items()}
-    embedded = cut(model, None, model.name, change=lambda config: _after_the_input(config, steps, new))
+    taken, names = {op.name for op in model.operations}, dict[str, str]()
+    for step, canonical in canonical_names((step["name"], step["class_name"]) for step in steps).items():
+        names[step] = f"preprocess_{canonical}"
+        while names[step] in taken:
+            names[step] += "_"
+    embedded = cut(model, None, model.name, change=lambda config: _after_the_input(config, steps, names))
     return embedded, read_graph(embedded, graph.name).knowing(graph.levels)
-
-
-def _free(name: str, taken: Collection[str]) -> str:
-    while name in taken:
-        name += "_"
-    return name
 
 
 def _after_the_input(config: Config, steps: list[Config], names: Mapping[str, str]) -> Config:

@@ -38,7 +38,12 @@ def with_input_checks(layer: keras.Model, channels: int) -> keras.Model:
     def check(inputs: Any) -> Any:  # Any: an array, tensor or symbol, alone or as a list or dictionary of one
         nonlocal judged
         with unwrapped_errors():
-            images = _only(inputs, channels)
+            found = keras.tree.flatten(inputs)  # Keras takes the images within a list or a dictionary too
+            if len(found) != 1 or not hasattr(found[0], "shape"):
+                fact = f"images must be one array (N, height, width, {channels}), not a {type(inputs).__name__}"
+                fix = "numpy.stack(images); or transform, which takes paths, and pictures of any size"
+                raise OptionError(fact, notes=[("fix", fix)])
+            images = found[0]
             require_form(images, channels)
             if not judged and not isinstance(images, keras.KerasTensor) and tf.executing_eagerly():
                 judged = check_pixels(keras.ops.convert_to_numpy(images), stacklevel=_CALLER_OF_LAYER)
@@ -60,16 +65,6 @@ def unwrapped_errors() -> Iterator[None]:
     except (OptionError, PixelWarning) as error:
         let_pass(error)
         raise
-
-
-def _only(inputs: Any, channels: int) -> Any:
-    """The images, which Keras takes within a list or a dictionary too."""
-    found = keras.tree.flatten(inputs)
-    if len(found) == 1 and hasattr(found[0], "shape"):
-        return found[0]
-    fact = f"images must be one array (N, height, width, {channels}), not a {type(inputs).__name__}"
-    fix = "numpy.stack(images); or transform, which takes paths, and pictures of any size"
-    raise OptionError(fact, notes=[("fix", fix)])
 
 
 def require_form(images: Any, channels: int, *, name: str = "") -> None:

@@ -58,11 +58,12 @@ def match(
     """
     part, weights = kept if kept else (model, [(weight, weight) for weight in model.weights])
     if is_part:
-        pairs = _by_name(model, stored)
+        pairs = _by_layers(model, stored, is_part=True)
     else:
         root: Owner = ()
         left = ""
-        pairs = _by_order(model, stored) if stored.layers is not None else _by_place(model, stored)
+        is_older = stored.layers is not None
+        pairs = _by_layers(model, stored, is_part=False) if is_older else _by_place(model, stored)
         if pairs is None:
             pairs, root, left = _by_names(model, stored, [weight for weight, _ in weights])
         _refuse_other_shapes(model, pairs, stored.path, options)
@@ -76,41 +77,34 @@ def match(
     return None if pairs is None else Match(stored.path, {id(weight): array for _, weight, array in pairs})
 
 
-def _by_name(model: keras.Model, stored: StoredWeights) -> list[_Pair] | None:
-    """The older format for a part of a network, if the names of its layers tell which arrays are theirs."""
-    layers = {layer.name: layer for layer in stored.layers or ()}
+def _by_layers(model: keras.Model, stored: StoredWeights, *, is_part: bool) -> list[_Pair] | None:
+    """The older format: the layers with weights in the order of the model's; for a part of a network, those of its names."""
+    theirs = {layer.name: layer.arrays for layer in stored.layers or () if layer.arrays}
+    ours = {layer.name: (layer, weights) for layer in model.layers if (weights := _listed(layer))}
+    authors = {layer.name for layer in model.layers if not _is_numbered(layer.name, layer)}  # these do not drift
+    names = list(theirs)
+    if is_part:
+        names = []
+        for own, (layer, _) in ours.items():  # counted otherwise when the file was written: only one such layer is no guess
+            alike = [name for name in theirs if (name == own if own in authors else _is_numbered(name, layer))]
+            names += alike if len(alike) == 1 else []
+    if len(names) != len(ours):
+        return None
     pairs: list[_Pair] = []
-    for layer in model.layers:
-        weights = _listed(layer)
-        if not weights:
-            continue
-        names = [layer.name]
-        if _is_numbered(layer.name, layer):  # counted otherwise when the file was written: only one such layer is no guess
-            names = [name for name in layers if _is_numbered(name, layer)]
-        arrays = layers[names[0]].arrays if len(names) == 1 and names[0] in layers else ()
-        if [array.shape for array in arrays] != [tuple(weight.shape) for weight in weights] or _exchanged(arrays, weights):
+    for name, (own, (_, weights)) in zip(names, ours.items(), strict=True):
+        arrays = theirs[name]
+        is_other = [array.shape for array in arrays] != [tuple(weight.shape) for weight in weights]
+        if (is_other and (is_part or name != own)) or (name != own and name in authors):
             return None
-        pairs.extend((layer.name, weight, array) for weight, array in zip(weights, arrays, strict=True))
+        if len(arrays) != len(weights) or _exchanged(arrays, weights):
+            return None
+        pairs.extend((own, weight, array) for weight, array in zip(weights, arrays, strict=True))
     return pairs
 
 
 def _is_numbered(name: str, layer: Any) -> bool:
     """Whether this name is one that Keras gives to layers of that class."""
     return re.fullmatch(rf"{re.escape(automatic_stem(type(layer).__name__))}(_\d+)?", name) is not None
-
-
-def _by_order(model: keras.Model, stored: StoredWeights) -> list[_Pair] | None:
-    """The older format of this very network: the layers that have weights, in the order of the model's layers."""
-    theirs = [(layer.name, layer.arrays) for layer in stored.layers or () if layer.arrays]
-    ours = [(layer.name, weights) for layer in model.layers if (weights := _listed(layer))]
-    authors = {layer.name for layer in model.layers if not _is_numbered(layer.name, layer)}  # these do not drift
-    pairs: list[_Pair] = []
-    for (name, arrays), (layer, weights) in zip(theirs, ours, strict=False):
-        is_other = [array.shape for array in arrays] != [tuple(weight.shape) for weight in weights] or name in authors
-        if (name != layer and is_other) or len(arrays) != len(weights) or _exchanged(arrays, weights):
-            return None
-        pairs.extend((layer, weight, array) for weight, array in zip(weights, arrays, strict=True))
-    return pairs if len(theirs) == len(ours) else None
 
 
 def _exchanged(arrays: Sequence[StoredArray], weights: Sequence[Any]) -> list[str]:
