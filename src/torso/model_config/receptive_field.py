@@ -76,11 +76,12 @@ def grid_after(entry: Config, inputs: Sequence[Grid | None], shapes: Sequence[Sh
     sides = next(side for grid, side in zip(inputs, shapes, strict=True) if grid is not None)
     axes: list[Axis] = []
     for which in (0, 1):
-        joined = _outermost([grid[which] for grid in maps])
-        axis = joined and _axis_after(entry, joined, which, sides[which], shape[which])
-        if axis is None:
+        joined = [grid[which] for grid in maps]
+        outermost = Axis(joined[0].stride, min(axis.first for axis in joined), max(axis.last for axis in joined))
+        after = _axis_after(entry, outermost, which, sides[which], shape[which])
+        if after is None or len({axis.stride for axis in joined}) > 1:
             return None
-        axes.append(axis)
+        axes.append(after)
     return axes[0], axes[1]
 
 
@@ -148,18 +149,11 @@ def _axis_after(entry: Config, axis: Axis, which: int, size: int | None, left: i
     window = window_of(entry)
     if window is None or not (config.get("strides") or config.get("pool_size")):
         return axis if size == left else None
-    step = _pair(config.get("strides") or config["pool_size"])[which]
-    if kind.endswith("Transpose"):
-        return axis.spread(window[which], step, max(window[which] - step, 0) // 2 if config["padding"] == "same" else 0)
-    return axis.window(window[which], step, _before(config["padding"], window[which], step, size))
-
-
-def _before(padding: str, extent: int, step: int, size: int | None) -> int:
-    # as TensorFlow splits the padding
-    if padding != "same":
-        return 0
-    covered = (math.ceil(size / step) - 1) * step + extent - size if size else extent - step
-    return max(covered, 0) // 2
+    extent, step = window[which], _pair(config.get("strides") or config["pool_size"])[which]
+    is_transposed = kind.endswith("Transpose")
+    spare = (math.ceil(size / step) - 1) * step + extent - size if size and not is_transposed else extent - step
+    before = max(spare, 0) // 2 if config["padding"] == "same" else 0  # as TensorFlow splits it
+    return axis.spread(extent, step, before) if is_transposed else axis.window(extent, step, before)
 
 
 def _sliced(entry: Config, axis: Axis, which: int) -> Axis | None:
@@ -177,14 +171,6 @@ def _sliced(entry: Config, axis: Axis, which: int) -> Axis | None:
     cut = keys[which + 1]["config"]
     start, step = cut["start"] or 0, cut["step"] or 1
     return axis.window(1, step, -start) if start >= 0 and step > 0 else None
-
-
-def _outermost(axes: Sequence[Axis]) -> Axis | None:
-    """What a join of branches depends on; None if their strides differ."""
-    strides = {axis.stride for axis in axes}
-    if len(strides) > 1:
-        return None
-    return Axis(strides.pop(), min(axis.first for axis in axes), max(axis.last for axis in axes))
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:
