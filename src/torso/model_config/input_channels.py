@@ -72,15 +72,11 @@ def image_weights(model: keras.Model) -> dict[int, str]:
 def adapted(array: np.ndarray[Any, Any], shape: Sequence[int], mix: Mix, name: str = "kernel") -> np.ndarray[Any, Any]:
     """The values of one weight for other channels; a ValueError if its shape, or that of the result, does not fit."""
     # A kernel (…, C, channels out), or one number for each channel, (C,). A row with a single 1 copies bit by bit.
-    axis, have = -2 if name == "kernel" else -1, len(mix[0])
-    if array.ndim < -axis or array.shape[axis] != have or (axis == -1 and array.ndim > 1):
-        raise ValueError(f"{name} of shape {array.shape} has no {have} channels")
-    if axis == -1:
-        numbers = [weighted_mean(row, array.tolist(), neutral=NEUTRAL[name]) for row in mix]
-        result = np.array(numbers, array.dtype)
+    if name == "kernel":
+        parts = np.moveaxis(array, -2, 0).astype("float64")
+        result = np.moveaxis(np.stack([_sum(row, parts) for row in mix]), 0, -2).astype(array.dtype)
     else:
-        parts = np.moveaxis(array, axis, 0).astype("float64")
-        result = np.moveaxis(np.stack([_sum(row, parts) for row in mix]), 0, axis).astype(array.dtype)
+        result = np.array([weighted_mean(row, array.tolist(), neutral=NEUTRAL[name]) for row in mix], array.dtype)
     if result.shape != tuple(shape):
         raise ValueError(f"{name} has shape {result.shape} for {len(mix)} channels, not {tuple(shape)}")
     return result
