@@ -179,15 +179,6 @@ def test_the_working_directory_may_change_meanwhile(tmp_path, monkeypatch):
     assert contents(tmp_path) == {"one/there/mark": b"new", "one/file": b"new"}
 
 
-def test_a_working_directory_that_is_gone_is_an_error_that_says_so(tmp_path, monkeypatch):
-    (tmp_path / "gone").mkdir()
-    monkeypatch.chdir(tmp_path / "gone")
-    (tmp_path / "gone").rmdir()
-    for refused in staged_file(Path("there"), force=False).__enter__, lambda: require_space(Path("there"), 1):
-        with pytest.raises(DiskError, match="'there' cannot be found: the working directory no longer exists"):
-            refused()
-
-
 def test_all_is_on_the_disk_before_it_is_published_and_its_name_after_that(tmp_path, place, monkeypatch):
     fsync, synced = os.fsync, {}
 

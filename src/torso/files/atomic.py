@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from torso.errors import OutputExistsError
-from torso.files.disk_errors import absolute, disk_errors, temporary_file_errors
+from torso.files.disk_errors import disk_errors, temporary_file_errors
 
 _A_DAY: Final = 24 * 60 * 60
 _SCRATCH: Final = "torso-scratch-"
@@ -42,7 +42,7 @@ def refuse_existing(place: Path, *, force: bool, ours: Callable[[Path], bool] = 
 @contextmanager
 def staged_directory(place: Path, *, force: bool, ours: Callable[[Path], bool]) -> Iterator[Path]:
     """Yield an empty folder to fill. If the block ends without an error, it becomes ``place``. Missing parents are made."""
-    spot = absolute(place)  # the working directory may change meanwhile
+    spot = place.absolute()  # the working directory may change meanwhile
     put_back_old(spot)
     refuse_existing(place, force=force, ours=ours)
     with _stage_beside(place, spot) as stage:
@@ -55,7 +55,7 @@ def staged_directory(place: Path, *, force: bool, ours: Callable[[Path], bool]) 
 @contextmanager
 def staged_file(place: Path, *, force: bool) -> Iterator[Path]:
     """Yield a path to write, with the same suffix. If the block ends without an error, the file becomes ``place``."""
-    spot = absolute(place)
+    spot = place.absolute()
     refuse_existing(place, force=force)
     with _stage_beside(place, spot) as folder:
         folder.mkdir(0o700)

@@ -48,14 +48,9 @@ def temporary_file_errors() -> AbstractContextManager[None]:
     return disk_errors(f"a temporary file could not be written{where}", fix)
 
 
-def absolute(place: Path) -> Path:
-    with disk_errors(f"{str(place)!r} cannot be found: the working directory no longer exists"):
-        return place.absolute()
-
-
 def require_space(place: Path, size: int) -> None:
     """Raise a DiskError if the disk of a place has less than ``size`` bytes left."""
-    spot = absolute(place)
+    spot = place.absolute()
     try:
         disk = shutil.disk_usage(next(folder for folder in (spot, *spot.parents) if os.path.exists(folder)))
     except OSError:  # what else is wrong with it shows when it is written
@@ -67,7 +62,7 @@ def require_space(place: Path, size: int) -> None:
 
 def require_writable(place: Path) -> None:
     """Raise a DiskError if the nearest existing parent of a place is no folder that this user may write in."""
-    parent = next(folder for folder in absolute(place).parents if os.path.lexists(folder))
+    parent = next(folder for folder in place.absolute().parents if os.path.lexists(folder))
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
         cause = f"{str(parent)!r} {'cannot be written' if parent.is_dir() else 'is not a folder'}"
         raise DiskError(f"nothing can be written in {str(place.parent)!r}", notes=[("cause", cause)])
