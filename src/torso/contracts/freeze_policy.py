@@ -1,5 +1,7 @@
 """The contract of freeze policies: select what does not train; torso sets the flags."""
 
+from __future__ import annotations  # an error about a field has its type as it is written here
+
 from collections.abc import Callable
 from dataclasses import dataclass
 

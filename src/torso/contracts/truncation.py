@@ -1,5 +1,7 @@
 """The contract of truncation strategies: select the cut; torso cuts."""
 
+from __future__ import annotations  # an error about a field has its type as it is written here
+
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 

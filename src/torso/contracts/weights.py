@@ -1,5 +1,7 @@
 """Published weights files, and the contracts of weight sources and channel adapters."""
 
+from __future__ import annotations  # an error about a field has its type as it is written here
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
