@@ -102,7 +102,7 @@ def use(registry: torso.Registry) -> None:
             assert not plan or json.dumps(plan.report(), allow_nan=False)
     names = ("architectures", "truncations", "freeze_policies", "channel_adapters")
     sources = [(source.name, source.value) for source in registry.weight_sources]
-    assert json_schema(**dict(zip(names, map(_spellings, kinds), strict=True)), weight_sources=sources, preprocess=())
+    assert json_schema({**dict(zip(names, map(list, map(_spellings, kinds)), strict=True)), "weight_sources": sources})
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 41))])
