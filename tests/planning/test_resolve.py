@@ -212,8 +212,8 @@ def test_an_adapter_that_changes_nothing_is_warned_of() -> None:
     [
         ("meen", "unknown channel adapter 'meen' (argument input.adapt)\n  did you mean: 'mean'\n"
                  "  known: map, mean, repeat, zero_extra"),
-        ({"map": []}, "the map names no channel (argument input.adapt.map)\n"
-                      "  fix: write one for each channel, as in {map: [R, G, B, R]}"),
+        ({"map": []}, "the map has 0 channels, and the input 3 (argument input.adapt.map)\n"
+                      "  fix: name 3, or leave out channels: the map says how many there are"),
         ({"map": ["none"]}, "the map names no trained channel, so nothing of an image would be seen "
                             "(argument input.adapt.map)"),
         ({"map": ["-1", "red"]}, "the weights have no channel '-1': their input has 3 (argument input.adapt.map)\n"

@@ -24,9 +24,7 @@ def torso_channel_adapters() -> Iterable[ChannelAdapter]:
     doc = "The first channels are the trained ones; all others have kernels of zeros."
     yield ChannelAdapter(name="zero_extra", doc=doc, mix=zero_extra)
     doc = "You say which trained channel each channel is: [R, G, B, R]; several copies of one share its kernels."
-    yield ChannelAdapter(
-        name="map", doc=doc, options=(_SOURCES,), positional="sources", mix=mapped, channels=lambda one: len(_sources(one))
-    )
+    yield ChannelAdapter(name="map", doc=doc, options=(_SOURCES,), positional="sources", mix=mapped, channels=in_map)
 
 
 def mean(have: int, want: int, options: Options) -> Rows:
@@ -43,7 +41,7 @@ def zero_extra(have: int, want: int, options: Options) -> Rows:
 
 
 def mapped(have: int, want: int, options: Options) -> Rows:
-    sources = _sources(options)
+    sources = cast("tuple[str, ...]", options["sources"])
     if len(sources) != want:
         fix = f"name {want}, or leave out channels: the map says how many there are"
         raise OptionError(f"the map has {len(sources)} channels, and the input {want}", notes=[("fix", fix)])
@@ -55,12 +53,8 @@ def mapped(have: int, want: int, options: Options) -> Rows:
     return _shared(chosen, have)
 
 
-def _sources(options: Options) -> tuple[str, ...]:
-    sources = cast("tuple[str, ...]", options["sources"])
-    if not sources:
-        fix = "write one for each channel, as in {map: [R, G, B, R]}"
-        raise OptionError("the map names no channel", notes=[("fix", fix)])
-    return sources
+def in_map(options: Options) -> int | None:
+    return len(cast("tuple[str, ...]", options["sources"])) or None
 
 
 def _index(source: str, have: int) -> int | None:
