@@ -1,9 +1,6 @@
 """The facts in which two saved backbones, two specs, two locks, or two folders of backbones differ."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,38 +35,33 @@ def diff(one: str | Path, other: str | Path, *, registry: Registry | None = None
         SpecError: One of the specs is wrong.
         IntegrityError: One of the backbones does not match its manifest.
     """
-    first, second = _read(Path(one), registry), _read(Path(other), registry)
-    if first.kind != second.kind:
+    (kind, entries), (other_kind, others) = _read(Path(one), registry), _read(Path(other), registry)
+    if kind != other_kind:
         fix = "name two specs, two locks, two saved backbones, or two folders of them"
-        raise OptionError(f"{str(one)!r} is a {first.kind}, and {str(other)!r} is a {second.kind}", notes=[("fix", fix)])
-    return tuple(_found(first, second))
+        raise OptionError(f"{str(one)!r} is a {kind}, and {str(other)!r} is a {other_kind}", notes=[("fix", fix)])
+    found: list[Difference] = []
+    for name in dict.fromkeys([*entries, *others]):
+        if name in entries and name in others:
+            facts = _differences(entries[name], others[name])
+            found += ((f"{name}.{fact}" if name else fact, here, there) for fact, here, there in facts)
+        else:
+            found.append((name, "is there" if name in entries else None, "is there" if name in others else None))
+    return tuple(found)
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One of the two that are compared."""
-
-    kind: str
-    entries: Mapping[str, _Entry]  # by backbone; under "" for a single one, of which the name does not count
+_Entry = tuple[Mapping[str, Any], dict[str, Any]]  # what the spec of a backbone declares, and all other facts of it
 
 
-@dataclass(frozen=True)
-class _Entry:
-    facts: dict[str, Any]
-    declared: Mapping[str, Any] = field(default_factory=dict)
-    manifest: SavedManifest | None = None
-
-
-def _read(path: Path, registry: Registry | None) -> _Side:
+def _read(path: Path, registry: Registry | None) -> tuple[str, dict[str, _Entry]]:
+    """What this is, and its backbones by name; a single one is under "": its name does not count."""
     if path.name.endswith(".lock.json"):
-        return _Side("lock", {name: _Entry(dict(entry)) for name, entry in Lock.read(path).entries.items()})
+        return "lock", {name: ({}, dict(entry)) for name, entry in Lock.read(path).entries.items()}
     if not path.is_dir() and path.suffix in (".yaml", ".yml"):
         plans = make_plans(read_spec(path).values(), registry or Registry.load())
-        reports = {name: {"plan": plan.report()} for name, plan in plans.items()}
-        return _Side("spec", {name: _Entry(report, _declared(plans[name].declared)) for name, report in reports.items()})
+        return "spec", {name: (_declared(plan.declared), {"plan": plan.report()}) for name, plan in plans.items()}
     folders = backbones_in(path)
     entries = {"" if folder == path else folder.name: _saved(read_manifest(folder)) for folder in folders}
-    return _Side("saved backbone" if "" in entries else "folder of backbones", entries)
+    return "saved backbone" if "" in entries else "folder of backbones", entries
 
 
 def _saved(manifest: SavedManifest) -> _Entry:
@@ -82,8 +74,7 @@ def _saved(manifest: SavedManifest) -> _Entry:
     document["plan"]["weights"].pop("file", None)
     if document["weights_file"]:
         del document["weights_file"]["path"]
-    document["probe"] = {name: feature["sha256"] for name, feature in document["probe"]["features"].items()}
-    return _Entry(document, _declared(manifest.spec), manifest)
+    return _declared(manifest.spec), document
 
 
 def _declared(spec: str) -> Mapping[str, Any]:
@@ -92,25 +83,16 @@ def _declared(spec: str) -> Mapping[str, Any]:
     return dict(keys)
 
 
-def _found(first: _Side, second: _Side) -> Iterator[Difference]:
-    for name in dict.fromkeys([*first.entries, *second.entries]):
-        one, other = first.entries.get(name), second.entries.get(name)
-        if one is None or other is None:
-            yield name, one and "is there", other and "is there"
-        else:
-            for fact, *values in _of_backbone(one, other):
-                yield f"{name}.{fact}" if name else fact, values[0], values[1]
-
-
-def _of_backbone(one: _Entry, other: _Entry) -> list[Difference]:
-    facts, others = one.facts, other.facts
-    for name in facts.get("probe", {}).keys() & others.get("probe", {}).keys():
-        assert one.manifest and other.manifest  # noqa: PT018  # for the type checker: what has a probe is saved
-        features = one.manifest.probe.features[name], other.manifest.probe.features[name]
-        if error_of_described(*features) <= one.manifest.probe.tolerance:
-            del facts["probe"][name], others["probe"][name]
-    found = differences(facts, others)  # other versions alone are no difference, but may be the cause of one
+def _differences(one: _Entry, other: _Entry) -> Iterable[Difference]:
+    """First what the specs say, hashes last. Other versions alone are no difference, but may be the cause of one."""
+    (declared, facts), (other_declared, others) = one, other
+    probe, other_probe = (each.pop("probe", {"features": {}}) for each in (facts, others))
+    found = list(differences(facts, others))
+    for name, feature in probe["features"].items():
+        there = other_probe["features"].get(name, feature)
+        if error_of_described(feature, there) > probe["tolerance"]:
+            found.append((f"probe.{name}", feature["sha256"], there["sha256"]))
     if all(fact.startswith(("made_with.", "plugins.")) for fact, *_ in found):
-        return []
-    found = tuple(sorted(found, key=lambda one: is_hash(one[1]) or is_hash(one[2])))
-    return [*differences(one.declared, other.declared), *found]
+        return ()
+    found.sort(key=lambda each: (is_hash(each[1]) or is_hash(each[2]), each[0]))
+    return [*differences(declared, other_declared), *found]
