@@ -195,8 +195,6 @@ FAULTS = [
     ("raise GeneratorExit", "its import failed: GeneratorExit"),
     ("class Stop(KeyboardInterrupt): pass\nraise Stop", "its import failed: Stop"),
     ("class Mute(BaseException):\n    def __str__(self): 1 / 0\nraise Mute", "its import failed: Mute"),
-    ("raise OptionError('x', notes=[5])", "its import failed: OptionError"),  # errors of torso that are made wrongly
-    ("raise OptionError('x', place='here')", "its import failed: OptionError: x (here)"),
     ("import torso\nraise torso.TorsoError('no more')", "its import failed: TorsoError: no more"),
     (f"{TRUNCATIONS}: return [Truncation(name='half', doc='', select=None)]",
      "its hook 'torso_truncations' failed: TypeError: select of Truncation 'half' must be "

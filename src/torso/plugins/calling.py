@@ -44,7 +44,7 @@ def plugin_errors(plugin: PluginInfo, what: str, location: Place | None = None) 
     except BaseException as error:
         if type(error) is KeyboardInterrupt and current_thread() is main_thread():  # signals reach no other thread
             raise
-        if isinstance(error, TorsoError) and _is_refusal(error):
+        if isinstance(error, TorsoError) and error.exit_code in (2, 4, 5, 7):
             by = ("raised by", str(plugin))
             for part in error.parts():
                 part.at(location)
@@ -84,14 +84,6 @@ def _of_this_thread() -> dict[str, Any]:
     # A private name of Keras outside of modeling/keras_private.py: that imports Keras, which plugins are listed without.
     state = sys.modules.get("keras.src.backend.common.global_state")
     return vars(state.GLOBAL_STATE_TRACKER) if state else {}
-
-
-def _is_refusal(error: TorsoError) -> bool:
-    """Whether an error of torso can be reported as it is: a plugin may have made it wrongly."""
-    with suppress(Exception):
-        is_placed = all(isinstance(part.place, Place | None) for part in error.parts())
-        return is_placed and error.exit_code in (2, 4, 5, 7) and bool(str(error))
-    return False
 
 
 def one_line(error: BaseException) -> str:
