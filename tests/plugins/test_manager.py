@@ -80,21 +80,16 @@ def test_plugins_of_one_name_are_disabled_unimported(load):
     assert notes(plugins) == [("disabled", f"plugin 'Keras' (torso-imposter 1.0): {why}")]
 
 
-def test_a_damaged_distribution_does_not_hide_the_others(load):
-    plugins = load("damaged", "good", "good")  # one that is on the path twice counts once
-    assert in_use(plugins) == ["acme"]
-    ((label, text),) = notes(plugins)
-    assert label == "disabled"
-    assert text.startswith("plugin 'torso-damaged' (torso-damaged 1.0): its import failed: ")
+def test_a_distribution_that_is_on_the_path_twice_counts_once(load):
+    assert in_use(load("good", "good")) == ["acme"]
 
 
-def test_distributions_without_metadata_hide_nothing(load, tmp_path):
-    for name in ("mute1", "mute2"):
-        write(tmp_path / name, name, f"{TRUNCATIONS}: return []")
-        (tmp_path / name / f"{name}.dist-info").mkdir()
-        (tmp_path / name / f"{name}.dist-info" / "entry_points.txt").write_text(f"[torso]\n{name}={name}")
-    sources = [info.source for info in load(tmp_path / "mute1", tmp_path / "mute2", "good")]
-    assert sources == ["torso-acme 0.2.0", *(str(tmp_path / name / f"{name}.py") for name in ("mute1", "mute2"))]
+def test_a_damaged_distribution_is_an_error_that_says_what_to_do(load):
+    said = refusal(load, "damaged", "good", kind=PluginError)
+    assert said.startswith(
+        "the plugins of installed distributions cannot be found\n  cause: one of their files is damaged: "
+    )
+    assert in_use(load("damaged", "good", discover=False)) == []
 
 
 # Blocking, naming, and discovery off

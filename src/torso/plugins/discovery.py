@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
-from torso.errors import OptionError
+from torso.errors import OptionError, PluginError
+from torso.plugins.calling import one_line
 from torso.plugins.info import Origin, PluginInfo
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 BUILTINS: Final[Mapping[str, str]] = {  # torso's own plugins: name and module
     "keras": "torso.builtins.keras_applications",
@@ -62,29 +59,24 @@ def _in_module(name: str, module: str, origin: Origin, *, named: bool = False) -
     return Found(info=info, module=module, load=partial(import_module, module), named=named)
 
 
-def _installed() -> Iterator[Found]:
+def _installed() -> list[Found]:
     from importlib import metadata  # takes a while to import
 
-    seen: set[str | None] = set()
-    # Not metadata.entry_points(): one damaged file of any distribution would end it for all.
-    for distribution in metadata.distributions():
-        entries: Iterable[EntryPoint] | None = None
-        with suppress(Exception):
-            entries = [entry for entry in distribution.entry_points if entry.group == "torso"]
-        if entries == []:
-            continue
-        name = version = None
-        with suppress(Exception):  # its METADATA is missing or damaged
-            name, version = distribution.metadata["Name"], distribution.version
-        if name in seen:  # hidden by the one before it on the path
-            continue
-        seen |= {name} - {None}
-        info = PluginInfo(name=str(name), origin="entry point", distribution=name, version=version)
-        if entries is None:  # it fails again where the manager loads it, and the reason is kept
-            yield Found(info=info, module="", load=partial(getattr, distribution, "entry_points"))
-        for entry in entries or ():
+    found: list[Found] = []
+    try:
+        for entry in metadata.entry_points(group="torso"):
+            by: Any = entry.dist
             module = entry.value.partition(":")[0].strip()
-            yield Found(info=replace(info, name=entry.name, location=module), module=module, load=entry.load)
+            info = PluginInfo(
+                name=entry.name, origin="entry point", distribution=by.name, version=by.version, location=module
+            )
+            found.append(Found(info=info, module=module, load=entry.load))
+    except Exception as error:  # a damaged file of any distribution
+        cause = f"one of their files is damaged: {one_line(error)}"
+        fix = "install that one anew, or set TORSO_DISABLE_PLUGIN_AUTOLOAD=1 to look for no installed plugins"
+        notes = [("cause", cause), ("fix", fix)]
+        raise PluginError("the plugins of installed distributions cannot be found", notes=notes) from error
+    return found
 
 
 def _files(folder: str | Path) -> list[Path]:
