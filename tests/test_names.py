@@ -58,3 +58,11 @@ def test_saving_and_loading_keeps_every_name(name: str, tmp_path: Path) -> None:
     assert loaded.features == backbone.features
     assert [layer.name for layer in loaded.model.operations] == [layer.name for layer in backbone.model.operations]
     assert [node.name for node in backbone.graph] == [f"{name}_input", *(node.name for node in graph_of(name).nodes[1:])]
+
+
+def test_the_input_is_frozen_by_the_name_that_show_and_check_know() -> None:
+    given: dict[str, Any] = {"weights": None, "truncate": {"level": "C1"}, "freeze": {"layers": ["input_layer", "Conv1"]}}
+    assert torso.read_graph("MobileNetV2").nodes[0].name == "input_layer"
+    backbone = torso.create_backbone("MobileNetV2", name="edge", registry=registry(), **given)
+    assert backbone.graph.nodes[0].name == backbone.model.layers[0].name == "edge_input"
+    assert "Conv1/kernel" not in backbone.manifest["frozen"]["trains"]

@@ -66,7 +66,7 @@ def build(
     """
     import_module("torso.modeling")  # before Keras: it keeps TensorFlow's start-up lines out
     from torso.artifact.save import describe
-    from torso.modeling.build import build_model, freeze_as_planned, transform, with_prefix
+    from torso.modeling.build import build_model, freeze_as_planned, transform, with_own_names
     from torso.modeling.freeze import report_of
     from torso.modeling.graph_reader import features_of
 
@@ -80,9 +80,8 @@ def build(
         built = regularize(built, plan)
     progress("freezing")
     frozen = freeze_as_planned(built.model, built.graph, plan.freeze)
-    if plan.prefix:
-        built = with_prefix(built, plan.prefix)
-        frozen = report_of(built.model)
+    built = with_own_names(built, plan)
+    frozen = report_of(built.model) if plan.prefix else frozen
     record = describe(plan, built, features_of(built.model, built.graph), frozen)
     if lock:
         lock.check_manifest(record)

@@ -119,9 +119,12 @@ def test_swapped_weights_are_found_even_under_a_signed_manifest(saved, other):
 def test_a_file_that_is_missing_is_named(saved, name):
     (saved / name).unlink()
     if name == "manifest.json":
-        for look, place in (torso.verify, saved), (torso.load, saved), (torso.load, saved / "model.keras"):
-            with pytest.raises(torso.OptionError, match=r"holds no saved backbone: it has no manifest\.json"):
+        lost = saved / "model.keras"
+        fix = f"\n  fix: keras.models.load_model({str(lost)!r}), or weights={{'file': {str(lost)!r}}}"
+        for look, place, notes in (torso.verify, saved, ""), (torso.load, saved, ""), (torso.load, lost, fix):
+            with pytest.raises(torso.OptionError) as caught:
                 look(place)
+            assert str(caught.value) == f"{str(place)!r} holds no saved backbone: it has no manifest.json{notes}"
     else:
         assert failed(saved)["files"].endswith("…, is -; not opened")
         with pytest.raises(torso.IntegrityError, match=r"model\.keras' is missing$"):

@@ -57,3 +57,10 @@ def test_an_unknown_node_is_answered_with_what_may_be_meant(name: str, notes: st
     with pytest.raises(UnknownNameError) as caught:
         GRAPH[name]
     assert str(caught.value) == f"node {name!r} is not in Net\n{notes}{CLEAN}"
+
+
+def test_a_level_is_no_node() -> None:
+    with pytest.raises(
+        UnknownNameError, match=r"^node 'C4' is not in Net\n  fix: C4 is a level: truncate by level, not by layer$"
+    ):
+        GRAPH["C4"]

@@ -15,7 +15,8 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from provider import SHAPE, Acme, assert_as_plain
+from networks import save_listed
+from provider import SHAPE, Acme, assert_as_plain, built
 
 import torso
 from torso.errors import IntegrityError, OptionError
@@ -118,6 +119,17 @@ def test_the_example_of_the_page_runs_and_says_what_is_left_over(tmp_path: Path,
         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(IntegrityError, match=r"fix: the network is built with alpha 0\.5, depth_mult"):
         torso.create_backbone("MobileNet", options={"alpha": 0.5}, weights={"file": "classifier.keras"})
+
+
+def test_where_the_build_stops_at_the_cut_what_is_of_no_layer_of_the_network_is_left_over(tmp_path: Path) -> None:
+    body = keras.applications.MobileNetV2(include_top=False, weights=None, pooling="avg", input_shape=(32, 32, 3))
+    classifier = keras.Model(body.input, keras.layers.Dense(5)(body.output))
+    save_listed(classifier, tmp_path / "own.h5")
+    spec: dict[str, Any] = {"weights": {"file": tmp_path / "own.h5"}, "truncate": {"level": "C1"}}
+    with pytest.warns(UserWarning, match=r"has 2 arrays of 'dense\w*' left over$"):
+        backbone = torso.create_backbone("MobileNetV2", input_shape=(32, 32, 3), **spec)
+    assert built(backbone) == ("stopped at the cut", "")
+    np.testing.assert_array_equal(backbone.model.get_layer("Conv1").kernel, classifier.get_layer("Conv1").kernel)
 
 
 @pytest.mark.parametrize("cut", ["join", "batch_normalization"])

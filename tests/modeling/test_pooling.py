@@ -55,6 +55,11 @@ def test_every_output_is_pooled_in_model_manifest_and_export(
     assert (exported / "export.json").exists()
 
 
+@pytest.mark.parametrize("truncate", [{"layer": "drop"}, {"layers": ["stem", "drop"]}])
+def test_what_is_frozen_through_the_last_map_is_all_that_is_pooled(make: Make, truncate: Any) -> None:
+    assert make().create(pooling="avg", truncate=truncate, freeze={"through": "drop"}).model.trainable_weights == []
+
+
 def test_pooling_is_locked_and_refused_where_there_is_no_map(make: Make) -> None:
     acme = make()
     planned = torso.plan("Net", registry=acme.registry, weights=None, pooling="avg")

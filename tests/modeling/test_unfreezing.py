@@ -346,7 +346,10 @@ LEVELS = "".join(f"\n  C{number}: 'add{number}'  (Add, stride {2**number}, 4 cha
             "  clean cuts: add4, relu4, norm4, down4, add3, relu3, … and 10 more",
         ),
         ({"from_level": "C5"}, "Ladder has no level C5" + LEVELS),
-        ({"from_level": "add3"}, "'add3' is no level\n  known: C1, C2, C3, C4, C5"),
+        (
+            {"from_level": "add3"},
+            "'add3' is no level\n  fix: write from_node, and a node that begins a block\n  known: C1, C2, C3, C4, C5",
+        ),
         (
             {"from_level": "C2", "from_node": "down2"},
             "level 'C2' and node 'down2' are two places to train from: give one of them",

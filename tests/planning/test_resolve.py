@@ -133,7 +133,7 @@ def test_weights_are_adapted_to_another_number_of_channels() -> None:
 def test_without_an_adapter_the_weights_are_for_the_channels_of_the_input() -> None:
     assert refused("VGG16", input={"channels": 4}) == (
         "the imagenet weights of VGG16 are for 3 channels, not 4 (argument input.channels)\n"
-        "  fix: add adapt to input (map, mean, repeat, zero_extra), write channels: 3, or weights: none"
+        '  fix: write input={"adapt": "mean"} (rules: map, mean, repeat, zero_extra), take 3 channels, or weights: none'
     )
     assert refused("VGG16", input={"channels": 4, "adapt": "mean"}, weights="none") == (
         "there is nothing for 'mean' to adapt: with weights: none, VGG16 has random values for any number of channels "

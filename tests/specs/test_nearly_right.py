@@ -55,6 +55,11 @@ PYTHON: list[tuple[str, Any, str]] = [
      "the default"),
     ("weights", __file__ + ".h5",
      f"MobileNetV2 has no weights '{__file__}.h5' (argument weights){TAGS}write weights={{\"file\": \"{__file__}.h5\"}}"),
+    ("weights", "None", f"MobileNetV2 has no weights 'None' (argument weights){TAGS}write weights=\"none\""),
+    ("weights", "random", f"MobileNetV2 has no weights 'random' (argument weights){TAGS}write weights=\"none\""),
+    ("preprocess", True, "preprocess must be a mapping, not the text 'true' (argument preprocess)\n"
+     '  fix: write preprocess={"include": True}'),
+    ("layers", ["block_2_add"], no_parameter("layers", 'write truncate={"layers": ["block_2_add"]}')),
     ("pooling", "average", "pooling cannot be 'average' (argument pooling)\n  known: avg, max, none\n"
      '  fix: write pooling="avg"'),
     ("pooling", True, "pooling cannot be 'true' (argument pooling)\n  known: avg, max, none\n  fix: write pooling=\"avg\""),
@@ -103,6 +108,17 @@ YAML = [
     ("input: {size: 224x224}", "size must be a list of two whole numbers, not the text '224x224' "
      "(at s.yaml:3:48, $.backbones.a.input.size)\n  fix: write input: {size: [224, 224]}"),
     ("input_shape: [96, 96, 3]", no_key("input_shape", 34, "write input: {size: [96, 96], channels: 3}")),
+    ("shape: [96, 96, 3]", no_key("shape", 34, "write input: {size: [96, 96], channels: 3}")),
+    ("freeze: yes", f"unknown freeze policy 'yes' (at s.yaml:3:42, $.backbones.a.freeze){POLICIES}write freeze: all"),
+    ("weights: random",
+     f"MobileNetV2 has no weights 'random' (at s.yaml:3:43, $.backbones.a.weights){TAGS}write weights: none"),
+    ("preprocess: none", "preprocess must be a mapping, not the text 'none' (at s.yaml:3:46, $.backbones.a.preprocess)\n"
+     "  fix: leave preprocess out: it is so already"),
+    ("include_top: false", no_key("include_top", 34, "leave include_top out: it is so already")),
+    ("dtype: float16",
+     no_key("dtype", 34, 'leave dtype out, and call keras.config.set_dtype_policy("float16") first')),
+    ("pooling: gap", "pooling cannot be 'gap' (at s.yaml:3:43, $.backbones.a.pooling)\n  known: avg, max, none\n"
+     "  fix: write pooling: avg"),
     ("level: C4", no_key("level", 34, "write truncate: {level: C4}")),
     ("seed: 7", no_key("seed", 34, "write weights: {none: {seed: 7}}")),
     ("weights: ~", f"MobileNetV2 has no weights '~' (at s.yaml:3:43, $.backbones.a.weights){TAGS}write weights: none"),
@@ -139,6 +155,16 @@ def test_backbones_in_a_list_and_options_in_defaults(tmp_path: Path, monkeypatch
         "  fix: write backbones: {edge: {architecture: VGG16}}"
     )
     assert messages(f"version: 1\n{text.rpartition('fix: write ')[2]}\n") == []
+    (text,) = messages("version: 1\nbackbones: {a: MobileNetV2}\n")
+    assert text == (
+        "backbone 'a' must be a mapping, not the text 'MobileNetV2' (at s.yaml:2:16, $.backbones.a)\n"
+        "  fix: write a: {architecture: MobileNetV2}"
+    )
+    (text,) = messages("version: 1\nbackbones: {a: {architecture: ResNet50, alpha: 0.35}}\n")
+    assert "\n  fix: " not in text, "ResNet50 has no alpha"
+    assert messages("version: 1\nbackbones: MobileNetV2\n")[0].endswith(
+        "fix: write backbones: {MobileNetV2: {architecture: MobileNetV2}}"
+    )
     defaults = "version: 1\ndefaults: {options: {alpha: 0.35}}\nbackbones: {a: {architecture: MobileNetV2}}\n"
     assert messages(defaults) == [
         "defaults has no key 'options' (at s.yaml:2:12, $.defaults.options)\n"

@@ -97,7 +97,11 @@ def test_extends_goes_eight_files_deep_and_not_in_a_circle(spec_file):
             "  known: base.yaml, spec.yaml",
         ),
         (".", "'.' cannot be read: it is a directory, a pipe or a device, not a file (at spec.yaml:2:10, $.extends)"),
-        ("base.yaml", "not YAML: mapping values are not allowed here (at base.yaml:1:5, $)"),
+        (
+            "base.yaml",
+            "not YAML: mapping values are not allowed here (at base.yaml:1:5, $)\n"
+            "  fix: write it in braces, as truncate: {level: C4}",
+        ),
     ],
 )
 def test_extends_says_why_a_file_is_not_read_beside_what_else_is_wrong(value, expected, spec_file):

@@ -130,6 +130,8 @@ ONE_OF = "give one of both\n  fix: write {'C2': 0, 'C4': 0.1}, or decay=0.65"
         ({"decay": 0.5, "factors": {}}, ONE_OF),
         ({"decay": 0.5, "optimizer": "adam"}, "'adam' is no Keras optimizer\n"
          "  fix: make one: keras.optimizers.Adam(1e-3), and give the same one to compile"),
+        ({"decay": 0.5, "backbone": keras.Sequential()},
+         "a Keras model is no Backbone\n  fix: give torso.attach(model, FOLDER) in its place"),
     ],
 )  # fmt: skip
 def test_what_is_no_factor_is_refused(given: dict[str, Any], text: str) -> None:

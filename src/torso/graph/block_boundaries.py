@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from torso.errors import CutError, UnknownNameError, did_you_mean
+from torso.errors import CutError, UnknownNameError, did_you_mean, known
 from torso.graph.levels import LEVELS
 from torso.graph.node import describe
 
@@ -37,7 +37,8 @@ def block_boundary(graph: Graph, at: str) -> str:
 
 def boundary_before_level(graph: Graph, level: str) -> str:
     if level not in LEVELS:
-        raise UnknownNameError(f"{level!r} is no level", notes=[("known", ", ".join(LEVELS))])
+        node = [("fix", "write from_node, and a node that begins a block")] if level in graph else []
+        raise UnknownNameError(f"{level!r} is no level", notes=[*node, known(LEVELS)])
     start = graph.position(graph.node_of_level(level))
     positions = [graph.position(graph.levels[name]) for name in LEVELS if name in graph.levels]
     return graph.nodes[max((position for position in positions if position < start), default=0)].name
@@ -61,7 +62,8 @@ def boundary_before_node(graph: Graph, node: str) -> str:
 def _ends(graph: Graph) -> list[str]:
     """The nodes that a frozen part can end at: block ends and levels; where no block is known, every clean node."""
     levels = [node for level, node in graph.levels.items() if level in LEVELS]
-    names = {graph.nodes[0].name, *(node.name for node in graph.blocks or graph.clean), *levels, *graph.ends}
+    pooled = [name for end in graph.ends if not graph[end].is_map for name in graph[end].inputs]
+    names = {graph.nodes[0].name, *(node.name for node in graph.blocks or graph.clean), *levels, *graph.ends, *pooled}
     return sorted(names, key=graph.position)
 
 

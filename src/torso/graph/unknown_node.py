@@ -5,10 +5,14 @@ import re
 from collections.abc import Iterator, Sequence
 
 from torso.errors import Note, UnknownNameError, known, nearest
+from torso.graph.levels import LEVELS
 from torso.graph.node import Node, describe
 
 
 def unknown_node(name: str, network: str, nodes: Sequence[Node], clean: Sequence[Node]) -> UnknownNameError:
+    if name in LEVELS:
+        notes = [("fix", f"{name} is a level: truncate by level, not by layer")]
+        return UnknownNameError(f"node {name!r} is not in {network}", notes=notes)
     _, names = known((node.name for node in reversed(clean)), most=6)
     notes = [*_suggestions(name, network, nodes), ("clean cuts", names)]
     return UnknownNameError(f"node {name!r} is not in {network}", notes=notes)

@@ -34,6 +34,7 @@ from torso.modeling.pooling import pool
 from torso.modeling.truncate import Pairs, cut, derive, rebuild, share_layers
 from torso.planning import Chosen, Plan, preprocessing_for
 from torso.planning.channel_mix import network_mix
+from torso.planning.known_graph import known_graph
 from torso.planning.selection import nodes_of, outermost, select_cut, select_frozen, static_cut
 from torso.plugins import PluginInfo
 from torso.plugins.calling import at_location, plugin_errors
@@ -122,11 +123,11 @@ def freeze_as_planned(model: keras.Model, graph: Graph, chosen: Chosen[FreezePol
         return freeze(model, graph, selected, repr(chosen.contribution.qualified))
 
 
-def with_prefix(built: BuiltModel, prefix: str) -> BuiltModel:
-    """The same model with a prefix before the names of all nodes: one model may hold two copies."""
+def with_own_names(built: BuiltModel, plan: Plan) -> BuiltModel:
+    """The same model, its input named after the backbone, and the prefix before all names: one model may hold two."""
     for op in built.model.operations:
-        op.name = prefix + op.name
-    levels = {level: prefix + name for level, name in built.graph.levels.items()}
+        op.name = plan.prefix + (f"{plan.name}_input" if isinstance(op, keras.layers.InputLayer) else op.name)
+    levels = {level: plan.prefix + name for level, name in built.graph.levels.items()}
     return replace(built, graph=read_graph(built.model, built.graph.name).knowing(levels))
 
 
@@ -154,7 +155,9 @@ def truncate_and_fill(
     with at_location(plan.weights.place):
         options = ", ".join(f"{name} {value}" for name, value in plan.options.items())
         is_part = drawn.mode == PARTIAL
-        values = match(drawn.model, stored, (model, pairs), is_part=is_part, options=options) if stored else None
+        is_own = is_part and plan.weights.label not in plan.architecture.value.tags
+        rest = [node.weights_of.split("/")[0] for node in known_graph(plan) or () if is_own]
+        values = match(drawn.model, stored, (model, pairs), is_part=is_part, whole=rest, options=options) if stored else None
         if stored and values is None:
             raise CannotDrawLean("the names in the weights file do not say which arrays belong to the part before the cut")
         _fill(model, pairs, values, plan, channels)

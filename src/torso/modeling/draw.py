@@ -98,7 +98,7 @@ def draw_eager(plan: Plan, channels: int) -> DrawnModel:
 
 
 def headless_graph(plan: Plan) -> Graph:
-    plan = replace(plan, name="")  # of no backbone: the input keeps its name, and the builder loads no files
+    plan = replace(plan, name="")  # of no backbone: the builder loads no files
     try:
         return draw_lean(plan, plan.source_channels).graph
     except CannotDrawLean:
@@ -116,9 +116,6 @@ def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any
         with keras_private.seeded(plan.weights.seed), place:
             model, partial = stopped_at(until, lambda: builder(**arguments)) if until else (builder(**arguments), False)
         is_renamed = name_canonically(model, {})
-        for op in _operations(model) if isinstance(model, keras.Model) and plan.name else ():
-            if isinstance(op, keras.layers.InputLayer):  # one model may hold the inputs of two backbones
-                op.name = f"{plan.name}_input"
     if partial and is_renamed:  # what is not drawn may have a number too
         raise CannotDrawLean("Keras numbers some of the layers, and layers after the cut may change the numbers")
     return model, partial

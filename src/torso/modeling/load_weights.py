@@ -4,7 +4,7 @@ Each weight that is kept belongs to one array of the same shape: that is known b
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -19,7 +19,7 @@ from torso.model_config.layer_settings import differences_of
 from torso.modeling.keras_private import inner_layers, places_of
 from torso.modeling.truncate import Pairs
 from torso.weights_files import StoredArray, StoredWeights
-from torso.weights_files.by_names import Wanted, find_by_names, left_over
+from torso.weights_files.by_names import Wanted, find_by_names, left_over, split
 from torso.weights_files.stored import Owner, damage_reported, of_another, owner_by_place
 
 AS_WEIGHTS: Final = "to take its values all the same, save them: model.save_weights('values.weights.h5')"
@@ -50,18 +50,22 @@ def match(
     kept: tuple[keras.Model, Pairs] | None = None,
     *,
     is_part: bool = False,
+    whole: Iterable[str] = (),
     options: str = "",
 ) -> Match | None:
     """Find the array for every weight of a headless network that is kept, or None where it is a part and names do not tell.
 
-    Raises IntegrityError if the file was written from a different model, OtherWidth if only the images' channels differ.
+    ``whole`` has the names of the network's layers, where it is a part and they are known. Raises IntegrityError if the file
+    was written from a different model, OtherWidth if only the images' channels differ.
     """
     part, weights = kept if kept else (model, [(weight, weight) for weight in model.weights])
+    left = ""
     if is_part:
-        pairs = _by_layers(model, stored, is_part=True)
+        stems = {split(name)[0] for name in whole}
+        if (pairs := _by_layers(model, stored, is_part=True)) is not None and stems:
+            left = left_over([arrays for owner, arrays in stored.by_owner.items() if split(owner[0])[0] in stems], stored)
     else:
         root: Owner = ()
-        left = ""
         is_older = stored.layers is not None
         pairs = _by_layers(model, stored, is_part=False) if is_older else _by_place(model, stored)
         if pairs is None:
@@ -72,8 +76,8 @@ def match(
                 problems = differences_of(model.get_config(), dict(stored.config), root, {op.name for op in part.operations})
             if problems:
                 raise of_another(stored.path, problems, fix=AS_WEIGHTS)
-        if left:
-            warn(f"the weights file {str(stored.path)!r} has {left} left over", stacklevel=2)
+    if left:
+        warn(f"the weights file {str(stored.path)!r} has {left} left over", stacklevel=2)
     return None if pairs is None else Match(stored.path, {id(weight): array for _, weight, array in pairs})
 
 
@@ -183,7 +187,7 @@ def _by_names(model: keras.Model, stored: StoredWeights, kept: Sequence[Any]) ->
             pairs.extend((name, weight, array) for weight, array in zip(weights, arrays, strict=False))
     if problems:
         raise of_another(stored.path, problems)
-    return pairs, reading.root, left_over(reading, stored)
+    return pairs, reading.root, left_over(reading.found.values(), stored)
 
 
 def _refuse_other_shapes(model: keras.Model, pairs: Sequence[_Pair], path: Path, options: str) -> None:

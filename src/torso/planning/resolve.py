@@ -103,7 +103,8 @@ def _make_plan(spec: BackboneSpec, registry: Registry) -> Plan:
     weights = attempt(_plan_weights, contribution, spec, registry, label, settled, size, warnings)
     if published and adapt is None and channels != trained:
         rules = ", ".join(rule.name for rule in registry.channel_adapters)
-        fix = f"{f'add adapt to input ({rules}), ' if rules else ''}write channels: {trained}, or weights: none"
+        line = 'input={"adapt": "mean"}' if spec.architecture.place.file is None else "adapt: mean under input"
+        fix = f"{f'write {line} (rules: {rules}), ' if rules else ''}take {trained} channels, or weights: none"
         fact = f"the {label} weights of {architecture.name} are for {trained} channels, not {channels}"
         errors.append(OptionError(fact, place=given.places.get("channels"), notes=[("fix", fix)]))
     raise_all(errors)

@@ -48,14 +48,14 @@ class InputSpec:
 def read_keys(owner: str, node: Node, readers: Readers, errors: list[TorsoError]) -> Values | None:
     """Read a mapping key by key; None if it is no mapping. All that is wrong is added to the errors."""
     if not isinstance(node, MappingNode):
-        errors.append(must_be(owner, "a mapping", node, SpecError))
+        errors.append(with_fix(must_be(owner, "a mapping", node, SpecError), owner, node))
         return None
     values: Values = {}
     for key, value in node:
         if key.text not in readers:
             notes = [*did_you_mean(key.text, readers), known(readers)]
             error = SpecError(f"{owner} has no key {key.text!r}", place=key.place, notes=notes)
-            errors.append(with_fix(error, key.text, value))
+            errors.append(with_fix(error, key.text, value, network=node.get("architecture")))
             continue
         wrong: list[TorsoError] = []
         values[key.text] = collect(wrong, readers[key.text], key.text, value)

@@ -50,6 +50,8 @@ def read_yaml(data: bytes, *, file: str) -> Node:
         return loader.document()
     except MarkedYAMLError as error:
         notes = [("cause", error.context)] if error.context else []
+        fixes = {"mapping": "write it in braces, as truncate: {level: C4}", "found character '\\t'": "indent with spaces"}
+        notes += [("fix", fix) for start, fix in fixes.items() if str(error.problem).startswith(start)]
         raise SpecError(f"not YAML: {error.problem}", place=loader.place(error.problem_mark), notes=notes) from None
     except SpecError:
         raise

@@ -49,6 +49,8 @@ def scale_learning_rates(
         raise OptionError(f"{optimizer!r} is no Keras optimizer", notes=[("fix", fix)])
     if (factors is None) == (decay is None):
         raise OptionError("give one of both", notes=[("fix", "write {'C2': 0, 'C4': 0.1}, or decay=0.65")])
+    if isinstance(backbone, keras.Model):
+        raise OptionError("a Keras model is no Backbone", notes=[("fix", "give torso.attach(model, FOLDER) in its place")])
     levels, rates, rate = backbone.variables_by_level(), dict[str, float](), 1.0
     given: Mapping[str, Any] = {"decay": decay} if factors is None else factors
     for level, factor in given.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
@@ -65,10 +65,10 @@ def find_by_names(wanted: Sequence[Wanted], stored: StoredWeights, counted: Coll
     raise of_another(stored.path, [cause], fact="can be read in more than one way", fix=fix)
 
 
-def left_over(reading: Reading, stored: StoredWeights) -> str:
+def left_over(used: Iterable[Sequence[StoredArray]], stored: StoredWeights) -> str:
     """What is in the file and not in the network, as ``2 arrays of 'dense'``; empty if nothing is."""
-    used = set(reading.found.values())
-    left = {owner: arrays for owner, arrays in stored.by_owner.items() if arrays not in used}
+    taken = set(used)
+    left = {owner: arrays for owner, arrays in stored.by_owner.items() if arrays not in taken}
     names = [*map(_text, left)]
     count = sum(map(len, left.values()))
     return f"{count} array{'s' * (count > 1)} of {', '.join(names[:3])}{', …' * (len(names) > 3)}" if left else ""
@@ -81,10 +81,10 @@ def _within(root: Owner, wanted: Sequence[Wanted], stored: StoredWeights, counte
     by_last: dict[str, list[Owner]] = {}
     for owner in inside if is_scoped else ():
         by_last.setdefault(owner[-1], []).append(owner)
-    bases = {_split(name)[0] for name in counted}
+    bases = {split(name)[0] for name in counted}
     by_kind: dict[Owner, list[tuple[tuple[int, ...], Owner]]] = {}
     for owner in inside:
-        kind, numbers = _kind(owner, lambda name: _split(name)[0] in bases)
+        kind, numbers = _kind(owner, lambda name: split(name)[0] in bases)
         by_kind.setdefault(kind, []).append((numbers, owner))
     ours: dict[Owner, list[tuple[tuple[int, ...], Wanted]]] = {}
     for one in wanted:
@@ -141,7 +141,7 @@ def _contradictions(reading: Reading, wanted: Sequence[Wanted], stored: StoredWe
     kinds: dict[object, list[tuple[int, Owner, tuple[StoredArray, ...]]]] = {}
     for owner, arrays in stored.by_owner.items():
         if owner[: len(reading.root)] == reading.root:
-            base, number = _split(arrays[0].name.rpartition("/vars/")[0].rpartition("/")[2])
+            base, number = split(arrays[0].name.rpartition("/vars/")[0].rpartition("/")[2])
             kinds.setdefault((owner[:-1], base, tuple(map(len, _shapes(arrays)))), []).append((number, owner, arrays))
     # Of a nested model, the older format lists the weights that train, and then the others: that is no order of layers.
     is_ordered = stored.layers is None or not reading.root
@@ -184,7 +184,7 @@ def _shapes(arrays: Sequence[StoredArray]) -> Shapes:
     return tuple(array.shape for array in arrays)
 
 
-def _split(name: str) -> tuple[str, int]:
+def split(name: str) -> tuple[str, int]:
     """``conv2d_7`` as ``conv2d`` and 7."""
     base, _, number = name.rpartition("_")
     return (base, int(number)) if base and re.fullmatch("[0-9]+", number) else (name, 0)
@@ -192,5 +192,5 @@ def _split(name: str) -> tuple[str, int]:
 
 def _kind(owner: Owner, is_counted: Callable[[str], bool]) -> tuple[Owner, tuple[int, ...]]:
     """The names without the numbers of Keras, and those numbers."""
-    parts = [_split(name) if is_counted(name) else (name, None) for name in owner]
+    parts = [split(name) if is_counted(name) else (name, None) for name in owner]
     return tuple(base for base, _ in parts), tuple(number for _, number in parts if number is not None)
