@@ -27,8 +27,8 @@ def test_the_public_names() -> None:
         "InputRules", "IntegrityError", "License", "ManyErrors", "Node", "Option", "OptionError", "Options",
         "OutputExistsError", "PixelWarning", "Plan", "PluginError", "Preprocessing", "Registry", "SpecError", "TorsoError",
         "Transform", "Truncation", "UnknownNameError", "Verification", "WeightSource", "Weights", "WeightsFile",
-        "attach", "create_backbone", "diff", "get_base_model", "hookimpl", "list_architectures", "load", "load_specs",
-        "plan", "preprocess_for", "read_graph", "scale_learning_rates", "verify",
+        "architecture", "attach", "create_backbone", "diff", "get_base_model", "hookimpl", "list_architectures", "load",
+        "load_specs", "plan", "preprocess_for", "read_graph", "register", "scale_learning_rates", "verify",
     ]  # fmt: skip
 
 

@@ -95,18 +95,21 @@ def build(
     return backbone
 
 
-def load(folder: str | Path) -> Backbone:
-    """Load what :meth:`Backbone.save` wrote; it needs neither plugins nor an internet connection.
+def load(folder: str | Path, *, registry: Registry | None = None) -> Backbone:
+    """Load what :meth:`Backbone.save` wrote, offline; plugins (by default the installed ones) only for layers of their own.
 
     Raises:
         OptionError: There is no saved backbone.
         IntegrityError: It does not match its manifest.
+        PluginError: It needs layers of a plugin that is not here.
     """
     place = Path(folder)
     record = read_manifest(place)
     import_module("torso.modeling")  # before Keras
+    from torso.artifact.custom_objects import import_layers
     from torso.artifact.load import load_model
 
+    import_layers(record, registry)
     return _backbone(*load_model(place / MODEL, record), record)
 
 

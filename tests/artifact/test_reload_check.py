@@ -103,7 +103,8 @@ def test_a_function_that_only_this_process_knows_is_refused(backbone, tmp_path):
         backbone.save(tmp_path / "edge")
     assert str(caught.value) == (
         "the saved model would not load with plain Keras: it uses torso_test>quadruple\n"
-        "  fix: build the network of Keras' own layers and ops"
+        "  fix: register it with @keras.saving.register_keras_serializable(), at the top level of a module\n"
+        f"  and: name that: Architecture(layers=({__name__!r},)); see docs/plugins.md"
     )
     assert not (tmp_path / "edge").exists()
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import keras
 import pytest
 from saved import edit
 
@@ -161,3 +162,37 @@ def test_lock_drops_what_left_the_spec_and_stays_if_it_fails(torso, spec, tmp_pa
     assert torso("lock", "tiny.yaml").out == (
         "tiny.lock.json\nwhole: unchanged\nstem: removed, it is not in the spec any more\n"
     )
+
+
+LONE = """
+import keras, torso
+
+@keras.saving.register_keras_serializable("lone")
+class Lone(keras.layers.Layer):
+    def call(self, values):
+        return values
+
+def build(*, input_shape):
+    images = keras.Input(input_shape, name="images")
+    return keras.Model(images, Lone(name="lone")(keras.layers.Conv2D(4, 3, name="conv")(images)))
+
+@torso.hookimpl
+def torso_architectures():
+    yield torso.Architecture(
+        name="Net", family="Net", builder=build, preprocessing=torso.Preprocessing(), input=torso.InputRules(default=(8, 8))
+    )
+"""
+
+
+def test_build_says_what_plain_keras_needs_and_verify_what_plugin_is_missing(torso, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "acme.py").write_text(LONE)
+    (tmp_path / "net.yaml").write_text("version: 1\nbackbones: {net: {architecture: Net, weights: none}}\n")
+    built = torso("build", "net.yaml", "-o", "nets", "--plugins-dir", "own", plugins=False)
+    assert "net: before plain Keras can load it, import a module that registers lone>Lone\n" in built.err
+    for words, code in ((), 4), (("--plugins-dir", "own"), 0):
+        keras.saving.get_custom_objects().pop("lone>Lone", None)  # as in a new process
+        verified = torso("verify", "nets/net", *words, plugins=False)
+        assert verified.code == code, verified.err
+        assert ("'net' needs lone>Lone, which the plugin 'acme' registers" in verified.err) == (code > 0)
+    keras.saving.get_custom_objects().pop("lone>Lone")

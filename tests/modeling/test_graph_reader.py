@@ -86,7 +86,7 @@ def test_read_graph_refuses_a_model_without_a_graph() -> None:
         read_graph(Subclassed(), "acme/eyenet")
     assert str(caught.value) == (
         "acme/eyenet has no graph to cut: its Subclassed is not a functional model\n"
-        "  fix: let the builder return keras.Model(inputs, outputs): Python code of a subclass cannot be cut"
+        "  fix: let the builder return keras.Model(inputs, outputs), of layers of your own if need be (docs/plugins.md)"
     )
 
 

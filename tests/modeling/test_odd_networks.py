@@ -215,7 +215,7 @@ def test_python_code_in_a_network_is_refused_by_name(make: Make) -> None:
         make(body="return keras.Model(images, layers.Lambda(lambda x: x * 2, name='twice')(images))").create()
     assert told(caught.value) == (
         "'twice' is a Lambda layer, and Python code in it is neither copied nor saved\n"
-        "  fix: use an op of keras.ops or a layer of Keras in its place"
+        "  fix: use an op of keras.ops, a layer of Keras, or your own: docs/plugins.md"
     )
 
 

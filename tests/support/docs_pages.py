@@ -35,6 +35,7 @@ import torso
 from torso.cli.app import COMMANDS, main
 from torso.contracts import hookspecs
 from torso.contracts.preprocessing import PREPROCESS
+from torso.plugins.discovery import registered
 from torso.specs.backbone_spec import REGULARIZE
 from torso.specs.options import Option
 
@@ -116,6 +117,7 @@ def workplace(text: str) -> Iterator[Path]:
         try:
             yield place
         finally:
+            registered.clear()
             os.chdir(before)
             os.environ.clear()
             os.environ.update(environment)

@@ -9,7 +9,7 @@ import pytest
 
 from torso.errors import TorsoError
 from torso.plugins.registry import Registry
-from torso.testing import CHECKS, ArchitectureTests, Subject, check_architecture, check_channel_adapter, checks
+from torso.testing import CHECKS, ArchitectureTests, Subject, check_architecture, check_channel_adapter, checks, suite
 
 NET = """
 import torso
@@ -85,13 +85,12 @@ def test_every_fault_of_a_careless_plugin_is_reported(plugin: Callable[[str], Re
         check_architecture("acme/Net", registry=plugin(net(CARELESS)), weights="none")
     failed = dict(line.split(": ", 1) for line in str(caught.value).split("\n") if line.startswith("check_"))
     assert list(failed) == [
-        "check_listing_imports_no_keras",  # a fresh process does not know the folder of the file
         "check_card_says_where_its_figures_come_from",
         "check_published_files_are_hashed_and_fit_their_options",
         "check_parameters_are_those_of_the_card",
         "check_saved_model_loads_where_torso_is_not_installed",
     ]
-    assert list(failed.values())[1:4] == [
+    assert list(failed.values())[:3] == [
         "acme/Net has no source for: architecture, preprocessing, weights 'ours'",
         "w.h5 has no sha256",
         "the network has 127 parameters, 7 are declared",
@@ -109,11 +108,43 @@ def test_the_suite_has_one_test_for_each_check() -> None:
 
 
 @pytest.mark.slow  # the conformance tests of plugins/torso-digits pass by default
-def test_a_network_with_several_outputs_passes(plugin: Callable[[str], Registry]) -> None:
-    subject = Subject("acme/Net", plugin(net(PYRAMID)))
-    for check in CHECKS:
-        if check is not checks.check_listing_imports_no_keras:  # a fresh process does not know the folder of the file
-            check(subject)
+def test_a_network_with_several_outputs_passes_whole(tmp_path: Path) -> None:
+    (tmp_path / "acme.py").write_text(net(PYRAMID))
+
+    class TestNet(ArchitectureTests):
+        architecture = "acme/Net"
+        plugins_dirs = (tmp_path,)
+
+    TestNet.setup_class()
+    for name in [name for name in vars(ArchitectureTests) if name.startswith("test_")]:
+        getattr(TestNet(), name)()
+
+
+@pytest.mark.slow
+def test_a_single_file_that_imports_keras_is_reported(plugin: Callable[[str], Registry]) -> None:
+    checks.check_listing_imports_no_keras(Subject("acme/Net", plugin(net(PYRAMID))))
+    with pytest.raises(AssertionError, match=r"listing acme/Net imports \['keras', 'tensorflow'\]"):
+        checks.check_listing_imports_no_keras(Subject("acme/Net", plugin("import keras\n" + net(PYRAMID))))
+
+
+def test_a_map_whose_stride_no_rule_knows_is_a_map(plugin: Callable[[str], Registry]) -> None:
+    text = net({"OWN": "values[:, ::2, ::2]", "OUTPUTS": 'Own(name="own")(x)', "MORE": TOLD})
+    subject = Subject("acme/Net", plugin(text))
+    assert [(end.shape, end.stride) for end in subject.backbone.features] == [((4, 4, 4), None)]
+    checks.check_network_takes_the_images_that_the_card_allows(subject)
+
+
+def test_any_exception_fails_its_check_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check_one(subject: Subject) -> None:
+        raise RuntimeError("of the network\nand more")
+
+    def check_two(subject: Subject) -> None:
+        raise AssertionError(subject.architecture)
+
+    monkeypatch.setattr(suite, "CHECKS", (check_one, check_two))
+    with pytest.raises(AssertionError) as caught:
+        check_architecture("acme/Net")
+    assert str(caught.value) == "check_one: RuntimeError: of the network\ncheck_two: acme/Net"
 
 
 def test_another_network_for_any_size_is_reported(plugin: Callable[[str], Registry]) -> None:

@@ -30,7 +30,7 @@ class PluginRecord:
     name: str
     origin: str
     distribution: str | None
-    version: str | None  # of the distribution; for a file of the user's own, its hash
+    version: str | None  # of the distribution; for a file of the user's own, its hash; in words where there is neither
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class Manifest:
     preprocessing: Preprocessing
     preprocessing_included: bool
     transform: Transform
+    layer_modules: tuple[str, ...] = ()  # that the architecture names
 
     @property
     def feature_names(self) -> list[str]:
@@ -122,6 +123,7 @@ class SavedManifest(Manifest):
     variables: Mapping[str, str]
     probe: ProbeRecord
     files: Mapping[str, Mapping[str, Any]]
+    custom_objects: tuple[Mapping[str, str | None], ...] = ()  # of its classes and functions that are not Keras'
 
     def to_json(self) -> dict[str, Any]:
         document = super().to_json()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
-from zipfile import ZipFile
+from typing import NoReturn
 
 import keras
 import numpy as np
 
 from torso.artifact.reference_outputs import TOLERANCE, Features, error_of, features_for, hashes_of, weights_by_path
-from torso.errors import IntegrityError, PluginError
+from torso.errors import IntegrityError
 from torso.graph import FreezeReport
 from torso.modeling.threads import start_thread
 
@@ -25,8 +23,6 @@ def check_reload(
     Returns what plain Keras reads: the features, the hash of each weight by path, and the paths of those that would train
     under a head, where the flag of the model itself does not count.
     """
-    with ZipFile(path) as archive:  # before it is loaded: this process knows what was registered in it
-        refuse_foreign(sorted({*_foreign(json.loads(archive.read("config.json")))}))
     # Keras keeps names, custom objects, dtype policy and safe mode per thread: a new thread has only Keras' defaults.
     reading = start_thread(lambda: _reload(path, images, names, training=frozen.everything))
     expected, hashes = features_for(model, images, names), hashes_of(weights_by_path(model))  # meanwhile
@@ -58,23 +54,6 @@ def _reload(path: Path, images: np.ndarray, names: Sequence[str], *, training: b
 
 def _same_bits(one: Features, other: Features) -> bool:
     return all(values.tobytes() == other[name].tobytes() for name, values in one.items())
-
-
-def refuse_foreign(names: Sequence[str]) -> None:
-    """Refuse a model with these classes and functions, which are not Keras' own."""
-    if names:
-        fact = f"the saved model would not load with plain Keras: it uses {', '.join(names)}"
-        raise PluginError(fact, notes=[("fix", "build the network of Keras' own layers and ops")])
-
-
-def _foreign(config: Any) -> Iterator[str]:
-    if isinstance(config, dict):
-        # Keras writes null for the main program, and "builtins" for a function of any module
-        module = config.get("module", "keras") or "__main__"
-        if "class_name" in config and module.split(".")[0] != "keras":
-            yield str(config["config"] if config["class_name"] == "function" else config["class_name"])
-    for part in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
-        yield from _foreign(part)
 
 
 def _refuse(path: Path, cause: str) -> NoReturn:

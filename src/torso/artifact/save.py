@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from torso.artifact.custom_objects import custom_objects, names_in
 from torso.artifact.documents import text_of
 from torso.artifact.manifest import (
     GraphRecord,
@@ -21,14 +22,13 @@ from torso.artifact.manifest import (
 )
 from torso.artifact.manifest_file import MODEL, NAME
 from torso.artifact.reference_outputs import TOLERANCE, described, digest_of, has_changed, reference_images
-from torso.artifact.reload_check import check_reload, refuse_foreign
+from torso.artifact.reload_check import check_reload
 from torso.errors import DiskError, FreezeWarning
 from torso.files.hashing import hash_of
 from torso.graph import Feature, FreezeReport
 from torso.modeling.build import BuiltModel
 from torso.modeling.draw import BRINGS_VALUES
 from torso.modeling.freeze import disagreements, report_of
-from torso.modeling.functional import custom_classes
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.keras_private import without_time
 from torso.planning import Plan, preprocessing_for
@@ -52,6 +52,7 @@ def describe(plan: Plan, built: BuiltModel, features: tuple[Feature, ...], froze
         preprocessing=preprocessing_for(plan, built.weights_channels),
         preprocessing_included=plan.include_preprocessing,
         transform=plan.transform,
+        layer_modules=plan.architecture.value.layers,
     )
 
 
@@ -71,7 +72,7 @@ def _weights_file(plan: Plan, built: BuiltModel) -> WeightsFileRecord | None:
 
 def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manifest, stage: Path) -> None:
     """Write model and manifest into an empty folder, and read the model back with plain Keras."""
-    path = stage / MODEL
+    path, custom = stage / MODEL, custom_objects(names_in(model.get_config()), manifest)
     _write_model(model, path)
     frozen = report_of(model)  # the flags may have changed since it was built
     pixels = reference_images(*manifest.plan["input_shape"])
@@ -97,6 +98,7 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
             features={name: described(values) for name, values in features.items()},
             tolerance=TOLERANCE,
         ),
+        custom_objects=custom,
         files={MODEL: {"bytes": path.stat().st_size, "sha256": hash_of(path)}},
     )
     (stage / NAME).write_text(text_of(saved.to_json()), encoding="utf-8")
@@ -104,7 +106,6 @@ def write_backbone(model: keras.Model, preprocess: keras.Model, manifest: Manife
 
 def _write_model(model: keras.Model, path: Path) -> None:
     """Write a model as ``.keras``, without what it was compiled with: a loss of the user's own would not load elsewhere."""
-    refuse_foreign(sorted({kind.__name__ for kind in custom_classes(model).values()}))  # Keras may fail to write those
     try:
         with without_time():
             (keras.Model(model.input, model.output, name=model.name) if model.compiled else model).save(path)

@@ -11,6 +11,7 @@ from torso.artifact.differences import error_of_described, short_value
 from torso.artifact.documents import digest_of as digest_of_document
 from torso.artifact.manifest import Difference, SavedManifest, version_of
 from torso.artifact.manifest_file import MODEL, NAME, hash_of_model, read_manifest_json, understood
+from torso.plugins.registry import Registry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +52,17 @@ class Verification:
         return all(check.holds for check in self.checks)
 
 
-def verify(folder: str | Path) -> Verification:
+def verify(folder: str | Path, *, registry: Registry | None = None) -> Verification:
     """Check a saved backbone against its manifest: files, graph, features, freezing, preprocessing, values, outputs.
 
     The outputs for the reference images are computed again. With the same versions on the same machine they have the same
     bits; elsewhere they may differ within the tolerance in the manifest. A model file with a different hash is not opened.
+    ``registry`` is only needed for layers of a plugin that is not installed.
 
     Raises:
         OptionError: There is no saved backbone.
         IntegrityError: The manifest cannot be read, or is of a different version.
+        PluginError: It needs layers of a plugin that is not here.
     """
     place = Path(folder)
     document = read_manifest_json(place)
@@ -75,6 +78,10 @@ def verify(folder: str | Path) -> Verification:
             more = [(f"files.{name}", None, "here") for name in others]
             words = f"not saved with it: {short_value(others)}"
             checks.append(_check("files", more, f"{MODEL}, unchanged", otherwise=words))
+            import_module("torso.modeling")  # before Keras
+            from torso.artifact.custom_objects import import_layers
+
+            import_layers(manifest, registry)
             checks += _check_model(place, manifest)
         checks += _check_installed(manifest)
         return Verification(folder=place, name=manifest.name, checks=tuple(checks))
@@ -109,7 +116,6 @@ def _check_model(place: Path, manifest: SavedManifest) -> Iterator[Check]:
 
 def _recompute(path: Path, manifest: SavedManifest) -> tuple[list[Difference], dict[str, float]]:
     """Facts, and how far each feature is off, relative to its largest value: infinite where unknown."""
-    import_module("torso.modeling")  # before Keras
     from torso.artifact.load import load_and_compare, preprocess_layer_of
     from torso.artifact.reference_outputs import described, digest_of, features_for, reference_images
 
@@ -134,7 +140,8 @@ def _recompute(path: Path, manifest: SavedManifest) -> tuple[list[Difference], d
 def _check_installed(manifest: SavedManifest) -> Iterator[Check]:
     """Compare the installed versions, which need not be those that it was saved with."""
     plugins = {plugin.distribution: plugin.version for plugin in manifest.plugins if plugin.distribution}
-    for check, versions, note in ("made with", manifest.made_with, ""), ("plugins", plugins, " (not needed to load it)"):
+    unneeded = "" if manifest.custom_objects else " (not needed to load it)"
+    for check, versions, note in ("made with", manifest.made_with, ""), ("plugins", plugins, unneeded):
         found = [(name, saved, version_of(name)) for name, saved in versions.items()]
         others = [f"{name} {saved}, here {here or 'not installed'}" for name, saved, here in found if here != saved]
         yield _check(check, (), f"{'; '.join(others)}{note}" if others else "same versions installed")

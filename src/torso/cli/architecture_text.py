@@ -51,7 +51,7 @@ def _about(contribution: Contribution[Architecture]) -> Iterator[tuple[str, str]
     yield "paper", architecture.paper or "unknown"
     for part, license in asdict(architecture.license).items():
         yield f"licence of {part}", license or "unknown"
-    yield "builder", architecture.builder
+    yield "builder", architecture.builder_name
     if architecture.arguments:
         yield "", ", ".join(f"{name}={value!r}" for name, value in architecture.arguments.items())
     yield "source", architecture.source or "unknown"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torso.contracts.preprocessing import Preprocessing
 from torso.contracts.weights import WeightsFile
@@ -78,9 +79,11 @@ class Architecture(Checked):
     Attributes:
         name: The name in YAML; letter case does not count. ``provider/name`` is always unique.
         family: The group it is listed under: ``ResNet``.
-        builder: ``package.module:function``, called with ``input_shape=(height, width, channels)``, the options by name and
-            the arguments that hooks add. It returns the headless functional Keras model, without loading weights, and
-            with the same names in each call.
+        builder: ``package.module:function``, or the function itself. It is called with
+            ``input_shape=(height, width, channels)``, the options by name and the arguments that hooks add. It returns the
+            headless functional Keras model, without loading weights, and with the same names in each call.
+        layers: Modules that register layer classes and functions of your own, with
+            ``keras.saving.register_keras_serializable``: ``("acme.blocks",)``. That of the builder need not be named.
         options: What the user can set.
         arguments: Fixed arguments of the builder.
         weights: Published weights, the default first.
@@ -103,11 +106,12 @@ class Architecture(Checked):
 
     name: str
     family: str
-    builder: str
+    builder: str | Callable[..., Any]
     input: InputRules
     preprocessing: Preprocessing
     options: tuple[Option, ...] = ()
     arguments: Mapping[str, Value] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
     weights: tuple[Weights, ...] = ()
     parameters: int | None = None
     macs: int | None = None
@@ -135,6 +139,12 @@ class Architecture(Checked):
         ):
             if not is_right:
                 raise TypeError(f"architecture {self.name!r} breaks a rule: {rule}")
+
+    @property
+    def builder_name(self) -> str:
+        """``package.module:function``, also of a function."""
+        builder = self.builder
+        return builder if isinstance(builder, str) else f"{builder.__module__}:{getattr(builder, '__qualname__', 'builder')}"
 
     def is_clean(self, node: str) -> bool:
         """Whether a node of that name is declared to be a clean cut."""

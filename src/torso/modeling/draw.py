@@ -18,6 +18,7 @@ from torso.errors import OptionError, PluginError, TorsoError, did_you_mean
 from torso.graph import Graph, describe
 from torso.model_config.layer_names import canonical_names
 from torso.modeling import keras_private
+from torso.modeling.custom_layers import require_copies
 from torso.modeling.functional import functional
 from torso.modeling.graph_reader import read_graph
 from torso.modeling.threads import patched
@@ -78,6 +79,7 @@ def draw_lean(plan: Plan, channels: int, *, until: Collection[str] = ()) -> Draw
     if old := [variable.path for variable in model.variables if keras_private.has_value(variable)]:
         what = f"returned {old[0]!r}, which an earlier call of it had made"
         raise _fault(plan, what, "let it make new layers in each call")
+    require_copies(model, plan)
     return DrawnModel(model=model, graph=graph, mode=PARTIAL if partial else LEAN)
 
 
@@ -94,7 +96,9 @@ def draw_eager(plan: Plan, channels: int) -> DrawnModel:
             return _run_builder(plan, channels, ())
 
     model, _ = keras_private.in_fresh_thread(draw)
-    return DrawnModel(model=model, graph=_graph_of(model, plan, channels), mode=EAGER)
+    graph = _graph_of(model, plan, channels)
+    require_copies(model, plan)
+    return DrawnModel(model=model, graph=graph, mode=EAGER)
 
 
 def headless_graph(plan: Plan) -> Graph:
@@ -109,8 +113,10 @@ def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any
     """What the builder returns, with canonical names, and whether it is only the part up to some nodes."""
     architecture = plan.architecture.value
     with plugin_errors(plan.architecture.plugin, f"the builder of {plan.architecture.qualified!r}"):
-        module, _, function = architecture.builder.partition(":")
-        builder = getattr(importlib.import_module(module), function)
+        builder: Any = architecture.builder
+        if isinstance(builder, str):
+            module, _, function = builder.partition(":")
+            builder = getattr(importlib.import_module(module), function)
         arguments = {"input_shape": (*plan.input_shape[:2], channels), **plan.arguments}
         place = nullcontext() if plan.weights.seed is None else keras.device("cpu:0")  # GPUs round differently
         with keras_private.seeded(plan.weights.seed), place:

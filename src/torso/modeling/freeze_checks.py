@@ -105,24 +105,24 @@ def require_frozen(model: keras.Model, frozen: Set[int], silent: Set[int]) -> No
 def _is_unknown(layer: Any) -> bool:
     """Whether torso cannot know what training changes in a layer: its code, or that of an activation, is not of Keras."""
     return any(
-        not _is_known(one.__class__) or any(callable(part) and not _is_of_keras(part) for part in vars(one).values())
+        not _is_known(one.__class__) or any(callable(part) and not is_of_keras(part) for part in vars(one).values())
         for one in inner_layers(layer)
     )
 
 
-def _is_of_keras(code: Any) -> bool:
+def is_of_keras(code: Any) -> bool:
     return str(getattr(code, "__module__", "")).startswith("keras.")
 
 
 @cache
 def _kinds(kind: Any) -> list[str]:
-    return [one.__name__ for one in kind.__mro__ if _is_of_keras(one)]
+    return [one.__name__ for one in kind.__mro__ if is_of_keras(one)]
 
 
 @cache
 def _is_known(kind: Any) -> bool:
     is_told = "training" in inspect.signature(kind.call).parameters
-    return _is_of_keras(kind) and not (is_told and _KNOWN.isdisjoint(_kinds(kind)))
+    return is_of_keras(kind) and not (is_told and _KNOWN.isdisjoint(_kinds(kind)))
 
 
 def _changes(layer: Any, *, frozen: bool) -> str:
@@ -133,9 +133,9 @@ def _changes(layer: Any, *, frozen: bool) -> str:
     """
     own = {id(weight) for weight in layer.weights}
     vectors = [one for one in layer.weights if max(one.shape, default=1) == math.prod(one.shape) and "float" in one.dtype]
-    state, passes = [(one, _varied(one)) for one in vectors], list[Any]()
+    state, passes = [(one, varied(one)) for one in vectors], list[Any]()
     try:
-        for args, kwargs in keras.tree.map_structure(_varied, calls_of(layer)):
+        for args, kwargs in keras.tree.map_structure(varied, calls_of(layer)):
             passes = []
             for training in (False, True, True):
                 with keras.StatelessScope(state) as scope, tf.device("/CPU:0"):
@@ -153,7 +153,7 @@ def _changes(layer: Any, *, frozen: bool) -> str:
     return "" if passes else "is never called"
 
 
-def _varied(one: Any) -> Any:
+def varied(one: Any) -> Any:
     """Random values in place of a Keras tensor or variable: two images, and 32 for a side that is open."""
     if not isinstance(one, (keras.KerasTensor, keras.Variable)):
         return one

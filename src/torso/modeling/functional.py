@@ -20,7 +20,7 @@ def functional(model: keras.Model, name: str) -> keras.Model:
         return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=model.name)
     except (AttributeError, ValueError, TypeError) as error:
         fact = f"{name} has no graph to cut: its {type(model).__name__} is not a functional model"
-        fix = "let the builder return keras.Model(inputs, outputs): Python code of a subclass cannot be cut"
+        fix = "let the builder return keras.Model(inputs, outputs), of layers of your own if need be (docs/plugins.md)"
         raise CutError(fact, notes=[("fix", fix)]) from error
 
 

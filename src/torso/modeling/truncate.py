@@ -102,7 +102,7 @@ def _refuse_what_cannot_be_written(model: keras.Model, owners: dict[int, str], p
             raise CutError(fact, notes=[("fix", fix)])
         if isinstance(layer, keras.layers.Lambda):
             fact = f"{path!r} is a Lambda layer, and Python code in it is neither copied nor saved"
-            raise CutError(fact, notes=[("fix", "use an op of keras.ops or a layer of Keras in its place")])
+            raise CutError(fact, notes=[("fix", "use an op of keras.ops, a layer of Keras, or your own: docs/plugins.md")])
         if isinstance(layer, keras.Model):
             _refuse_what_cannot_be_written(functional(layer, layer.name), owners, f"{path}/")
 

@@ -135,7 +135,7 @@ class Plan:
             "architecture": self.architecture.qualified,
             "provider": self.architecture.plugin.source,
             "options": dict(self.options),
-            "builder": self.architecture.value.builder,
+            "builder": self.architecture.value.builder_name,
             "arguments": dict(self.arguments),
             "input_shape": list(self.input_shape),
             "weights": self.weights.report(),

@@ -24,6 +24,8 @@ BUILTINS: Final[Mapping[str, str]] = {  # torso's own plugins: name and module
     "channel-adapters": "torso.builtins.channel_adapters",
     "export-formats": "torso.builtins.export_formats",
 }
+FILE: Final = "torso_file_"  # begins the module's name of a plugin that is a single file
+registered: Final[dict[str, object]] = {}  # plugins of this process alone, by name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,10 @@ def find_plugins(
     for found in _installed() if entry_points else ():
         found_names |= {found.info.name, found.module}
         yield replace(found, named=found.info.name in wanted or found.module in wanted)
+    for name in registered:
+        found_names.add(name)
+        info = PluginInfo(name=name, origin="registered", location="this process", version="cannot be reproduced elsewhere")
+        yield Found(info=info, module="", load=partial(registered.get, name), named=name in wanted)
     for module in wanted:
         if module not in found_names:  # a module of an entry point has the entry point's name; any other its own last part
             yield _in_module(module.rpartition(".")[2], module, "-p", named=True)
@@ -91,7 +97,7 @@ def _in_file(path: Path) -> Found:
     # The module's name is made of the path: two folders may hold files of one name, and none may hide an installed module.
     from hashlib import sha256  # loads OpenSSL, which `torso list` does not need
 
-    module = f"torso_file_{sha256(str(path).encode()).hexdigest()[:12]}"
+    module = f"{FILE}{sha256(str(path).encode()).hexdigest()[:12]}"
     info = PluginInfo(name=path.stem, origin="--plugins-dir", location=str(path))
     return Found(info=info, module=module, load=partial(run_file, path, module))
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torso.errors import Note
 
-Origin = Literal["built-in", "entry point", "-p", "--plugins-dir"]
+Origin = Literal["built-in", "entry point", "-p", "--plugins-dir", "registered"]
 Status = Literal["loaded", "disabled", "blocked"]  # disabled for a fault; blocked by the user, and not imported
 
 

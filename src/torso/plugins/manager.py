@@ -35,13 +35,13 @@ class Plugins:
     def load(
         cls,
         *,
-        plugins: Iterable[str] = (),
+        plugins: Iterable[object] = (),
         plugins_dirs: Iterable[str | Path] = (),
         discover: bool = True,
         builtins: Mapping[str, str] = BUILTINS,
     ) -> Plugins:
         """Load all plugins that are installed or named; see :meth:`torso.Registry.load`."""
-        given = list(plugins)
+        given = [getattr(one, "__name__", str(one)) for one in plugins]
         named = [text for text in given if not text.startswith("no:")]
         blocks = _blocks(given)
         discover = discover and os.environ.get("TORSO_DISABLE_PLUGIN_AUTOLOAD", "0") in ("", "0")

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, Generic, TypeVar
 
-from torso.contracts.architecture import Architecture
+from torso.contracts.architecture import Architecture, InputRules
 from torso.contracts.export_format import ExportFormat
 from torso.contracts.freeze_policy import FreezePolicy
+from torso.contracts.hookspecs import hookimpl
+from torso.contracts.preprocessing import Preprocessing
 from torso.contracts.truncation import Truncation
 from torso.contracts.weights import ChannelAdapter, WeightSource
-from torso.errors import ClashError, Note, UnknownNameError, known, nearest
+from torso.errors import ClashError, Note, TorsoError, UnknownNameError, known, nearest
 from torso.plugins import PluginInfo, Plugins
 from torso.plugins.calling import plugin_errors
+from torso.plugins.discovery import registered
 from torso.specs.options import Options, Value
 
-T = TypeVar("T", bound=Any)  # a contract of torso.contracts: a value with a name
+T = TypeVar("T", bound=Any)  # a contract of torso.contracts: a value with a name; or a builder
 
 _KINDS: Final[Mapping[str, type[Any]]] = {
     "torso_architectures": Architecture,
@@ -140,7 +144,7 @@ class Registry:
 
     @classmethod
     def load(
-        cls, *, plugins: Iterable[str] = (), plugins_dirs: Iterable[str | Path] = (), discover: bool = True
+        cls, *, plugins: Iterable[object] = (), plugins_dirs: Iterable[str | Path] = (), discover: bool = True
     ) -> Registry:
         """The registry of all plugins that are installed or named, each loaded on its own.
 
@@ -148,7 +152,7 @@ class Registry:
         ``TORSO_DISABLE_PLUGIN_AUTOLOAD=1`` is the same as ``discover=False``.
 
         Args:
-            plugins: As after ``-p``: a plugin's name, a module, or ``no:NAME`` to block a plugin without importing it.
+            plugins: As after ``-p``: a plugin's name, a module or its name, or ``no:NAME`` to block a plugin unimported.
             plugins_dirs: Folders whose ``*.py`` files are one plugin each.
             discover: Whether to load the plugins of installed distributions that ``plugins`` does not name.
 
@@ -181,6 +185,48 @@ class Registry:
                     notes = [("known", f"{other!r}, by {first}"), ("known", f"{value!r}, by {info}"), ("fix", fix)]
                     raise ClashError(fact, notes=notes)
         return {name: value for name, (_, value) in merged.items()}
+
+
+def register(plugin: object) -> None:
+    """Add a plugin to every registry that this process makes from now on, in place of what was registered as that.
+
+    Args:
+        plugin: A module, or an object with functions marked ``@torso.hookimpl``. The provider's name, ``acme`` in
+            ``acme/eyenet``, is the last part of the module's name, or the name of the object's class.
+
+    Raises:
+        PluginError: The plugin is at fault, or another one has that name. It is not registered then.
+    """
+    name = getattr(plugin, "__name__", type(plugin).__name__).rpartition(".")[2]
+    registered[name] = plugin
+    try:
+        Registry.load(plugins=[name])  # one that is named and at fault is an error
+    except TorsoError:
+        del registered[name]
+        raise
+
+
+def architecture(*, name: str, preprocessing: Preprocessing, **fields: Any) -> Callable[[T], T]:
+    """Register the function below as the builder of an architecture, for this process.
+
+    Args:
+        name: Its name, and that of its family and provider.
+        preprocessing: What its weights expect of the pixels.
+        **fields: Further fields of :class:`torso.Architecture`. ``input`` is images of 224x224 unless it is given.
+
+    Raises:
+        PluginError: No spec can write that name, or another plugin has it.
+    """
+
+    def decorate(builder: T) -> T:
+        given: dict[str, Any] = {"family": name, "input": InputRules(default=(224, 224)), **fields}
+        value = Architecture(name=name, builder=builder, preprocessing=preprocessing, **given)
+        plugin: Any = ModuleType(name)
+        plugin.torso_architectures = hookimpl(lambda: [value])
+        register(plugin)
+        return builder
+
+    return decorate
 
 
 def _folded(name: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torso.contracts.weights import ChannelAdapter
 from torso.errors import TorsoError
 from torso.planning import Chosen
 from torso.planning.channel_mix import channels_of, mix_of
+from torso.plugins.calling import one_line
 from torso.plugins.registry import Registry
 from torso.specs.options import read_options
 from torso.specs.yaml_nodes import from_python
@@ -21,11 +23,12 @@ class ArchitectureTests:
     architecture: ClassVar[str]  # provider/name
     options: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)  # the sets of options to check
     weights: ClassVar[str | None] = None  # a tag, or "none"; None for the architecture's first tag
+    plugins_dirs: ClassVar[tuple[str | Path, ...]] = ()  # folders of plugins that are single files
     _subjects: ClassVar[tuple[Subject, ...]]
 
     @classmethod
     def setup_class(cls) -> None:
-        registry = Registry.load()
+        registry = Registry.load(plugins_dirs=cls.plugins_dirs)
         # Each set of options is planned and built once for all checks.
         cls._subjects = tuple(Subject(cls.architecture, registry, options, cls.weights) for options in cls.options)
 
@@ -55,8 +58,9 @@ def check_architecture(
     for check in CHECKS:
         try:
             check(subject)
-        except (AssertionError, TorsoError) as error:
-            failed.append(f"{check.__name__}: {error}")
+        except Exception as error:  # noqa: BLE001  # a network raises whatever it likes
+            is_told = isinstance(error, (AssertionError, TorsoError))
+            failed.append(f"{check.__name__}: {error if is_told else one_line(error)}")
     if failed:
         raise AssertionError("\n".join(failed))
 

@@ -10,7 +10,7 @@ import click
 
 from torso.api import build
 from torso.artifact.lock import read_lock
-from torso.artifact.manifest_file import MODEL, is_saved_backbone
+from torso.artifact.manifest_file import MODEL, is_saved_backbone, read_manifest_json
 from torso.backbone import Backbone
 from torso.cli.progress import done, say, start_tensorflow, step, steps_of
 from torso.cli.result import PARTIAL, Result, errors_of
@@ -70,6 +70,9 @@ def _save(backbone: Backbone, place: Path, *, force: bool) -> dict[str, Any]:
     step(f"{backbone.name}: saving")
     backbone.save(place, force=force)
     done(f"{backbone.name}: saved in {place}")
+    if custom := read_manifest_json(place).get("custom_objects"):
+        modules = {one["module"] or f"a module that registers {one['name']}" for one in custom}
+        say(f"{backbone.name}: before plain Keras can load it, import {', '.join(sorted(modules))}")
     return {**row_of(backbone.manifest), "folder": str(place), "size": (place / MODEL).stat().st_size}
 
 

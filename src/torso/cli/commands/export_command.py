@@ -64,7 +64,7 @@ def command(
     exported = []
     for path in folders:
         step(f"loading {path}")
-        if (backbone := collect(errors, load, path)) is None:
+        if (backbone := collect(errors, load, path, registry=registry)) is None:
             continue
         for name, chosen in zip(to, formats, strict=True):
             place = places[path, chosen.name]

@@ -34,7 +34,7 @@ def _text(plan: Plan, kept: Graph | None) -> str:
     arguments = {"input_shape": (*plan.input_shape[:2], plan.source_channels), **plan.arguments}
     pairs = [
         ("architecture", described.pop("architecture")),
-        ("builder", plan.architecture.value.builder),
+        ("builder", plan.architecture.value.builder_name),
         ("", ", ".join(f"{name}={value!r}" for name, value in arguments.items())),
         *described.items(),
     ]

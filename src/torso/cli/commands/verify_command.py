@@ -18,21 +18,22 @@ from torso.cli.text import section, table
 from torso.errors import IntegrityError, TorsoError, collect
 
 
-@torso_command("verify", example="torso verify backbones/edge backbones/pyramid", codes=(0, 2, 5, 6, 7, 130, 143))
+@torso_command("verify", example="torso verify backbones/edge backbones/pyramid", codes=(0, 2, 4, 5, 6, 7, 130, 143))
 @click.argument("folder", nargs=-1, required=True, type=click.Path(), metavar="DIR...")
 def command(session: Session, folder: tuple[str, ...]) -> Result:
     """Check saved backbones against their manifests; report every difference.
 
     DIR is a saved backbone, or a folder of them as torso build writes. First the files are compared with their hashes. A
     file with a wrong hash is not opened. Then torso loads the model. It compares the graph, the variables, what is frozen,
-    the preprocessing, and the features of fixed test images. Neither an internet connection nor a plugin is needed.
+    the preprocessing, and the features of fixed test images. No internet is needed, and plugins only for their own layers.
     """
     found: list[Verification] = []
     errors: list[TorsoError] = []
+    registry = session.registry()
     start_tensorflow()
     for place in chain.from_iterable(backbones_in(Path(one)) for one in folder):
         step(f"verifying {place}")
-        if (one := collect(errors, verify, place)) is not None:
+        if (one := collect(errors, verify, place, registry=registry)) is not None:
             found.append(one)
             notes = [(check.name, check.words) for check in one.checks if not check.holds]
             if notes:
