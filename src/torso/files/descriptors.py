@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
 def diverted(number: int, *, to: int | None) -> Iterator[None]:
     """Send one file descriptor to another, or with None nowhere, and back afterwards."""
-    original = os.dup(number)
+    original = None
+    with suppress(OSError):
+        original = os.dup(number)
+    if original is None:  # it is closed: what is written there is lost anyway
+        yield
+        return
     target = os.open(os.devnull, os.O_WRONLY) if to is None else to
     os.dup2(target, number)
     try:
