@@ -51,6 +51,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from torso.contracts.architecture import Architecture
+from torso.contracts.engine import Engine
 from torso.contracts.export_format import ExportFormat
 from torso.contracts.freeze_policy import FreezePolicy
 from torso.contracts.truncation import Truncation
@@ -128,6 +129,11 @@ def torso_export_formats() -> Iterable[ExportFormat]:
     ``write`` converts a SavedModel, and ``run`` computes features from the written files. torso compares them with the
     Keras model before it publishes the files.
     """
+
+
+@hookspec
+def torso_engines() -> Iterable[Engine]:
+    """Offer places where ``torso extract`` computes: on another machine, or on several."""
 
 
 @hookspec

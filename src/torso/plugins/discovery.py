@@ -23,6 +23,7 @@ BUILTINS: Final[Mapping[str, str]] = {  # torso's own plugins: name and module
     "weight-sources": "torso.builtins.weight_sources",
     "channel-adapters": "torso.builtins.channel_adapters",
     "export-formats": "torso.builtins.export_formats",
+    "engines": "torso.builtins.engines",
 }
 FILE: Final = "torso_file_"  # begins the module's name of a plugin that is a single file
 registered: Final[dict[str, object]] = {}  # plugins of this process alone, by name

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, Final, Generic, TypeVar
 
 from torso.contracts.architecture import Architecture, InputRules
+from torso.contracts.engine import Engine
 from torso.contracts.export_format import ExportFormat
 from torso.contracts.freeze_policy import FreezePolicy
 from torso.contracts.hookspecs import hookimpl
@@ -33,6 +34,7 @@ _KINDS: Final[Mapping[str, type[Any]]] = {
     "torso_weight_sources": WeightSource,
     "torso_channel_adapters": ChannelAdapter,
     "torso_export_formats": ExportFormat,
+    "torso_engines": Engine,
 }
 
 _RENAMED: Final = {"last": "all_but_last", "norm_only": "all_but_norm"}  # names that were, with those that are
@@ -141,6 +143,7 @@ class Registry:
         self.weight_sources: Catalogue[WeightSource] = catalogue("weight source", "torso_weight_sources")
         self.channel_adapters: Catalogue[ChannelAdapter] = catalogue("channel adapter", "torso_channel_adapters")
         self.export_formats: Catalogue[ExportFormat] = catalogue("export format", "torso_export_formats")
+        self.engines: Catalogue[Engine] = catalogue("engine", "torso_engines")
 
     @classmethod
     def load(

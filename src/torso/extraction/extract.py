@@ -1,0 +1,264 @@
+"""Extract: list the pictures, open the folder anew or where it was left, and have an engine compute what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from torso.artifact.documents import digest_of
+from torso.artifact.manifest import as_json, versions
+from torso.errors import IntegrityError, OptionError, OutputExistsError
+from torso.extraction.features import RECORD, VERSION, Features, options_of, read_extraction
+from torso.extraction.shard import COLUMNS, LISTING, Options, Work, as_parquet, name_of, open_runtime, read_part
+from torso.extraction.source import Source, digest_of_listing, paths_of
+from torso.files.disk_errors import disk_errors
+from torso.files.folder import Folder
+from torso.plugins.calling import plugin_errors
+from torso.plugins.registry import Registry
+
+if TYPE_CHECKING:
+    from torso.backbone import Backbone
+
+LOCK: Final = ".lock"
+_SHOWN: Final = 3  # names in errors
+
+Progress = Callable[[int, int, int], None]  # pictures done, all pictures, and failed ones
+
+
+def extract(
+    backbone: Backbone,
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    pool: Literal["avg", "max"] | None = "avg",
+    runtime: str = "tensorflow",
+    precision: str = "float32",
+    dtype: str = "float32",
+    shard: int = 512,
+    strict: bool = False,
+    retry: bool = False,
+    engine: str = "local",
+    workers: int | None = None,
+    registry: Registry | None = None,
+    progress: Progress | None = None,
+) -> Features:
+    """Compute the features of many pictures, and write them in files. The same call goes on where a killed one was.
+
+    A picture that cannot be read has a row with its error, and features of NaN.
+
+    Args:
+        backbone: What computes them; of one input size.
+        source: A folder of pictures, whose first folders are the labels; a ``.txt`` file with a path in each line; or a
+            ``.parquet`` file with a column ``path`` or ``image`` (bytes), and perhaps ``label``. Paths are relative to it.
+        out: A folder for the files, or an address such as ``s3://bucket/features``.
+        pool: The mean or the maximum of each feature map over its positions; None for the whole map.
+        runtime: What computes, as for :meth:`Backbone.runtime`.
+        precision: ``"bfloat16"`` is quicker and coarser, where the runtime has it.
+        dtype: Of the numbers in the files: ``"float32"``, or ``"float16"``.
+        shard: How many pictures a file has.
+        strict: Stop at the first picture that cannot be read.
+        retry: Compute files with errors again.
+        engine: Where it is computed: ``"local"``, or what a plugin offers.
+        workers: How many work at a time, where the engine lets choose.
+        registry: The plugins; by default those that are installed.
+        progress: Called with the pictures done, all pictures, and failed ones; by default a bar on stderr.
+
+    Raises:
+        OptionError: There are no pictures, or something is not possible; or ``out`` holds another extraction.
+        OutputExistsError: ``out`` holds other files, or another process writes there.
+        IntegrityError: The runtime gives other features than Keras.
+        DiskError: The disk refused or is full. What is finished stays.
+    """
+    registry = registry or Registry.load()
+    chosen = registry.engines.resolve(engine)
+    options = Options(pool, runtime, precision, dtype, shard)
+    _require_possible(backbone, options)
+    place, pictures = Folder(out), Source.of(source)
+    listing, facts = pictures.listing(), _facts(backbone)
+    there = place.names()
+    if RECORD in there:
+        _require_same(read_extraction(place), facts, options, place, listing)
+    elif others := {name for name in there if not name.startswith(".")} - {LISTING}:
+        fact = f"{place.address!r} holds no extraction, but {', '.join(sorted(others)[:_SHOWN])}"
+        raise OutputExistsError(fact, notes=[("fix", "choose another folder")])
+    place.make()
+    with _only_writer(place), progress_of(progress, len(listing)) as report:
+        computes = None
+        if RECORD not in there:
+            computes = open_runtime(backbone, options)
+            place.publish(LISTING, as_parquet(listing))
+            place.publish(RECORD, _text(_record(backbone, facts, pictures, options, listing, computes.error)))
+        record = read_extraction(place)
+        work = Work(pictures, place, record["key"], options, backbone, strict)
+        finished = _finished(place, record, retry)
+        missing = [shard for shard in range(record["shards"]) if shard not in finished]
+        if missing:  # wrong features are refused before the first picture
+            work.runtime = computes or open_runtime(backbone, options)
+        done, failed = sum(map(work.size_of, finished)), sum(finished.values())
+        report(done, failed)
+        faults = plugin_errors(chosen.plugin, f"engine {chosen.qualified!r}")
+        with nullcontext() if chosen.plugin.origin == "built-in" else faults:
+            for one in chosen.value.run(work, missing, workers):
+                done, failed = done + one.rows, failed + one.failed
+                report(done, failed)
+        place.publish(RECORD, _text({**record, "failed": failed}))
+    return Features(out)
+
+
+def damaged_parts(out: Folder) -> dict[str, IntegrityError]:
+    """The parts that are missing, damaged or of another extraction, and what is wrong with each."""
+    record = read_extraction(out)
+    found = {}
+    for shard in range(record["shards"]):
+        try:
+            read_part(out, record["key"], shard)
+        except IntegrityError as error:
+            found[name_of(shard)] = error
+    return found
+
+
+def _require_possible(backbone: Backbone, options: Options) -> None:
+    shape = backbone.record.plan["input_shape"]
+    if None in shape:
+        fix = "give it a size: input: {size: [224, 224]} in the spec, or input_shape=(224, 224, 3)"
+        raise OptionError(f"{backbone.name} takes images of any size, and a batch has one", notes=[("fix", fix)])
+    names = [feature.name for feature in backbone.features]
+    if taken := {*names} & {*COLUMNS}:
+        raise OptionError(f"a feature is named {', '.join(taken)}, as a column of the result")
+    if options.dtype not in ("float16", "float32"):
+        raise OptionError(f"dtype must be 'float32' or 'float16', not {options.dtype!r}")
+    if isinstance(options.shard, bool) or not isinstance(options.shard, int) or options.shard < 1:
+        raise OptionError(f"shard must be a number of pictures from 1 on, not {options.shard!r}")
+
+
+def _facts(backbone: Backbone) -> dict[str, Any]:
+    """What of a backbone its features depend on."""
+    from torso.artifact.reference_outputs import hashes_of, weights_by_path
+
+    record = backbone.record
+    facts = {
+        "graph": record.graph.fingerprint,
+        "weights": digest_of(hashes_of(weights_by_path(backbone.model))),
+        "preprocessing": as_json(record.preprocessing) | {"included": record.preprocessing_included},
+        "pictures": as_json(record.transform) | {"input_shape": record.plan["input_shape"]},
+        "features": record.feature_names,
+    }
+    return dict(json.loads(json.dumps(facts)))  # as it is read again
+
+
+def _record(
+    backbone: Backbone, facts: Mapping[str, Any], source: Source, options: Options, listing: pa.Table, error: Any
+) -> dict[str, Any]:
+    """``extraction.json``: everything that the features depend on."""
+    told = {"extraction": VERSION, "facts": facts, "options": asdict(options), "listing": digest_of_listing(listing)}
+    return {
+        **told,
+        "key": digest_of(told),
+        "backbone": backbone.manifest,
+        "source": source.name,
+        "pictures": len(listing),
+        "shards": -(-len(listing) // options.shard),
+        "features": [_feature(one, options) for one in backbone.features],
+        "runtime_error": error,
+        "made_with": versions(),
+        "failed": None,
+    }
+
+
+def _feature(feature: Any, options: Options) -> dict[str, Any]:
+    pooled = options.pool and len(feature.shape) == 3
+    return dict(as_json(feature)) | {"shape": [feature.shape[-1]] if pooled else list(feature.shape)}
+
+
+def _text(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _require_same(
+    record: Mapping[str, Any], facts: Mapping[str, Any], options: Options, out: Folder, listing: pa.Table
+) -> None:
+    """Refuse to go on with something else; pictures that are gone since are rows with an error."""
+    differ = [
+        f"{key}: {was!r} → {now!r}"
+        for (key, was), now in zip(asdict(options_of(record)).items(), asdict(options).values(), strict=True)
+        if was != now
+    ]
+    differ += [
+        f"the backbone's {name}" for name, fact in facts.items() if json.loads(json.dumps(fact)) != record["facts"][name]
+    ]
+    if record["listing"] != digest_of_listing(listing):
+        listed = _rows(pq.read_table(pa.BufferReader(out.read(LISTING))))
+        added = [path for path, label in _rows(listing).items() if listed.get(path, "") != label]
+        if added or len(listing) > record["pictures"]:
+            more = f" and {len(added) - _SHOWN} more" if len(added) > _SHOWN else ""
+            differ.append(f"the pictures: {', '.join(map(repr, added[:_SHOWN]))}{more} are new, or have another label")
+    if differ:
+        fix = "choose another folder, or the same backbone, options and pictures"
+        raise OptionError(
+            f"{out.address!r} holds another extraction", notes=[*(("differs", one) for one in differ), ("fix", fix)]
+        )
+
+
+def _rows(listing: pa.Table) -> dict[str, Any]:
+    return dict(zip(paths_of(listing), listing["label"].to_pylist(), strict=True))
+
+
+def _finished(out: Folder, record: Mapping[str, Any], retry: bool) -> dict[int, int]:
+    """The shards whose parts are whole, and how many pictures of each have failed; with ``retry``, only those without."""
+    there, finished = out.names(), {}
+    for shard in range(record["shards"]):
+        if name_of(shard) in there:
+            try:
+                part = read_part(out, record["key"], shard)
+            except IntegrityError:
+                continue  # it is computed again
+            failed = len(part) - part["error"].null_count
+            if not (retry and failed):
+                finished[shard] = failed
+    return finished
+
+
+@contextmanager
+def progress_of(progress: Progress | None, pictures: int) -> Iterator[Callable[[int, int], None]]:
+    """What reports pictures done and failed: to a function, or on a bar."""
+    if progress:
+        yield lambda done, failed: progress(done, pictures, failed)
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=pictures, unit="picture") as bar:
+
+        def report(done: int, failed: int) -> None:
+            bar.set_postfix({"failed": failed} if failed else {}, refresh=False)
+            bar.update(done - bar.n)
+
+        yield report
+
+
+@contextmanager
+def _only_writer(out: Folder) -> Iterator[None]:
+    """Refuse a second process; what a killed one left is removed. Folders elsewhere have no lock."""
+    if out.remote is not None:
+        yield
+        return
+    lock = FileLock(out.local / LOCK)
+    try:
+        with disk_errors(f"{out.address!r} could not be locked"):
+            lock.acquire(timeout=0)
+    except Timeout as error:
+        fix = "wait for its end, or choose another folder"
+        raise OutputExistsError(f"another process writes to {out.address!r}", notes=[("fix", fix)]) from error
+    with lock:
+        for left in out.local.glob(".*.partial"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+    lock.release()

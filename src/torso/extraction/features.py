@@ -1,0 +1,144 @@
+"""What an extraction has written, to be read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from torso.errors import IntegrityError, OptionError, UnknownNameError, did_you_mean, known
+from torso.extraction.shard import COLUMNS, Options, name_of, paths_of, read_part
+from torso.files.folder import Folder
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+RECORD: Final = "extraction.json"
+VERSION: Final = 1
+
+
+class Arrays(NamedTuple):
+    """The features of the pictures that could be read."""
+
+    features: np.ndarray  # (N, channels), or (N, height, width, channels) where nothing is pooled
+    labels: np.ndarray  # N; None where a picture has none
+    paths: list[str]
+    failed: int  # pictures that were left out
+
+
+class Features:
+    """The features that :func:`torso.extract` has written, read from their folder.
+
+    Args:
+        folder: Where they are: a folder, or an address as ``s3://bucket/features``.
+        partial: Take an extraction that is not finished, too.
+
+    Raises:
+        OptionError: There is no extraction, or it is not finished.
+        IntegrityError: A part is damaged; raised where it is read.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, partial: bool = False) -> None:
+        self._folder = Folder(folder)
+        self.manifest = read_extraction(self._folder)
+        there = self._folder.names()
+        self.shards = [shard for shard in range(self.manifest["shards"]) if name_of(shard) in there]
+        if len(self.shards) < self.manifest["shards"] and not partial:
+            fact = f"{self._folder.address!r} has {len(self.shards)} of {self.manifest['shards']} parts: it is not finished"
+            fix = "run the same torso extract again; or Features(…, partial=True) reads what is there"
+            raise OptionError(fact, notes=[("fix", fix)])
+
+    def __repr__(self) -> str:
+        parts = f"{len(self.shards)} of {self.manifest['shards']} parts"
+        return f"<Features {self._folder.address!r}: {', '.join(self.names)}, {self.manifest['pictures']} pictures, {parts}>"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features."""
+        return tuple(one["name"] for one in self.manifest["features"])
+
+    def table(self) -> pa.Table:
+        """All as one Arrow table, a row for each picture: ``path, label, sha256, error`` and a column for each feature."""
+        return pa.concat_tables(self._parts())
+
+    def arrays(self, name: str | None = None) -> Arrays:
+        """The features of one name, labels and paths of all pictures that could be read; the name may be left out if one."""
+        name = self._checked(name)
+        parts = [*self._parts([*COLUMNS, name])]
+        table = pa.concat_tables(parts)
+        good = table["error"].is_null()
+        kept = table.filter(good)
+        labels = np.array([_text(one) for one in kept["label"].to_pylist()])
+        return Arrays(_values(kept[name]), labels, paths_of(kept), len(table) - len(kept))
+
+    def dataset(self, batch: int = 32, name: str | None = None) -> tf.data.Dataset:
+        """Batches of features and labels, read part by part; labels as numbers, in the order of ``labels``."""
+        import tensorflow as tf
+
+        name = self._checked(name)
+        numbers = {label: number for number, label in enumerate(self.labels)}
+
+        def rows() -> Any:
+            for part in self._parts([*COLUMNS, name]):
+                kept = part.filter(part["error"].is_null())
+                yield _values(kept[name]), np.array([numbers[_text(one)] for one in kept["label"].to_pylist()], "int64")
+
+        shape = next(one["shape"] for one in self.manifest["features"] if one["name"] == name)
+        dtype = self.manifest["options"]["dtype"]
+        signature = tf.TensorSpec((None, *shape), dtype), tf.TensorSpec((None,), tf.int64)
+        return tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch().batch(batch)
+
+    @cached_property
+    def labels(self) -> tuple[Any, ...]:
+        """The different labels, sorted."""
+        found = {_text(one) for part in self._parts([*COLUMNS]) for one in part["label"].unique().to_pylist()}
+        return tuple(sorted(found, key=lambda label: (label is None, label)))
+
+    def _parts(self, columns: list[str] | None = None) -> Any:
+        for shard in self.shards:
+            part = read_part(self._folder, self.manifest["key"], shard)
+            yield part.select(columns) if columns else part
+
+    def _checked(self, name: str | None) -> str:
+        if name is None and len(self.names) == 1:
+            return self.names[0]
+        if name not in self.names:
+            what = f"no feature {name!r}" if name else f"there are {len(self.names)} features: name one"
+            raise UnknownNameError(what, notes=[*did_you_mean(name or "", self.names), known(self.names)])
+        return name
+
+
+def read_extraction(folder: Folder) -> Mapping[str, Any]:
+    """The JSON of an extraction; an OptionError where there is none."""
+    try:
+        document = json.loads(folder.read(RECORD))
+    except OSError as error:
+        raise OptionError(f"{folder.address!r} holds no features: it has no {RECORD}") from error
+    except ValueError as error:
+        raise IntegrityError(f"'{folder.address}/{RECORD}' cannot be read", notes=[("cause", str(error))]) from error
+    if not isinstance(document, dict) or document.get("extraction") != VERSION:
+        raise IntegrityError(f"'{folder.address}/{RECORD}' is of another version than {VERSION}")
+    return document
+
+
+def options_of(manifest: Mapping[str, Any]) -> Options:
+    return Options(**manifest["options"])
+
+
+def _values(column: pa.ChunkedArray) -> np.ndarray:
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # of no chunk, or of several of extension types
+        array = pa.concat_arrays(array.chunks)
+    if isinstance(array.type, pa.FixedShapeTensorType):
+        values: np.ndarray = array.to_numpy_ndarray()
+        return values
+    return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)
+
+
+def _text(label: Any) -> Any:
+    return os.fsdecode(label) if isinstance(label, bytes) else label
