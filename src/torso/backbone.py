@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from torso.files.pictures import Transformed
+    from torso.runtimes import Runtime
 
 
 @dataclass(eq=False, kw_only=True, repr=False)
@@ -145,6 +146,25 @@ class Backbone:
         with staged_directory(place, force=force, ours=is_export) as stage:
             write_export(self.model, self.record, chosen, stage, images=given, bound=tolerated, progress=progress)
         return place
+
+    def runtime(self, name: str = "tensorflow", *, pool: Literal["avg", "max"] | None = None) -> Runtime:
+        """What computes the features of pixels, fast: preprocessing and pooling are in its graph.
+
+        Args:
+            name: ``"tensorflow"``, or ``"keras"`` for the model as it is.
+            pool: The mean or the maximum of each feature map over its positions; None for the whole map.
+
+        Returns:
+            A function from pixels of 0 to 255, ``(N, H, W, C)``, to an array for each feature's name: ``(N, channels)`` where
+            it is pooled.
+
+        Raises:
+            OptionError: There is no such runtime.
+            IntegrityError: It gives other features than Keras.
+        """
+        from torso.runtimes import open_runtime
+
+        return open_runtime(self, name, pool)
 
     def freeze(self, policy: str | Mapping[str, Any] = "all", *, registry: Registry | None = None) -> None:
         """Freeze anew, as ``freeze`` in a spec does: ``"all"``, or ``{"through": "C2"}``. Compile the model again after it.

@@ -14,7 +14,7 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     0: "success",
     1: "differences found",
     2: "invalid argument or spec, or the output already exists",
-    3: "partial success: some backbones were built, others failed",
+    3: "partial success: some backbones or pictures failed",
     4: "a plugin failed, or two offer the same name",
     5: "disk or network error",
     6: "out of memory",

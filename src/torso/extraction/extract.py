@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
@@ -15,8 +16,9 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from torso.artifact.documents import digest_of
-from torso.artifact.manifest import as_json, versions
-from torso.errors import IntegrityError, OptionError, OutputExistsError
+from torso.artifact.manifest import Difference, as_json, versions
+from torso.artifact.verify import Check, Verification
+from torso.errors import IntegrityError, OptionError, OutputExistsError, TorsoError, collect
 from torso.extraction.features import RECORD, VERSION, Features, options_of, read_extraction
 from torso.extraction.shard import COLUMNS, LISTING, Options, Work, as_parquet, name_of, open_runtime, read_part
 from torso.extraction.source import Source, digest_of_listing, paths_of
@@ -41,7 +43,6 @@ def extract(
     *,
     pool: Literal["avg", "max"] | None = "avg",
     runtime: str = "tensorflow",
-    precision: str = "float32",
     dtype: str = "float32",
     shard: int = 512,
     strict: bool = False,
@@ -62,7 +63,6 @@ def extract(
         out: A folder for the files, or an address such as ``s3://bucket/features``.
         pool: The mean or the maximum of each feature map over its positions; None for the whole map.
         runtime: What computes, as for :meth:`Backbone.runtime`.
-        precision: ``"bfloat16"`` is quicker and coarser, where the runtime has it.
         dtype: Of the numbers in the files: ``"float32"``, or ``"float16"``.
         shard: How many pictures a file has.
         strict: Stop at the first picture that cannot be read.
@@ -80,7 +80,7 @@ def extract(
     """
     registry = registry or Registry.load()
     chosen = registry.engines.resolve(engine)
-    options = Options(pool, runtime, precision, dtype, shard)
+    options = Options(pool, runtime, dtype, shard)
     _require_possible(backbone, options)
     place, pictures = Folder(out), Source.of(source)
     listing, facts = pictures.listing(), _facts(backbone)
@@ -114,16 +114,26 @@ def extract(
     return Features(out)
 
 
-def damaged_parts(out: Folder) -> dict[str, IntegrityError]:
-    """The parts that are missing, damaged or of another extraction, and what is wrong with each."""
-    record = read_extraction(out)
-    found = {}
+def verify_features(folder: str | os.PathLike[str]) -> Verification:
+    """Check every byte of an extraction: each of its parts is there, is whole, and belongs to it.
+
+    Raises:
+        OptionError: There is no extraction.
+        IntegrityError: Its record cannot be read.
+    """
+    place = Folder(folder)
+    record = read_extraction(place)
+    wrong: list[Difference] = []
     for shard in range(record["shards"]):
-        try:
-            read_part(out, record["key"], shard)
-        except IntegrityError as error:
-            found[name_of(shard)] = error
-    return found
+        errors: list[TorsoError] = []
+        collect(errors, read_part, place, record, shard)
+        wrong += [(name_of(shard), "whole", error.fact) for error in errors]
+    words = f"{record['shards']} files with {record['pictures']} pictures"
+    found = "; ".join(fact for _, _, fact in wrong[:_SHOWN]) + (
+        f"; and {len(wrong) - _SHOWN} more" if wrong[_SHOWN:] else ""
+    )
+    check = Check(name="parts", holds=not wrong, words=found or words, differences=tuple(wrong))
+    return Verification(folder=Path(folder), name=record["backbone"]["name"], checks=(check,))
 
 
 def _require_possible(backbone: Backbone, options: Options) -> None:
@@ -218,7 +228,7 @@ def _finished(out: Folder, record: Mapping[str, Any], retry: bool) -> dict[int, 
     for shard in range(record["shards"]):
         if name_of(shard) in there:
             try:
-                part = read_part(out, record["key"], shard)
+                part = read_part(out, record, shard)
             except IntegrityError:
                 continue  # it is computed again
             failed = len(part) - part["error"].null_count
@@ -251,14 +261,15 @@ def _only_writer(out: Folder) -> Iterator[None]:
         yield
         return
     lock = FileLock(out.local / LOCK)
-    try:
-        with disk_errors(f"{out.address!r} could not be locked"):
+    with disk_errors(f"{out.address!r} could not be locked"):
+        try:
             lock.acquire(timeout=0)
-    except Timeout as error:
-        fix = "wait for its end, or choose another folder"
-        raise OutputExistsError(f"another process writes to {out.address!r}", notes=[("fix", fix)]) from error
-    with lock:
+        except Timeout as error:
+            fix = "wait for its end, or choose another folder"
+            raise OutputExistsError(f"another process writes to {out.address!r}", notes=[("fix", fix)]) from error
+    try:
         for left in out.local.glob(".*.partial"):
             shutil.rmtree(left, ignore_errors=True)
         yield
-    lock.release()
+    finally:
+        lock.release()

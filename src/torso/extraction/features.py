@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from torso.errors import IntegrityError, OptionError, UnknownNameError, did_you_mean, known
-from torso.extraction.shard import COLUMNS, Options, name_of, paths_of, read_part
+from torso.extraction.shard import COLUMNS, Options, name_of, read_part
+from torso.extraction.source import paths_of
 from torso.files.folder import Folder
 
 if TYPE_CHECKING:
@@ -99,9 +100,14 @@ class Features:
         found = {_text(one) for part in self._parts([*COLUMNS]) for one in part["label"].unique().to_pylist()}
         return tuple(sorted(found, key=lambda label: (label is None, label)))
 
+    def failed(self) -> list[tuple[str, str]]:
+        """Path and error of each picture that could not be read."""
+        parts = (part.filter(part["error"].is_valid()) for part in self._parts([*COLUMNS]))
+        return [pair for part in parts for pair in zip(paths_of(part), part["error"].to_pylist(), strict=True)]
+
     def _parts(self, columns: list[str] | None = None) -> Any:
         for shard in self.shards:
-            part = read_part(self._folder, self.manifest["key"], shard)
+            part = read_part(self._folder, self.manifest, shard)
             yield part.select(columns) if columns else part
 
     def _checked(self, name: str | None) -> str:
@@ -137,7 +143,8 @@ def _values(column: pa.ChunkedArray) -> np.ndarray:
     if isinstance(array.type, pa.FixedShapeTensorType):
         values: np.ndarray = array.to_numpy_ndarray()
         return values
-    return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)
+    flat: np.ndarray = array.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(array), array.type.list_size)
 
 
 def _text(label: Any) -> Any:

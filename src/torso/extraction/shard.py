@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -31,9 +31,8 @@ _KEY: Final = b"torso"  # of a part's metadata
 class Options:
     """What the features depend on, beside the backbone and the pictures."""
 
-    pool: str | None = "avg"
+    pool: Literal["avg", "max"] | None = "avg"
     runtime: str = "tensorflow"
-    precision: str = "float32"
     dtype: str = "float32"
     shard: int = 512  # pictures
 
@@ -142,7 +141,7 @@ class _Packed(NamedTuple):
 
 def open_runtime(backbone: Backbone, options: Options, threads: int | None = None) -> Runtime:
     """The runtime of an extraction, compared with Keras."""
-    return backbone.runtime(options.runtime, pool=options.pool, precision=options.precision, threads=threads)
+    return backbone.runtime(options.runtime, pool=options.pool)
 
 
 def name_of(shard: int) -> str:
@@ -157,34 +156,44 @@ def as_parquet(table: pa.Table) -> bytes:
     """The bytes of a file: texts by dictionary, numbers as they are; with a checksum of each page."""
     stream = io.BytesIO()
     texts = [one.name for one in table.schema if pa.types.is_string(one.type) or pa.types.is_binary(one.type)]
-    pq.write_table(table, stream, compression="zstd", use_dictionary=texts, write_page_checksum=True)
+    options = {"compression": "zstd", "use_dictionary": texts, "write_statistics": False, "write_page_checksum": True}
+    pq.write_table(table, stream, **options)
     return stream.getvalue()
 
 
-def read_part(out: Folder, key: str, shard: int) -> pa.Table:
+def read_part(out: Folder, record: Mapping[str, Any], shard: int) -> pa.Table:
     """Read a shard, and check all its bytes; an IntegrityError where it is damaged, or of another extraction."""
     name = f"{name_of(shard)!r} of {out.address!r}"
     try:
         table = pq.read_table(io.BytesIO(out.read(name_of(shard))), page_checksum_verification=True)
+        told = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
     except FileNotFoundError as error:
         raise IntegrityError(f"{name} is missing") from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # ArrowInvalid is a ValueError
         raise IntegrityError(f"{name} is damaged", notes=[("cause", str(error).split("\n")[0])]) from error
-    told = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
-    if told != {"extraction": key, "shard": shard}:
+    if told != {"extraction": record["key"], "shard": shard}:
         raise IntegrityError(f"{name} is of another extraction")
+    rows = min(record["options"]["shard"], record["pictures"] - shard * record["options"]["shard"])
+    types = [pa.string()] * 2 + [_type(one["shape"], record["options"]["dtype"]) for one in record["features"]]
+    names = [*COLUMNS, *(one["name"] for one in record["features"])]
+    # The checksums are of the pages: names and types are beside them.
+    if table.schema.names != names or table.schema.types[2:] != types or len(table) != rows:
+        raise IntegrityError(f"{name} is damaged", notes=[("cause", "its columns are not those of the extraction")])
     return table
 
 
+def _type(shape: Sequence[int], dtype: str) -> pa.DataType:
+    """Vectors are lists of fixed size, and maps are tensors of fixed shape."""
+    number = pa.from_numpy_dtype(dtype)
+    return pa.list_(number, shape[0]) if len(shape) == 1 else pa.fixed_shape_tensor(number, shape)
+
+
 def _column(values: np.ndarray) -> pa.Array:
-    """Vectors as lists of fixed size, and maps as tensors of fixed shape."""
-    flat = pa.array(values.reshape(-1))
-    vectors = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(values.shape[1:])))
-    if values.ndim == 2:
-        return vectors
-    return pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(flat.type, values.shape[1:]), vectors)
+    kind = _type(values.shape[1:], values.dtype.name)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), int(np.prod(values.shape[1:])))
+    return vectors if values.ndim == 2 else pa.ExtensionArray.from_storage(kind, vectors)
 
 
 def _told(error: TorsoError | None) -> str | None:
     """An error in one line."""
-    return error and "; ".join([error.fact, *(text for label, text in error.notes if label == "cause")])
+    return "; ".join([error.fact, *(text for label, text in error.notes if label == "cause")]) if error else None

@@ -1,0 +1,93 @@
+"""``torso extract``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from torso.api import build, load
+from torso.cli.progress import say, start_tensorflow, step, steps_of
+from torso.cli.result import PARTIAL, Result, UsageError
+from torso.cli.shared_options import Session, command as torso_command
+from torso.cli.spec_argument import plans_of
+from torso.cli.text import is_interactive, table
+
+if TYPE_CHECKING:
+    from torso.backbone import Backbone
+    from torso.plugins.registry import Registry
+
+_RUNTIME = "tensorflow, or keras (default tensorflow)."
+_SHOWN = 5  # errors
+
+
+@torso_command("extract", example="torso extract backbones/edge photos -o features", codes=(0, 2, 3, 4, 5, 6, 7, 130, 143))
+@click.argument("backbone", nargs=-1, required=True, metavar="BACKBONE SOURCE")
+@click.option("-o", "--output", required=True, metavar="OUT", help="Folder for the files, or an address as s3://….")
+@click.option("--pool", type=click.Choice(["avg", "max", "none"]), default="avg", help="none: whole maps (default avg).")
+@click.option("--runtime", default="tensorflow", metavar="NAME", help=_RUNTIME)
+@click.option("--dtype", default="float32", metavar="NAME", help="Of the numbers in the files: float32 or float16.")
+@click.option("--shard", type=int, default=512, metavar="N", help="Pictures in a file (default 512).")
+@click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
+@click.option("--retry", is_flag=True, help="Compute the files with errors again.")
+@click.option("--engine", default="local", metavar="NAME", help="Where to compute: local, or what a plugin offers.")
+@click.option("--workers", type=int, metavar="N", help="How many work at a time, where the engine lets choose.")
+def command(session: Session, backbone: tuple[str, ...], output: str, pool: str, **options: Any) -> Result:
+    """Compute the features of many pictures.
+
+    BACKBONE is a saved backbone, or two words: a SPEC and a NAME in it. SOURCE is a folder of pictures, whose first folders
+    are the labels; a .txt file with a path in each line; or a .parquet file with a column path or image (bytes), and perhaps
+    label. OUT gets extraction.json, listing.parquet, and files with a row for each picture: path, label, sha256, error and
+    the features. What cannot be read has an error there, and the exit code is 3. The same command goes on where an
+    interrupted one was.
+    """
+    registry = session.registry()
+    *words, source = backbone
+    if len(words) not in (1, 2):
+        raise UsageError("BACKBONE SOURCE, or SPEC NAME SOURCE", notes=[("see", "torso extract --help")])
+    start_tensorflow()
+    from torso.extraction.extract import extract
+
+    made = _backbone(words, registry)
+    step("listing the pictures")
+    given = {"pool": None if pool == "none" else pool, "registry": registry, **options}
+    with _progress(session.quiet) as progress:
+        features = extract(made, source, output, **given, progress=progress)
+    document = {"folder": output, **features.manifest}
+    failed = features.failed()
+    rows = [(one["name"], "×".join(map(str, one["shape"])), options["dtype"]) for one in document["features"]]
+    end = f"{output}: {document['pictures']} pictures in {document['shards']} files"
+    text = f"{table(('feature', '>shape', 'type'), rows)}\n\n{end}"
+    if failed:
+        lines = [f"  {path}: {error}" for path, error in failed[:_SHOWN]]
+        lines += [f"  and {len(failed) - _SHOWN} more"] if len(failed) > _SHOWN else []
+        text += "\n".join([f"; {len(failed)} failed, with the reason in column 'error':", *lines])
+    return Result(document=document, text=text, code=PARTIAL if failed else None)
+
+
+def _backbone(words: list[str], registry: Registry) -> Backbone:
+    if len(words) == 1:
+        step(f"loading {words[0]}")
+        return load(words[0])
+    (plan,) = plans_of(words[0], words[1:], registry).values()
+    return build(plan, registry, progress=steps_of(plan.name))
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Any]:
+    """A bar on a terminal, elsewhere a line for each tenth of the pictures."""
+    if not quiet and is_interactive(sys.stderr):
+        yield None
+        return
+    tenth = -1
+
+    def report(done: int, pictures: int, failed: int) -> None:
+        nonlocal tenth
+        if not quiet and done * 10 // pictures > tenth:
+            tenth = done * 10 // pictures
+            say(f"{done} of {pictures} pictures, {failed} failed")
+
+    yield report
