@@ -147,24 +147,38 @@ class Backbone:
             write_export(self.model, self.record, chosen, stage, images=given, bound=tolerated, progress=progress)
         return place
 
-    def runtime(self, name: str = "tensorflow", *, pool: Literal["avg", "max"] | None = None) -> Runtime:
-        """What computes the features of pixels, fast: preprocessing and pooling are in its graph.
+    def runtime(
+        self,
+        name: str = "tensorflow",
+        *,
+        pool: Literal["avg", "max"] | None = None,
+        threads: int | None = None,
+        precision: str = "float32",
+        registry: Registry | None = None,
+    ) -> Runtime:
+        """What computes features from pixels, faster than Keras: preprocessing and pooling are in its graph.
 
         Args:
-            name: ``"tensorflow"``, or ``"keras"`` for the model as it is.
+            name: ``"tensorflow"``; ``"keras"`` for the model as it is; or an export format, as ``"litert"``: the model is
+                converted, and read into this process.
             pool: The mean or the maximum of each feature map over its positions; None for the whole map.
+            threads: How many to use, of a converted model; TensorFlow has its own for the whole process.
+            precision: ``"bfloat16"`` is faster and coarser, where the runtime and the processor have it.
+            registry: The plugins; by default those that are installed.
 
         Returns:
-            A function from pixels of 0 to 255, ``(N, H, W, C)``, to an array for each feature's name: ``(N, channels)`` where
-            it is pooled.
+            A function from pixels of 0 to 255, ``(N, H, W, C)``, to an array for each feature's name: ``(N, channels)`` if
+            it is pooled. Its ``error`` says how far it is from Keras.
 
         Raises:
-            OptionError: There is no such runtime.
+            UnknownNameError: There is no such runtime.
+            OptionError: It is not installed, or has no such precision.
+            PluginError: The converter fails.
             IntegrityError: It gives other features than Keras.
         """
         from torso.runtimes import open_runtime
 
-        return open_runtime(self, name, pool)
+        return open_runtime(self, name, pool, threads, precision, registry or Registry.load())
 
     def freeze(self, policy: str | Mapping[str, Any] = "all", *, registry: Registry | None = None) -> None:
         """Freeze anew, as ``freeze`` in a spec does: ``"all"``, or ``{"through": "C2"}``. Compile the model again after it.

@@ -32,7 +32,7 @@ CUT = torso.Truncation(name="half", doc="", select=lambda graph, options: "x", o
 POLICY = torso.FreezePolicy(name="some", doc="", select=lambda graph, options: torso.FreezePlan())
 SOURCE = torso.WeightSource(name="shelf", doc="", options=(SHELF,), fetch=lambda options: Path("x"))
 ADAPTER = torso.ChannelAdapter(name="odd", doc="", mix=lambda have, want, options: [[1.0] * have] * want)
-FORMAT = torso.ExportFormat(name="tape", doc="", write="a:b", run="a:c")
+FORMAT = torso.ExportFormat(name="tape", doc="", write="a:b", open="a:c")
 WRONG = """
 WIDTH.type=list WIDTH.default='wide' WIDTH.choices=('a',) WIDTH.many=True WIDTH.name=None FILE.when={'alpha':{}}
 WEIGHTS.files=(None,) WEIGHTS.top1=float('nan') WEIGHTS.classes=2**63 RULES.default=(8,) RULES.minimum=True
@@ -41,7 +41,7 @@ CARD.arguments={'depth':object()} CARD.weights=(WEIGHTS,WEIGHTS) CARD.options=(S
 CARD.weights=(replace(WEIGHTS,tag='none'),) CARD.weights=(replace(WEIGHTS,files=()),) CARD.input=replace(RULES,divisor=0)
 CARD.input=replace(RULES,minimum=9) CARD.preprocessing=replace(PIXELS,std=(0,)) CARD.preprocessing=replace(PIXELS,mean=(1,2))
 CUT.select=None CUT.positional='self' SOURCE.options=() SOURCE.hashes=('crc',) ADAPTER.mix=[[1]] FORMAT.write='a'
-FORMAT.run=None FORMAT.needs=('',)
+FORMAT.open=None FORMAT.needs=('',)
 """
 
 

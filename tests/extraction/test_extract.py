@@ -91,11 +91,12 @@ def test_every_picture_has_a_row_whatever_is_wrong_with_it(extract: Any, write: 
         "folder.jpg": "'folder.jpg' cannot be read; Is a directory",
         "link.jpg": "'link.jpg' cannot be read; No such file or directory",
         "pipe.jpg": "'pipe.jpg' is no regular file",
-        "text.png": "'text.png' is no picture that can be decoded; it is no JPEG, PNG, GIF, BMP, WEBP, or its beginning is damaged",
+        "text.png": "'text.png' is no picture that can be decoded; it is no JPEG, PNG, GIF, BMP, WEBP, or its beginning is "
+        "damaged",
     }
     bad = features.table().filter(features.table()["error"].is_valid())
     assert np.isnan(np.array(bad["half"].to_pylist())).all()
-    with pytest.raises(torso.IntegrityError, match="'cut.jpg' is no picture"):
+    with pytest.raises(torso.IntegrityError, match=r"'cut\.jpg' is no picture"):
         extract(photos, "strict", strict=True)
     (photos / "cut.jpg").write_bytes(good.read_bytes())
     before = contents(tmp_path / "out")
@@ -165,7 +166,7 @@ def test_a_full_disk_leaves_what_is_finished(extract: Any, write: Write, tmp_pat
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "write_bytes", full)
-        with pytest.raises(torso.DiskError, match="part-00001.parquet' could not be written"):
+        with pytest.raises(torso.DiskError, match=r"part-00001\.parquet' could not be written"):
             extract(photos)
     assert {name for name in contents(tmp_path / "out") if name.startswith("part")} == {"part-00000.parquet"}
     assert len(extract(photos).arrays("stem").paths) == 12
@@ -260,6 +261,6 @@ def test_the_record_says_how_it_was_made(extract: Any, write: Write, tmp_path: P
     extract(photos)
     record = json.loads((tmp_path / "out/extraction.json").read_text())
     assert record["backbone"]["name"] == backbone.name
-    assert record["options"] == {"dtype": "float32", "pool": "avg", "runtime": "keras", "shard": 5}
+    assert record["options"] == {"dtype": "float32", "pool": "avg", "precision": "float32", "runtime": "keras", "shard": 5}
     assert [(one["name"], one["shape"]) for one in record["features"]] == [("stem", [4]), ("half", [4])]
     assert (record["pictures"], record["shards"], record["failed"]) == (2, 1, 0)

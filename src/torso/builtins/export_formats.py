@@ -1,10 +1,10 @@
-"""The export formats of torso: for each, how to write its files and how to run them, in a process of its own."""
+"""The export formats of torso: for each, how to write its files and how to open them."""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +14,7 @@ from torso.contracts.hookspecs import hookimpl
 if TYPE_CHECKING:
     import numpy as np
 
-    Features = dict[str, np.ndarray]  # by name
+    Compute = Callable[[np.ndarray], Mapping[str, np.ndarray]]  # from images to features by name
 
 LITERT: Final = "model.tflite"
 ONNX: Final = "model.onnx"
@@ -28,22 +28,27 @@ def torso_export_formats() -> Iterable[ExportFormat]:
     yield _format("litert", doc, needs=("ai_edge_litert",), install="torso[litert]")
     doc = "One .onnx file with its weights inside, for ONNX Runtime and others."
     yield _format("onnx", doc, needs=("tf2onnx", "onnx", "onnxruntime"), install="torso[onnx]")
-    yield _format("openvino", "An .xml and a .bin file, for OpenVINO.", needs=("openvino",), install="torso[openvino]")
+    openvino = {"needs": ("openvino",), "install": "torso[openvino]", "precisions": ("float32", "bfloat16")}
+    yield _format("openvino", "An .xml and a .bin file, for OpenVINO.", **openvino)
 
 
 def _format(name: str, doc: str, **needed: Any) -> ExportFormat:
-    return ExportFormat(name=name, doc=doc, write=f"{__name__}:write_{name}", run=f"{__name__}:run_{name}", **needed)
+    return ExportFormat(name=name, doc=doc, write=f"{__name__}:write_{name}", open=f"{__name__}:open_{name}", **needed)
 
 
 def write_saved_model(saved_model: Path, folder: Path) -> None:
     shutil.copytree(saved_model, folder, dirs_exist_ok=True)
 
 
-def run_saved_model(folder: Path, images: np.ndarray) -> Features:
+def open_saved_model(folder: Path, threads: int | None) -> Compute:  # its threads are those of TensorFlow
     import tensorflow as tf
 
-    signature = tf.saved_model.load(str(folder)).signatures[SIGNATURE]
-    return {name: values.numpy() for name, values in signature(**{INPUT: tf.constant(images)}).items()}
+    loaded = tf.saved_model.load(str(folder))  # its variables live as long as it does
+
+    def compute(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        return {name: one.numpy() for name, one in loaded.signatures[SIGNATURE](**{INPUT: tf.constant(images)}).items()}
+
+    return compute
 
 
 def write_litert(saved_model: Path, folder: Path) -> None:
@@ -54,13 +59,15 @@ def write_litert(saved_model: Path, folder: Path) -> None:
     (folder / LITERT).write_bytes(converter.convert())
 
 
-def run_litert(folder: Path, images: np.ndarray) -> Features:
+def open_litert(folder: Path, threads: int | None) -> Compute:
+    import os
+
     from ai_edge_litert.interpreter import Interpreter
 
+    interpreter = Interpreter(model_path=str(folder / LITERT), num_threads=threads or os.cpu_count())
     # Through the signature: the outputs of a .tflite file have an order of their own.
-    signature = Interpreter(model_path=str(folder / LITERT)).get_signature_runner(SIGNATURE)
-    features: Features = signature(**{INPUT: images})  # the input takes on the shape of the images
-    return features
+    signature = interpreter.get_signature_runner(SIGNATURE)
+    return lambda images: dict(signature(**{INPUT: images}))  # the input takes on the shape of the images
 
 
 def write_onnx(saved_model: Path, folder: Path) -> None:
@@ -106,12 +113,14 @@ def _teach_erfc() -> None:
             context.make_node("Sub", operands, name=node.name, outputs=[result], shapes=[shape], dtypes=[kind])
 
 
-def run_onnx(folder: Path, images: np.ndarray) -> Features:
+def open_onnx(folder: Path, threads: int | None) -> Compute:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(folder / ONNX), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0  # its own choice
+    session = onnxruntime.InferenceSession(str(folder / ONNX), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {INPUT: images}), strict=True))
+    return lambda images: dict(zip(names, session.run(names, {INPUT: images}), strict=True))
 
 
 def write_openvino(saved_model: Path, folder: Path) -> None:
@@ -120,11 +129,18 @@ def write_openvino(saved_model: Path, folder: Path) -> None:
     openvino.save_model(openvino.convert_model(str(saved_model)), str(folder / OPENVINO), compress_to_fp16=False)
 
 
-def run_openvino(folder: Path, images: np.ndarray) -> Features:
-    # In float32 also where the processor has something quicker and coarser.
-    model = _openvino().compile_model(str(folder / OPENVINO), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    given = model(images)
-    return {name: given[output] for output in model.outputs for name in output.get_names()}
+def open_openvino(folder: Path, threads: int | None, precision: str = "float32") -> Compute:
+    # In float32 also where the processor has something quicker and coarser, unless that is asked for.
+    options = {"INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision]}
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = str(threads)
+    model = _openvino().compile_model(str(folder / OPENVINO), "CPU", options)
+
+    def compute(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        given = model(images)
+        return {name: given[output] for output in model.outputs for name in output.get_names()}
+
+    return compute
 
 
 def _openvino() -> Any:  # Any: the module

@@ -22,8 +22,8 @@ FLOAT32_BOUND: Final = 1e-4
 class ExportFormat(Checked):
     """A format that a backbone can be written in.
 
-    ``write`` and ``run`` are named as ``package.module:function``. torso calls each in a process of its own without an
-    accelerator.
+    ``write`` and ``open`` are named as ``package.module:function``. torso calls ``write`` in a process of its own without an
+    accelerator; ``open`` too where it compares what was written, and in the user's process where that computes features.
 
     Attributes:
         name: The value of ``torso export --to``.
@@ -31,25 +31,28 @@ class ExportFormat(Checked):
         write: ``write(saved_model, folder)`` takes two :class:`pathlib.Path`: a SavedModel, whose signature
             ``serving_default`` computes the features by name from ``images``, and an empty folder to fill. torso adds
             ``export.json``.
-        run: ``run(folder, images)`` takes that folder and images ``(N, H, W, C)`` as the network expects them. It returns
-            the features ``(N, …)`` as numpy arrays by name, computed from the files in the folder, on the CPU.
+        open: ``open(folder, threads)`` takes that folder, and how many threads to use or None. It returns a function from
+            images ``(N, H, W, C)`` as the network expects them, float32, to the features ``(N, …)`` as numpy arrays by name,
+            computed from the files in the folder, on the CPU. It has read all files that it needs.
         needs: Modules that the two functions import, apart from TensorFlow, Keras and numpy.
         install: What to pip install for them: ``torso[onnx]``.
+        precisions: The precisions it can compute in. If there are several, ``open`` takes a third argument, which is one.
         bound: Default tolerance: the largest difference from the Keras model, relative to the feature's largest value.
     """
 
     name: str
     doc: str
     write: str
-    run: str
+    open: str
     needs: tuple[str, ...] = ()
     install: str | None = None
+    precisions: tuple[str, ...] = ("float32",)
     bound: float = FLOAT32_BOUND
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not all(part for name in (self.write, self.run) for part in name.partition(":")) or not all(self.needs):
-            raise TypeError(f"write and run of export format {self.name!r} must be 'module:function'; needs are modules")
+        if not all(part for name in (self.write, self.open) for part in name.partition(":")) or not all(self.needs):
+            raise TypeError(f"write and open of export format {self.name!r} must be 'module:function'; needs are modules")
 
 
 def tolerance_of(form: ExportFormat, bound: float | None) -> float:

@@ -126,8 +126,8 @@ def torso_channel_adapters() -> Iterable[ChannelAdapter]:
 def torso_export_formats() -> Iterable[ExportFormat]:
     """Offer formats for other runtimes.
 
-    ``write`` converts a SavedModel, and ``run`` computes features from the written files. torso compares them with the
-    Keras model before it publishes the files.
+    ``write`` converts a SavedModel, and ``open`` makes a function of the written files that computes features: for exports,
+    and as a runtime for the features of many pictures. torso compares them with those of Keras first.
     """
 
 

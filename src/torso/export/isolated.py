@@ -32,8 +32,8 @@ class ElsewhereError(Exception):
     """An error in another process that is not torso's own; its cause holds the traceback or what was printed."""
 
 
-def call(reference: str, *paths: Path, images: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """Call ``package.module:function`` with paths, and with images if any; returns its arrays by name.
+def call(reference: str, *arguments: Path | None, images: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Call ``package.module:function``, and what it returns with the images, if any; returns its arrays by name.
 
     Its TorsoError or MemoryError is raised here too; any other, or the end of its process, is an ElsewhereError.
     """
@@ -41,7 +41,7 @@ def call(reference: str, *paths: Path, images: np.ndarray | None = None) -> dict
     file = getattr(sys.modules.get(module), "__file__", None)  # for a plugin that is a single file
     with scratch_directory() as folder:
         with temporary_file_errors():
-            order = module, file, function, [path.absolute() for path in paths], images
+            order = module, file, function, [path and path.absolute() for path in arguments], images
             (folder / "order").write_bytes(pickle.dumps(order))
         code = _run(folder)
         if (folder / "answer").exists():
@@ -89,10 +89,10 @@ def answer(folder: str) -> None:
     try:
         if importlib.util.find_spec(module) is None and file:
             run_file(Path(file), module)
-        act, given = getattr(importlib.import_module(module), function), [] if images is None else [images]
-        returned = act(*arguments, *given)
+        returned = getattr(importlib.import_module(module), function)(*arguments)
         # numpy does not know bfloat16
-        arrays = {str(name): np.asarray(values, "float32") for name, values in returned.items()} if given else {}
+        given = {} if images is None else returned(images)
+        arrays = {str(name): np.asarray(values, "float32") for name, values in given.items()}
         (place / "answer").write_bytes(pickle.dumps((arrays, None, "")))
     except Exception as error:  # noqa: BLE001  # all of them are answers
         lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))

@@ -53,8 +53,8 @@ def write_export(
                 raise PluginError(f"export format {chosen.name!r} wrote {NAME}, which is torso's to write")
     progress(f"comparing {form.name} with Keras")
     with plugin_errors(chosen.plugin, f"running {written}"):
-        found = call(form.run, stage, images=images)
-    errors = _errors_within(bound, expected, found, written)
+        found = call(form.open, stage, None, images=images)
+    errors = errors_within(bound, expected, found, written)
     compared = {"images": len(images), "sha256": digest_of(images), "bound": bound}
     write_record({**_described(model, manifest, chosen, errors), "compared": compared}, stage)
 
@@ -114,7 +114,7 @@ def _described(
     }
 
 
-def _errors_within(bound: float, expected: Features, found: Features, written: str) -> dict[str, float]:
+def errors_within(bound: float, expected: Features, found: Features, written: str) -> dict[str, float]:
     """The largest error of each feature, by name, relative to its largest value; refused above the bound, and NaN."""
     errors = {}
     for name, values in expected.items():

@@ -20,7 +20,7 @@ from torso.artifact.manifest import Difference, as_json, versions
 from torso.artifact.verify import Check, Verification
 from torso.errors import IntegrityError, OptionError, OutputExistsError, TorsoError, collect
 from torso.extraction.features import RECORD, VERSION, Features, options_of, read_extraction
-from torso.extraction.shard import COLUMNS, LISTING, Options, Work, as_parquet, name_of, open_runtime, read_part
+from torso.extraction.shard import COLUMNS, LISTING, Options, Work, as_parquet, name_of, read_part
 from torso.extraction.source import Source, digest_of_listing, paths_of
 from torso.files.disk_errors import disk_errors
 from torso.files.folder import Folder
@@ -43,6 +43,7 @@ def extract(
     *,
     pool: Literal["avg", "max"] | None = "avg",
     runtime: str = "tensorflow",
+    precision: str = "float32",
     dtype: str = "float32",
     shard: int = 512,
     strict: bool = False,
@@ -63,6 +64,7 @@ def extract(
         out: A folder for the files, or an address such as ``s3://bucket/features``.
         pool: The mean or the maximum of each feature map over its positions; None for the whole map.
         runtime: What computes, as for :meth:`Backbone.runtime`.
+        precision: ``"bfloat16"`` is faster and coarser, where the runtime has it.
         dtype: Of the numbers in the files: ``"float32"``, or ``"float16"``.
         shard: How many pictures a file has.
         strict: Stop at the first picture that cannot be read.
@@ -80,7 +82,7 @@ def extract(
     """
     registry = registry or Registry.load()
     chosen = registry.engines.resolve(engine)
-    options = Options(pool, runtime, dtype, shard)
+    options = Options(pool, runtime, precision, dtype, shard)
     _require_possible(backbone, options)
     place, pictures = Folder(out), Source.of(source)
     listing, facts = pictures.listing(), _facts(backbone)
@@ -94,7 +96,7 @@ def extract(
     with _only_writer(place), progress_of(progress, len(listing)) as report:
         computes = None
         if RECORD not in there:
-            computes = open_runtime(backbone, options)
+            computes = options.open(backbone, registry=registry)
             place.publish(LISTING, as_parquet(listing))
             place.publish(RECORD, _text(_record(backbone, facts, pictures, options, listing, computes.error)))
         record = read_extraction(place)
@@ -102,7 +104,7 @@ def extract(
         finished = _finished(place, record, retry)
         missing = [shard for shard in range(record["shards"]) if shard not in finished]
         if missing:  # wrong features are refused before the first picture
-            work.runtime = computes or open_runtime(backbone, options)
+            work.runtime = computes or options.open(backbone, registry=registry)
         done, failed = sum(map(work.size_of, finished)), sum(finished.values())
         report(done, failed)
         faults = plugin_errors(chosen.plugin, f"engine {chosen.qualified!r}")
@@ -114,7 +116,7 @@ def extract(
     return Features(out)
 
 
-def verify_features(folder: str | os.PathLike[str]) -> Verification:
+def verify_features(folder: str | Path) -> Verification:
     """Check every byte of an extraction: each of its parts is there, is whole, and belongs to it.
 
     Raises:

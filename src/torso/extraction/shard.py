@@ -20,6 +20,7 @@ from torso.modeling.picture_reader import read_pictures
 
 if TYPE_CHECKING:
     from torso.backbone import Backbone
+    from torso.plugins.registry import Registry
     from torso.runtimes import Runtime
 
 LISTING: Final = "listing.parquet"
@@ -33,8 +34,14 @@ class Options:
 
     pool: Literal["avg", "max"] | None = "avg"
     runtime: str = "tensorflow"
+    precision: str = "float32"
     dtype: str = "float32"
     shard: int = 512  # pictures
+
+    def open(self, backbone: Backbone, threads: int | None = None, registry: Registry | None = None) -> Runtime:
+        """The runtime, compared with Keras."""
+        pool, precision = self.pool, self.precision
+        return backbone.runtime(self.runtime, pool=pool, threads=threads, precision=precision, registry=registry)
 
 
 class Done(NamedTuple):
@@ -67,7 +74,7 @@ class Work:
 
     def __call__(self, shard: int) -> Done:
         if self.runtime is None:
-            self.runtime = open_runtime(self.backbone, self.options, self.threads)
+            self.runtime = self.options.open(self.backbone, self.threads)
         listing = rows_of(self.listing, self.options, shard)
         names = [feature.name for feature in self.backbone.features]
         arrays: dict[str, list[np.ndarray]] = {name: [] for name in names}
@@ -137,11 +144,6 @@ class _Packed(NamedTuple):
             for name, data in self.files.items():
                 (folder / name).write_bytes(data)
             return load(folder)
-
-
-def open_runtime(backbone: Backbone, options: Options, threads: int | None = None) -> Runtime:
-    """The runtime of an extraction, compared with Keras."""
-    return backbone.runtime(options.runtime, pool=options.pool)
 
 
 def name_of(shard: int) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torso.backbone import Backbone
     from torso.plugins.registry import Registry
 
-_RUNTIME = "tensorflow, or keras (default tensorflow)."
+_RUNTIME = "tensorflow, keras, litert, onnx, openvino, or a format of a plugin (default tensorflow)."
 _SHOWN = 5  # errors
 
 
@@ -29,6 +29,7 @@ _SHOWN = 5  # errors
 @click.option("-o", "--output", required=True, metavar="OUT", help="Folder for the files, or an address as s3://….")
 @click.option("--pool", type=click.Choice(["avg", "max", "none"]), default="avg", help="none: whole maps (default avg).")
 @click.option("--runtime", default="tensorflow", metavar="NAME", help=_RUNTIME)
+@click.option("--precision", default="float32", metavar="NAME", help="bfloat16: faster and coarser, where there is such.")
 @click.option("--dtype", default="float32", metavar="NAME", help="Of the numbers in the files: float32 or float16.")
 @click.option("--shard", type=int, default=512, metavar="N", help="Pictures in a file (default 512).")
 @click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
