@@ -13,6 +13,7 @@ from torso.base_model import get_base_model as get_base_model, preprocess_for as
 from torso.contracts.architecture import (
     Architecture as Architecture, InputRules as InputRules, License as License, Weights as Weights,
 )
+from torso.contracts.engine import Engine as Engine
 from torso.contracts.export_format import ExportFormat as ExportFormat
 from torso.contracts.freeze_policy import FreezePolicy as FreezePolicy
 from torso.contracts.hookspecs import hookimpl as hookimpl
@@ -27,6 +28,8 @@ from torso.errors import (
     OutputExistsError as OutputExistsError, PixelWarning as PixelWarning, PluginError as PluginError,
     SpecError as SpecError, TorsoError as TorsoError, UnknownNameError as UnknownNameError,
 )
+from torso.extraction.extract import extract as extract
+from torso.extraction.features import Features as Features
 from torso.graph import (
     Branch as Branch, Cost as Cost, Feature as Feature, FreezePlan as FreezePlan, Graph as Graph,
     Node as Node,

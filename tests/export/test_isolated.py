@@ -33,7 +33,9 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
     def ask(body: str, *, given: np.ndarray | None = PIXELS, before: str = "") -> dict[str, np.ndarray]:
         lines = "".join(f"    {line}\n" for line in body.split("\n"))
         file = tmp_path / "odd_one.py"
-        file.write_text(f"import os, shutil, sys\n{before}\ndef act(folder, images=None):\n{lines}")
+        act = "body(folder)" if given is None else "lambda images: body(folder, images)"
+        start = f"import os, shutil, sys\n{before}\ndef body(folder, images=None):\n{lines}"
+        file.write_text(f"{start}\ndef act(folder):\n    return {act}")
         monkeypatch.setitem(sys.modules, "odd_one", SimpleNamespace(__file__=str(file)))  # type: ignore[misc]
         return call("odd_one:act", tmp_path, images=given)
 

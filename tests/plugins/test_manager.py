@@ -179,8 +179,8 @@ def test_builders_of_two_files_of_one_name_are_told_apart(load, tmp_path):
 
 NO_HOOK = (
     "torso has no hook 'wizardry'; the hooks are torso_architectures, torso_backbone_built, torso_before_freeze, "
-    "torso_build_arguments, torso_channel_adapters, torso_export_formats, torso_freeze_policies, torso_truncations, "
-    "torso_weight_sources"
+    "torso_build_arguments, torso_channel_adapters, torso_engines, torso_export_formats, torso_freeze_policies, "
+    "torso_truncations, torso_weight_sources"
 )
 FAULTS = [
     ("", "nothing in it is marked with @torso.hookimpl"),

@@ -26,8 +26,9 @@ def command(session: Session, folder: tuple[str, ...]) -> Result:
     """Check saved backbones against their manifests; report every difference.
 
     DIR is a saved backbone, or a folder of them as torso build writes; or what torso extract wrote, of which every byte is
-    read. First the files are compared with their hashes. A file with a wrong hash is not opened. Then torso loads the model. It compares the graph, the variables, what is frozen,
-    the preprocessing, and the features of fixed test images. No internet is needed, and plugins only for their own layers.
+    read. First the files are compared with their hashes. A file with a wrong hash is not opened. Then torso loads the model.
+    It compares the graph, the variables, what is frozen, the preprocessing, and the features of fixed test images. No
+    internet is needed, and plugins only for their own layers.
     """
     found: list[Verification] = []
     errors: list[TorsoError] = []
@@ -35,10 +36,10 @@ def command(session: Session, folder: tuple[str, ...]) -> Result:
     start_tensorflow()
     for place in chain.from_iterable(backbones_in(Path(one)) for one in folder):
         step(f"verifying {place}")
-        check: Callable[[Path], Verification] = partial(verify, registry=registry)
+        act: Callable[[Path], Verification] = partial(verify, registry=registry)
         if (place / "extraction.json").exists():
-            from torso.extraction.extract import verify_features as check
-        if (one := collect(errors, check, place)) is not None:
+            from torso.extraction.extract import verify_features as act
+        if (one := collect(errors, act, place)) is not None:
             found.append(one)
             notes = [(check.name, check.words) for check in one.checks if not check.holds]
             if notes:
