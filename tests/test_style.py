@@ -25,10 +25,11 @@ def test_the_public_names() -> None:
         "Architecture", "Backbone", "Backbones", "Branch", "ChannelAdapter", "Check", "ClashError", "Cost", "CutError",
         "DiskError", "Engine", "ExportFormat", "Feature", "Features", "FreezeGuard", "FreezePlan", "FreezePolicy",
         "FreezeWarning", "Graph", "InputRules", "IntegrityError", "License", "ManyErrors", "Node", "Option", "OptionError",
-        "Options", "OutputExistsError", "PixelWarning", "Plan", "PluginError", "Preprocessing", "Registry", "SpecError", "TorsoError",
-        "Transform", "Truncation", "UnknownNameError", "Verification", "WeightSource", "Weights", "WeightsFile",
-        "architecture", "attach", "create_backbone", "diff", "extract", "get_base_model", "hookimpl", "list_architectures",
-        "load", "load_specs", "plan", "preprocess_for", "read_graph", "register", "scale_learning_rates", "verify",
+        "Options", "OutputExistsError", "PixelWarning", "Plan", "PluginError", "Preprocessing", "Registry", "SpecError",
+        "TorsoError", "Transform", "Truncation", "UnknownNameError", "Verification", "WeightSource", "Weights",
+        "WeightsFile", "architecture", "attach", "create_backbone", "diff", "extract", "get_base_model", "hookimpl",
+        "list_architectures", "load", "load_specs", "plan", "preprocess_for", "read_graph", "register",
+        "scale_learning_rates", "verify",
     ]  # fmt: skip
 
 
