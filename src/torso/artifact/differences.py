@@ -1,7 +1,5 @@
 """Compare two documents of JSON fact by fact, and describe what differs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final

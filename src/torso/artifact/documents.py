@@ -1,7 +1,5 @@
 """Files of JSON that name their version and carry a digest: manifests, locks, and the records of exports."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

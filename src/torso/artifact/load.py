@@ -1,7 +1,5 @@
 """Load a saved model and compare it with its manifest."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The folder of a saved backbone: ``manifest.json`` and the model that it describes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Reference images, and what a backbone gives for them: in numbers small enough to be kept in its manifest."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

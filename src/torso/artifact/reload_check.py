@@ -1,7 +1,5 @@
 """Read a saved model back from disk with plain Keras, and compare it with the model in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn

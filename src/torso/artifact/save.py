@@ -1,7 +1,5 @@
 """Describe a backbone that was built, and save it."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import fields, replace
 from pathlib import Path

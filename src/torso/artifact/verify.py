@@ -1,7 +1,5 @@
 """Recheck a saved backbone against its manifest, offline."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module

@@ -6,8 +6,6 @@
 3. *Ordinary*: the network is built as its author wrote it, and a copy of what is kept is filled. It always fits.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext

@@ -1,7 +1,5 @@
 """Draw the headless network as its builder makes it: without values where that fits, and no further than is needed."""
 
-from __future__ import annotations
-
 import importlib
 import re
 from collections.abc import Callable, Collection, Mapping

@@ -1,7 +1,5 @@
 """Find layers that training changes although they are frozen, or that torso cannot keep from being random."""
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Iterator, Mapping, Set

@@ -1,7 +1,5 @@
 """Read a Keras model into a graph: nodes, edges, shapes, strides and parameters as data."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress

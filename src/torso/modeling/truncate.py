@@ -4,8 +4,6 @@ It is made of the model's own layers, which are detached from the rest, or rebui
 A model that shares layers with a living one keeps all weights of that in memory: each layer remembers all its calls.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby

@@ -1,7 +1,5 @@
 """What comes out of plugin code: errors get the plugin's name and the spec location, settings of Keras are put back."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """Where plugins are found. No plugin is imported here."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace

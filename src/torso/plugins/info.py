@@ -1,7 +1,5 @@
 """What is known of one plugin, whether it is in use or not."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Which architectures a search leaves, and in which order."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from math import inf
 from typing import Any, Final

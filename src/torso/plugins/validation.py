@@ -1,7 +1,5 @@
 """What is wrong with a plugin, each fault as one sentence."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final

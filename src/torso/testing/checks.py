@@ -1,7 +1,5 @@
 """The checks, one claim each; a failed one raises ``AssertionError`` and says what it found."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The checks as a test class, and as one call; and the check of channel adapters."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
