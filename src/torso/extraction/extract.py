@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -19,8 +19,9 @@ from torso.artifact.documents import digest_of
 from torso.artifact.manifest import Difference, as_json, versions
 from torso.artifact.verify import Check, Verification
 from torso.errors import IntegrityError, OptionError, OutputExistsError, TorsoError, collect
-from torso.extraction.features import RECORD, VERSION, Features, options_of, read_extraction
-from torso.extraction.shard import COLUMNS, LISTING, Options, Work, as_parquet, name_of, read_part
+from torso.extraction.extraction_file import NAME, Extraction, Options, read_extraction
+from torso.extraction.features import Features
+from torso.extraction.shard import COLUMNS, LISTING, Work, as_parquet, name_of, read_part
 from torso.extraction.source import Source, digest_of_listing, paths_of
 from torso.files.disk_errors import disk_errors
 from torso.files.folder import Folder
@@ -87,7 +88,7 @@ def extract(
     place, pictures = Folder(out), Source.of(source)
     listing, facts = pictures.listing(), _facts(backbone)
     there = place.names()
-    if RECORD in there:
+    if NAME in there:
         _require_same(read_extraction(place), facts, options, place, listing)
     elif others := {name for name in there if not name.startswith(".")} - {LISTING}:
         fact = f"{place.address!r} holds no extraction, but {', '.join(sorted(others)[:_SHOWN])}"
@@ -95,14 +96,24 @@ def extract(
     place.make()
     with _only_writer(place), progress_of(progress, len(listing)) as report:
         computes = None
-        if RECORD not in there:
+        if NAME not in there:
             computes = options.open(backbone, registry=registry)
             place.publish(LISTING, as_parquet(listing))
-            place.publish(RECORD, _text(_record(backbone, facts, pictures, options, listing, computes.error)))
+            Extraction(
+                facts=facts,
+                options=options,
+                listing=digest_of_listing(listing),
+                backbone=backbone.manifest,
+                source=pictures.name,
+                pictures=len(listing),
+                features=[_feature(one, options) for one in backbone.features],
+                runtime_error=computes.error,
+                made_with=versions(),
+            ).publish(place)
         record = read_extraction(place)
-        work = Work(pictures, place, record["key"], options, backbone, strict)
+        work = Work(pictures, place, record.key, options, backbone, strict)
         finished = _finished(place, record, retry)
-        missing = [shard for shard in range(record["shards"]) if shard not in finished]
+        missing = [shard for shard in range(record.shards) if shard not in finished]
         if missing:  # wrong features are refused before the first picture
             work.runtime = computes or options.open(backbone, registry=registry)
         done, failed = sum(map(work.size_of, finished)), sum(finished.values())
@@ -112,7 +123,7 @@ def extract(
             for one in chosen.value.run(work, missing, workers):
                 done, failed = done + one.rows, failed + one.failed
                 report(done, failed)
-        place.publish(RECORD, _text({**record, "failed": failed}))
+        replace(record, failed=failed).publish(place)
     return Features(out)
 
 
@@ -126,16 +137,16 @@ def verify_features(folder: str | Path) -> Verification:
     place = Folder(folder)
     record = read_extraction(place)
     wrong: list[Difference] = []
-    for shard in range(record["shards"]):
+    for shard in range(record.shards):
         errors: list[TorsoError] = []
         collect(errors, read_part, place, record, shard)
         wrong += [(name_of(shard), "whole", error.fact) for error in errors]
-    words = f"{record['shards']} files with {record['pictures']} pictures"
+    words = f"{record.shards} files with {record.pictures} pictures"
     found = "; ".join(fact for _, _, fact in wrong[:_SHOWN]) + (
         f"; and {len(wrong) - _SHOWN} more" if wrong[_SHOWN:] else ""
     )
     check = Check(name="parts", holds=not wrong, words=found or words, differences=tuple(wrong))
-    return Verification(folder=Path(folder), name=record["backbone"]["name"], checks=(check,))
+    return Verification(folder=Path(folder), name=record.backbone["name"], checks=(check,))
 
 
 def _require_possible(backbone: Backbone, options: Options) -> None:
@@ -167,50 +178,20 @@ def _facts(backbone: Backbone) -> dict[str, Any]:
     return dict(json.loads(json.dumps(facts)))  # as it is read again
 
 
-def _record(
-    backbone: Backbone, facts: Mapping[str, Any], source: Source, options: Options, listing: pa.Table, error: Any
-) -> dict[str, Any]:
-    """``extraction.json``: everything that the features depend on."""
-    told = {"extraction": VERSION, "facts": facts, "options": asdict(options), "listing": digest_of_listing(listing)}
-    return {
-        **told,
-        "key": digest_of(told),
-        "backbone": backbone.manifest,
-        "source": source.name,
-        "pictures": len(listing),
-        "shards": -(-len(listing) // options.shard),
-        "features": [_feature(one, options) for one in backbone.features],
-        "runtime_error": error,
-        "made_with": versions(),
-        "failed": None,
-    }
-
-
 def _feature(feature: Any, options: Options) -> dict[str, Any]:
     pooled = options.pool and len(feature.shape) == 3
     return dict(as_json(feature)) | {"shape": [feature.shape[-1]] if pooled else list(feature.shape)}
 
 
-def _text(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def _require_same(
-    record: Mapping[str, Any], facts: Mapping[str, Any], options: Options, out: Folder, listing: pa.Table
-) -> None:
+def _require_same(record: Extraction, facts: Mapping[str, Any], options: Options, out: Folder, listing: pa.Table) -> None:
     """Refuse to go on with something else; pictures that are gone since are rows with an error."""
-    differ = [
-        f"{key}: {was!r} → {now!r}"
-        for (key, was), now in zip(asdict(options_of(record)).items(), asdict(options).values(), strict=True)
-        if was != now
-    ]
-    differ += [
-        f"the backbone's {name}" for name, fact in facts.items() if json.loads(json.dumps(fact)) != record["facts"][name]
-    ]
-    if record["listing"] != digest_of_listing(listing):
+    given = asdict(options).items()
+    differ = [f"{key}: {was!r} → {now!r}" for key, now in given if (was := getattr(record.options, key)) != now]
+    differ += [f"the backbone's {name}" for name, fact in facts.items() if fact != record.facts[name]]
+    if record.listing != digest_of_listing(listing):
         listed = _rows(pq.read_table(pa.BufferReader(out.read(LISTING))))
         added = [path for path, label in _rows(listing).items() if listed.get(path, "") != label]
-        if added or len(listing) > record["pictures"]:
+        if added or len(listing) > record.pictures:
             more = f" and {len(added) - _SHOWN} more" if len(added) > _SHOWN else ""
             differ.append(f"the pictures: {', '.join(map(repr, added[:_SHOWN]))}{more} are new, or have another label")
     if differ:
@@ -224,10 +205,10 @@ def _rows(listing: pa.Table) -> dict[str, Any]:
     return dict(zip(paths_of(listing), listing["label"].to_pylist(), strict=True))
 
 
-def _finished(out: Folder, record: Mapping[str, Any], retry: bool) -> dict[int, int]:
+def _finished(out: Folder, record: Extraction, retry: bool) -> dict[int, int]:
     """The shards whose parts are whole, and how many pictures of each have failed; with ``retry``, only those without."""
     there, finished = out.names(), {}
-    for shard in range(record["shards"]):
+    for shard in range(record.shards):
         if name_of(shard) in there:
             try:
                 part = read_part(out, record, shard)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from torso.errors import IntegrityError, OptionError, UnknownNameError, did_you_mean, known
-from torso.extraction.shard import COLUMNS, Options, name_of, read_part
+from torso.errors import OptionError, UnknownNameError, did_you_mean, known
+from torso.extraction.extraction_file import read_extraction
+from torso.extraction.shard import COLUMNS, name_of, read_part
 from torso.extraction.source import paths_of
 from torso.files.folder import Folder
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-RECORD: Final = "extraction.json"
-VERSION: Final = 1
 
 
 class Arrays(NamedTuple):
@@ -46,22 +42,27 @@ class Features:
 
     def __init__(self, folder: str | os.PathLike[str], *, partial: bool = False) -> None:
         self._folder = Folder(folder)
-        self.manifest = read_extraction(self._folder)
-        there = self._folder.names()
-        self.shards = [shard for shard in range(self.manifest["shards"]) if name_of(shard) in there]
-        if len(self.shards) < self.manifest["shards"] and not partial:
-            fact = f"{self._folder.address!r} has {len(self.shards)} of {self.manifest['shards']} parts: it is not finished"
+        self._record = read_extraction(self._folder)
+        there, all_parts = self._folder.names(), self._record.shards
+        self._shards = [shard for shard in range(all_parts) if name_of(shard) in there]
+        if len(self._shards) < all_parts and not partial:
+            fact = f"{self._folder.address!r} has {len(self._shards)} of {all_parts} parts: it is not finished"
             fix = "run the same torso extract again; or Features(…, partial=True) reads what is there"
             raise OptionError(fact, notes=[("fix", fix)])
 
     def __repr__(self) -> str:
-        parts = f"{len(self.shards)} of {self.manifest['shards']} parts"
-        return f"<Features {self._folder.address!r}: {', '.join(self.names)}, {self.manifest['pictures']} pictures, {parts}>"
+        parts = f"{len(self._shards)} of {self._record.shards} parts"
+        return f"<Features {self._folder.address!r}: {', '.join(self.names)}, {self._record.pictures} pictures, {parts}>"
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """How they were computed, as the JSON that ``extraction.json`` has; the backbone's manifest is in it."""
+        return self._record.to_json()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the features."""
-        return tuple(one["name"] for one in self.manifest["features"])
+        return tuple(one["name"] for one in self._record.features)
 
     def table(self) -> pa.Table:
         """All as one Arrow table, a row for each picture: ``path, label, sha256, error`` and a column for each feature."""
@@ -89,9 +90,8 @@ class Features:
                 kept = part.filter(part["error"].is_null())
                 yield _values(kept[name]), np.array([numbers[_text(one)] for one in kept["label"].to_pylist()], "int64")
 
-        shape = next(one["shape"] for one in self.manifest["features"] if one["name"] == name)
-        dtype = self.manifest["options"]["dtype"]
-        signature = tf.TensorSpec((None, *shape), dtype), tf.TensorSpec((None,), tf.int64)
+        shape = next(one["shape"] for one in self._record.features if one["name"] == name)
+        signature = tf.TensorSpec((None, *shape), self._record.options.dtype), tf.TensorSpec((None,), tf.int64)
         return tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch().batch(batch)
 
     @cached_property
@@ -106,8 +106,8 @@ class Features:
         return [pair for part in parts for pair in zip(paths_of(part), part["error"].to_pylist(), strict=True)]
 
     def _parts(self, columns: list[str] | None = None) -> Any:
-        for shard in self.shards:
-            part = read_part(self._folder, self.manifest, shard)
+        for shard in self._shards:
+            part = read_part(self._folder, self._record, shard)
             yield part.select(columns) if columns else part
 
     def _checked(self, name: str | None) -> str:
@@ -117,23 +117,6 @@ class Features:
             what = f"no feature {name!r}" if name else f"there are {len(self.names)} features: name one"
             raise UnknownNameError(what, notes=[*did_you_mean(name or "", self.names), known(self.names)])
         return name
-
-
-def read_extraction(folder: Folder) -> Mapping[str, Any]:
-    """The JSON of an extraction; an OptionError where there is none."""
-    try:
-        document = json.loads(folder.read(RECORD))
-    except OSError as error:
-        raise OptionError(f"{folder.address!r} holds no features: it has no {RECORD}") from error
-    except ValueError as error:
-        raise IntegrityError(f"'{folder.address}/{RECORD}' cannot be read", notes=[("cause", str(error))]) from error
-    if not isinstance(document, dict) or document.get("extraction") != VERSION:
-        raise IntegrityError(f"'{folder.address}/{RECORD}' is of another version than {VERSION}")
-    return document
-
-
-def options_of(manifest: Mapping[str, Any]) -> Options:
-    return Options(**manifest["options"])
 
 
 def _values(column: pa.ChunkedArray) -> np.ndarray:

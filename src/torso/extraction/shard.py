@@ -7,41 +7,25 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from torso.errors import IntegrityError, TorsoError
+from torso.extraction.extraction_file import Extraction, Options
 from torso.extraction.source import Source, paths_of
 from torso.files.folder import Folder
 from torso.modeling.picture_reader import read_pictures
 
 if TYPE_CHECKING:
     from torso.backbone import Backbone
-    from torso.plugins.registry import Registry
     from torso.runtimes import Runtime
 
 LISTING: Final = "listing.parquet"
 COLUMNS: Final = ("path", "label", "sha256", "error")  # beside the features
 _KEY: Final = b"torso"  # of a part's metadata
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the features depend on, beside the backbone and the pictures."""
-
-    pool: Literal["avg", "max"] | None = "avg"
-    runtime: str = "tensorflow"
-    precision: str = "float32"
-    dtype: str = "float32"
-    shard: int = 512  # pictures
-
-    def open(self, backbone: Backbone, threads: int | None = None, registry: Registry | None = None) -> Runtime:
-        """The runtime, compared with Keras."""
-        pool, precision = self.pool, self.precision
-        return backbone.runtime(self.runtime, pool=pool, threads=threads, precision=precision, registry=registry)
 
 
 class Done(NamedTuple):
@@ -163,7 +147,7 @@ def as_parquet(table: pa.Table) -> bytes:
     return stream.getvalue()
 
 
-def read_part(out: Folder, record: Mapping[str, Any], shard: int) -> pa.Table:
+def read_part(out: Folder, record: Extraction, shard: int) -> pa.Table:
     """Read a shard, and check all its bytes; an IntegrityError where it is damaged, or of another extraction."""
     name = f"{name_of(shard)!r} of {out.address!r}"
     try:
@@ -173,11 +157,11 @@ def read_part(out: Folder, record: Mapping[str, Any], shard: int) -> pa.Table:
         raise IntegrityError(f"{name} is missing") from error
     except (OSError, ValueError, pa.ArrowException) as error:  # ArrowInvalid is a ValueError
         raise IntegrityError(f"{name} is damaged", notes=[("cause", str(error).split("\n")[0])]) from error
-    if told != {"extraction": record["key"], "shard": shard}:
+    if told != {"extraction": record.key, "shard": shard}:
         raise IntegrityError(f"{name} is of another extraction")
-    rows = min(record["options"]["shard"], record["pictures"] - shard * record["options"]["shard"])
-    types = [pa.string()] * 2 + [_type(one["shape"], record["options"]["dtype"]) for one in record["features"]]
-    names = [*COLUMNS, *(one["name"] for one in record["features"])]
+    rows = min(record.options.shard, record.pictures - shard * record.options.shard)
+    types = [pa.string()] * 2 + [_type(one["shape"], record.options.dtype) for one in record.features]
+    names = [*COLUMNS, *(one["name"] for one in record.features)]
     # The checksums are of the pages: names and types are beside them.
     if table.schema.names != names or table.schema.types[2:] != types or len(table) != rows:
         raise IntegrityError(f"{name} is damaged", notes=[("cause", "its columns are not those of the extraction")])

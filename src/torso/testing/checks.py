@@ -192,7 +192,7 @@ def check_saved_model_loads_where_torso_is_not_installed(subject: Subject) -> No
         np.save(pixels, subject.pixels)
         loaded = load(folder, registry=subject.registry)
         assert np.array_equal(subject.values_of(loaded.model), subject.features), "torso.load gives other features"
-        modules = [one["module"] for one in loaded.manifest["custom_objects"]]
+        modules = [one.module for one in loaded.record.custom_objects]
         if None not in modules:  # of a single file or a notebook, which another process does not import
             done = _python(_PLAIN_KERAS, folder / "model.keras", pixels, features, *modules)
             assert done.returncode == 0, f"plain Keras cannot load the saved model:\n{done.stderr[-2000:]}"
