@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from torso.api import build, load, read_graph
+from torso.artifact.manifest_file import read_manifest
 from torso.backbone import Backbone
 from torso.contracts.architecture import Architecture, matching_file
 from torso.planning import Plan
@@ -192,7 +193,7 @@ def check_saved_model_loads_where_torso_is_not_installed(subject: Subject) -> No
         np.save(pixels, subject.pixels)
         loaded = load(folder, registry=subject.registry)
         assert np.array_equal(subject.values_of(loaded.model), subject.features), "torso.load gives other features"
-        modules = [one.module for one in loaded.record.custom_objects]
+        modules = [one["module"] for one in read_manifest(folder).custom_objects]
         if None not in modules:  # of a single file or a notebook, which another process does not import
             done = _python(_PLAIN_KERAS, folder / "model.keras", pixels, features, *modules)
             assert done.returncode == 0, f"plain Keras cannot load the saved model:\n{done.stderr[-2000:]}"
