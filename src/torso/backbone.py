@@ -24,6 +24,7 @@ from torso.tables import format_shape, row_of, short, table_of_backbones
 if TYPE_CHECKING:
     import keras
     import numpy as np
+    import tensorflow as tf
 
     from torso.files.pictures import Transformed
     from torso.runtimes import Runtime
@@ -72,16 +73,13 @@ class Backbone:
         return self.record.to_json()
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
-        """Write ``model.keras`` and ``manifest.json`` into a folder that appears whole or not at all.
+        """Write ``model.keras`` and ``manifest.json`` into a folder that appears whole or not at all; returns it.
 
         The model is read back from disk by plain Keras first; it loads where torso is not installed.
 
         Args:
             folder: The folder; its parents are made.
             force: Replace a backbone that was saved there before.
-
-        Returns:
-            The folder.
 
         Raises:
             OutputExistsError: Something is there that may not be replaced.
@@ -126,10 +124,8 @@ class Backbone:
             The folder.
 
         Raises:
-            UnknownNameError: There is no such format.
-            OptionError: Its converter is not installed, or the bound is not a positive number.
             OutputExistsError: Something is there that may not be replaced.
-            PluginError: The converter fails.
+            TorsoError: There is no such format, it is not installed, or its converter fails.
             IntegrityError: The written files give different features.
             DiskError: The disk refused or is full; what was there before is untouched.
         """
@@ -156,14 +152,13 @@ class Backbone:
         precision: str = "float32",
         registry: Registry | None = None,
     ) -> Runtime:
-        """What computes features from pixels, faster than Keras: preprocessing and pooling are in its graph.
+        """What computes features from pixels, faster than Keras: preprocessing and pooling are in it.
 
         Args:
-            name: ``"tensorflow"``; ``"keras"`` for the model as it is; or an export format, as ``"litert"``: the model is
-                converted, and read into this process.
+            name: ``"tensorflow"``, ``"keras"``, or an export format such as ``"litert"``: the model is converted for it.
             pool: The mean or the maximum of each feature map over its positions; None for the whole map.
             threads: How many to use, of a converted model; TensorFlow has its own for the whole process.
-            precision: ``"bfloat16"`` is faster and coarser, where the runtime and the processor have it.
+            precision: ``"bfloat16"`` is faster and coarser, where the runtime has it.
             registry: The plugins; by default those that are installed.
 
         Returns:
@@ -171,9 +166,7 @@ class Backbone:
             it is pooled. Its ``error`` says how far it is from Keras.
 
         Raises:
-            UnknownNameError: There is no such runtime.
-            OptionError: It is not installed, or has no such precision.
-            PluginError: The converter fails.
+            TorsoError: There is no such runtime, it is not installed, or its converter fails.
             IntegrityError: It gives other features than Keras.
         """
         from torso.runtimes import open_runtime
@@ -215,9 +208,7 @@ class Backbone:
             stochastic: ``"off"`` leaves dropout and stochastic depth off.
 
         Raises:
-            UnknownNameError: The network has no such level or node.
-            CutError: The node does not begin a block; the error names nodes that do.
-            OptionError: Both a level and a node are given, or norm or stochastic has an unknown value.
+            TorsoError: There is no such level or node, it does not begin a block, or a value is unknown.
         """
         from torso.modeling.freeze import freeze
 
@@ -241,8 +232,7 @@ class Backbone:
         """Two models that share this one's layers, up to a level or node and after it: ``tail(body(x))`` is ``model(x)``.
 
         Raises:
-            UnknownNameError: The network has no such level or node.
-            CutError: A branch runs beside it, nothing is before or after it, or it lies within a nested model.
+            TorsoError: There is no such level or node, a branch runs beside it, or it lies within a nested model.
         """
         from torso.training.parts import body_and_tail
 
@@ -264,13 +254,11 @@ class Backbone:
             errors: ``"skip"`` leaves out files that cannot be read.
 
         Returns:
-            Pixels of 0 to 255 for ``preprocess``, of photos upright: ``(N, height, width, channels)``, float32. With
-            ``errors="skip"`` the tuple ``pixels, read, failed``: ``read`` has the path of each of the N pictures, and
-            ``failed`` the error by path.
+            Pixels of 0 to 255 of upright photos, ``(N, height, width, channels)``, float32, for ``preprocess``. If errors
+            are skipped, ``pixels, read, failed``: also the path of each of the N pictures, and the errors by path.
 
         Raises:
-            TorsoError: A file cannot be read or is not a picture, a folder or pattern has none, or an array has the wrong
-                shape.
+            TorsoError: A file is no picture that can be read, a folder or pattern has none, or an array has a wrong shape.
         """
         if errors not in ("raise", "skip"):
             raise OptionError(f"errors must be 'raise' or 'skip', not {errors!r}")
@@ -279,3 +267,32 @@ class Backbone:
         shape, skip = tuple(self.record.plan["input_shape"]), errors == "skip"
         found = transform_images(pictures, self.record.transform, shape, skip=skip)
         return found if skip else found.pixels
+
+    def dataset(
+        self,
+        pictures: Any,
+        *,
+        labels: Any = "folders",
+        batch_size: int = 32,
+        shuffle: bool = False,
+        augment: Callable[[Any], Any] | None = None,
+        seed: int | None = None,
+    ) -> tf.data.Dataset:
+        """Pictures for training, read as :meth:`transform` reads them: batches of what ``model`` takes, and labels.
+
+        Args:
+            pictures: As for :meth:`transform`: a folder, files, a pattern.
+            labels: ``"folders"``: the first folder inside a folder, or that of a file. Or one for each picture; None for
+                pixels alone. They become numbers: positions in ``dataset.class_names``, sorted.
+            batch_size: Pictures in a batch.
+            shuffle: Another order each time; the same orders for the same ``seed``.
+            augment: Changes each batch of pixels of 0 to 255, as Keras' augmentation layers do.
+
+        Raises:
+            TorsoError: There are no pictures, or not as many labels. A bad one is an error when it is read.
+        """
+        from torso.modeling.picture_reader import training_dataset
+
+        change = (lambda pixels: self.preprocess(augment(pixels))) if augment else self.preprocess
+        shape, batch = tuple(self.record.plan["input_shape"]), batch_size
+        return training_dataset(pictures, labels, self.record.transform, shape, batch, shuffle, seed, change)

@@ -10,12 +10,15 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+import torso
 from torso.contracts.preprocessing import Transform
 from torso.modeling.image_transform import read_file, transform_images
 from torso.modeling.picture_reader import Picture, Pixels, read_pictures
 
+TINY = Path(__file__).parents[1] / "fixtures" / "plugin_folder"
 RECIPES = [
     Transform(),
     Transform(fit="stretch", crop=1.0, antialias=False),
@@ -90,3 +93,31 @@ def test_a_bad_picture_is_an_error_in_its_row_with_the_words_of_transform(folder
     assert str(found.errors[25]) == "pipe.jpg is no regular file"
     assert "Image size (900000000 pixels) exceeds limit" in str(found.errors[26])
     assert [bool(one) for one in found.sha256[20:27]] == [True, True, True, False, False, False, True]
+
+
+def test_a_dataset_gives_what_the_model_takes_with_labels(folder: Path, tmp_path: Path) -> None:
+    registry = torso.Registry.load(plugins_dirs=[TINY], discover=False)
+    backbone = torso.create_backbone("TinyNet", weights=None, registry=registry)
+    for number, path in enumerate(sorted(folder.glob("*.jpg"))):
+        (tmp_path / "flowers" / "ab"[number % 2] / "deep").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "flowers" / "ab"[number % 2] / "deep" / path.name).symlink_to(path)
+    pictures = tmp_path / "flowers"
+    expected = np.asarray(backbone.preprocess(backbone.transform(pictures)))
+    dataset = backbone.dataset(pictures, batch_size=7)
+    assert (dataset.class_names, len(dataset)) == (["a", "b"], 6)
+    pixels, labels = zip(*dataset, strict=True)
+    np.testing.assert_array_equal(np.concatenate(pixels), expected)
+    assert np.concatenate(labels).tolist() == [0] * 18 + [1] * 18
+    flipped = backbone.dataset(pictures, labels=None, augment=lambda pixels: pixels[:, ::-1])
+    np.testing.assert_array_equal(np.concatenate([*flipped]), expected[:, ::-1])
+    shuffled = backbone.dataset(pictures, shuffle=True, seed=4, batch_size=64)
+    first, second = (next(iter(shuffled)) for _ in range(2))
+    assert not np.array_equal(first[0], second[0])  # another order each time
+    rows = {picture.tobytes(): label for picture, label in zip(expected, np.concatenate(labels), strict=True)}
+    assert [rows[picture.tobytes()] for picture in first[0].numpy()] == first[1].numpy().tolist()
+    assert backbone.dataset([*pictures.glob("*/*/0*.jpg")]).class_names == ["deep"]
+    with pytest.raises(torso.OptionError, match="there are 36 pictures and 2 labels"):
+        backbone.dataset(pictures, labels=[1, 2])
+    (tmp_path / "cut.jpg").write_bytes((folder / "00.jpg").read_bytes()[:-50])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"cut\.jpg' is no picture that can be decoded"):
+        [*backbone.dataset(tmp_path / "cut.jpg")]

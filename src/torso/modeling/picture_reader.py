@@ -7,7 +7,9 @@ exact inverse DCT. Of CMYK it rounds another way: that and all other formats are
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from io import BytesIO
 from typing import Any, Final, NamedTuple
 
@@ -16,8 +18,9 @@ import tensorflow as tf
 from PIL import ExifTags, Image
 
 from torso.contracts.preprocessing import Transform
-from torso.errors import TorsoError
-from torso.modeling.image_transform import decode, require_moderate, resizer
+from torso.errors import OptionError, TorsoError
+from torso.files.pictures import files_of
+from torso.modeling.image_transform import decode, read_file, require_moderate, resizer
 
 BATCH: Final = 32  # pictures
 _BY_PILLOW: Final = 0  # instead of an EXIF orientation
@@ -45,7 +48,7 @@ def read_pictures(
     done, by_pillow = 0, False
     while done < len(pictures):
         found: list[tuple[TorsoError | None, str | None]] = []
-        rows = _each(pictures[done:], recipe, shape, by_pillow, found)
+        rows = partial(_each, pictures[done:], recipe, shape, by_pillow, found)
         try:
             for batch in dataset_of(rows, recipe, shape, threads).batch(BATCH).prefetch(1):
                 values = batch[0].numpy()
@@ -59,8 +62,49 @@ def read_pictures(
             by_pillow = True
 
 
+def training_dataset(
+    pictures: Any,
+    labels: Any,
+    recipe: Transform,
+    shape: tuple[int | None, int | None, int],
+    batch_size: int,
+    shuffle: bool,
+    seed: int | None,
+    change: Callable[[Any], Any],
+) -> tf.data.Dataset:
+    """What :meth:`torso.Backbone.dataset` returns; ``change`` is applied to each batch of pixels."""
+    height, width, channels = shape
+    if height is None or width is None:
+        raise OptionError("a batch has one size: give the backbone a size", notes=[("fix", "input_shape=(224, 224, 3)")])
+    several = [pictures] if isinstance(pictures, (str, os.PathLike)) else [*pictures]
+    paths = [file for path in several for file in files_of(path)]
+    names = [_label_of(file, path) for path in several for file in files_of(path)] if labels == "folders" else labels
+    if names is not None and len(names) != len(paths):
+        raise OptionError(f"there are {len(paths)} pictures and {len(names)} labels")
+    classes = sorted({*names}) if names is not None else []
+    numbers = [classes.index(name) for name in names] if names is not None else [0] * len(paths)
+    random = np.random.default_rng(seed)
+
+    def rows() -> Iterator[Any]:
+        for position in random.permutation(len(paths)) if shuffle else range(len(paths)):
+            name = repr(paths[position])
+            yield *encoded(read_file(paths[position], name), name, recipe, (height, width, channels)), numbers[position]
+
+    dataset = dataset_of(rows, recipe, (height, width, channels))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(paths))).batch(batch_size)
+    dataset = dataset.map(lambda pixels, number: (change(pixels), number) if classes else change(pixels)).prefetch(2)
+    dataset.class_names = classes
+    return dataset
+
+
+def _label_of(file: str, source: str | os.PathLike[str]) -> str:
+    """The first folder in a folder; of a single file or one of a pattern, the folder that it is in."""
+    inside = os.path.isdir(source)
+    return os.path.relpath(file, source).split(os.sep)[0] if inside else os.path.basename(os.path.dirname(file))
+
+
 def dataset_of(
-    rows: Iterable[Any], recipe: Transform, shape: tuple[int, int, int], threads: int | None = None
+    rows: Callable[[], Iterator[Any]], recipe: Transform, shape: tuple[int, int, int], threads: int | None = None
 ) -> tf.data.Dataset:
     """A dataset of what :func:`encoded` gives, and an integer: pixels and the integer, one by one, in their order."""
     height, width, channels = shape
@@ -76,7 +120,7 @@ def dataset_of(
         tf.TensorSpec((), tf.int32),
         tf.TensorSpec((), tf.int64),
     )
-    dataset = tf.data.Dataset.from_generator(lambda: iter(rows), output_signature=signature)
+    dataset = tf.data.Dataset.from_generator(rows, output_signature=signature)
     options = tf.data.Options()
     if threads:
         options.threading.private_threadpool_size = threads
@@ -114,6 +158,7 @@ def encoded(
         try:
             with Image.open(BytesIO(data), formats=["JPEG"]) as picture:  # reads the header, and checks the size
                 exact = picture.mode == "L" or (picture.mode == "RGB" and channels == 3)
+                exact = exact and data.endswith(b"\xff\xd9")  # of one that is cut off, Pillow says so by name
                 orientation = picture.getexif().get(ExifTags.Base.Orientation, 1) if recipe.exif == "turn" else 1
                 sides = picture.size if orientation in range(5, 9) else picture.size[::-1]
         except Exception:  # noqa: BLE001  # decode says what it is
