@@ -19,6 +19,7 @@ from torso.files.atomic import staged_directory, staged_file
 plugins = sys.argv[1]
 if sys.argv[2] == "heavy":  # imported once; TensorFlow computes in the forks alone, for it does not survive one
     import torso, torso.api, torso.artifact.load, torso.artifact.save, torso.export.write, torso.modeling.build
+    import torso.extraction.extract, torso.runtimes
     from torso.cli import main
 
 
@@ -81,6 +82,10 @@ def perform(fault, action, place, width=4, swaps=True, limit=None, moment=None, 
         output = ["-o", str(place.parent)] if action == "build" else []
         fault.watch(moment)
         command(fault, ["--plugins-dir", plugins, action, spec, *output, "--force"])
+    elif action == "extract":
+        photos = str(place.parent / "photos")
+        fault.watch(moment)
+        command(fault, ["--plugins-dir", plugins, action, spec, "edge", photos, "-o", str(place), "--shard", "4"])
     else:
         registry = torso.Registry.load(plugins_dirs=[plugins])
         backbone = torso.create_backbone("TinyNet", name="edge", weights="none", options={"width": width}, registry=registry)
@@ -154,7 +159,8 @@ class Laboratory:
         """Carry out an order, and return what came of it: ``status`` is the signal that ended it, or 0.
 
         Args:
-            action: ``file`` or ``folder`` (a stage alone), ``save``, ``export``, ``build``, ``lock`` or ``verify``.
+            action: ``file`` or ``folder`` (a stage alone), ``save``, ``export``, ``build``, ``lock``,
+                ``extract`` or ``verify``.
             place: Where to.
             **order: ``at`` which operation the ``fault`` happens (``"kill"``, ``"memory"`` or a number of :mod:`errno`),
                 and whether it ``lasts``; after which ``moment`` (seconds) it is killed; the ``limit`` on the size of files
