@@ -197,7 +197,7 @@ def test_a_network_that_tensorflow_cannot_draw_is_refused_with_the_reason(tmp_pa
     backbone = listed(tmp_path, "a name", "d").create()
     said = refusal_of(backbone.export, tmp_path / "there", to="saved_model", kind=torso.PluginError)
     fact, cause = said.split("\n  cause: ")
-    assert fact == "the network computes, but TensorFlow cannot draw the graph of it that every export begins from"
+    assert fact == "the network computes, but TensorFlow cannot draw the graph of it that exports and runtimes begin from"
     assert cause.startswith("'a name' is not a valid scope name.")
     assert not (tmp_path / "there").exists()
     later = keras.layers.Dense(1)
@@ -367,7 +367,7 @@ def test_values_that_are_no_numbers_are_refused_on_either_side_whatever_the_boun
 ) -> None:
     assert refusal(export, "huge", torso.IntegrityError, bound=1e30).startswith(
         "what export format 'huge' wrote gives another feature 'left' than the Keras model: with values that are NaN or "
-        "infinite, and 1e+30 is tolerated"
+        "infinite\n"
     )
     backbone = torso.create_backbone("TinyNet", weights="none", truncate={"layer": "stem"}, registry=registry)
     backbone.model.weights[0].assign(np.full(backbone.model.weights[0].shape, np.nan))

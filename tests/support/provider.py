@@ -40,7 +40,7 @@ HOOK = """
 def torso_architectures():
     yield torso.Architecture(
         name="Net", family="Net", builder=f"{__name__}:build", input=torso.InputRules(default=(16, 16)),
-        preprocessing=torso.Preprocessing(), **dict(clean="stem|join|drop", can_stop_early=True) | dict(MORE)
+        **dict(preprocessing=torso.Preprocessing(), clean="stem|join|drop", can_stop_early=True) | dict(MORE)
     )
 """
 

@@ -1,11 +1,11 @@
-"""The contract of export formats: how to write a backbone for another runtime, and how to run what was written."""
+"""The contract of export formats: how to write a backbone for another runtime, and how to open what was written."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 from torso.errors import OptionError
 from torso.specs.checked import Checked
@@ -32,8 +32,8 @@ class ExportFormat(Checked):
             ``serving_default`` computes the features by name from ``images``, and an empty folder to fill. torso adds
             ``export.json``.
         open: ``open(folder, threads)`` takes that folder, and how many threads to use or None. It returns a function from
-            images ``(N, H, W, C)`` as the network expects them, float32, to the features ``(N, …)`` as numpy arrays by name,
-            computed from the files in the folder, on the CPU. It has read all files that it needs.
+            images ``(N, H, W, C)`` as the network expects them, float32, to the features ``(N, …)`` by name, computed on the
+            CPU: numpy arrays that the next call leaves as they are. The folder may be gone when it is called.
         needs: Modules that the two functions import, apart from TensorFlow, Keras and numpy.
         install: What to pip install for them: ``torso[onnx]``.
         precisions: The precisions it can compute in. If there are several, ``open`` takes a third argument, which is one.
@@ -48,6 +48,12 @@ class ExportFormat(Checked):
     install: str | None = None
     precisions: tuple[str, ...] = ("float32",)
     bound: float = FLOAT32_BOUND
+
+    def __new__(cls, **values: Any) -> ExportFormat:
+        if "run" in values:
+            fix = "open='module:function', and def function(folder, threads): return lambda images: run(folder, images)"
+            raise TypeError(f"'run' of export format {values.get('name')!r} is now 'open': write {fix}")
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -54,7 +54,8 @@ def write_export(
     progress(f"comparing {form.name} with Keras")
     with plugin_errors(chosen.plugin, f"running {written}"):
         found = call(form.open, stage, None, images=images)
-    errors = errors_within(bound, expected, found, written)
+    fix = "another format; or a larger bound with --bound (Python: bound=), where that is good enough"
+    errors = errors_within(bound, expected, found, written, fix)
     compared = {"images": len(images), "sha256": digest_of(images), "bound": bound}
     write_record({**_described(model, manifest, chosen, errors), "compared": compared}, stage)
 
@@ -66,22 +67,27 @@ def save_for_inference(model: keras.Model, names: Sequence[str], folder: Path) -
         given = model(images, training=False)
         return given if isinstance(given, dict) else dict(zip(names, tf.nest.flatten(given), strict=True))
 
-    images = tf.TensorSpec(model.input_shape, model.input.dtype, name=INPUT)
-    function = tf.function(features, input_signature=[images], autograph=False)
-    try:
-        with ThreadPoolExecutor(1) as own:  # where tracing fails, Keras leaves its name scopes in the thread
-            signature = own.submit(function.get_concrete_function).result()
-    except Exception as error:  # a layer may raise anything
-        lines = [line for line in re.sub("\x1b\\[[0-9]*m", "", str(error)).split("\n") if line.strip()]  # Keras writes bold
-        cause = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
-        fact = "the network computes, but TensorFlow cannot draw the graph of it that every export begins from"
-        raise PluginError(fact, notes=[("cause", cause)]) from error
+    signature = traced(features, model)
     holder = tf.Module()
     holder.weights = [weight.value for weight in model.weights]  # without Keras' layers, each of which would be written too
     try:
         tf.saved_model.save(holder, str(folder), signatures={SIGNATURE: signature})
     except tf.errors.OpError as error:  # it is traced by now: only the disk is left to fail
         raise DiskError(f"{str(folder)!r} could not be written", notes=[("cause", str(error).split("\n")[0])]) from error
+
+
+def traced(features: Callable[[Any], Any], model: keras.Model) -> Any:  # Any: tensors, and a function of TensorFlow
+    """A function of the images of a model, any number of them, as a graph of TensorFlow."""
+    images = tf.TensorSpec(model.input_shape, model.input.dtype, name=INPUT)
+    function = tf.function(features, input_signature=[images], autograph=False)
+    try:
+        with ThreadPoolExecutor(1) as own:  # where tracing fails, Keras leaves its name scopes in the thread
+            return own.submit(function.get_concrete_function).result()
+    except Exception as error:  # a layer may raise anything
+        lines = [line for line in re.sub("\x1b\\[[0-9]*m", "", str(error)).split("\n") if line.strip()]  # Keras writes bold
+        cause = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
+        fact = "the network computes, but TensorFlow cannot draw the graph of it that exports and runtimes begin from"
+        raise PluginError(fact, notes=[("cause", cause)]) from error
 
 
 def _described(
@@ -114,7 +120,7 @@ def _described(
     }
 
 
-def errors_within(bound: float, expected: Features, found: Features, written: str) -> dict[str, float]:
+def errors_within(bound: float, expected: Features, found: Features, written: str, fix: str) -> dict[str, float]:
     """The largest error of each feature, by name, relative to its largest value; refused above the bound, and NaN."""
     errors = {}
     for name, values in expected.items():
@@ -128,13 +134,14 @@ def errors_within(bound: float, expected: Features, found: Features, written: st
             raise IntegrityError(f"{written} gives feature {name!r} in another shape", notes=shapes)
         errors[name] = error_of(values, found[name])
     far = {
-        name: f"off by {error:.1e} of its largest value" if math.isfinite(error) else "with values that are NaN or infinite"
+        name: f"off by {error:.1e} of its largest value, and {bound:g} is tolerated"
+        if math.isfinite(error)
+        else "with values that are NaN or infinite"
         for name, error in errors.items()
         if not error <= bound  # NaN is within no bound
     }
     if far:
         (first, by), *others = far.items()
-        fix = "another format; or a larger bound with --bound (Python: bound=), where that is good enough"
-        fact = f"{written} gives another feature {first!r} than the Keras model: {by}, and {bound:g} is tolerated"
+        fact = f"{written} gives another feature {first!r} than the Keras model: {by}"
         raise IntegrityError(fact, notes=[*others, ("fix", fix)])
     return errors

@@ -1,9 +1,13 @@
 """The checks as a test class, and as one call; and the check of channel adapters."""
 
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
+from torso.api import create_backbone
 from torso.contracts.weights import ChannelAdapter
 from torso.errors import TorsoError
 from torso.planning import Chosen
@@ -92,3 +96,33 @@ def check_channel_adapter(
             failed.append(f"for {want} channels: {error}")
     if failed:
         raise AssertionError("\n".join(failed))
+
+
+def check_export_format(form: str, *, registry: Registry | None = None) -> None:
+    """Check what an export format writes of a small network with two outputs, and what ``open`` makes of it.
+
+    Raises:
+        AssertionError: The files give other features than Keras, in a process of their own or in this one; those of an image
+            depend on the images beside it; or an array changes at the next call.
+    """
+    from torso.artifact.reference_outputs import error_of
+
+    registry = registry or Registry.load()
+    spec: dict[str, Any] = {"input": {"size": [32, 32]}, "truncate": {"levels": ["C1", "C2"]}, "weights": "none"}
+    backbone = create_backbone("keras/MobileNetV2", options={"alpha": 0.35}, registry=registry, **spec)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype="uint8")
+    bound = registry.export_formats.resolve(form).value.bound
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            backbone.export(Path(temporary, "export"), to=form, registry=registry)
+        run = backbone.runtime(form, pool="avg", registry=registry)
+        three = run(pixels)
+        kept = {name: values.copy() for name, values in three.items()}
+        for position, image in enumerate(pixels):
+            for name, values in run(image[None]).items():
+                error = error_of(kept[name][position], values[0])
+                assert error <= bound, f"image {position} alone has another feature {name!r} than among three"
+        for name, values in three.items():
+            assert np.array_equal(values, kept[name]), f"the next call changes the array of feature {name!r}: return copies"
+    except TorsoError as error:
+        raise AssertionError(str(error)) from error
