@@ -22,6 +22,7 @@ SOURCE = ROOT / "src" / "torso"
 BENCHMARKS = {
     "build.py": "time and memory of builds, against plain Keras",
     "compare.py": "naming and freezing, against keras.applications",
+    "extract.py": "time and memory of features of many photos, against a plain loop",
     "graph.py": "time to find every clean cut",
     "guard.py": "cost of FreezeGuard in training",
     "saved.py": "time to save, load and verify, against plain Keras",

@@ -81,6 +81,13 @@ def test_build(run: Run) -> None:
     assert "OTHER FEATURES" not in printed
 
 
+def test_extract(run: Run) -> None:
+    small = {"MobileNet": ({"alpha": 0.25, "input_shape": (32, 32, 3)}, {"tensorflow": ({}, 1.0)})}
+    printed = run("extract.py", "1", "20", CASES=lambda names: small, peak=lambda names: lambda photos, times: 100.0 * times)
+    assert "MobileNet: tensorflow " in printed
+    assert "peak memory: 3300 MB at 660 pictures" in printed
+
+
 def test_size(run: Run) -> None:
     first, *rows = run("size.py").split("\n\n")[0].split("\n")
     assert first.split() == ["measured", "limit"]

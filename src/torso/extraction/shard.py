@@ -65,8 +65,9 @@ class Work:
         errors: list[str | None] = []
         hashes: list[str | None] = []
         record = self.backbone.record
-        pictures = [*self.source.pictures(listing)]
-        for batch in read_pictures(pictures, record.transform, tuple(record.plan["input_shape"]), threads=self.threads):
+        for batch in read_pictures(
+            self.source.pictures(listing), record.transform, tuple(record.plan["input_shape"]), threads=self.threads
+        ):
             bad = [error is not None for error in batch.errors]
             if self.strict and any(bad):
                 raise next(error for error in batch.errors if error)

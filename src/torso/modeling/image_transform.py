@@ -54,7 +54,7 @@ def transform_images(pictures: Any, recipe: Transform, shape: InputShape, *, ski
             array = decode(read_file(one, repr(one)), repr(one), channels, recipe) if isinstance(one, str) else one
             if height is not None and width is not None:
                 with tf.device("CPU"):  # as in a dataset; a GPU may round differently
-                    array = _resize(array, recipe, height, width)
+                    array = resized(array, recipe, height, width)
         except (DiskError, IntegrityError, OptionError) as error:
             if not skip or not isinstance(one, str):
                 raise
@@ -155,7 +155,7 @@ def _pixels(picture: Image.Image, mode: str) -> np.ndarray:
     return np.asarray(picture.convert(mode))
 
 
-def _resize(picture: np.ndarray, recipe: Transform, height: int, width: int) -> np.ndarray:
+def resized(picture: np.ndarray, recipe: Transform, height: int, width: int) -> np.ndarray:
     require_moderate(picture.shape, recipe, height, width)
     pixels = picture if picture.dtype == "uint8" else picture.astype("float32")
     return np.asarray(resizer(recipe, height, width)(pixels))
@@ -205,10 +205,9 @@ def resizer(recipe: Transform, height: int, width: int) -> Callable[[Any], Any]:
             ),
             num=1,
         )
-        least, most = tf.reduce_min(picture), tf.reduce_max(picture)
-        return tf.clip_by_value(  # bicubic and Lanczos overshoot
-            pixels, tf.minimum(0.0, tf.cast(least, tf.float32)), tf.maximum(255.0, tf.cast(most, tf.float32))
-        )
+        if picture.dtype == tf.uint8:
+            return tf.clip_by_value(pixels, 0, 255)  # bicubic and Lanczos overshoot
+        return tf.clip_by_value(pixels, tf.minimum(0.0, tf.reduce_min(picture)), tf.maximum(255.0, tf.reduce_max(picture)))
 
     return resize  # type: ignore[no-any-return]
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache, partial
 from io import BytesIO
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -20,10 +24,9 @@ from PIL import ExifTags, Image
 from torso.contracts.preprocessing import Transform
 from torso.errors import OptionError, TorsoError
 from torso.files.pictures import files_of
-from torso.modeling.image_transform import decode, read_file, require_moderate, resizer
+from torso.modeling.image_transform import decode, read_file, require_moderate, resized, resizer
 
 BATCH: Final = 32  # pictures
-_BY_PILLOW: Final = 0  # instead of an EXIF orientation
 
 
 class Picture(NamedTuple):
@@ -42,24 +45,75 @@ class Pixels(NamedTuple):
 
 
 def read_pictures(
-    pictures: Sequence[Picture], recipe: Transform, shape: tuple[int, int, int], *, threads: int | None = None
+    pictures: Iterable[Picture],
+    recipe: Transform,
+    shape: tuple[int, int, int],
+    *,
+    batch: int = BATCH,
+    threads: int | None = None,
 ) -> Iterator[Pixels]:
-    """Read pictures in batches of 32, with one row for each, whatever is wrong with it."""
-    done, by_pillow = 0, False
-    while done < len(pictures):
-        found: list[tuple[TorsoError | None, str | None]] = []
-        rows = partial(_each, pictures[done:], recipe, shape, by_pillow, found)
+    """Read pictures in batches, with one row for each, whatever is wrong with it; the next batch while one is used."""
+    left, waiting = iter(pictures), deque[Future[Pixels]]()
+    with ThreadPoolExecutor(1) as ahead:
+        while group := [*islice(left, batch)]:
+            waiting.append(ahead.submit(_read, group, recipe, shape, threads or 10))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _read(pictures: Sequence[Picture], recipe: Transform, shape: tuple[int, int, int], threads: int) -> Pixels:
+    values = np.zeros((len(pictures), *shape), "float32")
+    errors: list[TorsoError | None] = [None] * len(pictures)
+    hashes: list[str | None] = [None] * len(pictures)
+    jpegs: dict[int, tuple[bytes, int]] = {}  # by position: what TensorFlow decodes, all at once
+
+    def by_pillow(position: int, data: bytes) -> None:
+        values[position] = resized(decode(data, pictures[position].name, shape[2], recipe), recipe, *shape[:2])
+
+    for position, picture in enumerate(pictures):
+        with _kept(errors, position):
+            data = picture.read()
+            hashes[position] = hashlib.sha256(data).hexdigest()
+            if orientation := _orientation_of_exact(data, recipe, shape):
+                jpegs[position] = data, orientation
+            else:
+                by_pillow(position, data)
+    if jpegs:
         try:
-            for batch in dataset_of(rows, recipe, shape, threads).batch(BATCH).prefetch(1):
-                values = batch[0].numpy()
-                errors, hashes = zip(*found[: len(values)], strict=True)
-                del found[: len(values)]
-                done += len(values)
-                yield Pixels(values, [*errors], [*hashes])
-        except tf.errors.InvalidArgumentError:  # a damaged JPEG: Pillow says what is wrong with which
-            if by_pillow:
-                raise
-            by_pillow = True
+            with tf.device("CPU"):
+                values[[*jpegs]] = _decoder(recipe, shape, threads)(*map(tf.constant, zip(*jpegs.values(), strict=True)))
+        except tf.errors.InvalidArgumentError:  # one is damaged: Pillow says which, and what is wrong with it
+            for position, (data, _) in jpegs.items():
+                with _kept(errors, position):
+                    by_pillow(position, data)
+    return Pixels(values, errors, hashes)
+
+
+@contextmanager
+def _kept(errors: list[TorsoError | None], position: int) -> Iterator[None]:
+    """Keep an error of torso in its row."""
+    try:
+        yield
+    except TorsoError as error:
+        errors[position] = error
+
+
+@cache
+def _decoder(recipe: Transform, shape: tuple[int, int, int], threads: int) -> Callable[[Any, Any], Any]:
+    """The traced function from JPEGs and their EXIF orientations to pixels ``(N, height, width, channels)``."""
+    resize = resizer(recipe, *shape[:2])
+
+    def pixels(jpeg: Any) -> Any:  # Any: tensors
+        data, orientation = jpeg
+        return tf.ensure_shape(resize(_upright(data, orientation, shape[2])), shape)
+
+    def decode_all(*jpegs: Any) -> Any:
+        return tf.map_fn(pixels, jpegs, fn_output_signature=tf.float32, parallel_iterations=threads)
+
+    signature = tf.TensorSpec((None,), tf.string), tf.TensorSpec((None,), tf.int32)
+    return tf.function(decode_all, signature, autograph=False)  # type: ignore[no-any-return]
 
 
 def training_dataset(
@@ -85,13 +139,18 @@ def training_dataset(
     numbers = [classes.index(name) for name in names] if names is not None else [0] * len(paths)
     random = np.random.default_rng(seed)
 
-    def rows() -> Iterator[Any]:
-        for position in random.permutation(len(paths)) if shuffle else range(len(paths)):
-            name = repr(paths[position])
-            yield *encoded(read_file(paths[position], name), name, recipe, (height, width, channels)), numbers[position]
+    def batches() -> Iterator[Any]:
+        order = random.permutation(len(paths)) if shuffle else np.arange(len(paths))
+        ordered = iter(np.array(numbers)[order])
+        listed = (Picture(repr(paths[row]), partial(read_file, paths[row], repr(paths[row]))) for row in order)
+        for batch in read_pictures(listed, recipe, (height, width, channels), batch=batch_size):
+            for error in filter(None, batch.errors):
+                raise error
+            yield batch.values, [*islice(ordered, len(batch.values))]
 
-    dataset = dataset_of(rows, recipe, (height, width, channels))
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(paths))).batch(batch_size)
+    signature = tf.TensorSpec((None, height, width, channels), tf.float32), tf.TensorSpec((None,), tf.int64)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-len(paths) // batch_size)))
     dataset = dataset.map(lambda pixels, number: (change(pixels), number) if classes else change(pixels)).prefetch(2)
     dataset.class_names = classes
     return dataset
@@ -103,72 +162,19 @@ def _label_of(file: str, source: str | os.PathLike[str]) -> str:
     return os.path.relpath(file, source).split(os.sep)[0] if inside else os.path.basename(os.path.dirname(file))
 
 
-def dataset_of(
-    rows: Callable[[], Iterator[Any]], recipe: Transform, shape: tuple[int, int, int], threads: int | None = None
-) -> tf.data.Dataset:
-    """A dataset of what :func:`encoded` gives, and an integer: pixels and the integer, one by one, in their order."""
-    height, width, channels = shape
-    resize = resizer(recipe, height, width)
-
-    def pixels(data: Any, decoded: Any, orientation: Any, integer: Any) -> Any:  # Any: tensors
-        picture = tf.cond(orientation == _BY_PILLOW, lambda: decoded, lambda: _upright(data, orientation, channels))
-        return tf.ensure_shape(resize(picture), shape), integer
-
-    signature = (
-        tf.TensorSpec((), tf.string),
-        tf.TensorSpec((None, None, channels), tf.uint8),
-        tf.TensorSpec((), tf.int32),
-        tf.TensorSpec((), tf.int64),
-    )
-    dataset = tf.data.Dataset.from_generator(rows, output_signature=signature)
-    options = tf.data.Options()
-    if threads:
-        options.threading.private_threadpool_size = threads
-    return dataset.map(pixels, num_parallel_calls=threads or tf.data.AUTOTUNE, deterministic=True).with_options(options)
-
-
-def _each(
-    pictures: Sequence[Picture],
-    recipe: Transform,
-    shape: tuple[int, int, int],
-    by_pillow: bool,
-    found: list[tuple[TorsoError | None, str | None]],
-) -> Iterator[Any]:
-    """What the dataset decodes, and beside it the error and the hash of each."""
-    nothing = b"", np.zeros((1, 1, shape[2]), "uint8"), _BY_PILLOW
-    for picture in pictures:
-        digest = error = None
-        element: Any = nothing
-        try:
-            data = picture.read()
-            digest = hashlib.sha256(data).hexdigest()
-            element = encoded(data, picture.name, recipe, shape, by_pillow=by_pillow)
-        except TorsoError as failed:
-            error = failed
-        found.append((error, digest))
-        yield *element, 0
-
-
-def encoded(
-    data: bytes, name: str, recipe: Transform, shape: tuple[int, int, int], *, by_pillow: bool = False
-) -> tuple[bytes, np.ndarray, int]:
-    """A JPEG that TensorFlow is to decode and its EXIF orientation, or the pixels that Pillow decodes."""
-    height, width, channels = shape
-    if not by_pillow:
-        try:
-            with Image.open(BytesIO(data), formats=["JPEG"]) as picture:  # reads the header, and checks the size
-                exact = picture.mode == "L" or (picture.mode == "RGB" and channels == 3)
-                exact = exact and data.endswith(b"\xff\xd9")  # of one that is cut off, Pillow says so by name
-                orientation = picture.getexif().get(ExifTags.Base.Orientation, 1) if recipe.exif == "turn" else 1
-                sides = picture.size if orientation in range(5, 9) else picture.size[::-1]
-        except Exception:  # noqa: BLE001  # decode says what it is
-            exact = False
-        if exact:
-            require_moderate(sides, recipe, height, width)
-            return data, np.zeros((1, 1, channels), "uint8"), orientation if orientation in range(1, 9) else 1
-    pixels = decode(data, name, channels, recipe)
-    require_moderate(pixels.shape, recipe, height, width)
-    return b"", pixels, _BY_PILLOW
+def _orientation_of_exact(data: bytes, recipe: Transform, shape: tuple[int, int, int]) -> int:
+    """The EXIF orientation of a JPEG that TensorFlow decodes to the same bits as Pillow, 1 if it has none; or else 0."""
+    try:
+        with Image.open(BytesIO(data), formats=["JPEG"]) as picture:  # reads the header, and checks the size
+            exact = picture.mode == "L" or (picture.mode == "RGB" and shape[2] == 3)
+            if not exact or not data.endswith(b"\xff\xd9"):  # of one that is cut off, Pillow says so
+                return 0
+            orientation = picture.getexif().get(ExifTags.Base.Orientation, 1) if recipe.exif == "turn" else 1
+            sides = picture.size if orientation in range(5, 9) else picture.size[::-1]
+    except Exception:  # noqa: BLE001  # decode says what it is
+        return 0
+    require_moderate(sides, recipe, *shape[:2])
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _upright(data: Any, orientation: Any, channels: int) -> Any:
