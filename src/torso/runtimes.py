@@ -82,7 +82,7 @@ def open_runtime(
         raise OptionError(f"runtime {name!r} computes in {' or '.join(precisions)}, not in {precision!r}")
     if pool not in (None, *REDUCE):
         raise OptionError(f"pool must be None, 'avg' or 'max', not {pool!r}")
-    model, names = _whole_model(backbone, pool), backbone.record.feature_names
+    model, names = whole_model(backbone, pool), backbone.record.feature_names
     pixels = reference_images(*backbone.record.plan["input_shape"]) if images is None else images
     pixels = pixels.astype("float32", copy=False)
     expected = features_for(model, pixels, names)
@@ -159,7 +159,7 @@ def _mean_cosine(expected: Features, found: Features) -> float:
     return float(np.mean(cosines))
 
 
-def _whole_model(backbone: Backbone, pool: str | None) -> keras.Model:
+def whole_model(backbone: Backbone, pool: str | None) -> keras.Model:
     """The model from pixels to pooled features by name."""
     record = backbone.record
     pixels = keras.Input(record.plan["input_shape"], dtype="float32")

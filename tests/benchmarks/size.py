@@ -25,6 +25,7 @@ BENCHMARKS = {
     "extract.py": "time and memory of features of many photos, against a plain loop",
     "graph.py": "time to find every clean cut",
     "guard.py": "cost of FreezeGuard in training",
+    "infer.py": "time to compute features in each runtime, against `model.predict`",
     "saved.py": "time to save, load and verify, against plain Keras",
     "start.py": "time of `torso list` and `torso plan`, against `import tensorflow`",
 }

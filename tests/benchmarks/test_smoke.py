@@ -51,6 +51,22 @@ def test_guard(run: Run) -> None:
     assert "a step of nothing" in run("guard.py", "1", "3", CASES=lambda names: dict([*names["CASES"].items()][:1]))
 
 
+def test_infer(run: Run) -> None:
+    tiny = {
+        "architecture": "MobileNet",
+        "options": {"alpha": 0.25},
+        "input": {"size": [32, 32]},
+        "truncate": {"level": "C1"},
+    }
+    head, *rows = (
+        run("infer.py", "1", SPEC=lambda names: tiny, LIMITS=lambda names: {"tensorflow": {32: 4}})
+        .split("\n\n")[1]
+        .split("\n")
+    )
+    assert head.split()[:2] == ["images", "runtime"]
+    assert [row.split()[:2] for row in rows[:4]] == [[n, name] for n in ("1", "32") for name in ("predict", "tensorflow")]
+
+
 def in_this_process(main: Callable[[], None], *arguments: str) -> str:
     """What a benchmark prints that would otherwise be a new process."""
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:

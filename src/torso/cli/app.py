@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "verify": "Check saved backbones against their manifests.",
     "diff": "Compare two saved backbones, specs or locks.",
     "export": "Convert saved backbones for other runtimes.",
+    "bench": "Measure how fast each runtime computes features.",
     "extract": "Compute the features of many pictures.",
     "plugins": "List the plugins, and why some are disabled.",
     "schema": "Print the JSON Schema of specs, for editors.",
