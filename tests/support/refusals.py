@@ -15,3 +15,8 @@ def refusal(call: Callable[..., Any], /, *arguments: Any, kind: type[BaseExcepti
     with pytest.raises(kind) as caught:
         call(*arguments, **named)
     return str(caught.value)
+
+
+def fix_of(text: str) -> str:
+    """The line that an error says to write."""
+    return text.split("  fix: ")[1].split("\n")[0]

@@ -92,7 +92,9 @@ class Features:
 
         shape = next(one["shape"] for one in self._record.features if one["name"] == name)
         signature = tf.TensorSpec((None, *shape), self._record.options.dtype), tf.TensorSpec((None,), tf.int64)
-        return tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch().batch(batch)
+        good = sum(part["error"].null_count for part in self._parts([*COLUMNS]))
+        dataset = tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch()
+        return dataset.apply(tf.data.experimental.assert_cardinality(good)).batch(batch)  # Keras warns where it is unknown
 
     @cached_property
     def labels(self) -> tuple[Any, ...]:

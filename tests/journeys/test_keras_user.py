@@ -1,0 +1,72 @@
+"""A Keras user with a folder of pictures: from the first guess to a fine-tuned classifier and a file of features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from refusals import fix_of
+
+import torso
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def small(**more: object) -> torso.Backbone:
+    return torso.create_backbone("mobilenet_v2", alpha=0.35, input_shape=(96, 96, 3), **more)
+
+
+def test_from_guess_to_fine_tuning_in_two_sessions(here: Path) -> None:
+    assert torso.list_architectures("mobilenet_v2") == ("MobileNetV2",)
+    with pytest.raises(torso.TorsoError) as guessed:
+        small(truncate="C4")
+    assert fix_of(str(guessed.value)) == 'write truncate={"level": "C4"}'
+    backbone = small(truncate={"level": "C4"})
+    backbone.summary()
+    assert (
+        repr(backbone)
+        == "<Backbone 'MobileNetV2': keras/MobileNetV2, ends at block_12_add 6×6×32, 0 of 91.6k parameters train>"
+    )
+    dataset = backbone.dataset("flowers", shuffle=True, seed=0)
+
+    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    classifier = keras.Sequential([backbone.model, *head])
+    classifier.compile(keras.optimizers.Adam(0.05), LOSS, metrics=["accuracy"])
+    history = classifier.fit(dataset, epochs=40, verbose=0, shuffle=False, callbacks=[torso.FreezeGuard(backbone)])
+    assert history.history["accuracy"][-1] > 0.9
+    backbone.save("saved/flowers")
+    classifier.save("phase1.keras")
+
+    # The next day.
+    classifier = keras.models.load_model("phase1.keras")
+    backbone = torso.attach(classifier, "saved/flowers")
+    backbone.unfreeze(from_level="C4")
+    optimizer = keras.optimizers.Adam(1e-3)
+    assert set(torso.scale_learning_rates(optimizer, backbone, decay=0.5)) == {"C1", "C2", "C3", "C4"}
+    classifier.compile(optimizer, LOSS)
+    frozen = backbone.model.get_layer("Conv1").kernel.numpy()
+    classifier.fit(backbone.dataset("flowers"), verbose=0, shuffle=False, callbacks=[torso.FreezeGuard(backbone)])
+    assert np.array_equal(backbone.model.get_layer("Conv1").kernel, frozen)
+    classifier.save("phase2.keras")
+
+    # Its weights, in a backbone that ends elsewhere.
+    tuned = small(truncate={"level": "C3"}, weights={"file": "phase2.keras"})
+    expected = keras.Model(backbone.model.input, backbone.model.get_layer(tuned.features[0].node).output)
+    pixels = backbone.transform("flowers/rose")
+    np.testing.assert_array_equal(tuned(pixels), expected(backbone.preprocess(pixels)))
+
+
+def test_features_once_and_a_head_in_seconds(here: Path) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    (here / "flowers/rose/broken.jpg").write_bytes(b"")
+    features = torso.extract(small(), "flowers", "features", progress=lambda *counts: None)
+    vectors, labels, paths, failed = torso.Features("features").arrays()
+    assert (vectors.shape, paths[0], failed) == ((24, 1280), "daisy/0.jpg", 1)
+    assert LogisticRegression(max_iter=1000).fit(vectors, labels).score(vectors, labels) == 1
+    head = keras.Sequential([keras.Input((1280,)), keras.layers.Dense(2)])
+    head.compile(keras.optimizers.Adam(0.01), LOSS, metrics=["accuracy"])
+    history = head.fit(features.dataset(batch=8), epochs=20, verbose=0, shuffle=False)
+    assert history.history["accuracy"][-1] > 0.9
