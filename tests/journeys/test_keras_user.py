@@ -52,7 +52,8 @@ def test_from_guess_to_fine_tuning_in_two_sessions(here: Path) -> None:
     classifier.save("phase2.keras")
 
     # Its weights, in a backbone that ends elsewhere.
-    tuned = small(truncate={"level": "C3"}, weights={"file": "phase2.keras"})
+    with pytest.warns(UserWarning, match="2 arrays of 'dense' left over"):
+        tuned = small(truncate={"level": "C3"}, weights={"file": "phase2.keras"})
     expected = keras.Model(backbone.model.input, backbone.model.get_layer(tuned.features[0].node).output)
     pixels = backbone.transform("flowers/rose")
     np.testing.assert_array_equal(tuned(pixels), expected(backbone.preprocess(pixels)))
