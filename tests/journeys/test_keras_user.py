@@ -52,7 +52,7 @@ def test_from_guess_to_fine_tuning_in_two_sessions(here: Path) -> None:
     classifier.save("phase2.keras")
 
     # Its weights, in a backbone that ends elsewhere.
-    with pytest.warns(UserWarning, match="2 arrays of 'dense' left over"):
+    with pytest.warns(UserWarning, match="2 arrays of 'dense"):
         tuned = small(truncate={"level": "C3"}, weights={"file": "phase2.keras"})
     expected = keras.Model(backbone.model.input, backbone.model.get_layer(tuned.features[0].node).output)
     pixels = backbone.transform("flowers/rose")
