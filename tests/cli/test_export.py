@@ -82,7 +82,7 @@ def test_an_export_that_is_off_ends_with_7_and_leaves_nothing(torso, edge, tmp_p
     assert result.errors == (
         "error: what export format 'noisy' wrote gives another feature 'right' than the Keras model: off by 1.0e-03 of its "
         "largest value, and 0.0001 is tolerated\n"
-        "  left: off by 1.0e-03 of its largest value\n"
+        "  left: off by 1.0e-03 of its largest value, and 0.0001 is tolerated\n"
         "  fix: another format; or a larger bound with --bound (Python: bound=), where that is good enough\n"
     )
     assert sorted(path for path in tmp_path.iterdir() if "images.npy" not in path.name) == before
