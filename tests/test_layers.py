@@ -14,7 +14,7 @@ ROOT = Path(torso.__file__).parent
 LAYERS = (
     *("errors tables", "files", "specs", "graph", "weights_files", "contracts", "builtins", "plugins", "planning"),
     *("model_config", "modeling", "training", "artifact", "export", "runtimes", "backbone", "api", "base_model extraction"),
-    *("cli testing __init__", "__main__"),
+    *("probing", "cli testing __init__", "__main__"),
 )
 HEIGHT = {package: height for height, packages in enumerate(LAYERS) for package in packages.split()}
 

@@ -28,7 +28,7 @@ def test_the_public_names() -> None:
         "Options", "OutputExistsError", "PixelWarning", "Plan", "PluginError", "Preprocessing", "Registry", "SpecError",
         "TorsoError", "Transform", "Truncation", "UnknownNameError", "Verification", "WeightSource", "Weights",
         "WeightsFile", "architecture", "attach", "create_backbone", "diff", "extract", "get_base_model", "hookimpl",
-        "list_architectures", "load", "load_specs", "plan", "preprocess_for", "read_graph", "register",
+        "list_architectures", "load", "load_specs", "plan", "preprocess_for", "probe", "read_graph", "register",
         "scale_learning_rates", "verify",
     ]  # fmt: skip
 

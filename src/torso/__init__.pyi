@@ -38,6 +38,7 @@ from torso.modeling.freeze_guard import FreezeGuard as FreezeGuard
 from torso.planning import Plan as Plan
 from torso.planning.keywords import plan as plan
 from torso.plugins.registry import Registry as Registry, architecture as architecture, register as register
+from torso.probing import probe as probe
 from torso.specs.options import Option as Option, Options as Options
 from torso.training.learning_rates import scale_learning_rates as scale_learning_rates
 # fmt: on

@@ -26,6 +26,7 @@ BENCHMARKS = {
     "graph.py": "time to find every clean cut",
     "guard.py": "cost of FreezeGuard in training",
     "infer.py": "time to compute features in each runtime, against `model.predict`",
+    "probe.py": "cost of the features of 18 cuts in one pass, against the last alone",
     "saved.py": "time to save, load and verify, against plain Keras",
     "start.py": "time of `torso list` and `torso plan`, against `import tensorflow`",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import runpy
 import sys
 from collections.abc import Callable
@@ -102,6 +103,11 @@ def test_extract(run: Run) -> None:
     printed = run("extract.py", "1", "20", CASES=lambda names: small, peak=lambda names: lambda photos, times: 100.0 * times)
     assert "MobileNet: tensorflow " in printed
     assert "peak memory: 3300 MB at 660 pictures" in printed
+
+
+def test_probe(run: Run) -> None:
+    printed = run("probe.py", "1", "4", CASES=lambda names: {"DigitNet": {}})
+    assert re.match(r"DigitNet: 5 cuts / the last alone  \d\.\d\d \(", printed)
 
 
 def test_size(run: Run) -> None:

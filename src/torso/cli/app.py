@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "export": "Convert saved backbones for other runtimes.",
     "bench": "Measure how fast each runtime computes features.",
     "extract": "Compute the features of many pictures.",
+    "probe": "Find the best cut for your own pictures.",
     "plugins": "List the plugins, and why some are disabled.",
     "schema": "Print the JSON Schema of specs, for editors.",
     "completion": "Print a shell completion script.",

@@ -58,12 +58,17 @@ def refuse_undrawable(path: Path) -> None:
 
 def draw(graph: Graph, path: Path) -> None:
     """Draw a graph to a file, which is replaced; the same graph gives the same bytes."""
+    save(lambda: figure_of(graph), path)
+
+
+def save(figure: Callable[[], Figure], path: Path) -> None:
+    """Write a figure to a file, without the user's own settings."""
     from matplotlib import style
 
     suffix = path.suffix.lower()
     undated = {"Date": None, "Creator": None} if suffix == ".svg" else {"Software": None}
     with style.context(STYLE):
-        figure_of(graph).savefig(path, format=suffix[1:], dpi=160, bbox_inches="tight", pad_inches=0.2, metadata=undated)
+        figure().savefig(path, format=suffix[1:], dpi=160, bbox_inches="tight", pad_inches=0.2, metadata=undated)
 
 
 def figure_of(graph: Graph) -> Figure:

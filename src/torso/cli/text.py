@@ -21,7 +21,7 @@ from torso.tables import (
     short as short,
 )  # fmt: skip
 
-_PLAIN: Final = str.maketrans({TIMES: "x", RULE: "-", "…": "..."})
+_PLAIN: Final = str.maketrans({TIMES: "x", RULE: "-", "…": "...", "±": "+-"})
 
 
 def bold(text: str) -> str:
