@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 
 import keras
 import pytest
@@ -164,35 +165,46 @@ def test_lock_drops_what_left_the_spec_and_stays_if_it_fails(torso, spec, tmp_pa
     )
 
 
-LONE = """
+PLUGIN = """
 import keras, torso
+
+@keras.saving.register_keras_serializable("lone")
+def same(values):
+    return values
+
+def build(*, input_shape):
+    from _lone import Lone
+    images = keras.Input(input_shape, name="images")
+    return keras.Model(images, Lone(name="lone")(keras.layers.Conv2D(4, 3, activation=same, name="conv")(images)))
+
+@torso.hookimpl
+def torso_architectures():
+    yield torso.Architecture(
+        name="Net", family="Net", builder=build, layers=("_lone",), preprocessing=torso.Preprocessing(),
+        input=torso.InputRules(default=(8, 8)),
+    )
+"""
+LONE = """
+import keras
 
 @keras.saving.register_keras_serializable("lone")
 class Lone(keras.layers.Layer):
     def call(self, values):
         return values
-
-def build(*, input_shape):
-    images = keras.Input(input_shape, name="images")
-    return keras.Model(images, Lone(name="lone")(keras.layers.Conv2D(4, 3, name="conv")(images)))
-
-@torso.hookimpl
-def torso_architectures():
-    yield torso.Architecture(
-        name="Net", family="Net", builder=build, preprocessing=torso.Preprocessing(), input=torso.InputRules(default=(8, 8))
-    )
 """
 
 
 def test_build_says_what_plain_keras_needs_and_verify_what_plugin_is_missing(torso, tmp_path):
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "acme.py").write_text(LONE)
+    (tmp_path / "own" / "acme.py").write_text(PLUGIN)
+    (tmp_path / "own" / "_lone.py").write_text(LONE)
     (tmp_path / "net.yaml").write_text("version: 1\nbackbones: {net: {architecture: Net, weights: none}}\n")
     built = torso("build", "net.yaml", "-o", "nets", "--plugins-dir", "own", plugins=False)
-    assert "net: before plain Keras can load it, import a module that registers lone>Lone\n" in built.err
+    assert "net: before plain Keras can load it, import _lone, a module that registers lone>same\n" in built.err
     for words, code in ((), 4), (("--plugins-dir", "own"), 0):
-        keras.saving.get_custom_objects().pop("lone>Lone", None)  # as in a new process
+        for name in ("lone>Lone", "lone>same"):  # as in a new process
+            keras.saving.get_custom_objects().pop(name, None)
+        sys.modules.pop("_lone", None)
         verified = torso("verify", "nets/net", *words, plugins=False)
         assert verified.code == code, verified.err
-        assert ("'net' needs lone>Lone, which the plugin 'acme' registers" in verified.err) == (code > 0)
-    keras.saving.get_custom_objects().pop("lone>Lone")
+        assert ("'net' needs lone>Lone, lone>same, which the plugin 'acme' registers" in verified.err) == (code > 0)

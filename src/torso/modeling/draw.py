@@ -1,11 +1,11 @@
 """Draw the headless network as its builder makes it: without values where that fits, and no further than is needed."""
 
-import importlib
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from pkgutil import resolve_name
 from typing import Any, Final
 
 import keras
@@ -111,10 +111,8 @@ def _run_builder(plan: Plan, channels: int, until: Collection[str]) -> tuple[Any
     """What the builder returns, with canonical names, and whether it is only the part up to some nodes."""
     architecture = plan.architecture.value
     with plugin_errors(plan.architecture.plugin, f"the builder of {plan.architecture.qualified!r}"):
-        builder: Any = architecture.builder
-        if isinstance(builder, str):
-            module, _, function = builder.partition(":")
-            builder = getattr(importlib.import_module(module), function)
+        given = architecture.builder
+        builder: Any = resolve_name(given) if isinstance(given, str) else given
         arguments = {"input_shape": (*plan.input_shape[:2], channels), **plan.arguments}
         place = nullcontext() if plan.weights.seed is None else keras.device("cpu:0")  # GPUs round differently
         with keras_private.seeded(plan.weights.seed), place:
