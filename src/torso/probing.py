@@ -201,7 +201,7 @@ def accuracies(values: np.ndarray, labels: Any, pictures: Any, classifier: str, 
     neighbours = min(5, 2 * folds - 2)  # of the fewest pictures that there may be
     chosen = LogisticRegression(max_iter=1000) if classifier == "logistic" else KNeighborsClassifier(neighbours)
     splits = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    with threadpool_limits(1):  # on small arrays, threads wait for one another: 60 times the processor's time
+    with threadpool_limits(1):  # on small arrays, threads mostly wait for one another
         model = make_pipeline(StandardScaler(), chosen)
         return np.asarray(cross_val_score(model, values, labels, groups=pictures, cv=splits, error_score="raise"))
 
