@@ -18,6 +18,7 @@ def small(**more: object) -> torso.Backbone:
     return torso.create_backbone("mobilenet_v2", alpha=0.35, input_shape=(96, 96, 3), **more)
 
 
+@pytest.mark.slow
 def test_from_guess_to_fine_tuning_in_two_sessions(here: Path) -> None:
     assert torso.list_architectures("mobilenet_v2") == ("MobileNetV2",)
     with pytest.raises(torso.TorsoError) as guessed:
@@ -29,7 +30,7 @@ def test_from_guess_to_fine_tuning_in_two_sessions(here: Path) -> None:
         repr(backbone)
         == "<Backbone 'MobileNetV2': keras/MobileNetV2, ends at block_12_add 6×6×32, 0 of 91.6k parameters train>"
     )
-    dataset = backbone.dataset("flowers", shuffle=True, seed=0)
+    dataset = backbone.dataset("flowers").cache()
 
     head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
     classifier = keras.Sequential([backbone.model, *head])
