@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -10,19 +10,21 @@ import pytest
 from docs_pages import draw_pictures, publish_weights
 
 from torso.cli import main
+from torso.plugins import discovery
 
 Shell = Callable[..., str]
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     draw_pictures(tmp_path / "flowers")
     publish_weights(tmp_path / "keras" / "models")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("COLUMNS", "120")
     keras.utils.set_random_seed(0)
-    return tmp_path
+    yield tmp_path
+    discovery.registered.clear()  # what a notebook registers is there for all of the process
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from refusals import fix_of
+from refusals import fix_of, refusal
 
 import torso
 
@@ -18,34 +18,38 @@ def small(**more: object) -> torso.Backbone:
     return torso.create_backbone("mobilenet_v2", alpha=0.35, input_shape=(96, 96, 3), **more)
 
 
-@pytest.mark.slow
 def test_from_guess_to_fine_tuning_in_two_sessions(here: Path) -> None:
     assert torso.list_architectures("mobilenet_v2") == ("MobileNetV2",)
-    with pytest.raises(torso.TorsoError) as guessed:
-        small(truncate="C4")
-    assert fix_of(str(guessed.value)) == 'write truncate={"level": "C4"}'
-    backbone = small(truncate={"level": "C4"})
+    assert fix_of(refusal(small, truncate="C3")) == 'write truncate={"level": "C3"}'
+    backbone = small(truncate={"level": "C3"})
     backbone.summary()
     assert (
         repr(backbone)
-        == "<Backbone 'MobileNetV2': keras/MobileNetV2, ends at block_12_add 6×6×32, 0 of 91.6k parameters train>"
+        == "<Backbone 'MobileNetV2': keras/MobileNetV2, ends at block_5_add 12×12×16, 0 of 15.7k parameters train>"
     )
     dataset = backbone.dataset("flowers").cache()
 
     head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
     classifier = keras.Sequential([backbone.model, *head])
     classifier.compile(keras.optimizers.Adam(0.05), LOSS, metrics=["accuracy"])
-    history = classifier.fit(dataset, epochs=40, verbose=0, shuffle=False, callbacks=[torso.FreezeGuard(backbone)])
+    history = classifier.fit(dataset, epochs=12, verbose=0, shuffle=False, callbacks=[torso.FreezeGuard(backbone)])
     assert history.history["accuracy"][-1] > 0.9
     backbone.save("saved/flowers")
     classifier.save("phase1.keras")
 
     # The next day.
     classifier = keras.models.load_model("phase1.keras")
+    said = refusal(torso.load, "phase1.keras")
+    assert fix_of(said) == "keras.models.load_model('phase1.keras'), or weights={'file': 'phase1.keras'}"
+    assert "did you mean: 'saved/flowers'" in refusal(torso.load, "saved")
     backbone = torso.attach(classifier, "saved/flowers")
-    backbone.unfreeze(from_level="C4")
+    assert fix_of(refusal(backbone.unfreeze, "block_4_expand")) == "write from_node, and a node that begins a block"
+    backbone.unfreeze(from_node="block_4_expand")
+    backbone.unfreeze(from_level="C3")
     optimizer = keras.optimizers.Adam(1e-3)
-    assert set(torso.scale_learning_rates(optimizer, backbone, decay=0.5)) == {"C1", "C2", "C3", "C4"}
+    said = refusal(torso.scale_learning_rates, optimizer, classifier, decay=0.5)
+    assert fix_of(said) == "give torso.attach(model, FOLDER) in its place"
+    assert set(torso.scale_learning_rates(optimizer, backbone, decay=0.5)) == {"C1", "C2", "C3"}
     classifier.compile(optimizer, LOSS)
     frozen = backbone.model.get_layer("Conv1").kernel.numpy()
     classifier.fit(backbone.dataset("flowers"), verbose=0, shuffle=False, callbacks=[torso.FreezeGuard(backbone)])
@@ -54,7 +58,7 @@ def test_from_guess_to_fine_tuning_in_two_sessions(here: Path) -> None:
 
     # Its weights, in a backbone that ends elsewhere.
     with pytest.warns(UserWarning, match="2 arrays of 'dense"):
-        tuned = small(truncate={"level": "C3"}, weights={"file": "phase2.keras"})
+        tuned = small(truncate={"level": "C2"}, weights={"file": "phase2.keras"})
     expected = keras.Model(backbone.model.input, backbone.model.get_layer(tuned.features[0].node).output)
     pixels = backbone.transform("flowers/rose")
     np.testing.assert_array_equal(tuned(pixels), expected(backbone.preprocess(pixels)))
@@ -72,3 +76,15 @@ def test_features_once_and_a_head_in_seconds(here: Path) -> None:
     head.compile(keras.optimizers.Adam(0.01), LOSS, metrics=["accuracy"])
     history = head.fit(features.dataset(batch=8), epochs=20, verbose=0, shuffle=False)
     assert history.history["accuracy"][-1] > 0.9
+
+
+@pytest.mark.slow
+def test_an_export_for_tensorflow_serving(here: Path) -> None:
+    import tensorflow as tf
+
+    backbone = small(truncate={"level": "C3"}, preprocess={"include": True})
+    assert "did you mean: 'litert'" in refusal(backbone.export, "served", to="tflite")
+    backbone.export("served", to="saved_model")
+    pixels = backbone.transform("flowers/rose/3.jpg")
+    (served,) = tf.saved_model.load("served").signatures["serving_default"](tf.constant(pixels)).values()
+    np.testing.assert_allclose(served, backbone(pixels), atol=1e-3)

@@ -53,6 +53,9 @@ def find_plugins(
         info = PluginInfo(name=name, origin="registered", location="this process", version="cannot be reproduced elsewhere")
         yield Found(info=info, module="", load=partial(registered.get, name), named=name in wanted)
     for module in wanted:
+        if module.endswith(".py"):
+            fix = f"--plugins-dir {Path(module).parent}"
+            raise OptionError(f"a plugin is named by its module, and {module!r} is a file", notes=[("fix", fix)])
         if module not in found_names:  # a module of an entry point has the entry point's name; any other its own last part
             yield _in_module(module.rpartition(".")[2], module, "-p", named=True)
     for path in dict.fromkeys(path for folder in folders for path in _files(folder)):

@@ -147,7 +147,7 @@ class Registry:
 
     @classmethod
     def load(
-        cls, *, plugins: Iterable[object] = (), plugins_dirs: Iterable[str | Path] = (), discover: bool = True
+        cls, *, plugins: Iterable[object] = (), plugins_dirs: str | Path | Iterable[str | Path] = (), discover: bool = True
     ) -> Registry:
         """The registry of all plugins that are installed or named, each loaded on its own.
 
@@ -156,7 +156,7 @@ class Registry:
 
         Args:
             plugins: As after ``-p``: a plugin's name, a module or its name, or ``no:NAME`` to block a plugin unimported.
-            plugins_dirs: Folders whose ``*.py`` files are one plugin each.
+            plugins_dirs: Folders, or one, whose ``*.py`` files are one plugin each.
             discover: Whether to load the plugins of installed distributions that ``plugins`` does not name.
 
         Raises:
@@ -164,7 +164,8 @@ class Registry:
             OptionError: A folder cannot be read.
             PluginError: A plugin that ``plugins`` names is at fault.
         """
-        return cls(Plugins.load(plugins=plugins, plugins_dirs=plugins_dirs, discover=discover))
+        folders = [plugins_dirs] if isinstance(plugins_dirs, (str, Path)) else plugins_dirs
+        return cls(Plugins.load(plugins=plugins, plugins_dirs=folders, discover=discover))
 
     def build_arguments(
         self,
