@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from torso.errors import (
@@ -55,10 +57,13 @@ def test_a_place_says_what_is_known_of_it(place, text):
     ],
 )  # fmt: skip
 def test_every_error_is_also_a_builtin_and_has_an_exit_code(kind, builtin, code):
-    error = kind("it's so", notes=[("fix", "do")])
+    error = kind("it's so", place=Place("$.name"), notes=[("fix", "do")])
     assert isinstance(error, builtin)
     assert error.exit_code == code
-    assert str(error) == "it's so\n  fix: do"
+    many = pickle.loads(pickle.dumps(ManyErrors([error, error])))  # as from another process
+    assert [str(one) for one in many.parts()] == [str(error)] * 2
+    assert (type(many.errors[0]), many.exit_code) == (kind, code)
+    assert str(error) == "it's so (argument name)\n  fix: do"
 
 
 def test_many_errors_are_flat_and_end_with_the_gravest_code():

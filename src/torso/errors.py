@@ -133,6 +133,9 @@ class ManyErrors(TorsoError):
         self.exit_code = max(error.exit_code for error in self.errors)  # the gravest decides
         super().__init__(f"{len(self.errors)} errors")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors,)  # Exception's own makes it of its text
+
     def parts(self) -> tuple[TorsoError, ...]:
         return self.errors
 
