@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import torso as door
+import torso as api
 from torso.cli.commands import bench_command
 from torso.cli.commands.bench_command import _installed as installed
 from torso.export import isolated
@@ -45,10 +45,10 @@ def torso_export_formats():
 
 
 @pytest.fixture
-def edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> door.Backbone:
+def edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> api.Backbone:
     """A saved backbone, pictures and a plugin beside the command line; conversions run here."""
-    registry = door.Registry.load(discover=False, plugins_dirs=[TINY])
-    backbone = door.create_backbone("TinyNet", name="edge", weights="none", registry=registry)
+    registry = api.Registry.load(discover=False, plugins_dirs=[TINY])
+    backbone = api.create_backbone("TinyNet", name="edge", weights="none", registry=registry)
     backbone.save(tmp_path / "edge")
     for folder in "plugins", "photos":
         (tmp_path / folder).mkdir()
@@ -98,7 +98,7 @@ def test_bench_measures_what_works_and_names_the_best(torso, edge, monkeypatch):
 
 
 def test_what_is_not_installed_is_not_measured_and_a_name_that_two_offer_is_written_in_full(torso, edge):
-    registry = door.Registry.load(discover=False, plugins_dirs=["plugins"])
+    registry = api.Registry.load(discover=False, plugins_dirs=["plugins"])
     offered = [*installed(registry)]
     assert {"wanting", "onnx"}.isdisjoint(name for name, _ in offered)
     assert ("odd/onnx", "float32") in offered

@@ -232,11 +232,16 @@ def test_sources(extract: Any, write: Write, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.features, [*by_path.values()])
     assert images.failed() == [("4", "'4' is no picture that can be decoded; it is empty")]
     assert extract(photos / "structures.parquet", "structures").manifest["pictures"] == 4
+    pq.write_table(pa.table({"path": ["z/b.jpg", None]}), photos / "null.parquet")
+    kinds = pa.table({"path": pa.array(["z/b.jpg"]).dictionary_encode()})  # as pandas' categories
+    pq.write_table(kinds, photos / "kinds.parquet")
+    assert extract(photos / "kinds.parquet", "kinds").arrays("half").paths == ["z/b.jpg"]
     (photos / "wrong.parquet").write_text("x")
     (tmp_path / "none").mkdir()
     for source, text in (
         (tmp_path / "none", "none' has no pictures\n  known: .jpg"),
         (tmp_path / "nowhere", "there is no folder '"),
+        (photos / "null.parquet", "1 rows of '"),
         (photos / "wrong.parquet", "wrong.parquet' is no Parquet file"),
         (photos / "none.txt", "none.txt' cannot be listed\n  cause: No such file"),
     ):
@@ -262,6 +267,7 @@ def test_the_record_says_how_it_was_made(extract: Any, write: Write, tmp_path: P
     extract(photos)
     record = json.loads((tmp_path / "out/extraction.json").read_text())
     assert record["backbone"]["name"] == backbone.name
+    assert record["source"] == str(photos)
     assert record["options"] == {"dtype": "float32", "pool": "avg", "precision": "float32", "runtime": "keras", "shard": 5}
     assert [(one["name"], one["shape"]) for one in record["features"]] == [("stem", [4]), ("half", [4])]
     assert (record["pictures"], record["shards"], record["failed"]) == (2, 1, 0)

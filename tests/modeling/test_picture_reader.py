@@ -116,8 +116,16 @@ def test_a_dataset_gives_what_the_model_takes_with_labels(folder: Path, tmp_path
     rows = {picture.tobytes(): label for picture, label in zip(expected, np.concatenate(labels), strict=True)}
     assert [rows[picture.tobytes()] for picture in first[0].numpy()] == first[1].numpy().tolist()
     assert backbone.dataset([*pictures.glob("*/*/0*.jpg")]).class_names == ["deep"]
-    with pytest.raises(torso.OptionError, match="there are 36 pictures and 2 labels"):
-        backbone.dataset(pictures, labels=[1, 2])
+    given = backbone.dataset(pictures, labels=np.arange(36) % 3 + 5, batch_size=64)
+    assert given.class_names == [5, 6, 7]
+    assert next(iter(given))[1].numpy().tolist() == [0, 1, 2] * 12
+    for wrong, fact in (
+        ({"labels": [1, 2]}, "there are 36 pictures and 2 labels"),
+        ({"labels": "folder"}, "labels must be 'folders', one for each picture, or None, not 'folder'"),
+        ({"pictures": [np.zeros((8, 8, 3))]}, "pictures must be paths, not ndarray"),
+    ):
+        with pytest.raises(torso.OptionError, match=fact):
+            backbone.dataset(**{"pictures": pictures, **wrong})
     (tmp_path / "cut.jpg").write_bytes((folder / "00.jpg").read_bytes()[:-50])
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"cut\.jpg' is no picture that can be decoded"):
         [*backbone.dataset(tmp_path / "cut.jpg")]

@@ -86,17 +86,17 @@ def extract(
     options = Options(pool, runtime, precision, dtype, shard)
     _require_possible(backbone, options)
     place, pictures = Folder(out), Source.of(source)
-    listing, facts = pictures.listing(), _facts(backbone)
-    there = place.names()
-    if NAME in there:
-        _require_same(read_extraction(place), facts, options, place, listing)
-    elif others := {name for name in there if not name.startswith(".")} - {LISTING}:
+    listing, facts, there = pictures.listing(), _facts(backbone), place.names()
+    others = {name for name in there if not name.startswith(".")} - {LISTING}
+    if others and NAME not in there:
         fact = f"{place.address!r} holds no extraction, but {', '.join(sorted(others)[:_SHOWN])}"
         raise OutputExistsError(fact, notes=[("fix", "choose another folder")])
     place.make()
-    with _only_writer(place), progress_of(progress, len(listing)) as report:
+    with _only_writer(place):
         computes = None
-        if NAME not in there:
+        if NAME in place.names():  # asked again: another process may have ended just now
+            _require_same(read_extraction(place), facts, options, place, listing)
+        else:
             computes = options.open(backbone, registry=registry)
             place.publish(LISTING, as_parquet(listing))
             Extraction(
@@ -117,9 +117,9 @@ def extract(
         if missing:  # wrong features are refused before the first picture
             work.runtime = computes or options.open(backbone, registry=registry)
         done, failed = sum(map(work.size_of, finished)), sum(finished.values())
-        report(done, failed)
         faults = plugin_errors(chosen.plugin, f"engine {chosen.qualified!r}")
-        with nullcontext() if chosen.plugin.origin == "built-in" else faults:
+        with _reporter(progress, record.pictures) as report, nullcontext() if chosen.plugin.origin == "built-in" else faults:
+            report(done, failed)
             for one in chosen.value.run(work, missing, workers):
                 done, failed = done + one.rows, failed + one.failed
                 report(done, failed)
@@ -221,7 +221,7 @@ def _finished(out: Folder, record: Extraction, retry: bool) -> dict[int, int]:
 
 
 @contextmanager
-def progress_of(progress: Progress | None, pictures: int) -> Iterator[Callable[[int, int], None]]:
+def _reporter(progress: Progress | None, pictures: int) -> Iterator[Callable[[int, int], None]]:
     """What reports pictures done and failed: to a function, or on a bar."""
     if progress:
         yield lambda done, failed: progress(done, pictures, failed)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from torso.errors import IntegrityError, TorsoError
 from torso.extraction.extraction_file import Extraction, Options
-from torso.extraction.source import Source, paths_of
+from torso.extraction.source import Source
 from torso.files.folder import Folder
 from torso.modeling.picture_reader import read_pictures
 
@@ -31,10 +31,8 @@ _KEY: Final = b"torso"  # of a part's metadata
 class Done(NamedTuple):
     """A shard that is finished."""
 
-    shard: int
     rows: int
     failed: int
-    first: str | None  # the first error, with its picture
 
 
 @dataclass
@@ -88,8 +86,7 @@ class Work:
             table = table.append_column(name, _column(np.concatenate(arrays[name])))
         told = json.dumps({"extraction": self.key, "shard": shard}).encode()
         self.out.publish(name_of(shard), as_parquet(table.replace_schema_metadata({_KEY: told})))
-        failed = [(path, error) for path, error in zip(paths_of(listing), errors, strict=True) if error]
-        return Done(shard, len(table), len(failed), ": ".join(failed[0]) if failed else None)
+        return Done(len(table), sum(map(bool, errors)))
 
     def size_of(self, shard: int) -> int:
         """How many pictures a shard has."""

@@ -46,7 +46,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        return repr(f"{self.folder.address}/{self.file}" if self.file else self.folder.address)
+        return f"{self.folder.address}/{self.file}" if self.file else self.folder.address
 
     def listing(self) -> pa.Table:
         """The pictures, sorted by the bytes of their paths: ``path`` and ``label``, and ``row`` where a file holds them.
@@ -54,7 +54,7 @@ class Source:
         The label is the first folder of the path, or what the Parquet file says; null where there is none. A column of
         paths is binary where one of them is no UTF-8. Pictures in a Parquet file keep their order.
         """
-        with disk_errors(f"the pictures of {self.name} cannot be listed"):
+        with disk_errors(f"the pictures of {self.name!r} cannot be listed"):
             if self.file and self.file.lower().endswith(".parquet"):
                 table = self._from_parquet()
             else:
@@ -62,7 +62,7 @@ class Source:
                 table = pa.table({"path": _text(paths), "label": _text([*map(_first_folder, paths)])})
         if not len(table):
             notes = [] if self.file else [known(SUFFIXES)]
-            raise OptionError(f"{self.name} has no pictures", notes=notes)
+            raise OptionError(f"{self.name!r} has no pictures", notes=notes)
         return table
 
     def pictures(self, listing: pa.Table) -> Iterator[Picture]:
@@ -83,7 +83,7 @@ class Source:
         if self.folder.remote is None:
             if not self.folder.local.is_dir():
                 fix = "a folder of pictures, a .txt file with a path in each line, or a .parquet file"
-                raise OptionError(f"there is no folder {self.name}", notes=[("fix", fix)])
+                raise OptionError(f"there is no folder {self.name!r}", notes=[("fix", fix)])
             root = os.fsencode(self.folder.local)
             for folder, folders, files in os.walk(root):
                 for name in (*folders, *files):  # a folder named as a picture is a row with an error
@@ -105,8 +105,13 @@ class Source:
         names = table.schema_arrow.names
         columns = [name for name in ("path", "label") if name in names]
         if "image" not in names and "path" not in names:
-            raise OptionError(f"{self.name} has neither a column 'path' nor 'image'", notes=[known(names)])
+            raise OptionError(f"{self.name!r} has neither a column 'path' nor 'image'", notes=[known(names)])
         found = table.read(columns) if columns else pa.table({})
+        if "path" in names:
+            if found["path"].null_count:
+                raise OptionError(f"{found['path'].null_count} rows of {self.name!r} have no path")
+            if not pa.types.is_binary(found["path"].type):
+                found = found.set_column(found.column_names.index("path"), "path", found["path"].cast(pa.string()))
         count = table.metadata.num_rows
         label = found["label"] if "label" in names else pa.nulls(count, pa.string())
         if "image" in names:
@@ -124,7 +129,7 @@ class Source:
             system, path = self.folder.remote
             return pq.ParquetFile(system.open_input_file(f"{path}/{name}"))
         except pa.ArrowInvalid as error:
-            raise OptionError(f"{self.name} is no Parquet file", notes=[("cause", str(error).split("\n")[0])]) from error
+            raise OptionError(f"{self.name!r} is no Parquet file", notes=[("cause", str(error).split("\n")[0])]) from error
 
     def _in_parquet(self, listing: pa.Table) -> Iterator[Picture]:
         """The pictures in rows that follow one another: their row groups are read, one after the other."""

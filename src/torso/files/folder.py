@@ -17,7 +17,7 @@ def is_address(text: str | os.PathLike[str]) -> bool:
 
 
 class Folder:
-    """Files by their names: read, published whole or not at all, and removed. It can be pickled."""
+    """Files by their names: listed, read, and published whole or not at all. It can be pickled."""
 
     def __init__(self, address: str | os.PathLike[str]) -> None:
         self.address = os.fspath(address)

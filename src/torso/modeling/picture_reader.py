@@ -27,6 +27,7 @@ from torso.files.pictures import files_of
 from torso.modeling.image_transform import decode, read_file, require_moderate, resized, resizer
 
 BATCH: Final = 32  # pictures
+_AT_ONCE: Final = 10  # pictures that TensorFlow decodes, on as many threads as it has: tf.map_fn's own number
 
 
 class Picture(NamedTuple):
@@ -56,7 +57,7 @@ def read_pictures(
     left, waiting = iter(pictures), deque[Future[Pixels]]()
     with ThreadPoolExecutor(1) as ahead:
         while group := [*islice(left, batch)]:
-            waiting.append(ahead.submit(_read, group, recipe, shape, threads or 10))
+            waiting.append(ahead.submit(_read, group, recipe, shape, threads or _AT_ONCE))
             if len(waiting) > 1:
                 yield waiting.popleft().result()
         while waiting:
@@ -131,12 +132,20 @@ def training_dataset(
     if height is None or width is None:
         raise OptionError("a batch has one size: give the backbone a size", notes=[("fix", "input_shape=(224, 224, 3)")])
     several = [pictures] if isinstance(pictures, (str, os.PathLike)) else [*pictures]
-    paths = [file for path in several for file in files_of(path)]
-    names = [_label_of(file, path) for path in several for file in files_of(path)] if labels == "folders" else labels
-    if names is not None and len(names) != len(paths):
+    if wrong := [one for one in several if not isinstance(one, (str, os.PathLike))]:
+        raise OptionError(f"pictures must be paths, not {type(wrong[0]).__name__}")
+    found = [(file, path) for path in several for file in files_of(path)]
+    paths = [file for file, _ in found]
+    if isinstance(labels, str):
+        if labels != "folders":
+            raise OptionError(f"labels must be 'folders', one for each picture, or None, not {labels!r}")
+        labels = [_label_of(file, path) for file, path in found]
+    names = [] if labels is None else np.asarray(labels).tolist()
+    if labels is not None and len(names) != len(paths):
         raise OptionError(f"there are {len(paths)} pictures and {len(names)} labels")
-    classes = sorted({*names}) if names is not None else []
-    numbers = [classes.index(name) for name in names] if names is not None else [0] * len(paths)
+    classes = sorted({*names})
+    positions = {name: position for position, name in enumerate(classes)}
+    numbers = [positions[name] for name in names] or [0] * len(paths)
     random = np.random.default_rng(seed)
 
     def batches() -> Iterator[Any]:

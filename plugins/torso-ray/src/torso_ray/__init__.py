@@ -58,7 +58,7 @@ def run(work: Callable[[int], Any], shards: Sequence[int], workers: int | None) 
 
 
 def divide(nodes: Sequence[int], workers: int | None, shards: int) -> tuple[int, int]:
-    """How many actors, and the most processors for each with which all find room on nodes of so many processors."""
+    """How many actors, and the most processors for each with which all fit on nodes of so many processors."""
     wanted = sum(node > 0 for node in nodes) if workers is None else workers
     if not 1 <= wanted <= sum(nodes):
         fact = f"{wanted} workers cannot have a processor each: Ray has {sum(nodes)}"

@@ -14,7 +14,7 @@ from torso.cli.progress import say, start_tensorflow, step, steps_of
 from torso.cli.result import PARTIAL, Result, UsageError
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.spec_argument import plans_of
-from torso.cli.text import is_interactive, table
+from torso.cli.text import is_interactive, plural, table
 
 if TYPE_CHECKING:
     from torso.backbone import Backbone
@@ -60,7 +60,7 @@ def command(session: Session, backbone: tuple[str, ...], output: str, pool: str,
     document = {"folder": output, **features.manifest}
     failed = features.failed()
     rows = [(one["name"], "×".join(map(str, one["shape"])), options["dtype"]) for one in document["features"]]
-    end = f"{output}: {document['pictures']} pictures in {document['shards']} files"
+    end = f"{output}: {plural(document['pictures'], 'picture')} in {plural(document['shards'], 'file')}"
     text = f"{table(('feature', '>shape', 'type'), rows)}\n\n{end}"
     if failed:
         lines = [f"  {path}: {error}" for path, error in failed[:_SHOWN]]
