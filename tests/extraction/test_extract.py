@@ -21,6 +21,7 @@ import torso
 from torso.extraction.extract import verify_features
 from torso.extraction.extraction_file import read_extraction
 from torso.extraction.shard import read_part
+from torso.extraction.source import Source
 from torso.files.folder import Folder
 
 Write = Callable[..., Path]
@@ -142,6 +143,16 @@ def test_a_run_that_was_broken_off_goes_on_to_the_bytes_of_a_quiet_one(extract: 
     extract(photos)
     assert contents(out) == quiet
     assert verify_features(out).holds
+    (out / "listing.parquet").write_bytes(quiet["listing.parquet"][:-1])
+    assert [check.words for check in verify_features(out).checks] == [
+        f"'listing.parquet' of {str(out)!r} is missing or damaged"
+    ]
+    with pytest.raises(torso.IntegrityError, match="fix: extract anew"):
+        extract(photos)
+    for part in out.glob("part*"):
+        part.unlink()
+    with pytest.raises(torso.OptionError, match="has 0 of 5 parts"):
+        torso.Features(out, partial=True)
 
 
 def test_no_byte_of_a_part_can_change_what_is_read(extract: Any, write: Write, tmp_path: Path) -> None:
@@ -154,6 +165,25 @@ def test_no_byte_of_a_part_can_change_what_is_read(extract: Any, write: Write, t
             assert read_part(out, read_extraction(out), 0).equals(whole)
             found.append(position)
     assert len(found) < len(data) / 4  # they are in names and numbers that nobody reads
+
+
+def test_features_are_read_once_and_only_where_they_are_asked_for(
+    extract: Any, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = extract(write(count=4), shard=2)
+    asked: list[Any] = []
+    monkeypatch.setattr("torso.extraction.features.read_part", lambda *given: asked.append(given[2:]) or read_part(*given))
+    assert (features.labels, features.failed(), len([*features.dataset(3, "half")])) == (("a", "b"), [], 2)
+    assert asked == [
+        (shard, names) for names in (["path", "label", "error"], ["label", "error", "half"]) for shard in (0, 1)
+    ]
+    path = tmp_path / "out/part-00000.parquet"
+    numbers = pq.read_table(path)["half"].combine_chunks().flatten().to_numpy().tobytes()
+    path.write_bytes(path.read_bytes().replace(numbers, bytes(len(numbers))))
+    damaged = torso.Features(tmp_path / "out")
+    assert (damaged.labels, damaged.arrays("stem").failed) == (("a", "b"), 0)
+    with pytest.raises(torso.IntegrityError, match=r"'part-00000\.parquet' of .* is damaged"):
+        damaged.arrays("half")
 
 
 def test_a_full_disk_leaves_what_is_finished(extract: Any, write: Write, tmp_path: Path, monkeypatch: Any) -> None:
@@ -216,6 +246,9 @@ def test_sources(extract: Any, write: Write, tmp_path: Path) -> None:
     assert some.paths == ["latin-\udce9.jpg", "z/b.jpg", "z/b.jpg"]  # each row of its own
     assert [*some.labels] == [None, "z", "z"]
     np.testing.assert_array_equal(some.features, [by_path[path] for path in some.paths])
+    for path, label in {"../z/b.jpg": None, "z/../b.jpg": None, "./z/b.jpg": "z", str(photos / "z/b.jpg"): None}.items():
+        (photos / "led.txt").write_text(path)
+        assert Source.of(photos / "led.txt").listing().to_pylist() == [{"path": path, "label": label}]
     data = [(photos / os.fsencode(path).decode("utf-8", "surrogateescape")).read_bytes() for path in expected]
     tables = {
         "paths": pa.table({"path": expected[2:] * 2, "label": [7, 8, 7, 8]}),

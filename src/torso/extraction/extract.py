@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from torso.artifact.documents import digest_of
 from torso.artifact.manifest import Difference, as_json, versions
 from torso.artifact.verify import Check, Verification
-from torso.errors import IntegrityError, OptionError, OutputExistsError, TorsoError, collect
+from torso.errors import IntegrityError, OptionError, OutputExistsError
 from torso.extraction.extraction_file import NAME, Extraction, Options, read_extraction
 from torso.extraction.features import Features
-from torso.extraction.shard import COLUMNS, LISTING, Work, as_parquet, name_of, read_part
-from torso.extraction.source import Source, digest_of_listing, paths_of
+from torso.extraction.shard import COLUMNS, LISTING, Work, as_parquet, name_of, read_listing, read_part
+from torso.extraction.source import Source, texts_of
 from torso.files.disk_errors import disk_errors
 from torso.files.folder import Folder
 from torso.plugins.calling import plugin_errors
@@ -89,7 +89,7 @@ def extract(
     listing, facts, there = pictures.listing(), _facts(backbone), place.names()
     others = {name for name in there if not name.startswith(".")} - {LISTING}
     if others and NAME not in there:
-        fact = f"{place.address!r} holds no extraction, but {', '.join(sorted(others)[:_SHOWN])}"
+        fact = f"{place.address!r} holds no extraction, but {_some(sorted(others))}"
         raise OutputExistsError(fact, notes=[("fix", "choose another folder")])
     place.make()
     with _only_writer(place):
@@ -98,25 +98,27 @@ def extract(
             _require_same(read_extraction(place), facts, options, place, listing)
         else:
             computes = options.open(backbone, registry=registry)
-            place.publish(LISTING, as_parquet(listing))
+            listed = as_parquet(listing)
+            place.publish(LISTING, listed)
             Extraction(
                 facts=facts,
                 options=options,
-                listing=digest_of_listing(listing),
+                listing=hashlib.sha256(listed).hexdigest(),
                 backbone=backbone.manifest,
                 source=pictures.name,
                 pictures=len(listing),
                 features=[_feature(one, options) for one in backbone.features],
                 runtime_error=computes.error,
+                runtime_cosine=computes.cosine,
                 made_with=versions(),
             ).publish(place)
         record = read_extraction(place)
-        work = Work(pictures, place, record.key, options, backbone, strict)
+        work = Work(pictures, place, record, backbone, strict)
         finished = _finished(place, record, retry)
         missing = [shard for shard in range(record.shards) if shard not in finished]
         if missing:  # wrong features are refused before the first picture
             work.runtime = computes or options.open(backbone, registry=registry)
-        done, failed = sum(map(work.size_of, finished)), sum(finished.values())
+        done, failed = sum(len(record.rows(shard)) for shard in finished), sum(finished.values())
         faults = plugin_errors(chosen.plugin, f"engine {chosen.qualified!r}")
         with _reporter(progress, record.pictures) as report, nullcontext() if chosen.plugin.origin == "built-in" else faults:
             report(done, failed)
@@ -128,7 +130,7 @@ def extract(
 
 
 def verify_features(folder: str | Path) -> Verification:
-    """Check every byte of an extraction: each of its parts is there, is whole, and belongs to it.
+    """Check every byte of an extraction: its listing and each of its parts are there, are whole, and belong to it.
 
     Raises:
         OptionError: There is no extraction.
@@ -136,16 +138,16 @@ def verify_features(folder: str | Path) -> Verification:
     """
     place = Folder(folder)
     record = read_extraction(place)
+    parts = {name_of(shard): partial(read_part, place, record, shard) for shard in range(record.shards)}
     wrong: list[Difference] = []
-    for shard in range(record.shards):
-        errors: list[TorsoError] = []
-        collect(errors, read_part, place, record, shard)
-        wrong += [(name_of(shard), "whole", error.fact) for error in errors]
+    for name, read in {LISTING: partial(read_listing, place, record), **parts}.items():
+        try:
+            read()
+        except IntegrityError as error:
+            wrong.append((name, "whole", error.fact))
     words = f"{record.shards} files with {record.pictures} pictures"
-    found = "; ".join(fact for _, _, fact in wrong[:_SHOWN]) + (
-        f"; and {len(wrong) - _SHOWN} more" if wrong[_SHOWN:] else ""
-    )
-    check = Check(name="parts", holds=not wrong, words=found or words, differences=tuple(wrong))
+    words = _some([fact for _, _, fact in wrong], "; ") if wrong else words
+    check = Check(name="parts", holds=not wrong, words=words, differences=tuple(wrong))
     return Verification(folder=Path(folder), name=record.backbone["name"], checks=(check,))
 
 
@@ -168,14 +170,13 @@ def _facts(backbone: Backbone) -> dict[str, Any]:
     from torso.artifact.reference_outputs import hashes_of, weights_by_path
 
     record = backbone.record
-    facts = {
+    return {
         "graph": record.graph.fingerprint,
         "weights": digest_of(hashes_of(weights_by_path(backbone.model))),
         "preprocessing": as_json(record.preprocessing) | {"included": record.preprocessing_included},
-        "pictures": as_json(record.transform) | {"input_shape": record.plan["input_shape"]},
+        "pictures": as_json(record.transform) | {"input_shape": list(record.plan["input_shape"])},
         "features": record.feature_names,
     }
-    return dict(json.loads(json.dumps(facts)))  # as it is read again
 
 
 def _feature(feature: Any, options: Options) -> dict[str, Any]:
@@ -188,12 +189,10 @@ def _require_same(record: Extraction, facts: Mapping[str, Any], options: Options
     given = asdict(options).items()
     differ = [f"{key}: {was!r} → {now!r}" for key, now in given if (was := getattr(record.options, key)) != now]
     differ += [f"the backbone's {name}" for name, fact in facts.items() if fact != record.facts[name]]
-    if record.listing != digest_of_listing(listing):
-        listed = _rows(pq.read_table(pa.BufferReader(out.read(LISTING))))
-        added = [path for path, label in _rows(listing).items() if listed.get(path, "") != label]
-        if added or len(listing) > record.pictures:
-            more = f" and {len(added) - _SHOWN} more" if len(added) > _SHOWN else ""
-            differ.append(f"the pictures: {', '.join(map(repr, added[:_SHOWN]))}{more} are new, or have another label")
+    listed = _rows(read_listing(out, record))
+    added = [repr(path) for path, row in _rows(listing).items() if listed.get(path) != row]
+    if added or len(listing) > record.pictures:
+        differ.append(f"the pictures: {_some(added)} are new, or have another label")
     if differ:
         fix = "choose another folder, or the same backbone, options and pictures"
         raise OptionError(
@@ -202,7 +201,14 @@ def _require_same(record: Extraction, facts: Mapping[str, Any], options: Options
 
 
 def _rows(listing: pa.Table) -> dict[str, Any]:
-    return dict(zip(paths_of(listing), listing["label"].to_pylist(), strict=True))
+    """What is told of each path."""
+    return dict(zip(texts_of(listing["path"]), listing.drop_columns("path").to_pylist(), strict=True))
+
+
+def _some(names: Sequence[str], separator: str = ", ") -> str:
+    """The first few of many."""
+    more = [f"and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    return separator.join([*names[:_SHOWN], *more])
 
 
 def _finished(out: Folder, record: Extraction, retry: bool) -> dict[int, int]:

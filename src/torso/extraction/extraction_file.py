@@ -42,12 +42,13 @@ class Extraction:
 
     facts: Mapping[str, Any]  # what of the backbone the features depend on
     options: Options
-    listing: str  # digest of the pictures and labels
+    listing: str  # SHA-256 of listing.parquet
     backbone: Mapping[str, Any]  # its manifest
     source: str
     pictures: int
     features: Sequence[Mapping[str, Any]]  # name and shape in the files
     runtime_error: float  # how far it was from Keras
+    runtime_cosine: float
     made_with: Mapping[str, str | None]
     failed: int | None = None  # pictures; None before all are done
 
@@ -58,7 +59,11 @@ class Extraction:
 
     @property
     def shards(self) -> int:
-        return -(-self.pictures // self.options.shard)
+        return len(range(0, self.pictures, self.options.shard))
+
+    def rows(self, shard: int) -> range:
+        """Which rows of the listing a shard has."""
+        return range(self.pictures)[shard * self.options.shard :][: self.options.shard]
 
     def to_json(self) -> dict[str, Any]:
         return {"extraction": VERSION, "shards": self.shards, **asdict(self)}
@@ -73,13 +78,11 @@ def read_extraction(folder: Folder) -> Extraction:
     name = repr(f"{folder.address}/{NAME}")
     try:
         document = json.loads(folder.read(NAME))
-        if document.get("extraction") != VERSION:
-            raise IntegrityError(f"{name} is of version {document.get('extraction')}, and this torso reads {VERSION}")
+        if document["extraction"] != VERSION:
+            raise ValueError(f"it is of version {document['extraction']}, and this torso reads {VERSION}")
         given = {one.name: document[one.name] for one in fields(Extraction)}
         return Extraction(**given | {"options": Options(**given["options"])})
     except OSError as error:
         raise OptionError(f"{folder.address!r} holds no features: it has no {NAME}") from error
-    except IntegrityError:
-        raise
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise IntegrityError(f"{name} cannot be read", notes=[("cause", f"{type(error).__name__}: {error}")]) from error

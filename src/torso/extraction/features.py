@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from pyarrow.compute import list_flatten
 
 from torso.errors import OptionError, UnknownNameError, did_you_mean, known
 from torso.extraction.extraction_file import read_extraction
-from torso.extraction.shard import COLUMNS, name_of, read_part
-from torso.extraction.source import paths_of
+from torso.extraction.shard import name_of, read_part
+from torso.extraction.source import texts_of
 from torso.files.folder import Folder
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class Features:
 
     Args:
         folder: Where they are: a folder, or an address as ``s3://bucket/features``.
-        partial: Take an extraction that is not finished, too.
+        partial: Take an extraction that is not finished, too, if it has a part.
 
     Raises:
         OptionError: There is no extraction, or it is not finished.
@@ -45,7 +47,7 @@ class Features:
         self._record = read_extraction(self._folder)
         there, all_parts = self._folder.names(), self._record.shards
         self._shards = [shard for shard in range(all_parts) if name_of(shard) in there]
-        if len(self._shards) < all_parts and not partial:
+        if len(self._shards) < all_parts and not (partial and self._shards):
             fact = f"{self._folder.address!r} has {len(self._shards)} of {all_parts} parts: it is not finished"
             fix = "run the same torso extract again; or Features(…, partial=True) reads what is there"
             raise OptionError(fact, notes=[("fix", fix)])
@@ -62,7 +64,7 @@ class Features:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the features."""
-        return tuple(one["name"] for one in self._record.features)
+        return tuple(self._shapes)
 
     def table(self) -> pa.Table:
         """All as one Arrow table, a row for each picture: ``path, label, sha256, error`` and a column for each feature."""
@@ -71,12 +73,10 @@ class Features:
     def arrays(self, name: str | None = None) -> Arrays:
         """The features of one name, labels and paths of all pictures that could be read; the name may be left out if one."""
         name = self._checked(name)
-        parts = [*self._parts([*COLUMNS, name])]
-        table = pa.concat_tables(parts)
-        good = table["error"].is_null()
-        kept = table.filter(good)
-        labels = np.array([_text(one) for one in kept["label"].to_pylist()])
-        return Arrays(_values(kept[name]), labels, paths_of(kept), len(table) - len(kept))
+        table = pa.concat_tables(self._parts(["path", "label", "error", name]))
+        kept = table.filter(table["error"].is_null())
+        values, labels = self._values(kept, name), np.array(texts_of(kept["label"]))
+        return Arrays(values, labels, texts_of(kept["path"]), len(table) - len(kept))
 
     def dataset(self, batch: int = 32, name: str | None = None) -> tf.data.Dataset:
         """Batches of features and labels, read part by part; labels as numbers, in the order of ``labels``."""
@@ -86,31 +86,42 @@ class Features:
         numbers = {label: number for number, label in enumerate(self.labels)}
 
         def rows() -> Any:
-            for part in self._parts([*COLUMNS, name]):
+            for part in self._parts(["label", "error", name]):
                 kept = part.filter(part["error"].is_null())
-                yield _values(kept[name]), np.array([numbers[_text(one)] for one in kept["label"].to_pylist()], "int64")
+                yield self._values(kept, name), np.array([numbers[label] for label in texts_of(kept["label"])], "int64")
 
-        shape = next(one["shape"] for one in self._record.features if one["name"] == name)
-        signature = tf.TensorSpec((None, *shape), self._record.options.dtype), tf.TensorSpec((None,), tf.int64)
-        good = sum(part["error"].null_count for part in self._parts([*COLUMNS]))
+        features = tf.TensorSpec((None, *self._shapes[name]), self._record.options.dtype)
+        signature, good = (features, tf.TensorSpec((None,), tf.int64)), self._told["error"].null_count
         dataset = tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch()
         return dataset.apply(tf.data.experimental.assert_cardinality(good)).batch(batch)  # Keras warns where it is unknown
 
     @cached_property
     def labels(self) -> tuple[Any, ...]:
         """The different labels, sorted."""
-        found = {_text(one) for part in self._parts([*COLUMNS]) for one in part["label"].unique().to_pylist()}
-        return tuple(sorted(found, key=lambda label: (label is None, label)))
+        return tuple(sorted({*texts_of(self._told["label"])}, key=lambda label: (label is None, label)))
 
     def failed(self) -> list[tuple[str, str]]:
         """Path and error of each picture that could not be read."""
-        parts = (part.filter(part["error"].is_valid()) for part in self._parts([*COLUMNS]))
-        return [pair for part in parts for pair in zip(paths_of(part), part["error"].to_pylist(), strict=True)]
+        failed = self._told.filter(self._told["error"].is_valid())
+        return [*zip(texts_of(failed["path"]), failed["error"].to_pylist(), strict=True)]
 
-    def _parts(self, columns: list[str] | None = None) -> Any:
-        for shard in self._shards:
-            part = read_part(self._folder, self._record, shard)
-            yield part.select(columns) if columns else part
+    def _parts(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        return (read_part(self._folder, self._record, shard, columns) for shard in self._shards)
+
+    @cached_property
+    def _told(self) -> pa.Table:
+        """What is told of each picture, beside its features."""
+        return pa.concat_tables(self._parts(["path", "label", "error"]))
+
+    @property
+    def _shapes(self) -> dict[str, list[int]]:
+        return {one["name"]: one["shape"] for one in self._record.features}
+
+    def _values(self, table: pa.Table, name: str) -> np.ndarray:
+        column = table[name]
+        if isinstance(column.type, pa.FixedShapeTensorType):
+            column = column.cast(column.type.storage_type)
+        return np.asarray(list_flatten(column)).reshape(len(column), *self._shapes[name])
 
     def _checked(self, name: str | None) -> str:
         if name is None and len(self.names) == 1:
@@ -119,18 +130,3 @@ class Features:
             what = f"no feature {name!r}" if name else f"there are {len(self.names)} features: name one"
             raise UnknownNameError(what, notes=[*did_you_mean(name or "", self.names), known(self.names)])
         return name
-
-
-def _values(column: pa.ChunkedArray) -> np.ndarray:
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # of no chunk, or of several of extension types
-        array = pa.concat_arrays(array.chunks)
-    if isinstance(array.type, pa.FixedShapeTensorType):
-        values: np.ndarray = array.to_numpy_ndarray()
-        return values
-    flat: np.ndarray = array.flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(array), array.type.list_size)
-
-
-def _text(label: Any) -> Any:
-    return os.fsdecode(label) if isinstance(label, bytes) else label

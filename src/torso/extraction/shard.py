@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -13,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from torso.api import load
 from torso.errors import IntegrityError, TorsoError
-from torso.extraction.extraction_file import Extraction, Options
+from torso.extraction.extraction_file import Extraction
 from torso.extraction.source import Source
+from torso.files.atomic import scratch_directory
 from torso.files.folder import Folder
 from torso.modeling.picture_reader import read_pictures
 
@@ -40,15 +43,13 @@ class Work:
     """Computes any shard, in any order and as often as one likes. It can be pickled: it opens what it needs at the first.
 
     Attributes:
-        key: Of the extraction: its parts carry it.
         strict: Raise the first error of a picture, and write nothing.
         threads: Of the reader and the runtime; None for their own choice.
     """
 
     source: Source
     out: Folder
-    key: str
-    options: Options
+    extraction: Extraction
     backbone: Backbone
     strict: bool = False
     threads: int | None = None
@@ -56,8 +57,9 @@ class Work:
 
     def __call__(self, shard: int) -> Done:
         if self.runtime is None:
-            self.runtime = self.options.open(self.backbone, self.threads)
-        listing = rows_of(self.listing, self.options, shard)
+            self.runtime = self.extraction.options.open(self.backbone, self.threads)
+        rows = self.extraction.rows(shard)
+        listing = self.listing.slice(rows.start, len(rows))
         names = [feature.name for feature in self.backbone.features]
         arrays: dict[str, list[np.ndarray]] = {name: [] for name in names}
         errors: list[str | None] = []
@@ -71,69 +73,43 @@ class Work:
                 raise next(error for error in batch.errors if error)
             features = self.runtime(batch.values)
             for name in names:
-                values = np.array(features[name], self.options.dtype)
+                values = np.array(features[name], self.extraction.options.dtype)
                 if not np.isfinite(values).all():
-                    fact = f"feature {name!r} has values that are NaN or infinite as {self.options.dtype}"
+                    fact = f"feature {name!r} has values that are NaN or infinite as {values.dtype}"
                     raise IntegrityError(fact, notes=[("fix", "float32, which holds larger numbers; or check the weights")])
                 values[bad] = np.nan
                 arrays[name].append(values)
             errors += [_told(error) for error in batch.errors]
             hashes += batch.sha256
-        table = listing.select(COLUMNS[:2])
-        table = table.append_column("sha256", pa.array(hashes, pa.string()))
-        table = table.append_column("error", pa.array(errors, pa.string()))
-        for name in names:
-            table = table.append_column(name, _column(np.concatenate(arrays[name])))
-        told = json.dumps({"extraction": self.key, "shard": shard}).encode()
-        self.out.publish(name_of(shard), as_parquet(table.replace_schema_metadata({_KEY: told})))
-        return Done(len(table), sum(map(bool, errors)))
-
-    def size_of(self, shard: int) -> int:
-        """How many pictures a shard has."""
-        return len(rows_of(self.listing, self.options, shard))
+        columns = {"path": listing["path"], "label": listing["label"]}
+        columns |= {"sha256": pa.array(hashes, pa.string()), "error": pa.array(errors, pa.string())}
+        columns |= {name: _column(np.concatenate(arrays[name])) for name in names}
+        told = json.dumps({"extraction": self.extraction.key, "shard": shard}).encode()
+        self.out.publish(name_of(shard), as_parquet(pa.table(columns, metadata={_KEY: told})))
+        return Done(len(listing), sum(map(bool, errors)))
 
     @cached_property
     def listing(self) -> pa.Table:
-        return pq.read_table(io.BytesIO(self.out.read(LISTING)))
+        return read_listing(self.out, self.extraction)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = vars(self) | {"runtime": None, "backbone": _Packed.of(self.backbone)}
+        """The state, with the files of the saved backbone instead of the backbone."""
+        with scratch_directory() as folder:
+            saved = self.backbone.save(folder / "backbone")
+            files = {path.name: path.read_bytes() for path in saved.iterdir()}
+        state = vars(self) | {"runtime": None, "backbone": files}
         state.pop("listing", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state | {"backbone": state["backbone"].unpacked()})
-
-
-class _Packed(NamedTuple):
-    """A saved backbone as bytes."""
-
-    files: Mapping[str, bytes]
-
-    @classmethod
-    def of(cls, backbone: Backbone) -> _Packed:
-        from torso.files.atomic import scratch_directory
-
         with scratch_directory() as folder:
-            saved = backbone.save(folder / "backbone")
-            return cls({path.name: path.read_bytes() for path in saved.iterdir()})
-
-    def unpacked(self) -> Backbone:
-        from torso.api import load
-        from torso.files.atomic import scratch_directory
-
-        with scratch_directory() as folder:
-            for name, data in self.files.items():
+            for name, data in state["backbone"].items():
                 (folder / name).write_bytes(data)
-            return load(folder)
+            vars(self).update(state | {"backbone": load(folder)})
 
 
 def name_of(shard: int) -> str:
     return f"part-{shard:05}.parquet"
-
-
-def rows_of(listing: pa.Table, options: Options, shard: int) -> pa.Table:
-    return listing.slice(shard * options.shard, options.shard)
 
 
 def as_parquet(table: pa.Table) -> bytes:
@@ -145,23 +121,34 @@ def as_parquet(table: pa.Table) -> bytes:
     return stream.getvalue()
 
 
-def read_part(out: Folder, record: Extraction, shard: int) -> pa.Table:
-    """Read a shard, and check all its bytes; an IntegrityError where it is damaged, or of another extraction."""
+def read_listing(out: Folder, record: Extraction) -> pa.Table:
+    """Read the listing; an IntegrityError where it is missing, or not as it was written."""
+    data = out.read(LISTING) if LISTING in out.names() else b""
+    if hashlib.sha256(data).hexdigest() != record.listing:
+        fix = "extract anew, into another folder"
+        raise IntegrityError(f"{LISTING!r} of {out.address!r} is missing or damaged", notes=[("fix", fix)])
+    return pq.read_table(io.BytesIO(data))
+
+
+def read_part(out: Folder, record: Extraction, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read all or some columns of a shard; an IntegrityError where they are damaged, or of another extraction."""
     name = f"{name_of(shard)!r} of {out.address!r}"
     try:
-        table = pq.read_table(io.BytesIO(out.read(name_of(shard))), page_checksum_verification=True)
-        told = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
+        with out.open(name_of(shard)) as stream:
+            file = pq.ParquetFile(stream, page_checksum_verification=True)
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+            told = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
+            table = file.read(columns)
     except FileNotFoundError as error:
         raise IntegrityError(f"{name} is missing") from error
     except (OSError, ValueError, pa.ArrowException) as error:  # ArrowInvalid is a ValueError
         raise IntegrityError(f"{name} is damaged", notes=[("cause", str(error).split("\n")[0])]) from error
     if told != {"extraction": record.key, "shard": shard}:
         raise IntegrityError(f"{name} is of another extraction")
-    rows = min(record.options.shard, record.pictures - shard * record.options.shard)
     types = [pa.string()] * 2 + [_type(one["shape"], record.options.dtype) for one in record.features]
     names = [*COLUMNS, *(one["name"] for one in record.features)]
     # The checksums are of the pages: names and types are beside them.
-    if table.schema.names != names or table.schema.types[2:] != types or len(table) != rows:
+    if schema.names != names or schema.types[2:] != types or rows != len(record.rows(shard)):
         raise IntegrityError(f"{name} is damaged", notes=[("cause", "its columns are not those of the extraction")])
     return table
 
@@ -173,8 +160,8 @@ def _type(shape: Sequence[int], dtype: str) -> pa.DataType:
 
 
 def _column(values: np.ndarray) -> pa.Array:
+    vectors = pa.FixedSizeListArray.from_arrays(values.reshape(-1), int(np.prod(values.shape[1:])))
     kind = _type(values.shape[1:], values.dtype.name)
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), int(np.prod(values.shape[1:])))
     return vectors if values.ndim == 2 else pa.ExtensionArray.from_storage(kind, vectors)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
@@ -51,8 +51,9 @@ class Source:
     def listing(self) -> pa.Table:
         """The pictures, sorted by the bytes of their paths: ``path`` and ``label``, and ``row`` where a file holds them.
 
-        The label is the first folder of the path, or what the Parquet file says; null where there is none. A column of
-        paths is binary where one of them is no UTF-8. Pictures in a Parquet file keep their order.
+        The label is what the Parquet file says, or else the first folder of the path. It is null where there is none, and
+        where the path is absolute or has ``..``. A column of paths is binary where one of them is no UTF-8. Pictures in a
+        Parquet file keep their order.
         """
         with disk_errors(f"the pictures of {self.name!r} cannot be listed"):
             if self.file and self.file.lower().endswith(".parquet"):
@@ -70,7 +71,7 @@ class Source:
         if _ROW in listing.column_names:
             yield from self._in_parquet(listing)
             return
-        for path in paths_of(listing):
+        for path in texts_of(listing["path"]):
             yield Picture(repr(path), partial(self._read, path))
 
     def _read(self, path: str) -> bytes:
@@ -101,48 +102,41 @@ class Source:
         yield from (line for line in self.folder.read(str(self.file)).splitlines() if line.strip())
 
     def _from_parquet(self) -> pa.Table:
-        table = self._parquet()
-        names = table.schema_arrow.names
-        columns = [name for name in ("path", "label") if name in names]
+        with self._parquet() as file:
+            names, count = file.schema_arrow.names, file.metadata.num_rows
+            found = file.read([name for name in ("path", "label") if name in names])
         if "image" not in names and "path" not in names:
             raise OptionError(f"{self.name!r} has neither a column 'path' nor 'image'", notes=[known(names)])
-        found = table.read(columns) if columns else pa.table({})
-        if "path" in names:
-            if found["path"].null_count:
-                raise OptionError(f"{found['path'].null_count} rows of {self.name!r} have no path")
-            if not pa.types.is_binary(found["path"].type):
-                found = found.set_column(found.column_names.index("path"), "path", found["path"].cast(pa.string()))
-        count = table.metadata.num_rows
-        label = found["label"] if "label" in names else pa.nulls(count, pa.string())
-        if "image" in names:
-            path = found["path"] if "path" in names else pa.array(map(str, range(count)), pa.string())
-            return pa.table({"path": path, "label": label, _ROW: pa.array(range(count), pa.int64())})
-        listed = pa.table({"path": found["path"], "label": label})
-        paths = [os.fsencode(path) for path in paths_of(listed)]
-        return listed.take(sorted(range(count), key=paths.__getitem__))
+        path = found["path"] if "path" in names else pa.array(map(str, range(count)), pa.string())
+        if path.null_count:
+            raise OptionError(f"{path.null_count} rows of {self.name!r} have no path")
+        if not pa.types.is_binary(path.type):
+            path = path.cast(pa.string())
+        listed = pa.table({"path": path, "label": found["label"] if "label" in names else pa.nulls(count, pa.string())})
+        return listed.append_column(_ROW, pa.array(range(count))) if "image" in names else listed.sort_by("path")
 
-    def _parquet(self) -> pq.ParquetFile:
-        name = str(self.file)
-        try:
-            if self.folder.remote is None:
-                return pq.ParquetFile(self.folder.local / name, pre_buffer=False)
-            system, path = self.folder.remote
-            return pq.ParquetFile(system.open_input_file(f"{path}/{name}"))
-        except pa.ArrowInvalid as error:
-            raise OptionError(f"{self.name!r} is no Parquet file", notes=[("cause", str(error).split("\n")[0])]) from error
+    @contextmanager
+    def _parquet(self) -> Iterator[pq.ParquetFile]:
+        with self.folder.open(str(self.file)) as stream:
+            try:
+                file = pq.ParquetFile(stream)
+            except pa.ArrowInvalid as error:
+                notes = [("cause", str(error).split("\n")[0])]
+                raise OptionError(f"{self.name!r} is no Parquet file", notes=notes) from error
+            yield file
 
     def _in_parquet(self, listing: pa.Table) -> Iterator[Picture]:
         """The pictures in rows that follow one another: their row groups are read, one after the other."""
-        table, rows, start = self._parquet(), listing[_ROW].to_pylist(), 0
-        names = iter(paths_of(listing))
-        for group in range(table.metadata.num_row_groups):
-            count = table.metadata.row_group(group).num_rows
-            inside = range(max(rows[0], start), min(rows[-1] + 1, start + count))
-            if inside:
-                images = table.read_row_group(group, ["image"])["image"].slice(inside.start - start, len(inside))
-                for image in images.to_pylist():
-                    yield Picture(repr(next(names)), partial(_bytes_of, image))
-            start += count
+        rows, names, start = listing[_ROW].to_pylist(), iter(texts_of(listing["path"])), 0
+        with self._parquet() as file:
+            for group in range(file.num_row_groups):
+                count = file.metadata.row_group(group).num_rows
+                inside = range(max(rows[0], start), min(rows[-1] + 1, start + count))
+                if inside:
+                    images = file.read_row_group(group, ["image"])["image"].slice(inside.start - start, len(inside))
+                    for image in images.to_pylist():
+                        yield Picture(repr(next(names)), partial(_bytes_of, image))
+                start += count
 
 
 def _bytes_of(image: Any) -> bytes:
@@ -151,24 +145,22 @@ def _bytes_of(image: Any) -> bytes:
     return found if isinstance(found, bytes) else b""
 
 
-def paths_of(table: pa.Table) -> list[str]:
-    """The column ``path`` as Python has the names of files."""
-    paths = table["path"].to_pylist()
-    return [os.fsdecode(path) if isinstance(path, bytes) else path for path in paths]
+def texts_of(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column; bytes as Python has the names of files."""
+    return [os.fsdecode(value) if isinstance(value, bytes) else value for value in column.to_pylist()]
 
 
-def digest_of_listing(listing: pa.Table) -> str:
-    return hashlib.sha256(repr(listing.to_pydict()).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _text(values: list[Any]) -> pa.Array:
+def _text(values: Sequence[bytes | None]) -> pa.Array:
     """Bytes as text where all are UTF-8."""
+    array = pa.array(values, pa.binary())
     try:
-        return pa.array([value if value is None else value.decode() for value in values], pa.string())
-    except UnicodeDecodeError:
-        return pa.array(values, pa.binary())
+        return array.cast(pa.string())
+    except pa.ArrowInvalid:
+        return array
 
 
 def _first_folder(path: bytes) -> bytes | None:
+    """None where that is no folder of the source, as in ``../x/1.jpg``."""
     parts = PurePosixPath(os.fsdecode(path)).parts
-    return os.fsencode(parts[0]) if len(parts) > 1 and not path.startswith(b"/") else None
+    inside = len(parts) > 1 and not path.startswith(b"/") and ".." not in parts
+    return os.fsencode(parts[0]) if inside else None

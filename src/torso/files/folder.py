@@ -63,12 +63,16 @@ class Folder:
                 one.base_name for one in self.remote[0].get_file_info(FileSelector(self.remote[1], allow_not_found=True))
             }
 
+    def open(self, name: str) -> Any:
+        """A file to read from, at any position; an OSError where that fails."""
+        if self.remote is None:
+            return open(self.local / name, "rb")
+        return self.remote[0].open_input_file(f"{self.remote[1]}/{name}")
+
     def read(self, name: str) -> bytes:
         """The bytes of a file; an OSError where that fails."""
-        if self.remote is None:
-            return (self.local / name).read_bytes()
-        with self.remote[0].open_input_stream(f"{self.remote[1]}/{name}") as stream:
-            data: bytes = stream.read()
+        with self.open(name) as file:
+            data: bytes = file.read()
             return data
 
     def publish(self, name: str, data: bytes) -> None:
