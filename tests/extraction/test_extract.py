@@ -304,3 +304,4 @@ def test_the_record_says_how_it_was_made(extract: Any, write: Write, tmp_path: P
     assert record["options"] == {"dtype": "float32", "pool": "avg", "precision": "float32", "runtime": "keras", "shard": 5}
     assert [(one["name"], one["shape"]) for one in record["features"]] == [("stem", [4]), ("half", [4])]
     assert (record["pictures"], record["shards"], record["failed"]) == (2, 1, 0)
+    assert (record["runtime_error"], record["runtime_cosine"]) == (0, pytest.approx(1))

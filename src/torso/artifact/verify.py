@@ -35,12 +35,12 @@ class Verification:
     """The results of :func:`verify`.
 
     Attributes:
-        folder: The folder that was checked.
+        folder: The folder that was checked; of features, a text where it is an address.
         name: The backbone's name.
         checks: The results, in order.
     """
 
-    folder: Path
+    folder: Path | str
     name: str
     checks: tuple[Check, ...]
 

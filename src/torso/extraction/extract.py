@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
@@ -29,6 +28,8 @@ from torso.plugins.calling import plugin_errors
 from torso.plugins.registry import Registry
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torso.backbone import Backbone
 
 LOCK: Final = ".lock"
@@ -148,7 +149,7 @@ def verify_features(folder: str | Path) -> Verification:
     words = f"{record.shards} files with {record.pictures} pictures"
     words = _some([fact for _, _, fact in wrong], "; ") if wrong else words
     check = Check(name="parts", holds=not wrong, words=words, differences=tuple(wrong))
-    return Verification(folder=Path(folder), name=record.backbone["name"], checks=(check,))
+    return Verification(folder=folder, name=record.backbone["name"], checks=(check,))
 
 
 def _require_possible(backbone: Backbone, options: Options) -> None:

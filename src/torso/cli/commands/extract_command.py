@@ -66,6 +66,9 @@ def command(session: Session, backbone: tuple[str, ...], output: str, pool: str,
         lines = [f"  {path}: {error}" for path, error in failed[:_SHOWN]]
         lines += [f"  and {len(failed) - _SHOWN} more"] if len(failed) > _SHOWN else []
         text += "\n".join([f"; {len(failed)} failed, with the reason in column 'error':", *lines])
+    if not session.quiet:
+        off = f"off by {document['runtime_error']:.1e} from Keras, mean cosine {document['runtime_cosine']:.6f}"
+        text += f"\n{options['runtime']} in {options['precision']}: {off}"
     return Result(document=document, text=text, code=PARTIAL if failed else None)
 
 
