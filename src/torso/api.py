@@ -113,18 +113,19 @@ def load(folder: str | Path, *, registry: Registry | None = None) -> Backbone:
     return _backbone(*load_model(place / MODEL, record), record)
 
 
-def attach(classifier: keras.Model, folder: str | Path) -> Backbone:
+def attach(classifier: keras.Model, folder: str | Path | Backbone, *, registry: Registry | None = None) -> Backbone:
     """Find the backbone in a classifier that was saved and loaded again: ``unfreeze`` works on the classifier's layers.
 
     Args:
         classifier: A Keras model that calls the backbone's model, or goes on from its output.
-        folder: Where the backbone was saved. Its graph is sought, whatever its values are by now.
+        folder: Where the backbone was saved, or the backbone. Its graph is sought, whatever its values are by now.
+        registry: As for :func:`load`.
 
     Raises:
         OptionError: There is no saved backbone; or the classifier has no part with its graph, or several.
         IntegrityError: The saved backbone does not match its manifest.
     """
-    saved = load(folder)
+    saved = folder if isinstance(folder, Backbone) else load(folder, registry=registry)
     from torso.artifact.load import record_in
     from torso.training.attach import find_backbone
 

@@ -111,7 +111,10 @@ def test_layers_of_the_modules_of_a_card_are_saved_and_loaded(
         "'Net' needs acme>Gate, acme>twice, which the plugin 'acme' registers\n"
         "  fix: load it as then: --plugins-dir, -p, registry=torso.Registry.load(plugins_dirs=[…]), torso.register"
     )
-    assert_same_and_meaningful(torso.load(folder, registry=registry).model(images((16, 16, 3))), expected)
+    loaded = torso.load(folder, registry=registry).model
+    assert_same_and_meaningful(loaded(images((16, 16, 3))), expected)
+    forget()
+    assert torso.attach(loaded, folder, registry=registry).model is loaded
     forget()
     assert torso.verify(folder, registry=registry).holds
 

@@ -94,8 +94,12 @@ def test_a_classifier_that_was_unfrozen_before_it_was_saved_stays_so(attentive: 
     folder = backbone.save(tmp_path / "saved")
     backbone.unfreeze(from_level="C3")
     backbone.model.get_layer("down3").bias.assign([1, 2, 3, 4])
-    with pytest.warns(torso.FreezeWarning, match="flags of attention, which train after loading: set what trains"):
-        found = torso.attach(again(nested(backbone), tmp_path), folder)
+    classifier = again(nested(backbone), tmp_path)
+    fix = ": set what trains, with freeze or unfreeze"
+    with pytest.warns(torso.FreezeWarning, match=f"flags of attention, which train after loading{fix}"):
+        found = torso.attach(classifier, folder)
+    with pytest.warns(torso.FreezeWarning, match=f"trains other variables than 'Net'{fix}"):
+        torso.attach(classifier, attentive.create())
     assert found.record.frozen.trains == backbone.record.frozen.trains
     assert rates(found) == {"drop1": 0, "drop2": 0, "drop3": 0.3}
     assert found.record.plan["weights"]["changed_since"] is True
@@ -113,10 +117,13 @@ def test_a_pyramid_gives_its_features_by_name(form: Form, acme: Acme, tmp_path: 
     backbone = acme.create(truncate={"levels": ["C3", "C2"]})
     randomize(backbone.model)
     folder = backbone.save(tmp_path / "saved")
-    found = torso.attach(again(form(backbone), tmp_path), folder).model(PIXELS)
+    classifier = again(form(backbone), tmp_path)
+    found = torso.attach(classifier, folder).model(PIXELS)
     whole = backbone.model(PIXELS)
     assert list(found) == list(whole) == ["C3", "C2"]
     assert all(np.array_equal(found[level], whole[level]) for level in whole)
+    for given in backbone, torso.load(folder):  # in place of the folder
+        assert {*map(id, torso.attach(classifier, given).model.weights)} <= {*map(id, classifier.weights)}
 
 
 def test_where_there_is_none_or_two_the_error_says_so(acme: Acme, tmp_path: Path) -> None:

@@ -37,12 +37,12 @@ def preprocess_layer_of(manifest: Manifest) -> keras.Model:
 def record_in(model: keras.Model, saved: keras.Model, record: Manifest) -> Manifest:
     """The record of a saved backbone for its layers in a classifier; flags that only Keras has lost are set again."""
     copy_rates(saved, model)
-    lost = {*(record.frozen.lost_by_keras or ())}
-    if {*record.frozen.trains} ^ {*report_of(model).trains} <= lost:
-        restore(model, as_json(record.frozen))
-    elif lost:
-        line = f"{record.frozen.lost_flags.split(':')[0]}: set what trains, with freeze or unfreeze"
-        warnings.warn(line, FreezeWarning, stacklevel=3)
+    frozen, lost = report_of(saved), record.frozen.lost_by_keras
+    if {*frozen.trains} ^ {*report_of(model).trains} <= {*(lost or ())}:
+        restore(model, as_json(frozen))
+    elif lost or lost is None:  # None: it was not saved, so what Keras loses is not known
+        what = record.frozen.lost_flags.split(":")[0] or f"the classifier trains other variables than {record.name!r}"
+        warnings.warn(f"{what}: set what trains, with freeze or unfreeze", FreezeWarning, stacklevel=3)
     same = hashes_of(weights_by_path(model)) == hashes_of(weights_by_path(saved))
     weights = record.plan["weights"] | ({} if same else {"changed_since": True})
     return replace(record, frozen=report_of(model), plan={**record.plan, "weights": weights})
