@@ -124,8 +124,8 @@ ONE_OF = "give one of both\n  fix: write {'C2': 0, 'C4': 0.1}, or decay=0.65"
         ({"factors": {"C3": 1}}, "backbone 'tiny' has no level 'C3'\n  known: C1, C2"),
         ({"factors": {"C1": -1}}, "C1 must be a number from 0 on, not -1"),
         ({"factors": {"C1": True}}, "C1 must be a number from 0 on, not True"),
-        ({"decay": "0.5"}, "decay must be a number from 0 on, not '0.5'"),
-        ({"decay": float("nan")}, "decay must be a number from 0 on, not nan"),
+        *(({"decay": one}, f"decay must be a number above 0, and at most 1, not {one!r}")
+          for one in (5, 0, -0.5, float("nan"), True, "0.5")),
         ({}, ONE_OF),
         ({"decay": 0.5, "factors": {}}, ONE_OF),
         ({"decay": 0.5, "optimizer": "adam"}, "'adam' is no Keras optimizer\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf, nan
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -35,7 +36,7 @@ def scale_learning_rates(
         optimizer: Any Keras optimizer, changed in place; with a schedule, or within a LossScaleOptimizer, too.
         backbone: The backbone; its levels are those of :meth:`torso.Backbone.variables_by_level`.
         factors: By level: its factor, also for the levels before it that have none. Those after the last have 1.
-        decay: Instead, ``decay`` for the last level, ``decay**2`` for the one before it, and so on.
+        decay: Instead, above 0 and at most 1: that for the last level, ``decay**2`` for the one before it, and so on.
 
     Returns:
         The factor of each level.
@@ -56,8 +57,10 @@ def scale_learning_rates(
     for level, factor in given.items():
         if level not in ("decay", *levels):
             raise UnknownNameError(f"backbone {backbone.name!r} has no level {level!r}", notes=[known(levels)])
-        if isinstance(factor, bool) or not isinstance(factor, Real) or not 0 <= float(factor) < float("inf"):
-            raise OptionError(f"{level} must be a number from 0 on, not {factor!r}")
+        number = nan if isinstance(factor, bool) or not isinstance(factor, Real) else float(factor)
+        if not (0 <= number < inf if decay is None else 0 < number <= 1):
+            legal = "from 0 on" if decay is None else "above 0, and at most 1"
+            raise OptionError(f"{level} must be a number {legal}, not {factor!r}")
     for level in reversed(levels):
         rates[level] = rate = float(given.get(level, rate) if decay is None else rate * decay)
     while hasattr(optimizer, "inner_optimizer"):  # a LossScaleOptimizer takes no steps itself
