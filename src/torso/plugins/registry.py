@@ -37,6 +37,12 @@ _KINDS: Final[Mapping[str, type[Any]]] = {
     "torso_engines": Engine,
 }
 
+YOURS: Final = (  # the note of an error, where no known architecture is near
+    "fix",
+    "if it is of your own, load its plugin: install it, or --plugins-dir FOLDER; "
+    "in Python registry=torso.Registry.load(plugins_dirs=[…])",
+)
+
 _RENAMED: Final = {"last": "all_but_last", "norm_only": "all_but_norm"}  # names that were, with those that are
 
 
@@ -123,6 +129,7 @@ class Catalogue(Generic[T]):
         if provider and all(one.plugin.name.casefold() != provider.casefold() for one in self):
             notes.append(("cause", f"no plugin {provider!r} offers any {self._noun}"))
         notes += [known(dict.fromkeys(one.name for one in self)), *(info.note for info in self._absent)]
+        notes += [YOURS] if self._noun == "architecture" and not near else []
         return UnknownNameError(f"unknown {self._noun} {name!r}", notes=notes)
 
 

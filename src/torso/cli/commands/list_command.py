@@ -14,7 +14,7 @@ from torso.cli.text import format_shape, short, table
 from torso.contracts.architecture import Architecture
 from torso.errors import UnknownNameError, did_you_mean, raise_all
 from torso.plugins.listing import SORTS, select
-from torso.plugins.registry import Catalogue, Contribution
+from torso.plugins.registry import YOURS, Catalogue, Contribution
 
 _Listed = dict[str, Any]  # an architecture as JSON
 
@@ -67,7 +67,7 @@ def command(
 
 
 def _no_match(catalogue: Catalogue[Architecture], pattern: str) -> UnknownNameError:
-    notes = did_you_mean(pattern.replace("*", ""), [one.name for one in catalogue]) or [("see", "torso list")]
+    notes = did_you_mean(pattern.replace("*", ""), [one.name for one in catalogue]) or [("see", "torso list"), YOURS]
     return UnknownNameError(f"no architecture matches {pattern!r}", notes=notes)
 
 
