@@ -65,6 +65,11 @@ def test_resolve_suggests_near_names_and_says_who_is_not_in_use():
         f"  disabled: plugin 'vit' (torso-vit 0.3.0): {why}\n"
         "  blocked: plugin 'ears' (ears): it is blocked with -p no:ears"
     )
+    assert refusal(Catalogue("architecture", offer("acme/ResNet50")).resolve, "eyes", kind=UnknownNameError) == (
+        "unknown architecture 'eyes'\n  known: ResNet50\n"
+        "  fix: if it is of your own, load its plugin: install it, or --plugins-dir FOLDER; "
+        "in Python registry=torso.Registry.load(plugins_dirs=[…])"
+    )
 
 
 @pytest.mark.parametrize(
