@@ -74,7 +74,7 @@ def test_another_cut_is_refused_before_anything_is_built(spec, registry):
         locked(spec, registry)
     assert str(caught.value) == (
         f"backbone 'edge' is not the one that {str(lock_path(spec))!r} names\n"
-        f"  plan.truncate.options.name: stem, locked is joined{FIX}"
+        f"  plan.truncate.options.name: stem, locked is joined{FIX} {spec}"
     )
 
 
@@ -171,13 +171,13 @@ def test_all_that_is_not_locked_is_told_at_once(spec, registry):
         locked(spec, registry)
     edge, third = map(str, caught.value.parts())
     assert edge.startswith("backbone 'edge' is not the one that ")
-    assert third == f"{str(lock_path(spec))!r} does not name the backbone 'third'\n  known: edge, plain{FIX}"
+    assert third == f"{str(lock_path(spec))!r} does not name the backbone 'third'\n  known: edge, plain{FIX} {spec}"
 
 
 def test_a_lock_that_was_changed_by_hand_is_refused(spec, registry):
     place = lock_path(spec)
     place.write_text(place.read_text().replace('"joined"', '"stem"'))
-    fix = "undo the change, or write the lock again: torso lock --force"
+    fix = f"undo the change, or write the lock again: torso lock {spec} --force"
     assert refusal(spec, registry) == f"{str(place)!r} was changed after it was written\n  fix: {fix}"
     place.write_text('{"lock": 3}')
     assert f"{str(place)!r} is a lock of version 3, and this torso reads version 2" in refusal(spec, registry)
@@ -185,8 +185,11 @@ def test_a_lock_that_was_changed_by_hand_is_refused(spec, registry):
 
 def test_without_a_lock_nothing_is_built(spec, registry):
     lock_path(spec).unlink()
-    with pytest.raises(torso.OptionError, match=r"there is no lock '.*nets\.lock\.json'.*\n  fix: torso lock nets\.yaml, "):
+    spec = spec.rename(spec.with_name("my nets.yml"))
+    with pytest.raises(torso.OptionError) as caught:
         locked(spec, registry)
+    fact = f"there is no lock {str(lock_path(spec))!r}"
+    assert str(caught.value) == f"{fact}\n  fix: torso lock '{spec}', and keep it beside the spec"
 
 
 def registry_of(folder, source):

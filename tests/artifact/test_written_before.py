@@ -59,7 +59,8 @@ def test_its_manifests_and_locks_say_build_again_and_lock_again(written, tiny):
     with pytest.raises(torso.IntegrityError) as caught:
         torso.load_specs("backbones.yaml", registry=tiny, locked=True)
     assert str(caught.value) == (
-        "'backbones.lock.json' is a lock of version 1, and this torso reads version 2\n  fix: lock again: torso lock --force"
+        "'backbones.lock.json' is a lock of version 1, and this torso reads version 2\n"
+        "  fix: lock again: torso lock backbones.yaml --force"
     )
 
 

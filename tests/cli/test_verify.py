@@ -122,7 +122,7 @@ def test_lock_and_build_locked(torso, spec, tmp_path, monkeypatch):
         "error: backbone 'stem' is not the one that 'tiny.lock.json' names\n"
         "  plan.arguments.width: 16, locked is 8\n"
         "  plan.options.width: 16, locked is 8\n"
-        "  fix: go back to what is locked, or lock the new state: torso lock\n"
+        "  fix: go back to what is locked, or lock the new state: torso lock tiny.yaml\n"
     )
     assert not (tmp_path / "other").exists()
     assert torso("build", "tiny.yaml", "whole", "-o", "other", "--locked").code == 0  # the one that is as locked

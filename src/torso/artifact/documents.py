@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,16 @@ def read_document(path: Path, kind: str, version: int) -> Document:
     if found != version:
         newer = isinstance(found, int) and found > version
         fact = f"{str(path)!r} is a {kind} of version {found}, and this torso reads version {version}"
-        again = "lock again: torso lock --force" if kind == "lock" else "build it again from its spec"
+        again = f"lock again: {lock_command(path)} --force" if kind == "lock" else "build it again from its spec"
         fix = "update torso" if newer else again
         raise IntegrityError(fact, notes=[("fix", fix)])
     return dict(document)
+
+
+def lock_command(path: Path) -> str:
+    """The command that writes a lock."""
+    specs = [path.with_name(path.name.removesuffix("lock.json") + suffix) for suffix in ("yaml", "yml")]
+    return shlex.join(["torso", "lock", str(next(filter(Path.exists, specs), specs[0]))])
 
 
 def is_written_by_torso(folder: Path, name: str, kind: str) -> bool:

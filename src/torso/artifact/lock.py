@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from torso.artifact.differences import differences, short_value
-from torso.artifact.documents import digest_of, read_document, text_of
+from torso.artifact.documents import digest_of, lock_command, read_document, text_of
 from torso.artifact.manifest import Difference, Manifest, PluginRecord, as_json, plugin_records, versions
 from torso.errors import IntegrityError, Note, OptionError, TorsoError, collect, known, raise_all
 from torso.planning import Plan
 
 VERSION: Final = 2
-_FIX: Note = ("fix", "go back to what is locked, or lock the new state: torso lock")
 
 
 def read_lock(
@@ -42,7 +41,7 @@ def require_fresh(spec: str | Path, plans: Mapping[str, Plan], warn: Callable[[s
         collect(errors, lock.check_plan(plan).weights.check)
     for name in lock.entries if whole else ():
         if name not in plans:
-            errors.append(IntegrityError(f"{str(lock.path)!r} names {name!r}, which is not in the spec", notes=[_FIX]))
+            errors.append(IntegrityError(f"{str(lock.path)!r} names {name!r}, which is not in the spec", notes=[lock.fix]))
     raise_all(errors)
 
 
@@ -61,6 +60,10 @@ class Lock:
     entries: Mapping[str, Mapping[str, Any]]  # by backbone, what decides what it computes; nothing of this machine
     strict: bool = False
 
+    @property
+    def fix(self) -> Note:
+        return ("fix", f"go back to what is locked, or lock the new state: {lock_command(self.path)}")
+
     @classmethod
     def of(cls, path: Path, manifests: Iterable[Manifest]) -> Lock:
         return cls(path, {manifest.name: _entry(manifest) for manifest in manifests})
@@ -71,10 +74,10 @@ class Lock:
         try:
             document = read_document(path, "lock", VERSION)
         except OSError as error:
-            fix = f"torso lock {path.name.removesuffix('.lock.json')}.yaml, and keep it beside the spec"
+            fix = f"{lock_command(path)}, and keep it beside the spec"
             raise OptionError(f"there is no lock {str(path)!r}", notes=[("fix", fix)]) from error
         if document.get("digest") != digest_of(document):
-            fix = "undo the change, or write the lock again: torso lock --force"
+            fix = f"undo the change, or write the lock again: {lock_command(path)} --force"
             raise IntegrityError(f"{str(path)!r} was changed after it was written", notes=[("fix", fix)])
         return cls(path, document["backbones"])
 
@@ -85,7 +88,7 @@ class Lock:
         """The plan, with the hash that its weights file must have; refused where the lock names a different one, or none."""
         if plan.name not in self.entries:
             fact = f"{str(self.path)!r} does not name the backbone {plan.name!r}"
-            raise IntegrityError(fact, notes=[known(self.entries), _FIX])
+            raise IntegrityError(fact, notes=[known(self.entries), self.fix])
         locked = self.entries[plan.name]
         planned = _before_building(plan.report(), plugin_records(plan.plugins), versions())
         # Others may take part while it is built.
@@ -111,7 +114,7 @@ class Lock:
         notes.sort(key=lambda note: ".layers." in note[0])
         if len(notes) > 20:
             notes[20:] = [("more", f"{len(notes) - 20} other facts")]
-        raise IntegrityError(f"backbone {name!r} is not the one that {str(self.path)!r} names", notes=[*notes, _FIX])
+        raise IntegrityError(f"backbone {name!r} is not the one that {str(self.path)!r} names", notes=[*notes, self.fix])
 
 
 def _is_noted(difference: Difference) -> bool:
