@@ -207,7 +207,9 @@ FAULTS = [
     (f"{TRUNCATIONS}: return ()\n@hookimpl\ndef torso_truncation(): return ()",
      "torso has no hook 'torso_truncation'; did you mean 'torso_truncations'?"),
     ("@hookimpl\ndef wizardry(): pass", NO_HOOK),
-    (f"{TRUNCATIONS}: pass", "its hook 'torso_truncations' failed: TypeError: 'NoneType' object is not iterable"),
+    *((f"{TRUNCATIONS}: {body}", f"its hook 'torso_truncations' returns a value of type {kind}: "
+       "write 'yield Truncation(…)' or 'return [Truncation(…)]'")
+      for body, kind in (("pass", "NoneType"), ("return cut('half')", "Truncation"))),
     (f"{TRUNCATIONS}:\n    yield cut('half')\n    raise OSError", "its hook 'torso_truncations' failed: OSError"),
     (f"{TRUNCATIONS}:\n    while True: yield cut('half')", "its hook 'torso_truncations' yields the name 'half' twice"),
     (f"{TRUNCATIONS}: return [cut('half'), cut('HALF')]", "its hook 'torso_truncations' yields the name 'HALF' twice"),

@@ -1,7 +1,7 @@
 """What is wrong with a plugin, each fault as one sentence."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import pluggy
@@ -62,6 +62,9 @@ def _check_implementation(hook: str, function: Callable[..., Any], *, wrapper: b
 def checked_values(hook: str, answer: Any, kind: type[Any]) -> tuple[Any, ...]:
     """What a plugin yields from one of its plural hooks: values of one type, each with a name of its own."""
     values: dict[str, Any] = {}
+    if not isinstance(answer, Iterable):
+        fix = f"write 'yield {kind.__name__}(…)' or 'return [{kind.__name__}(…)]'"
+        raise PluginError(f"its hook {hook!r} returns a value of type {type(answer).__name__}: {fix}")
     for value in answer:  # checked one by one, so that a generator that never ends is a fault, not a hang: names repeat
         if not isinstance(value, kind):
             raise PluginError(f"its hook {hook!r} yields a value of type {type(value).__name__}, not {kind.__name__}")
