@@ -17,18 +17,20 @@ from torso.plugins.calling import plugin_errors
 def require_copies(model: keras.Model, plan: Plan) -> None:
     """Refuse a layer that would be another one when Keras copies or loads the model; the model need not have values."""
     for layer in inner_layers(model):
-        kind, calls = type(layer), calls_of(layer)
-        if calls and not is_of_keras(kind) and not isinstance(layer, keras.Model):
-            what = f"{kind.__name__}.from_config(get_config()) of {layer.name!r} of {plan.architecture.qualified!r}"
+        calls = calls_of(layer)
+        own = [one for one in inner_layers(layer) if not is_of_keras(type(one))]  # a layer of Keras may wrap one
+        if calls and own and not isinstance(layer, keras.Model):
+            what = f"{type(own[0]).__name__}.from_config(get_config()) of {own[0].name!r} of {plan.architecture.qualified!r}"
             with plugin_errors(plan.architecture.plugin, what):
-                in_fresh_thread(partial(_require_copy, layer, keras.tree.map_structure(varied, calls)))
+                in_fresh_thread(partial(_require_copy, layer, own, keras.tree.map_structure(varied, calls)))
 
 
-def _require_copy(layer: keras.Layer, calls: list[Any]) -> None:
+def _require_copy(layer: keras.Layer, own: list[keras.Layer], calls: list[Any]) -> None:
     expected = None
     with suppress(Exception):  # then nothing can be compared
         expected = _outputs(layer, calls)
-    again = type(layer).from_config(layer.get_config())
+    with keras.saving.custom_object_scope({type(one).__name__: type(one) for one in own}):
+        again = type(layer).from_config(layer.get_config())  # within a wrapper, Keras looks a class up by its name
     if expected and _outputs(again, calls) != expected:
         raise ValueError("it computes something else; let get_config return every argument of __init__")
 
