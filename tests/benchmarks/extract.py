@@ -6,7 +6,9 @@
 and the mean over positions. The others are ``torso.extract`` with a runtime; their features are those of plain within 1e-4
 of the largest, on pixels that differ by less than 0.01. A figure is plain's time by that of the other: of the processor
 first, of the clock in brackets; the median over the rounds. The photos are of 500 x 375, made from two of scikit-learn's.
-Random weights: they compute as long as trained ones. A last row has the highest memory at many pictures by that at few.
+Random weights: they compute as long as trained ones. One row has no limit: ``image_dataset_from_directory`` and ``predict``
+in the place of plain, for MobileNetV2; its resize is not antialiased, so its features are others. A last row has the highest
+memory at many pictures by that at few.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, tuple[dict[str, Any], float | N
     ),
 }
 
+LOADER = "  image_dataset_from_directory"
+
 
 def make_photos(folder: Path, count: int) -> None:
     """Parts of two photos, 500 x 375, as JPEG of quality 90."""
@@ -77,6 +81,16 @@ def plain(backbone: Any, files: list[Path]) -> np.ndarray:
     return np.concatenate(rows)
 
 
+def by_keras(backbone: Any, photos: Path) -> np.ndarray:
+    """Keras' own loader, which neither antialiases nor keeps the margin that is cropped."""
+    import keras
+
+    size = backbone.model.input_shape[1:3]
+    pictures = keras.utils.image_dataset_from_directory(photos, labels=None, image_size=size, shuffle=False, verbose=False)
+    maps: np.ndarray = backbone.model.predict(pictures.map(backbone.preprocess), verbose=0)
+    return maps.mean((1, 2))
+
+
 def extracted(backbone: Any, photos: Path, **options: Any) -> np.ndarray:
     import torso
 
@@ -100,7 +114,7 @@ def measure(rounds: int, photos: Path, cases: dict[str, Any]) -> None:
     for name, (keywords, others) in cases.items():
         backbone = torso.create_backbone(name, weights=None, seed=0, **keywords)
         runtimes = {other: opened(backbone, options) for other, (options, _) in others.items()}
-        pairs: dict[str, list[tuple[float, float]]] = {other: [] for other in others}
+        pairs: dict[str, list[tuple[float, float]]] = {other: [] for other in [*others, LOADER]}
         errors: dict[str, float] = {}
         for number in range(rounds + 1):  # the first is not counted: files are read, functions traced
             base = timed(partial(plain, backbone, files))
@@ -109,15 +123,22 @@ def measure(rounds: int, photos: Path, cases: dict[str, Any]) -> None:
                     one = timed(partial(extracted, backbone, photos, **options))
                 if number:
                     pairs[other].append((base[0] / one[0], base[1] / one[1]))
-                error = np.abs(one[2] - base[2]).max() / np.abs(base[2]).max()
-                errors[other] = float(error)
+                errors[other] = float(np.abs(one[2] - base[2]).max() / np.abs(base[2]).max())
+                if name.startswith("MobileNet") and other == "tensorflow":
+                    loader = timed(partial(by_keras, backbone, photos))
+                    pairs[LOADER] += [(loader[0] / one[0], loader[1] / one[1])] if number else []
         for other, (_, least) in others.items():
-            cpu, clock = (statistics.median(ratios) for ratios in zip(*pairs[other], strict=True))
+            cpu, clock = medians(pairs[other])
             told = "" if cpu >= least else "  BELOW"
-            print(
-                f"{f'{name}: {other}':<34}{cpu:>6.2f} {f'({clock:.2f})':>9}  {least:>8g}  {errors[other]:.0e}{told}",
-                flush=True,
-            )
+            print(f"{f'{name}: {other}':<34}{cpu:>6.2f} {clock:>9}  {least:>8g}  {errors[other]:.0e}{told}", flush=True)
+        if pairs[LOADER]:
+            cpu, clock = medians(pairs[LOADER])
+            print(f"{LOADER:<34}{cpu:>6.2f} {clock:>9}", flush=True)
+
+
+def medians(pairs: list[tuple[float, float]]) -> tuple[float, str]:
+    cpu, clock = (statistics.median(ratios) for ratios in zip(*pairs, strict=True))
+    return cpu, f"({clock:.2f})"
 
 
 def opened(backbone: Any, options: dict[str, Any]) -> Any:

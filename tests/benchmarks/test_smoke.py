@@ -102,6 +102,7 @@ def test_extract(run: Run) -> None:
     small = {"MobileNet": ({"alpha": 0.25, "input_shape": (32, 32, 3)}, {"tensorflow": ({}, 1.0)})}
     printed = run("extract.py", "1", "20", CASES=lambda names: small, peak=lambda names: lambda photos, times: 100.0 * times)
     assert "MobileNet: tensorflow " in printed
+    assert "image_dataset_from_directory " in printed
     assert "peak memory: 3300 MB at 660 pictures" in printed
 
 
