@@ -86,9 +86,10 @@ def test_a_distribution_that_is_on_the_path_twice_counts_once(load):
 
 def test_a_damaged_distribution_is_an_error_that_says_what_to_do(load):
     said = refusal(load, "damaged", "good", kind=PluginError)
-    assert said.startswith(
-        "the plugins of installed distributions cannot be found\n  cause: one of their files is damaged: "
-    )
+    head, cause, fix = said.split("\n")
+    assert head == "the plugins of installed distributions cannot be found"
+    assert cause.startswith("  cause: entry_points.txt of torso-damaged cannot be read: ")
+    assert fix.startswith("  fix: pip install --force-reinstall torso-damaged, or set TORSO_DISABLE_PLUGIN_AUTOLOAD=1 ")
     assert in_use(load("damaged", "good", discover=False)) == []
 
 

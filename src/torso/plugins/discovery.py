@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -79,10 +80,16 @@ def _installed() -> list[Found]:
                 name=entry.name, origin="entry point", distribution=by.name, version=by.version, location=module
             )
             found.append(Found(info=info, module=module, load=entry.load))
-    except Exception as error:  # a damaged file of any distribution
-        cause = f"one of their files is damaged: {one_line(error)}"
-        fix = "install that one anew, or set TORSO_DISABLE_PLUGIN_AUTOLOAD=1 to look for no installed plugins"
-        notes = [("cause", cause), ("fix", fix)]
+    except Exception as error:  # one damaged file, of any distribution, ends the search
+        damaged: list[str] = []
+        for distribution in metadata.distributions():
+            with suppress(Exception):
+                damaged.append(distribution.name)
+                _ = distribution.entry_points
+                damaged.pop()
+        names = " ".join(damaged) or "the damaged one"
+        fix = f"pip install --force-reinstall {names}, or set TORSO_DISABLE_PLUGIN_AUTOLOAD=1 to look for none"
+        notes = [("cause", f"entry_points.txt of {names} cannot be read: {one_line(error)}"), ("fix", fix)]
         raise PluginError("the plugins of installed distributions cannot be found", notes=notes) from error
     return found
 
