@@ -1,7 +1,5 @@
 """Tables, and numbers in few characters."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 

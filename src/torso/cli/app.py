@@ -1,7 +1,5 @@
 """The commands, and the options before them."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from functools import partial

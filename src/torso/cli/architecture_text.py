@@ -1,7 +1,5 @@
 """What a plugin declares about an architecture, as text and as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any

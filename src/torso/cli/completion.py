@@ -1,7 +1,5 @@
 """Values that a shell can complete; errors of plugins or specs are silent here."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout

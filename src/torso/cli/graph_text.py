@@ -1,7 +1,5 @@
 """A graph as text and as JSON: its levels, its clean cuts, its nodes, and one node with its neighbours."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any

@@ -1,7 +1,5 @@
 """What a command returns, the exit codes, and errors of torso for all other exceptions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final

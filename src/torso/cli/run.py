@@ -1,7 +1,5 @@
 """Run one command line: write its result to stdout and its errors to stderr, and return the exit code."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

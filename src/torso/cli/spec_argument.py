@@ -1,7 +1,5 @@
 """The arguments SPEC and NAME of a command, and the backbones that they mean."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import click

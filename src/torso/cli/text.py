@@ -1,7 +1,5 @@
 """Results as text: tables, labelled values, and numbers in few characters."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Sequence
 from shutil import get_terminal_size

@@ -1,7 +1,5 @@
 """What is known of an architecture before it is built, as frozen values; only ``builder`` leads to code, by name."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The contract of engines: where the shards of an extraction are computed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any

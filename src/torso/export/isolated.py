@@ -1,7 +1,5 @@
 """Call one function in a fresh Python process without an accelerator: what it imports or breaks ends with that process."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import os

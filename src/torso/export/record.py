@@ -1,7 +1,5 @@
 """``export.json``: what the files beside it are, their inputs and outputs, and how far they are from the Keras model."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 

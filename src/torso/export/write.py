@@ -1,7 +1,5 @@
 """Write a model for another runtime, run the files in a process of their own, and record how near they are."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ The old file or folder stays until the rename. A killed writer leaves its stage 
 that place removes it once nothing in it has changed for a day.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import re

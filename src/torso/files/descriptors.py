@@ -1,7 +1,5 @@
 """Send what is written to a file descriptor elsewhere: C libraries and other processes write there directly."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Errors of the operating system in the user's words, and checks of space and access before work begins."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

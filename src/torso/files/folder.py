@@ -1,7 +1,5 @@
 """A folder on this machine, or at an address that pyarrow knows: ``s3://…``, ``gs://…``, ``hdfs://…``, ``file://…``."""
 
-from __future__ import annotations
-
 import os
 from functools import cached_property
 from pathlib import Path

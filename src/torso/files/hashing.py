@@ -1,7 +1,5 @@
 """Open and hash regular files. A file that does not change is hashed once in a process."""
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

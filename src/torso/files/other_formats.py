@@ -1,7 +1,5 @@
 """Name a file or folder of weights in a format that torso does not read, with the Python that converts it."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from pathlib import Path
 from typing import Final

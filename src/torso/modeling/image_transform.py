@@ -1,7 +1,5 @@
 """Turn pictures of any size into pixels of a network's input size, by a recipe that is data."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence

@@ -4,8 +4,6 @@ JPEG is decoded by TensorFlow, which takes half the time of Pillow and gives the
 exact inverse DCT. Of CMYK it rounds another way: that and all other formats are left to Pillow.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections import deque

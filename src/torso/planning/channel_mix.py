@@ -1,7 +1,5 @@
 """Which channels of the weights each channel of the images is made of: ask the rule, and check its answer."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager
 from math import isfinite
 

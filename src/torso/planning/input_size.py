@@ -1,7 +1,5 @@
 """Which size of images a backbone is planned for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 

@@ -1,7 +1,5 @@
 """The plan of one backbone from keywords. Each value keeps the name of the argument that it came from."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import signature

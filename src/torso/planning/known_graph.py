@@ -1,7 +1,5 @@
 """What is known of a network before it is drawn: the recorded graph of a built-in architecture."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from importlib.metadata import version
 

@@ -1,7 +1,5 @@
 """From a spec to a plan: resolve each name, check each choice, and report all errors at once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial

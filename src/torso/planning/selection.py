@@ -1,7 +1,5 @@
 """Ask the strategy where to end and the policy what to freeze, and make sure that the network has what they answer."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torso.contracts.freeze_policy import FreezePolicy

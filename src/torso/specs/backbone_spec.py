@@ -3,8 +3,6 @@
 Only the shape is checked here. The plan checks names and their options.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Values that plugins make: each field is checked against its annotation, and copied so that nobody can change it later."""
 
-from __future__ import annotations
-
 import copyreg
 from collections.abc import Callable, Mapping
 from contextlib import suppress

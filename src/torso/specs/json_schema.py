@@ -4,8 +4,6 @@ A schema sees values that a YAML library has typed already, so it accepts some s
 in one spelling only, where torso's lookup may accept more.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path

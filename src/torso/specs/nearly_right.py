@@ -1,7 +1,5 @@
 """Values that are nearly right, with what to write instead."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

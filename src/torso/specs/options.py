@@ -4,8 +4,6 @@ The option decides the type of a scalar: for a name ``no`` is the text ``'no'``,
 write ``false``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Read a whole spec, with its defaults and the files that it extends, and write one."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 Names that Keras numbers, as ``conv2d_7``, start at another number in each file. Those of one kind are found by their order.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Read HDF5: groups, and arrays of numbers that are in the file itself."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Open a weights file once: hash, then format, then content."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """What a weights file holds, before any of it is read, and the error of one that is damaged."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

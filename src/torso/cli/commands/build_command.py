@@ -1,7 +1,5 @@
 """``torso build``."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """``torso cache``."""
 
-from __future__ import annotations
-
 import click
 
 from torso.builtins.weight_sources import cache_folder

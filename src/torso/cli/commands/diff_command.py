@@ -1,7 +1,5 @@
 """``torso diff``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 

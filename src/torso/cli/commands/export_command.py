@@ -1,7 +1,5 @@
 """``torso export``."""
 
-from __future__ import annotations
-
 from itertools import product
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``torso fetch``."""
 
-from __future__ import annotations
-
 import shlex
 import shutil
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """``torso help``."""
 
-from __future__ import annotations
-
 import click
 
 from torso.cli.result import Result

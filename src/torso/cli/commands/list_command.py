@@ -1,7 +1,5 @@
 """``torso list``."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``torso lock``."""
 
-from __future__ import annotations
-
 import click
 
 from torso.api import build

@@ -1,7 +1,5 @@
 """``torso plugins``."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 from torso.cli.result import Result

@@ -1,7 +1,5 @@
 """``torso show``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
