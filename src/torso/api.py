@@ -12,7 +12,7 @@ from torso.artifact.lock import Lock, read_lock
 from torso.artifact.manifest import Manifest
 from torso.artifact.manifest_file import MODEL, read_manifest
 from torso.backbone import Backbone
-from torso.errors import PluginError
+from torso.errors import OptionError, PluginError
 from torso.graph import Graph
 from torso.planning import Plan, make_plans
 from torso.planning.keywords import plan, takes_what
@@ -103,7 +103,11 @@ def load(folder: str | Path, *, registry: Registry | None = None) -> Backbone:
         IntegrityError: It does not match its manifest.
         PluginError: It needs layers of a plugin that is not here.
     """
-    place = Path(folder)
+    try:
+        place = Path(folder)
+    except TypeError as error:
+        fix = "give the folder that Backbone.save wrote, as 'saved/digits'"
+        raise OptionError(f"a {type(folder).__name__} is no folder of a saved backbone", notes=[("fix", fix)]) from error
     record = read_manifest(place)
     import_module("torso.modeling")  # before Keras
     from torso.artifact.custom_objects import import_layers

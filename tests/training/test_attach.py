@@ -134,14 +134,16 @@ def test_where_there_is_none_or_two_the_error_says_so(acme: Acme, tmp_path: Path
     both = keras.Model(pixels, [twin(pixels) for twin in twins], name="both")
     plain = keras.Sequential([keras.Input(SHAPE), L.Flatten(), L.Dense(2)], name="plain")
     fix = "\n  fix: name the folder of the backbone that it was built on"
-    for classifier, text in (
-        (plain, f"nothing in 'plain' has the graph of backbone 'Net'{fix}"),
-        (nested(short), "nothing in 'whole' has the graph of backbone 'Net'\n"
+    for classifier, given, text in (
+        (plain, folder, f"nothing in 'plain' has the graph of backbone 'Net'{fix}"),
+        (nested(short), folder, "nothing in 'whole' has the graph of backbone 'Net'\n"
          f"  cause: 'down3' is not in it, or computes something else{fix}"),
-        (both, "2 models in 'both' have the graph of 'Net'\n  found: 'left', 'right'\n"
+        (both, whole, "2 models in 'both' have the graph of 'Net'\n  found: 'left', 'right'\n"
          "  fix: give torso.attach one of these models in place of the whole"),
-        ("c.keras", "attach takes a Keras model first\n  fix: load it with keras.models.load_model(…)"),
+        ("c.keras", folder, "attach takes a Keras model first\n  fix: load it with keras.models.load_model(…)"),
+        (both, whole.model, "a Functional is no folder of a saved backbone\n"
+         "  fix: give the folder that Backbone.save wrote, as 'saved/digits'"),
     ):  # fmt: skip
         with pytest.raises(torso.OptionError, match=f"^{re.escape(text)}$"):
-            torso.attach(classifier, folder)
+            torso.attach(classifier, given)
     assert torso.attach(both.get_layer("left"), folder).model is both.get_layer("left")
