@@ -10,7 +10,7 @@ from importlib import import_module
 from torso.errors import OptionError
 from torso.files.descriptors import diverted
 
-_asked = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1")
+_asked = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") in ("0", "1")
 # The level alone is not enough: TensorFlow logs several lines before it reads the variable.
 with nullcontext() if _asked else diverted(2, to=None):
     # The variable comes first: what it names may not be installed.

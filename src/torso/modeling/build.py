@@ -60,7 +60,7 @@ class BuiltModel:
 def build_model(plan: Plan, progress: Progress) -> BuiltModel:
     """Draw the network, select the cut, truncate and fill; with a seed, twice, as not all that is random heeds one."""
     built = _build(plan, progress)
-    again = _build(plan, progress).model.variables if plan.weights.seed is not None else ()
+    again = _build(plan, lambda text: None).model.variables if plan.weights.seed is not None else ()
     for one, other in zip(built.model.variables, again, strict=False):
         if np.asarray(one).tobytes() != np.asarray(other).tobytes():
             fact = f"{one.path!r} has a different value at each build, whatever the seed: what draws it is not Keras' own"
