@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import time
+import timeit
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -13,6 +13,7 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -268,13 +269,10 @@ def _milliseconds(backbone: Backbone, name: str) -> float:
     from torso.runtimes import by_tensorflow
 
     model = backbone.model
-    compute, times = by_tensorflow(keras.Model(model.input, {name: model.output[name]})), []
+    compute = by_tensorflow(keras.Model(model.input, {name: model.output[name]}))
     image = np.zeros((1, *model.input_shape[1:]), "float32")
-    for _ in range(21):
-        start = time.perf_counter()
-        np.asarray(compute(image)[name])
-        times.append(time.perf_counter() - start)
-    return 1000 * float(np.median(times[1:]))
+    _, *times = timeit.repeat(lambda: np.asarray(compute(image)[name]), number=1, repeat=21)
+    return 1000 * median(times)
 
 
 def _anywhere(weights: Any) -> Any:

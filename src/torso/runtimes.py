@@ -153,10 +153,8 @@ def _converted(model: keras.Model, form: ExportFormat, threads: int | None, prec
 
 
 def _mean_cosine(expected: Features, found: Features) -> float:
-    pairs = [(one.reshape(len(one), -1), found[name].reshape(len(one), -1)) for name, one in expected.items()]
-    norms = [np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1) for one, other in pairs]
-    cosines = [(one * other).sum(1) / np.maximum(norm, 1e-30) for (one, other), norm in zip(pairs, norms, strict=True)]
-    return float(np.mean(cosines))
+    flat = [(one.reshape(len(one), -1), found[name].reshape(len(one), -1)) for name, one in expected.items()]
+    return -float(np.mean([keras.losses.cosine_similarity(*pair) for pair in flat]))
 
 
 def whole_model(backbone: Backbone, pool: str | None) -> keras.Model:

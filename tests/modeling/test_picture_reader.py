@@ -126,6 +126,9 @@ def test_a_dataset_gives_what_the_model_takes_with_labels(folder: Path, tmp_path
     ):
         with pytest.raises(torso.OptionError, match=fact):
             backbone.dataset(**{"pictures": pictures, **wrong})
+    (pictures / "loose.jpg").symlink_to(path)
+    with pytest.raises(torso.OptionError, match=r"loose\.jpg' is in no folder that could be its label"):
+        backbone.dataset(pictures)
     (tmp_path / "cut.jpg").write_bytes((folder / "00.jpg").read_bytes()[:-50])
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"cut\.jpg' is no picture that can be decoded"):
         [*backbone.dataset(tmp_path / "cut.jpg")]

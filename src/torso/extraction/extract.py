@@ -250,16 +250,13 @@ def _only_writer(out: Folder) -> Iterator[None]:
     if out.remote is not None:
         yield
         return
-    lock = FileLock(out.local / LOCK)
     with disk_errors(f"{out.address!r} could not be locked"):
         try:
-            lock.acquire(timeout=0)
+            lock = FileLock(out.local / LOCK).acquire(timeout=0)
         except Timeout as error:
             fix = "wait for its end, or choose another folder"
             raise OutputExistsError(f"another process writes to {out.address!r}", notes=[("fix", fix)]) from error
-    try:
+    with lock:
         for left in out.local.glob(".*.partial"):
             shutil.rmtree(left, ignore_errors=True)
         yield
-    finally:
-        lock.release()

@@ -138,17 +138,15 @@ def training_dataset(
         if labels != "folders":
             raise OptionError(f"labels must be 'folders', one for each picture, or None, not {labels!r}")
         labels = [_label_of(file, path) for file, path in found]
-    names = [] if labels is None else np.asarray(labels).tolist()
-    if labels is not None and len(names) != len(paths):
+    names = np.zeros(len(paths)) if labels is None else np.asarray(labels)
+    if len(names) != len(paths):
         raise OptionError(f"there are {len(paths)} pictures and {len(names)} labels")
-    classes = sorted({*names})
-    positions = {name: position for position, name in enumerate(classes)}
-    numbers = [positions[name] for name in names] or [0] * len(paths)
+    classes, numbers = np.unique(names, return_inverse=True)
     random = np.random.default_rng(seed)
 
     def batches() -> Iterator[Any]:
         order = random.permutation(len(paths)) if shuffle else np.arange(len(paths))
-        ordered = iter(np.array(numbers)[order])
+        ordered = iter(numbers[order])
         listed = (Picture(repr(paths[row]), partial(read_file, paths[row], repr(paths[row]))) for row in order)
         for batch in read_pictures(listed, recipe, (height, width, channels), batch=batch_size):
             for error in filter(None, batch.errors):
@@ -158,15 +156,20 @@ def training_dataset(
     signature = tf.TensorSpec((None, height, width, channels), tf.float32), tf.TensorSpec((None,), tf.int64)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-len(paths) // batch_size)))
-    dataset = dataset.map(lambda pixels, number: (change(pixels), number) if classes else change(pixels)).prefetch(2)
-    dataset.class_names = classes
+    dataset = dataset.map(lambda pixels, number: change(pixels) if labels is None else (change(pixels), number)).prefetch(2)
+    dataset.class_names = [] if labels is None else classes.tolist()
     return dataset
 
 
 def _label_of(file: str, source: str | os.PathLike[str]) -> str:
     """The first folder in a folder; of a single file or one of a pattern, the folder that it is in."""
     inside = os.path.isdir(source)
-    return os.path.relpath(file, source).split(os.sep)[0] if inside else os.path.basename(os.path.dirname(file))
+    *folders, _ = (os.path.relpath(file, source) if inside else os.path.abspath(file)).split(os.sep)
+    if not folders:
+        raise OptionError(
+            f"{file!r} is in no folder that could be its label", notes=[("fix", "labels=None, or one for each")]
+        )
+    return folders[0] if inside else folders[-1]
 
 
 def _orientation_of_exact(data: bytes, recipe: Transform, shape: tuple[int, int, int]) -> int:

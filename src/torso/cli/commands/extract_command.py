@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from torso.api import build, load
-from torso.cli.progress import say, start_tensorflow, step, steps_of
+from torso.cli.progress import start_tensorflow, step, steps_of
 from torso.cli.result import PARTIAL, Result, UsageError
 from torso.cli.shared_options import Session, command as torso_command
 from torso.cli.spec_argument import plans_of
@@ -55,8 +53,8 @@ def command(session: Session, backbone: tuple[str, ...], output: str, pool: str,
     made = _backbone(words, registry)
     step("listing the pictures")
     given = {"pool": None if pool == "none" else pool, "registry": registry, **options}
-    with _progress(session.quiet) as progress:
-        features = extract(made, source, output, **given, progress=progress)
+    bar = is_interactive(sys.stderr) and not session.quiet
+    features = extract(made, source, output, **given, progress=None if bar else _say_counts)
     document = {"folder": output, **features.manifest}
     failed = features.failed()
     rows = [(one["name"], "×".join(map(str, one["shape"])), options["dtype"]) for one in document["features"]]
@@ -80,18 +78,5 @@ def _backbone(words: list[str], registry: Registry) -> Backbone:
     return build(plan, registry, progress=steps_of(plan.name))
 
 
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Any]:
-    """A bar on a terminal, elsewhere a line for each tenth of the pictures."""
-    if not quiet and is_interactive(sys.stderr):
-        yield None
-        return
-    tenth = -1
-
-    def report(done: int, pictures: int, failed: int) -> None:
-        nonlocal tenth
-        if not quiet and done * 10 // pictures > tenth:
-            tenth = done * 10 // pictures
-            say(f"{done} of {pictures} pictures, {failed} failed")
-
-    yield report
+def _say_counts(done: int, pictures: int, failed: int) -> None:
+    step(f"{done} of {pictures} pictures, {failed} failed")
