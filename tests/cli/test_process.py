@@ -77,7 +77,7 @@ def test_ctrl_c_ends_a_build_at_once_and_leaves_nothing(environment, tmp_path):
         assert running.stderr.readline() == "slow: building SlowNet\n"  # and none of TensorFlow's log lines
         time.sleep(0.5)  # the builder sleeps by now
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=5)
+        out, err = running.communicate(timeout=30)  # the builder would sleep for 60
     assert (running.returncode, out, err.strip()) == (130, "", "interrupted")
     assert os.listdir(tmp_path) == ["slow.yaml"]
 
