@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_a_bad_picture_is_an_error_in_its_row_with_the_words_of_transform(folder
     good = sorted(folder.iterdir())[:34]
     bad = {
         name: tmp_path / name
-        for name in ("cut.jpg", "empty.jpg", "text.png", "folder.jpg", "gone.jpg", "pipe.jpg", "bomb.png")
+        for name in ("cut.jpg", "empty.jpg", "text.png", "folder.jpg", "gone.jpg", "pipe.jpg", "bomb.png", "bomb.jpg")
     }
     bad["cut.jpg"].write_bytes(good[3].read_bytes()[:-80])
     bad["empty.jpg"].write_bytes(b"")
@@ -79,20 +80,25 @@ def test_a_bad_picture_is_an_error_in_its_row_with_the_words_of_transform(folder
     header[16:24] = (30_000).to_bytes(4, "big") * 2
     header[29:33] = crc32(header[12:29]).to_bytes(4, "big")
     bad["bomb.png"].write_bytes(header)
+    header = bytearray(good[3].read_bytes())
+    sizes = re.search(rb"\xff[\xc0\xc2]\x00\x11\x08", header).end()  # of the frame header: height and width are next
+    header[sizes : sizes + 4] = (65_500).to_bytes(2, "big") * 2
+    bad["bomb.jpg"].write_bytes(header)
     paths = [*good[:20], *bad.values(), *good[20:]]
     found = read(paths, Transform())
     assert len(found.values) == len(paths)
     kept = [row for row, error in enumerate(found.errors) if not error]
     assert [paths[row] for row in kept] == good
     np.testing.assert_array_equal(found.values[kept], read(good, Transform()).values)
-    for path, error in zip(bad.values(), found.errors[20:27], strict=True):
+    for path, error in zip(bad.values(), found.errors[20:28], strict=True):
         if path.name != "folder.jpg":  # transform looks into it
             with pytest.raises(type(error)) as told:
                 transform_images(str(path), Transform(), (24, 32, 3))
             assert str(told.value).replace(repr(str(path)), path.name) == str(error)
     assert str(found.errors[25]) == "pipe.jpg is no regular file"
     assert "Image size (900000000 pixels) exceeds limit" in str(found.errors[26])
-    assert [bool(one) for one in found.sha256[20:27]] == [True, True, True, False, False, False, True]
+    assert "Image size (4290250000 pixels) exceeds limit" in str(found.errors[27])
+    assert [bool(one) for one in found.sha256[20:28]] == [True, True, True, False, False, False, True, True]
 
 
 def test_a_dataset_gives_what_the_model_takes_with_labels(folder: Path, tmp_path: Path) -> None:
