@@ -96,12 +96,13 @@ def extract(
     with _only_writer(place):
         computes = None
         if NAME in place.names():  # asked again: another process may have ended just now
-            _require_same(read_extraction(place), facts, options, place, listing)
+            record = read_extraction(place)
+            _require_same(record, facts, options, place, listing)
         else:
             computes = options.open(backbone, registry=registry)
             listed = as_parquet(listing)
             place.publish(LISTING, listed)
-            Extraction(
+            record = Extraction(
                 facts=facts,
                 options=options,
                 listing=hashlib.sha256(listed).hexdigest(),
@@ -112,8 +113,8 @@ def extract(
                 runtime_error=computes.error,
                 runtime_cosine=computes.cosine,
                 made_with=versions(),
-            ).publish(place)
-        record = read_extraction(place)
+            )
+            record.publish(place)
         work = Work(pictures, place, record, backbone, strict)
         finished = _finished(place, record, retry)
         missing = [shard for shard in range(record.shards) if shard not in finished]
