@@ -99,7 +99,7 @@ class Probe:
 
 
 def probe(
-    architectures: str | Iterable[str],
+    architectures: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     source: str | os.PathLike[str],
     *,
     cuts: Literal["levels", "blocks", "all"] = "blocks",
@@ -142,7 +142,8 @@ def probe(
     if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
         raise OptionError(f"folds must be a number from 2 on, not {folds!r}")
     registry = registry or Registry.load()
-    specs = declared([architectures] if isinstance(architectures, str) else architectures, registry, weights)
+    words = [architectures] if isinstance(architectures, str) or not isinstance(architectures, Iterable) else architectures
+    specs = declared(words, registry, weights)
     import_module("torso.modeling")  # before Keras
     from torso.extraction.extract import extract
     from torso.extraction.source import Source
@@ -164,11 +165,19 @@ def probe(
     return Probe(cuts=tuple(found), classes=classes, failed=[*failed.items()], specs=only_specs)
 
 
-def declared(words: Iterable[str], registry: Registry, weights: str | None) -> dict[str, tuple[BackboneSpec, Plan]]:
+def declared(
+    words: Iterable[str | os.PathLike[str]], registry: Registry, weights: str | None
+) -> dict[str, tuple[BackboneSpec, Plan]]:
     """The backbones that are meant, with their plans; without TensorFlow."""
     found: dict[str, BackboneSpec] = {}
     given = {} if weights == FIRST_TAG else {"weights": weights}
-    for word in words:
+    for given_word in words:
+        try:
+            word = os.fspath(given_word)
+        except TypeError as error:
+            fix = 'probe("MobileNetV2", …), or probe("backbones.yaml", …)'
+            fact = f"architectures must be names or spec files, not {given_word!r}"
+            raise OptionError(fact, notes=[("fix", fix)]) from error
         if word.lower().endswith((".yaml", ".yml")):
             some = read_spec(word)
         else:

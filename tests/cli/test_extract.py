@@ -73,4 +73,4 @@ def test_features_of_a_folder(torso: Any, spec: str, tmp_path: Path) -> None:
     assert torso("verify", address, "--json").json["verified"][0]["folder"] == address
     assert torso("verify", "file:///nowhere").errors.startswith("error: 'file:///nowhere' holds no features: it has no")
     assert torso("extract", "out", "-o", "x").code == 2
-    assert torso("extract", spec, "edge", "nowhere", "-o", "x").errors.startswith("error: there is no folder 'nowhere'")
+    assert torso("extract", spec, "edge", "nowhere", "-o", "x").errors.startswith("error: 'nowhere' is no folder")

@@ -229,6 +229,8 @@ def test_another_extraction_is_refused_by_what_differs(extract: Any, write: Writ
     (tmp_path / "other").mkdir()
     (tmp_path / "other/thesis.txt").write_text("")
     assert refusal(out="other").startswith(f"{str(tmp_path / 'other')!r} holds no extraction, but thesis.txt")
+    with pytest.raises(torso.OptionError, match=r"must be a torso\.Backbone, not a Functional\n  fix: torso\.load\(FOLDER"):
+        torso.extract(other.model, photos, out)
     assert refusal(engine="lokal").startswith("unknown engine 'lokal'\n  did you mean: 'local'")
     assert refusal(out="n", dtype="int8") == "dtype must be 'float32' or 'float16', not 'int8'"
 
@@ -273,7 +275,9 @@ def test_sources(extract: Any, write: Write, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     for source, text in (
         (tmp_path / "none", "none' has no pictures\n  known: .jpg"),
-        (tmp_path / "nowhere", "there is no folder '"),
+        (tmp_path / "nowhere", "nowhere' is no folder\n  fix: a folder of pictures, a .txt"),
+        (photos / "z/b.jpg", "b.jpg' is no folder"),
+        ([photos / "z/b.jpg"], "the source of pictures must be a path, not a list\n  fix: a folder, or a .txt file"),
         (photos / "null.parquet", "1 rows of '"),
         (photos / "wrong.parquet", "wrong.parquet' is no Parquet file"),
         (photos / "none.txt", "none.txt' cannot be listed\n  cause: No such file"),

@@ -80,7 +80,7 @@ def test_features_once_and_a_head_in_seconds(here: Path) -> None:
     same = keras.models.clone_model(head)
     same.set_weights(head.get_weights())
     classifier = keras.Sequential([backbone.model, keras.layers.GlobalAveragePooling2D(), same])
-    for model, data in (head, features.dataset(batch=8)), (classifier, backbone.dataset("flowers", batch_size=8)):
+    for model, data in (head, features.dataset(batch_size=8)), (classifier, backbone.dataset("flowers", batch_size=8)):
         model.compile(keras.optimizers.Adam(0.05), LOSS)
         model.fit(data, epochs=5, verbose=0, shuffle=False)
     for one, other in zip(same.get_weights(), head.get_weights(), strict=True):

@@ -129,6 +129,7 @@ def test_a_dataset_gives_what_the_model_takes_with_labels(folder: Path, tmp_path
         ({"labels": [1, 2]}, "there are 36 pictures and 2 labels"),
         ({"labels": "folder"}, "labels must be 'folders', one for each picture, or None, not 'folder'"),
         ({"pictures": [np.zeros((8, 8, 3))]}, "pictures must be paths, not ndarray"),
+        ({"batch_size": 0}, "batch_size must be a number of pictures from 1 on, not 0"),
     ):
         with pytest.raises(torso.OptionError, match=fact):
             backbone.dataset(**{"pictures": pictures, **wrong})

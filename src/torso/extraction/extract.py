@@ -82,6 +82,9 @@ def extract(
         IntegrityError: The runtime gives other features than Keras.
         DiskError: The disk refused or is full. What is finished stays.
     """
+    if not hasattr(backbone, "record"):
+        fix = "torso.load(FOLDER), torso.create_backbone(NAME), or torso.attach(MODEL, FOLDER)"
+        raise OptionError(f"backbone must be a torso.Backbone, not a {type(backbone).__name__}", notes=[("fix", fix)])
     registry = registry or Registry.load()
     chosen = registry.engines.resolve(engine)
     options = Options(pool, runtime, precision, dtype, shard)

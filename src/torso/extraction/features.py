@@ -78,7 +78,7 @@ class Features:
         values, labels = self._values(kept, name), np.array(texts_of(kept["label"]))
         return Arrays(values, labels, texts_of(kept["path"]), len(table) - len(kept))
 
-    def dataset(self, batch: int = 32, name: str | None = None) -> tf.data.Dataset:
+    def dataset(self, batch_size: int = 32, name: str | None = None) -> tf.data.Dataset:
         """Batches of features and labels, read part by part; labels as numbers, in the order of ``labels``."""
         import tensorflow as tf
 
@@ -93,7 +93,8 @@ class Features:
         features = tf.TensorSpec((None, *self._shapes[name]), self._record.options.dtype)
         signature, good = (features, tf.TensorSpec((None,), tf.int64)), self._told["error"].null_count
         dataset = tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch()
-        return dataset.apply(tf.data.experimental.assert_cardinality(good)).batch(batch)  # Keras warns where it is unknown
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(good))  # Keras warns where it is unknown
+        return dataset.batch(batch_size)
 
     @cached_property
     def labels(self) -> tuple[Any, ...]:
@@ -127,6 +128,6 @@ class Features:
         if name is None and len(self.names) == 1:
             return self.names[0]
         if name not in self.names:
-            what = f"no feature {name!r}" if name else f"there are {len(self.names)} features: name one"
-            raise UnknownNameError(what, notes=[*did_you_mean(name or "", self.names), known(self.names)])
+            what = f"no feature {name!r}" if name is not None else f"there are {len(self.names)} features: name one"
+            raise UnknownNameError(what, notes=[*did_you_mean(str(name or ""), self.names), known(self.names)])
         return name

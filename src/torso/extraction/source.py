@@ -38,7 +38,12 @@ class Source:
     @classmethod
     def of(cls, address: str | os.PathLike[str]) -> Source:
         """A folder, a ``.txt`` file with a path in each line, or a ``.parquet`` file with ``path`` or ``image``."""
-        text = os.fspath(address)
+        try:
+            text = os.fspath(address)
+        except TypeError as error:
+            fact = f"the source of pictures must be a path, not a {type(address).__name__}"
+            fix = "a folder, or a .txt file with a path in each line"
+            raise OptionError(fact, notes=[("fix", fix)]) from error
         if text.lower().endswith((".txt", ".parquet")) and not os.path.isdir(text):
             folder, _, name = text.replace(os.sep, "/").rpartition("/")
             return cls(Folder(folder or "."), name)
@@ -84,7 +89,7 @@ class Source:
         if self.folder.remote is None:
             if not self.folder.local.is_dir():
                 fix = "a folder of pictures, a .txt file with a path in each line, or a .parquet file"
-                raise OptionError(f"there is no folder {self.name!r}", notes=[("fix", fix)])
+                raise OptionError(f"{self.name!r} is no folder", notes=[("fix", fix)])
             root = os.fsencode(self.folder.local)
             for folder, folders, files in os.walk(root):
                 for name in (*folders, *files):  # a folder named as a picture is a row with an error

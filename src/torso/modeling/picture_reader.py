@@ -129,6 +129,8 @@ def training_dataset(
     height, width, channels = shape
     if height is None or width is None:
         raise OptionError("a batch has one size: give the backbone a size", notes=[("fix", "input_shape=(224, 224, 3)")])
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise OptionError(f"batch_size must be a number of pictures from 1 on, not {batch_size!r}")
     several = [pictures] if isinstance(pictures, (str, os.PathLike)) else [*pictures]
     if wrong := [one for one in several if not isinstance(one, (str, os.PathLike))]:
         raise OptionError(f"pictures must be paths, not {type(wrong[0]).__name__}")
