@@ -195,7 +195,12 @@ def test_vectors_and_included_preprocessing_stay_as_they_are(acme: Acme) -> None
         ("l*", {}, "UnknownName", "unknown runtime 'l*'\n…"),
         ("wanting", {}, "Option", "export format 'wanting' needs no_such_module, which is not installed…"),
         ("keras", {"pool": "mean"}, "Option", "pool must be None, 'avg' or 'max', not 'mean'"),
-        ("tensorflow", {"precision": "bfloat16"}, "Option", "runtime 'tensorflow' computes in float32, not in 'bfloat16'"),
+        (
+            "tensorflow",
+            {"precision": "bfloat16"},
+            "Option",
+            "runtime 'tensorflow' computes in float32, not in 'bfloat16'\n  fix: runtime 'coarse' or 'holes' or 'openvino'",
+        ),
         ("coarse", {"precision": "int8"}, "Option", "runtime 'coarse' computes in float32 or bfloat16, not in 'int8'"),
         ("off", {}, "Integrity", "runtime 'off' gives another feature 'end' than the Keras model: off by 1.0e-03 of its …"),
         ("holes", {}, "Integrity", "…another feature 'end' than the Keras model: with values that are NaN or infinite\n…"),

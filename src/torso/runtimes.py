@@ -79,7 +79,9 @@ def open_runtime(
     form = None if name in OWN else _format(name, registry)
     precisions = form.value.precisions if form else ("float32",)
     if precision not in precisions:
-        raise OptionError(f"runtime {name!r} computes in {' or '.join(precisions)}, not in {precision!r}")
+        others = [one.name for one in registry.export_formats if precision in one.value.precisions]
+        notes = [("fix", f"runtime {' or '.join(map(repr, others))}")] if others else []
+        raise OptionError(f"runtime {name!r} computes in {' or '.join(precisions)}, not in {precision!r}", notes=notes)
     if pool not in (None, *REDUCE):
         raise OptionError(f"pool must be None, 'avg' or 'max', not {pool!r}")
     model, names = whole_model(backbone, pool), backbone.record.feature_names

@@ -121,7 +121,8 @@ def test_a_file_that_is_missing_is_named(saved, name):
     if name == "manifest.json":
         lost = saved / "model.keras"
         fix = f"\n  fix: keras.models.load_model({str(lost)!r}), or weights={{'file': {str(lost)!r}}}"
-        for look, place, notes in (torso.verify, saved, ""), (torso.load, saved, ""), (torso.load, lost, fix):
+        made = "\n  fix: torso build SPEC -o FOLDER, or Backbone.save"
+        for look, place, notes in (torso.verify, saved, made), (torso.load, saved, made), (torso.load, lost, fix):
             with pytest.raises(torso.OptionError) as caught:
                 look(place)
             assert str(caught.value) == f"{str(place)!r} holds no saved backbone: it has no manifest.json{notes}"

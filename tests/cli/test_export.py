@@ -99,7 +99,7 @@ def test_an_export_that_is_off_ends_with_7_and_leaves_nothing(torso, edge, tmp_p
         (("edge", "--to", "faithful", "--bound", "nan"), 2, "the bound must be a number from 0 on, as 1e-4, not nan"),
         (("edge", "--to", "faithful", "-o", "edge"), 2, "'edge' already exists, and it is not an earlier result"),
         (("edge", "--to", "faithful", "-o", "file/out"), 5, "nothing can be written in 'file'"),
-        (("nowhere", "--to", "faithful"), 2, "'nowhere' holds no saved backbone: it has no manifest.json\n"),
+        (("nowhere", "--to", "faithful"), 2, "'nowhere' holds no saved backbone: it has no manifest.json\n  fix: torso"),
     ],
 )
 def test_what_can_be_refused_early_is_refused_before_tensorflow_starts(torso, edge, tmp_path, words, code, fact):

@@ -73,4 +73,9 @@ def test_features_of_a_folder(torso: Any, spec: str, tmp_path: Path) -> None:
     assert torso("verify", address, "--json").json["verified"][0]["folder"] == address
     assert torso("verify", "file:///nowhere").errors.startswith("error: 'file:///nowhere' holds no features: it has no")
     assert torso("extract", "out", "-o", "x").code == 2
+    assert torso(*words[:2], *words[3:]).code == 0  # the only backbone of the spec
+    (tmp_path / "two.yaml").write_text((tmp_path / spec).read_text() + "  other: {architecture: TinyNet, weights: none}\n")
+    assert torso("extract", "two.yaml", "photos", "-o", "x").errors == (
+        "error: 'two.yaml' has 2 backbones\n  fix: torso extract two.yaml edge SOURCE -o OUT\n"
+    )
     assert torso("extract", spec, "edge", "nowhere", "-o", "x").errors.startswith("error: 'nowhere' is no folder")

@@ -52,6 +52,7 @@ def test_verify_ends_with_7_and_reports_every_difference(torso, saved, tmp_path)
         "  manifest: changed after it was written\n"
         "  frozen: frozen.trainable was 9, is 224\n"
         "error: 'nets/none' holds no saved backbone: it has no manifest.json\n"
+        "  fix: torso build SPEC -o FOLDER, or Backbone.save\n"
     )
     whole, stem = torso(*words, "--json").json["verified"]
     assert (whole["holds"], stem["folder"], stem["name"], stem["holds"]) == (True, "nets/stem", "stem", False)

@@ -40,7 +40,7 @@ def read_manifest_json(folder: Path) -> Document:
         return read_document(folder / NAME, "manifest", VERSION)
     except OSError as error:
         near = [repr(str(one)) for one in (folder.parent, *backbones_in(folder)) if (one / NAME).is_file()]
-        notes = [("did you mean", ", ".join(near))] if near else []
+        notes = [("did you mean", ", ".join(near))] if near else [("fix", "torso build SPEC -o FOLDER, or Backbone.save")]
         if not near and folder.is_file():
             notes = [("fix", f"keras.models.load_model({str(folder)!r}), or weights={{'file': {str(folder)!r}}}")]
         raise OptionError(f"{str(folder)!r} holds no saved backbone: it has no {NAME}", notes=notes) from error

@@ -37,11 +37,11 @@ _SHOWN = 5  # errors
 def command(session: Session, backbone: tuple[str, ...], output: str, pool: str, **options: Any) -> Result:
     """Compute the features of many pictures.
 
-    BACKBONE is a saved backbone, or two words: a SPEC and a NAME in it. SOURCE is a folder of pictures, whose first folders
-    are the labels; a .txt file with a path in each line; or a .parquet file with a column path or image (bytes), and perhaps
-    label. OUT gets extraction.json, listing.parquet, and files with a row for each picture: path, label, sha256, error and
-    the features. What cannot be read has an error there, and the exit code is 3. The same command goes on where an
-    interrupted one was.
+    BACKBONE is a saved backbone; or a SPEC, and a NAME if it has several. SOURCE is a folder of pictures, whose first
+    folders are the labels; a .txt file with a path in each line; or a .parquet file with a column path or image (bytes),
+    and perhaps label. OUT gets extraction.json, listing.parquet, and files with a row for each picture: path, label,
+    sha256, error and the features. What cannot be read has an error there, and the exit code is 3. The same command goes on
+    where an interrupted one was.
     """
     registry = session.registry()
     *words, source = backbone
@@ -71,10 +71,14 @@ def command(session: Session, backbone: tuple[str, ...], output: str, pool: str,
 
 
 def _backbone(words: list[str], registry: Registry) -> Backbone:
-    if len(words) == 1:
-        step(f"loading {words[0]}")
-        return load(words[0])
-    (plan,) = plans_of(words[0], words[1:], registry).values()
+    first, *names = words
+    if not names and not first.lower().endswith((".yaml", ".yml")):
+        step(f"loading {first}")
+        return load(first)
+    plan, *others = plans_of(first, names, registry).values()
+    if others:
+        fix = f"torso extract {first} {plan.name} SOURCE -o OUT"
+        raise UsageError(f"{first!r} has {1 + len(others)} backbones", notes=[("fix", fix)])
     return build(plan, registry, progress=steps_of(plan.name))
 
 
