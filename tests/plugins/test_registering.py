@@ -1,5 +1,6 @@
 """Plugins of one process: a decorated builder, a module, an object with hooks."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import torso
 from torso.artifact.lock import Lock
+from torso.cli.architecture_text import architecture_as_json
 from torso.plugins import discovery
 from torso.plugins.registry import Registry
 from torso.testing import check_architecture
@@ -50,6 +52,8 @@ def test_a_decorated_builder_is_an_architecture_of_this_process(tmp_path: Path) 
     backbone = torso.create_backbone("mine", weights=None)
     assert backbone.manifest["plan"]["architecture"] == "mine/mine"
     assert backbone.manifest["plan"]["builder"] == f"{__name__}:mine"
+    shown = architecture_as_json(Registry.load().architectures.resolve("mine"))
+    assert json.loads(json.dumps(shown))["builder"] == f"{__name__}:mine"
     np.testing.assert_array_equal(backbone.preprocess(np.full((1, 16, 16, 3), 255.0)), np.ones((1, 16, 16, 3)))
     # What it was made with cannot be had elsewhere, and manifest and lock say so.
     (record,) = (one for one in backbone.manifest["plugins"] if one["name"] == "mine")

@@ -35,7 +35,8 @@ def architecture_as_json(contribution: Contribution[Architecture]) -> dict[str, 
         options.append({**vars(option), "type": option.type.__name__, "required": option.required, "default": default})
     keys = ("name", "distribution", "version", "origin", "location")
     provider = {key: getattr(contribution.plugin, key) for key in keys}
-    return {"qualified": contribution.qualified, "provider": provider, **asdict(contribution.value), "options": options}
+    told = asdict(contribution.value) | {"builder": contribution.value.builder_name, "options": options}
+    return {"qualified": contribution.qualified, "provider": provider, **told}
 
 
 def _about(contribution: Contribution[Architecture]) -> Iterator[tuple[str, str]]:
