@@ -185,7 +185,7 @@ def test_the_spec_of_the_chosen_cut_is_right_in_any_folder(tmp_path: Path, monke
         ({"words": ["TinyNett"]}, "unknown architecture 'TinyNett'"),
         ({"words": ["TinyNet", "tinynet"]}, "'TinyNet' is named twice"),
         ({"words": Path("nowhere.yaml")}, "there is no file 'nowhere.yaml'"),
-        ({"words": [3]}, 'architectures must be names or spec files, not 3\n  fix: probe("MobileNetV2", …), or'),
+        ({"words": [3]}, "unknown architecture '3'"),
         ({"without": "sklearn"}, "a probe needs sklearn, which cannot be imported\n  fix: pip install 'torso[probe]'"),
     ],
 )

@@ -171,13 +171,7 @@ def declared(
     """The backbones that are meant, with their plans; without TensorFlow."""
     found: dict[str, BackboneSpec] = {}
     given = {} if weights == FIRST_TAG else {"weights": weights}
-    for given_word in words:
-        try:
-            word = os.fspath(given_word)
-        except TypeError as error:
-            fix = 'probe("MobileNetV2", …), or probe("backbones.yaml", …)'
-            fact = f"architectures must be names or spec files, not {given_word!r}"
-            raise OptionError(fact, notes=[("fix", fix)]) from error
+    for word in map(str, words):
         if word.lower().endswith((".yaml", ".yml")):
             some = read_spec(word)
         else:
