@@ -28,7 +28,7 @@ LIMIT = 1.15
 
 def pass_of(name: str, nodes: list[str], photos: Path, folder: Path) -> Callable[[], tuple[float, float]]:
     """What computes the features of these nodes again, and returns the seconds of the processor and of the clock."""
-    from torso.extraction.extraction_file import Options
+    from torso.extraction.extraction_file import read_extraction
     from torso.extraction.shard import Work
     from torso.extraction.source import Source
     from torso.files.folder import Folder
@@ -36,7 +36,8 @@ def pass_of(name: str, nodes: list[str], photos: Path, folder: Path) -> Callable
     backbone = torso.create_backbone(name, weights=None, seed=0, truncate={"layers": nodes}, **CASES[name])
     torso.extract(backbone, photos, folder, shard=10**6, progress=lambda *counts: None)
     runtime = backbone.runtime("tensorflow", pool="avg")
-    work = Work(Source.of(photos), Folder(folder), "key", Options(shard=10**6), backbone, runtime=runtime)
+    out = Folder(folder)
+    work = Work(Source.of(photos), out, read_extraction(out), backbone, runtime=runtime)
 
     def seconds() -> tuple[float, float]:
         cpu, clock = time.process_time(), time.perf_counter()
