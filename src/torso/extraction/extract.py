@@ -206,7 +206,7 @@ def _require_same(record: Extraction, facts: Mapping[str, Any], options: Options
 
 
 def _rows(listing: pa.Table) -> dict[str, Any]:
-    """What is told of each path."""
+    """The label of each path, and its row where a file holds the pictures."""
     return dict(zip(texts_of(listing["path"]), listing.drop_columns("path").to_pylist(), strict=True))
 
 

@@ -91,7 +91,7 @@ class Features:
                 yield self._values(kept, name), np.array([numbers[label] for label in texts_of(kept["label"])], "int64")
 
         features = tf.TensorSpec((None, *self._shapes[name]), self._record.options.dtype)
-        signature, good = (features, tf.TensorSpec((None,), tf.int64)), self._told["error"].null_count
+        signature, good = (features, tf.TensorSpec((None,), tf.int64)), self._rows["error"].null_count
         dataset = tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch()
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(good))  # Keras warns where it is unknown
         return dataset.batch(batch_size)
@@ -99,19 +99,19 @@ class Features:
     @cached_property
     def labels(self) -> tuple[Any, ...]:
         """The different labels, sorted."""
-        return tuple(sorted({*texts_of(self._told["label"])}, key=lambda label: (label is None, label)))
+        return tuple(sorted({*texts_of(self._rows["label"])}, key=lambda label: (label is None, label)))
 
     def failed(self) -> list[tuple[str, str]]:
         """Path and error of each picture that could not be read."""
-        failed = self._told.filter(self._told["error"].is_valid())
+        failed = self._rows.filter(self._rows["error"].is_valid())
         return [*zip(texts_of(failed["path"]), failed["error"].to_pylist(), strict=True)]
 
     def _parts(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         return (read_part(self._folder, self._record, shard, columns) for shard in self._shards)
 
     @cached_property
-    def _told(self) -> pa.Table:
-        """What is told of each picture, beside its features."""
+    def _rows(self) -> pa.Table:
+        """Path, label and error of each picture."""
         return pa.concat_tables(self._parts(["path", "label", "error"]))
 
     @property

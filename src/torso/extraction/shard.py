@@ -122,7 +122,7 @@ def as_parquet(table: pa.Table) -> bytes:
 
 
 def read_listing(out: Folder, record: Extraction) -> pa.Table:
-    """Read the listing; an IntegrityError where it is missing, or not as it was written."""
+    """Read the listing; an IntegrityError where it is missing or damaged."""
     data = out.read(LISTING) if LISTING in out.names() else b""
     if hashlib.sha256(data).hexdigest() != record.listing:
         fix = "extract anew, into another folder"
